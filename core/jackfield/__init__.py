@@ -1,0 +1,1 @@
+"""Call any function that any installed package advertises, by name."""

@@ -1,0 +1,89 @@
+"""A call: the one value that is built for each call, and the context variable that carries it."""
+
+import secrets
+import threading
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+from opentelemetry.trace import SpanContext
+
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+_id_lock = threading.Lock()
+
+
+class Call(msgspec.Struct, frozen=True, eq=False):
+    """Who calls what, for whom, until when.
+
+    A frozen `msgspec.Struct`, because it is the only object built on every call (54 ns; an attrs class takes nine times that).
+    It never refers to the function itself, so that keeping a call does not keep an unregistered function alive.
+
+    Attributes:
+        name: the function's name; "" for the ambient call that `deadline()` opens outside any function.
+        payload: what was passed; shown by no `repr` and no log.
+        version: the version that runs; before routing, the one asked for, or "".
+        revision: the revision of the snapshot that the whole call sees.
+        deadline: absolute time on `time.monotonic`'s clock, in seconds, or None.
+        tenant: whom the call is for, or None.
+        headers: as the caller gave them.
+        parent: the call in whose body this one was made, or None.
+        attempt: 1 for the first try.
+        trace: the span this call runs in, or its parent's when no span of its own is recorded; None when nothing is traced.
+    """
+
+    name: str
+    payload: Any = None
+    version: str = ""
+    revision: int = 0
+    deadline: float | None = None
+    tenant: str | None = None
+    headers: Mapping[str, str] = NO_HEADERS
+    parent: "Call | None" = None
+    attempt: int = 1
+    trace: SpanContext | None = None
+    _id: str | None = None
+
+    @property
+    def id(self) -> str:
+        """A random identifier, 32 hexadecimal digits; made when first asked for, since most calls never are."""
+        if self._id is None:
+            with _id_lock:
+                if self._id is None:
+                    msgspec.structs.force_setattr(self, "_id", secrets.token_hex(16))
+        return self._id  # type: ignore[return-value]  # set just above
+
+    @property
+    def root(self) -> "Call":
+        """The outermost call of the chain that this one belongs to."""
+        call = self
+        while call.parent is not None:
+            call = call.parent
+        return call
+
+    def __repr__(self) -> str:
+        """Show everything but the payload, which may hold secrets, and the headers, which often do."""
+        return f"Call({self.name}@{self.version}, id={self.id}, tenant={self.tenant!r}, deadline={self.deadline})"
+
+
+current: ContextVar[Call | None] = ContextVar("jackfield_call", default=None)
+"""The call whose function is running in this context. For jackfield itself; functions use `current_call()`."""
+
+
+def current_call() -> Call:
+    """Give the call whose function is running.
+
+    Returns:
+        The current `Call`: id, trace, tenant, version, attempt, headers.
+
+    Raises:
+        LookupError: outside any function of a host.
+    """
+    call = current.get()
+    while call is not None and not call.name:  # an ambient call of `deadline()`, opened outside or inside a function
+        call = call.parent
+    if call is None:
+        raise LookupError("current_call() is for the body of a function that a host runs; no call is under way here")
+    return call

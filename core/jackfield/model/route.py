@@ -1,0 +1,59 @@
+"""Routes: the versions of one function and the rule that picks among them."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import attrs
+
+from jackfield.model.call import Call
+from jackfield.model.spec import FunctionSpec
+
+
+@attrs.frozen(eq=False)
+class Endpoint:
+    """One version of a function, ready to be called: its spec and the closures compiled from it.
+
+    Attributes:
+        spec: what loading learned of the function.
+        run: takes a `Call`, gives the result; blocks until there is one.
+        arun: takes a `Call`, gives an awaitable of the result; to be awaited on the host's home loop.
+        wiring: which wiring of the host the closures belong to; a rollback to endpoints of an earlier wiring compiles them anew.
+        close: releases what the closures hold outside themselves (metric children); idempotent.
+    """
+
+    spec: FunctionSpec
+    run: Callable[[Call], Any]
+    arun: Callable[[Call], Awaitable[Any]]
+    wiring: int = 0
+    close: Callable[[], None] = lambda: None
+
+    @property
+    def version(self) -> str:
+        """The version this endpoint runs."""
+        return self.spec.version
+
+
+@attrs.frozen(eq=False)
+class Route:
+    """All versions of one function.
+
+    Attributes:
+        name: the function's name.
+        default: the version that calls go to when no rule says otherwise.
+        endpoints: by version.
+        only: the one endpoint when there is nothing to choose, else None: a single version costs nothing.
+    """
+
+    name: str
+    default: str
+    endpoints: Mapping[str, Endpoint]
+    only: Endpoint | None = attrs.field(init=False)
+
+    @only.default
+    def _only(self) -> Endpoint | None:
+        return self.endpoints[self.default] if len(self.endpoints) == 1 else None
+
+    @property
+    def spec(self) -> FunctionSpec:
+        """The default version's spec."""
+        return self.endpoints[self.default].spec

@@ -1,0 +1,110 @@
+"""The contracts behind which parts of a host can be replaced: small Protocols, their adapters elsewhere."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, runtime_checkable
+
+import attrs
+
+from jackfield.errors import Outcome
+from jackfield.model.call import Call
+from jackfield.model.spec import FunctionSpec
+
+
+class BoundObserver(Protocol):
+    """An observer of one function version, its label children bound. Called on every call, from any thread.
+
+    `start` and `finish` of one call run in the same context (thread or task), `finish` exactly once for every `start`.
+    """
+
+    def start(self, call: Call) -> Any:
+        """See a call begin.
+
+        Args:
+            call: the call; its `trace` is filled in by the first observer that traces.
+
+        Returns:
+            Whatever `finish` needs; passed back as it is.
+        """
+
+    def finish(self, state: Any, call: Call, outcome: Outcome, error: BaseException | None, duration: float) -> None:
+        """See a call end.
+
+        Args:
+            state: what `start` returned.
+            call: the same call.
+            outcome: how it ended.
+            error: what the caller gets raised, or None; a `FunctionCrashed` has the original as `__cause__`.
+            duration: seconds between start and end, on `time.perf_counter`'s clock.
+        """
+
+    def close(self) -> None:
+        """Release what was bound for this function: after this nothing here refers to it. Called once, at unregistration."""
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """Sees each call's start and outcome. An exception in an observer is logged and never reaches the caller.
+
+    Observers are started in the order given and finished in reverse, so that spans, given first, are still open when the log
+    record is written.
+    """
+
+    def bind(self, spec: FunctionSpec) -> BoundObserver:
+        """Bind to one function version, once, when it is registered.
+
+        Args:
+            spec: the function. Names that are not registered are all seen under one spec named "(unknown)".
+        """
+
+
+@attrs.frozen
+class ExecutorStats:
+    """The counts of one executor at one moment.
+
+    Attributes:
+        enqueued: tasks accepted since the start.
+        rejected: tasks refused since the start because a bound was reached.
+        late: results that came after their deadline, since the start.
+        pending: accepted and not yet running.
+        busy: threads (or workers) that run something somebody waits for.
+        idle: threads (or workers) that wait for work.
+        lingering: threads whose caller has left at its deadline.
+    """
+
+    enqueued: int = 0
+    rejected: int = 0
+    late: int = 0
+    pending: int = 0
+    busy: int = 0
+    idle: int = 0
+    lingering: int = 0
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Where a function runs."""
+
+    def run(self, call: Call, body: Callable[[Call], Any]) -> Any:
+        """Run a sync body and wait for its result, at most until the call's deadline.
+
+        Args:
+            call: the call; its deadline bounds the wait.
+            body: what to run, in a copy of the caller's context.
+
+        Raises:
+            DeadlineExceeded: when the time is up; the body may still be running.
+            ResourceExhausted: when a bound is reached.
+        """
+
+    def arun(self, call: Call, body: Callable[[Call], Any]) -> Awaitable[Any]:
+        """Do the same without blocking the running event loop."""
+
+    def stats(self) -> ExecutorStats:
+        """Give the counts of this moment."""
+
+
+class Clock(Protocol):
+    """Where time comes from."""
+
+    def __call__(self) -> float:
+        """Give monotonic seconds."""
