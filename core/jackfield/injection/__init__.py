@@ -1,0 +1,1 @@
+"""Dependency injection: marks, providers, the graph and its faults, generated bodies, and scopes."""

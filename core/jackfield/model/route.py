@@ -17,14 +17,14 @@ class Endpoint:
         spec: what loading learned of the function.
         run: takes a `Call`, gives the result; blocks until there is one.
         arun: takes a `Call`, gives an awaitable of the result; to be awaited on the host's home loop.
-        wiring: which wiring of the host the closures belong to; a rollback to endpoints of an earlier wiring compiles them anew.
+        timeout: the function's own limit in seconds, or None.
         close: releases what the closures hold outside themselves (metric children); idempotent.
     """
 
     spec: FunctionSpec
     run: Callable[[Call], Any]
     arun: Callable[[Call], Awaitable[Any]]
-    wiring: int = 0
+    timeout: float | None = None
     close: Callable[[], None] = lambda: None
 
     @property

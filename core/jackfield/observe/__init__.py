@@ -1,0 +1,1 @@
+"""What is seen of calls: spans, metrics and log records, and the logger that plugins get."""

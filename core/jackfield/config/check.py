@@ -1,0 +1,155 @@
+"""What no single value can tell: names, references, dependencies, shares, secrets. Every fault at once."""
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from jackfield.config.model import Document, PluginConfig, RouteConfig, Source
+from jackfield.config.problems import KeyPath, Problem, did_you_mean, quoted
+from jackfield.config.secrets import resolve_secrets
+from jackfield.config.structure import PLACEHOLDER
+from jackfield.errors import Fault
+from jackfield.model.names import NAME_LIMIT, name_fault, version_fault
+
+_PATH_FIX = "write 'module:Object', a module, a distribution's name, './file.py' or './folder'"
+# Each drawing costs a walk of the whole graph, and the first few show an operator where the knot is.
+_CYCLES_DRAWN = 16
+# Looking for close names costs milliseconds among thousands: enough for a person, not for a generated file gone wrong.
+_SUGGESTIONS = 50
+
+
+def check(
+    document: Document, folder: Path, executors: Collection[str]
+) -> tuple[tuple[PluginConfig, ...], list[Problem]]:
+    """Check a document as a whole, and resolve what is relative or a reference.
+
+    Args:
+        document: the document, possibly with placeholders.
+        folder: the configuration file's folder, which paths are relative to.
+        executors: the executors there are.
+
+    Returns:
+        The plugins with absolute paths and with secrets in their options, and everything that is wrong.
+    """
+    plugins: list[PluginConfig] = []
+    problems: list[Problem] = []
+    for index, plugin in enumerate(document.plugin):
+        at: KeyPath = ("plugin", index)
+        problems += _plugin_problems(plugin, at, executors)
+        path, path_problems = _resolve_path(plugin.path, (*at, "path"), folder)
+        options, option_problems = resolve_secrets(dict(plugin.options), (*at, "options"), folder)
+        problems += [*path_problems, *option_problems]
+        plugins.append(attrs.evolve(plugin, path=path, options=options))
+    problems += _duplicates(document.plugin)
+    problems += _dependencies(document.plugin)
+    problems += _tenant_problems(document.tenants or {})
+    for name, route in document.routes.items():
+        problems += _route_problems(name, route, document.tenants)
+    return tuple(plugins), problems
+
+
+def _plugin_problems(plugin: PluginConfig, at: KeyPath, executors: Collection[str]) -> Iterator[Problem]:
+    yield from _of(name_fault(plugin.name), (*at, "name"))
+    if plugin.version is not None:
+        yield from _of(version_fault(plugin.version, plugin.name), (*at, "version"))
+    if plugin.executor is not None and plugin.executor not in executors:
+        reason = f"unknown executor {quoted(plugin.executor)}"
+        yield Problem((*at, "executor"), reason, did_you_mean(plugin.executor, executors))
+    for name in plugin.functions:
+        yield from _of(name_fault(name), (*at, "functions", name))
+
+
+def _of(fault: Fault | None, path: KeyPath) -> Iterator[Problem]:
+    if fault is not None:
+        yield Problem(path, fault.reason, fault.fix)
+
+
+def _resolve_path(text: str, at: KeyPath, folder: Path) -> tuple[str, list[Problem]]:
+    source = Source.parse(text)
+    if source is None:
+        return text, [Problem(at, f"{quoted(text)} is not the path of a plugin", _PATH_FIX)]
+    if source.kind not in ("file", "folder"):
+        return text, []
+    target = str((folder / source.target).absolute())
+    # Unlike their namesakes of pathlib, these are false for any bad name on every Python.
+    there = os.path.isfile if source.kind == "file" else os.path.isdir
+    if not there(target):
+        reason = f"there is no {source.kind} {quoted(source.target)}"
+        fix = f"paths are relative to {folder}" if source.kind == "file" else "a file's name ends in '.py'"
+        return text, [Problem(at, reason, fix)]
+    return f"{target}:{source.object}" if source.object else target, []
+
+
+def _duplicates(plugins: tuple[PluginConfig, ...]) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for index, plugin in enumerate(plugins):
+        if plugin.name != PLACEHOLDER and first.setdefault(plugin.name, index) != index:
+            reason = f"the name {quoted(plugin.name)} is taken by plugin[{first[plugin.name]}]"
+            yield Problem(("plugin", index, "name"), reason, "give one of the two another name")
+
+
+def _dependencies(plugins: tuple[PluginConfig, ...]) -> Iterator[Problem]:
+    places: dict[str, int] = {}
+    for index, plugin in enumerate(plugins):
+        places.setdefault(plugin.name, index)
+    known = places.keys() - {PLACEHOLDER}
+    unknown = 0
+    for index, plugin in enumerate(plugins):
+        for place, name in enumerate(plugin.depends_on):
+            if name not in known and name != PLACEHOLDER:
+                unknown += 1
+                close = did_you_mean(name, known - {plugin.name}) if unknown <= _SUGGESTIONS else ""
+                fix = close or "declare it as a [[plugin]] too"
+                yield Problem(("plugin", index, "depends_on", place), f"no plugin is named {quoted(name)}", fix)
+    graph = {name: {*plugins[index].depends_on} & known for name, index in places.items() if name in known}
+    for cycle in _cycles(graph):
+        start = min(range(len(cycle)), key=lambda place: places[cycle[place]])
+        ring = [*cycle[start:], *cycle[:start], cycle[start]]
+        reason = f"the plugins wait for one another: {' → '.join(ring)}"
+        yield Problem(("plugin", places[ring[0]], "depends_on"), reason, "take one of these dependencies away")
+
+
+def _cycles(graph: Mapping[str, Collection[str]]) -> Iterator[list[str]]:
+    """Find cycles, each node depending on the next, by cutting one edge of each that is found."""
+    rest = {name: set(wanted) for name, wanted in graph.items()}
+    for _ in range(_CYCLES_DRAWN):
+        try:
+            TopologicalSorter(rest).prepare()
+        except CycleError as error:
+            ring: list[str] = error.args[1][::-1]  # graphlib draws from the one that is waited for
+            yield ring[:-1]
+            rest[ring[0]].discard(ring[1])
+        else:
+            return
+
+
+def _tenant_problems(tenants: Mapping[str, Any]) -> Iterator[Problem]:
+    for name in tenants:
+        if not name or not name.isprintable() or len(name) > NAME_LIMIT:
+            reason = f"{quoted(name)} cannot be a tenant's name"
+            yield Problem(("tenants", name), reason, f"use 1 to {NAME_LIMIT} printable characters")
+
+
+def _route_problems(name: str, route: RouteConfig, tenants: Mapping[str, Any] | None) -> Iterator[Problem]:
+    at: KeyPath = ("routes", name)
+    yield from _of(name_fault(name), at)
+    if route.default is not None:
+        yield from _of(version_fault(route.default, name), (*at, "default"))
+    for version in route.shares:
+        yield from _of(version_fault(version, name), (*at, "shares", version))
+        if version == route.default:
+            reason = f"{quoted(version)} is the default version, which gets what the others leave"
+            yield Problem((*at, "shares", version), reason, "take its share away")
+    if (total := sum(route.shares.values())) > 1 + 1e-9:
+        yield Problem(
+            (*at, "shares"), f"the shares add up to {total:.4%}".replace(".0000%", " %"), "they may reach 1 (100 %)"
+        )
+    for tenant, version in route.tenants.items():
+        yield from _of(version_fault(version, name), (*at, "tenants", tenant))
+        if tenants is not None and tenant not in tenants:
+            fix = did_you_mean(tenant, tenants) or "declare it under [tenants]"
+            yield Problem((*at, "tenants", tenant), f"no tenant is named {quoted(tenant)}", fix)

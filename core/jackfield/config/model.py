@@ -1,0 +1,307 @@
+"""What `jackfield.toml` can say: frozen values, one class per table, one field per key.
+
+The classes are the only list of keys there is: reading, the error messages' suggestions and the JSON Schema for editors
+all follow from them. A field's line under "Attributes" is its description in the schema.
+"""
+
+import re
+from collections.abc import Mapping
+from graphlib import TopologicalSorter
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+import attrs
+from msgspec import Meta
+
+EXECUTORS = ("inline", "thread", "worker", "ray")
+"""The executors that a configuration may name unless the host says otherwise."""
+
+RestartPolicy = Literal["never", "on-failure", "always"]
+"""When a plugin that has left `running` is started again."""
+
+_YEAR = 365 * 24 * 3600
+Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
+Seconds = Annotated[
+    float, Meta(gt=0, le=_YEAR, description="a number of seconds above 0 (and at most a year), as in 0.5")
+]
+Count = Annotated[int, Meta(ge=0, le=1_000_000, description="a whole number from 0 to 1,000,000")]
+Share = Annotated[float, Meta(ge=0, le=1, description="a share from 0 to 1 (0.2 is 20 %)")]
+Weight = Annotated[float, Meta(gt=0, le=1_000_000, description="a number above 0 (and at most 1,000,000), as in 2.0")]
+Port = Annotated[int, Meta(ge=0, le=65_535, description="a port number from 0 (any free one) to 65535")]
+Pattern = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_*-]+(\.[A-Za-z0-9_*-]+)*$(?!\n)",
+        description="a function name in which '*' stands for anything, as in 'text.*'",
+    ),
+]
+Attribute = Annotated[
+    str,
+    Meta(
+        pattern=r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)*:)?[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$(?!\n)",
+        description="an attribute as in 'slugify' or 'Text.slugify', or 'module:attribute'",
+    ),
+]
+
+_DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+
+
+def _dotted(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
+
+
+@attrs.frozen
+class Source:
+    """Where a plugin's code is.
+
+    Attributes:
+        kind: `file` (a `.py` file), `folder` (a package), `module` (importable), `distribution` (installed), or `name`:
+            spelled so that it can be either of the last two, and whoever loads it looks which is there.
+        target: the path, the dotted module or the distribution's name.
+        object: the attribute after the colon, "" when there is none.
+    """
+
+    kind: Literal["file", "folder", "module", "distribution", "name"]
+    target: str
+    object: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "Source | None":
+        """Tell what a `path` is by its spelling alone.
+
+        Args:
+            text: the `path` as in the file.
+
+        Returns:
+            The source, or None when the text is none of the things a path can be.
+
+        Examples:
+            >>> Source.parse("billing.app:Billing")
+            Source(kind='module', target='billing.app', object='Billing')
+            >>> Source.parse("./plugins/audit.py").kind, Source.parse("my-billing").kind, Source.parse("billing").kind
+            ('file', 'distribution', 'name')
+        """
+        target, colon, attribute = text.rpartition(":")
+        if not colon or "/" in attribute or "\\" in attribute:  # no colon, or a drive letter's
+            target, attribute = text, ""
+        elif not target or not _dotted(attribute):
+            return None
+        if "/" in target or "\\" in target or target.endswith(".py") or target in (".", ".."):
+            return cls("file" if target.endswith(".py") else "folder", target, attribute)
+        if attribute:
+            return cls("module", target, attribute) if _dotted(target) else None
+        if _dotted(target):
+            return cls("name", target)
+        return cls("distribution", target) if _DISTRIBUTION.fullmatch(target) else None
+
+
+@attrs.frozen
+class PluginConfig:
+    """One declared plugin.
+
+    Attributes:
+        name: its unique name, which others depend on and operators use.
+        path: where its code is: `module:Object`, a module, an installed distribution, a `.py` file or a package folder,
+            relative to the configuration file's folder. (A loaded configuration has files and folders absolute.)
+        depends_on: names of the plugins that must be running before this one starts.
+        auto_start: whether it starts with the host; else when an operator starts it.
+        version: the version of its functions; by default the distribution's, else `0`.
+        executor: where its functions run, unless they say otherwise.
+        timeout: seconds that one call of its functions may take, unless they say otherwise.
+        functions: function name → attribute of what `path` names; by default everything marked `@function`.
+        options: what the plugin itself wants to know, in any shape. Secrets only by reference: `env:NAME` or
+            `file:/path`.
+        restart: when to start it again after it has stopped by itself.
+        restart_limit: how many restarts in a row are tried before it counts as failed.
+        restart_backoff: seconds before the first restart; each further one waits twice as long.
+        start_timeout: seconds that its start may take.
+        stop_timeout: seconds that its stop may take.
+    """
+
+    name: Text
+    path: Text
+    depends_on: tuple[Text, ...] = ()
+    auto_start: bool = True
+    version: Text | None = None
+    executor: Text | None = None
+    timeout: Seconds | None = None
+    functions: Mapping[str, Attribute] = attrs.field(factory=dict)
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+    restart: RestartPolicy = "never"
+    restart_limit: Count = 5
+    restart_backoff: Seconds = 0.5
+    start_timeout: Seconds = 30.0
+    stop_timeout: Seconds = 10.0
+
+    @property
+    def source(self) -> Source:
+        """What `path` says, taken apart."""
+        found = Source.parse(self.path)
+        if found is None:
+            raise ValueError(f"not the path of a plugin: {self.path!r}")
+        return found
+
+
+@attrs.frozen
+class RouteConfig:
+    """Which version of one function is called; a plain string stands for `default` alone.
+
+    Attributes:
+        default: the version that calls go to when no rule says otherwise.
+        shares: version → share of the calls, from 0 to 1; the default version gets what is left.
+        tenants: tenant → version that its calls go to.
+    """
+
+    default: Text | None = None
+    shares: Mapping[str, Share] = attrs.field(factory=dict)
+    tenants: Mapping[str, Text] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class TenantConfig:
+    """Who a call can be for.
+
+    Attributes:
+        versions: whether its calls may pick a version with the header `x-version`.
+        weight: its share of the host against other tenants' weights.
+        labels: what it can be matched by.
+        permissions: patterns of the functions it may call, as in `text.*`; by default all, and none for an empty list.
+    """
+
+    versions: bool = False
+    weight: Weight = 1.0
+    labels: Mapping[str, str] = attrs.field(factory=dict)
+    permissions: tuple[Pattern, ...] | None = None
+
+
+@attrs.frozen
+class LogsConfig:
+    """Call records as a stream.
+
+    Attributes:
+        stream: where they go.
+        format: one JSON object a line, readable text, or (`auto`) text on a terminal and JSON elsewhere.
+        successes: whether calls that went well are recorded too; failed ones always are.
+        messages: whether the host's own messages and the plugins' go to the same stream.
+    """
+
+    stream: Literal["stderr", "stdout"] = "stderr"
+    format: Literal["auto", "json", "text"] = "auto"
+    successes: bool = True
+    messages: bool = True
+
+
+@attrs.frozen
+class MetricsConfig:
+    """Metrics over HTTP.
+
+    Attributes:
+        port: the loopback port of `/metrics`.
+    """
+
+    port: Port = 0
+
+
+@attrs.frozen
+class ObservabilityConfig:
+    """What is seen of the calls.
+
+    Attributes:
+        traces: whether calls make spans.
+        logs: call records as a stream; without this table, what whoever runs the host prefers.
+        metrics: metrics over HTTP; without this table, what whoever runs the host prefers.
+    """
+
+    traces: bool = True
+    logs: LogsConfig | None = None
+    metrics: MetricsConfig | None = None
+
+
+@attrs.frozen
+class Document:
+    """The configuration of a jackfield host.
+
+    Attributes:
+        plugin: the declared plugins, one `[[plugin]]` each.
+        routes: function name → version, or a table of rules.
+        tenants: tenant → what it may do; once there is such a table, only tenants with `versions = true` may pick
+            versions.
+        observability: what is seen of the calls.
+        discover: whether installed plugins that are not declared here load too.
+        timeout: seconds that a call may take when neither caller, function nor plugin says otherwise.
+        strict: whether any fault at all keeps the host from starting.
+        lazy: whether a function's module is imported at its first use.
+    """
+
+    plugin: tuple[PluginConfig, ...] = ()
+    routes: Mapping[str, RouteConfig] = attrs.field(factory=dict)
+    tenants: Mapping[str, TenantConfig] | None = None
+    observability: ObservabilityConfig = attrs.field(factory=ObservabilityConfig)
+    discover: bool = False
+    timeout: Seconds | None = None
+    strict: bool = False
+    lazy: bool = False
+
+
+def _read_only(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(dict(mapping))
+
+
+@attrs.frozen
+class Configuration:
+    """A whole configuration file, checked.
+
+    Names are good and unique, dependencies exist and have an order, files are there and secrets can be read.
+
+    Attributes:
+        file: where it was read.
+        plugins: name → plugin, in the file's order, read-only.
+        routes: function name → which version is called, read-only.
+        tenants: tenant → what it may do, read-only; None when the file has no `[tenants]`.
+        observability: what is seen of the calls.
+        discover: whether installed plugins that are not declared load too.
+        timeout: seconds that a call may take when nothing else says so, or None.
+        strict: whether any fault keeps the host from starting.
+        lazy: whether modules are imported at their first use.
+        lines: plugin → the line of its `[[plugin]]`.
+    """
+
+    file: Path
+    plugins: Mapping[str, PluginConfig] = attrs.field(factory=dict, converter=_read_only)
+    routes: Mapping[str, RouteConfig] = attrs.field(factory=dict, converter=_read_only)
+    tenants: Mapping[str, TenantConfig] | None = attrs.field(
+        default=None, converter=attrs.converters.optional(_read_only)
+    )
+    observability: ObservabilityConfig = attrs.field(factory=ObservabilityConfig)
+    discover: bool = False
+    timeout: float | None = None
+    strict: bool = False
+    lazy: bool = False
+    lines: Mapping[str, int] = attrs.field(factory=dict, converter=_read_only, eq=False)
+
+    def order(self) -> tuple[tuple[str, ...], ...]:
+        """Sort the plugins into levels: each depends on earlier levels only, so a level can start together.
+
+        Returns:
+            The levels, the first to start first, each sorted by name; stop them in reverse.
+        """
+        sorter = TopologicalSorter({name: plugin.depends_on for name, plugin in self.plugins.items()})
+        sorter.prepare()
+        levels = []
+        while sorter.is_active():
+            ready = sorter.get_ready()
+            levels.append(tuple(sorted(ready)))
+            sorter.done(*ready)
+        return tuple(levels)
+
+    def may_pick_version(self, tenant: str | None) -> bool:
+        """Tell whether a caller's `x-version` is honoured: always without `[tenants]`, else by the tenant's `versions`.
+
+        Args:
+            tenant: who the call is for, or None.
+        """
+        if self.tenants is None:
+            return True
+        found = self.tenants.get(tenant) if tenant is not None else None
+        return found is not None and found.versions

@@ -1,0 +1,211 @@
+"""Plain data → the model, every fault at once: cattrs walks and collects, msgspec judges each single value."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from types import GenericAlias, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import attrs
+import msgspec
+from cattrs import Converter
+from cattrs.errors import (
+    AttributeValidationNote,
+    BaseValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationNote,
+)
+from cattrs.gen import make_dict_structure_fn
+
+from jackfield.config.model import Document, PluginConfig, RouteConfig
+from jackfield.config.problems import KeyPath, Problem, did_you_mean, quoted
+
+PLACEHOLDER = "placeholder__"
+"""Stands where a text is missing or wrong, and is good as any: the rest can still be checked."""
+
+_EXAMPLES: Mapping[str | int, str] = {"name": 'add name = "…"', "path": 'add path = "module:Object"'}
+_HUGE = 10**18
+_CONTAINERS: tuple[Any, ...] = (tuple, Mapping, list, dict)  # the model's two, and what cattrs walks them as
+_NAMES: Mapping[type, str] = {list: "an array", dict: "a table"}
+
+
+class _Wrong(Exception):  # noqa: N818  # never leaves this module: becomes a Problem
+    def __init__(self, reason: str, fix: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.fix = fix
+
+
+def structure(raw: Mapping[str, Any]) -> tuple[Document, list[Problem]]:
+    """Convert a document, and go on where something is wrong.
+
+    Args:
+        raw: what `tomllib` read, of bounded nesting; it is not changed.
+
+    Returns:
+        The document, with defaults and placeholders for whatever is wrong, and everything that is wrong. Without
+        problems there are no placeholders.
+    """
+    try:
+        return _CONVERTER.structure(raw, Document), []
+    except BaseValidationError as error:
+        problems = [_hinted(problem, raw) for problem in _problems(error, ())]
+    repaired = copy.deepcopy(dict(raw))
+    for problem in problems:
+        _repair(repaired, problem)
+    return _CONVERTER.structure(repaired, Document), problems
+
+
+def _problems(error: BaseException, path: KeyPath) -> Iterator[Problem]:
+    """Flatten cattrs' tree of exceptions; each level's place is in the notes of the one below."""
+    if isinstance(error, BaseValidationError):
+        for inner in error.exceptions:
+            step = _step(inner)
+            yield from _problems(inner, path if step is None else (*path, step))
+    elif isinstance(error, ForbiddenExtraKeysError):
+        known = [field.name for field in attrs.fields(error.cl)]
+        for key in sorted(error.extra_fields):
+            yield Problem((*path, key), "unknown key", did_you_mean(key, known))
+    elif isinstance(error, KeyError):
+        yield Problem(path, "required, and missing", _EXAMPLES.get(path[-1], ""))
+    elif isinstance(error, _Wrong):
+        yield Problem(path, error.reason, error.fix)
+    else:
+        raise error
+
+
+def _step(error: BaseException) -> str | int | None:
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote):
+            return note.name
+        if isinstance(note, IterableValidationNote):
+            return note.index
+    return None
+
+
+def _hinted(problem: Problem, raw: Mapping[str, Any]) -> Problem:
+    """Recognise a dotted name without quotes, which TOML takes for tables within tables."""
+    match problem.path:
+        case ("routes" | "tenants", str() as first, str() as second) if (
+            problem.reason == "unknown key" and "mean" not in problem.fix
+        ):
+            return attrs.evolve(problem, fix=f'a dotted name needs quotes: "{first}.{second}"')
+        case ("plugin", int() as at, "functions", str() as first):
+            inner = raw["plugin"][at]["functions"][first]
+            if isinstance(inner, dict) and inner:
+                names = " or ".join(f'"{first}.{key}"' for key in list(inner)[:3])
+                return attrs.evolve(problem, fix=f"a dotted name needs quotes: {names}")
+    return problem
+
+
+def _repair(document: dict[str, Any], problem: Problem) -> None:
+    """Take out what is wrong; put a placeholder where something must be."""
+    holder: Any = document
+    for step in problem.path[:-1]:
+        holder = holder[step]
+    last: Any = problem.path[-1]
+    match problem.path:
+        case ("plugin", int()):
+            holder[last] = {"name": PLACEHOLDER, "path": PLACEHOLDER}
+        case ("plugin", int(), "name" | "path") | ("plugin", int(), "functions", _) | ("routes", _, "tenants", _):
+            holder[last] = PLACEHOLDER
+        case ("routes", _, "shares", _):
+            holder[last] = 0.0
+        case ("routes" | "tenants", _):
+            holder[last] = {}
+        case _ if isinstance(holder, list):  # the others must keep their places
+            holder[last] = PLACEHOLDER
+        case _:
+            del holder[last]
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    """Give the members of `X | None`, or the type alone."""
+    if get_origin(hint) in (Union, UnionType):
+        return tuple(part for part in get_args(hint) if part is not type(None))
+    return (hint,)
+
+
+def _is_table(hint: Any) -> bool:
+    return isinstance(hint, type) and attrs.has(hint)
+
+
+def _is_leaf(hint: Any) -> bool:
+    return not any(_is_table(part) or get_origin(part) in _CONTAINERS for part in _parts(hint))
+
+
+def _is_container(hint: Any) -> bool:
+    return get_origin(hint) in _CONTAINERS[:2]
+
+
+def _expected(hint: Any) -> str:
+    (part,) = _parts(hint)
+    if get_origin(part) is Annotated:
+        return str(next(meta.description for meta in part.__metadata__ if isinstance(meta, msgspec.Meta)))
+    if get_origin(part) is Literal:
+        return " or ".join(map(repr, get_args(part)))
+    return {bool: "true or false", str: "a text"}[part]
+
+
+def _shown(value: object) -> str:
+    """Name a value of a key that is known, and therefore no secret."""
+    match value:
+        case "":
+            return "an empty text"
+        case str():
+            return f"the text {quoted(value)}"
+        case bool() | float():
+            return str(value).lower()
+        case int():
+            return str(value) if abs(value) < _HUGE else "a huge number"  # str() refuses more than some thousand digits
+        case _:
+            return _NAMES.get(type(value), "a date or time")
+
+
+def _leaf(value: Any, hint: Any) -> Any:
+    try:
+        return msgspec.convert(value, hint)
+    except msgspec.ValidationError:
+        (part,) = _parts(hint)
+        if get_origin(part) is Literal and isinstance(value, str):
+            raise _Wrong(f"unknown value {quoted(value)}", did_you_mean(value, get_args(part))) from None
+        raise _Wrong(f"expected {_expected(hint)}, got {_shown(value)}") from None
+
+
+def _container(hint: Any) -> Callable[[Any, Any], Any]:
+    is_array = get_origin(hint) is tuple
+    kind: type = list if is_array else dict
+    members = get_args(hint)
+    of = GenericAlias(kind, members[:1] if is_array else members)
+    walk = _CONVERTER.get_structure_hook(of)
+    fix = "write [[plugin]], with two brackets on each side" if members[0] is PluginConfig else ""
+
+    def convert(value: Any, _: Any) -> Any:
+        if not isinstance(value, kind):
+            raise _Wrong(f"expected {_NAMES[kind]}, got {_shown(value)}", fix)
+        found = walk(value, of)
+        return tuple(found) if is_array else found
+
+    return convert
+
+
+def _table(cls: type) -> Callable[[Any, Any], Any]:
+    walk: Callable[[Any, Any], Any] = make_dict_structure_fn(
+        cls, _CONVERTER, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True
+    )
+
+    def convert(value: Any, _: Any) -> Any:
+        if cls is RouteConfig and isinstance(value, str):
+            return RouteConfig(default=_leaf(value, attrs.fields(RouteConfig).default.type))
+        if not isinstance(value, dict):
+            raise _Wrong(f"expected a table, got {_shown(value)}")
+        return walk(value, cls)
+
+    return convert
+
+
+_CONVERTER = Converter(detailed_validation=True, forbid_extra_keys=True)
+_CONVERTER.register_structure_hook_func(_is_leaf, _leaf)
+for _builtin in (bool, str):  # cattrs' own hooks for these would take anything, and come before a predicate
+    _CONVERTER.register_structure_hook(_builtin, _leaf)
+_CONVERTER.register_structure_hook_factory(_is_container, _container)
+_CONVERTER.register_structure_hook_factory(_is_table, _table)

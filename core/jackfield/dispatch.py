@@ -1,0 +1,345 @@
+"""One call, from top to bottom.
+
+`Caller.call` reads the snapshot once, picks the endpoint, fixes the deadline, makes the `Call` and enters the endpoint's walk. The
+walk is generated once, when the function is registered, from the one template below: observers start, payload, deadline, body,
+observers finish. Steps that a function does not need are not in its walk; sync and async differ by the word `await`.
+
+A function that runs in a thread has two walks of the same template: the outer one is observed and stays with the caller, its body
+hands the inner one to the executor, which brings payload, injection and function to the thread.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from textwrap import indent
+from time import monotonic, perf_counter
+from types import CoroutineType
+from typing import Any, Final
+
+from jackfield import failures
+from jackfield.errors import JackfieldError, Outcome
+from jackfield.executors.loop import HomeLoop
+from jackfield.failures import GENERATED
+from jackfield.injection.injector import Injector
+from jackfield.injection.plan import invocation
+from jackfield.model.call import NO_HEADERS, Call, current
+from jackfield.model.deadline import CancelTimer
+from jackfield.model.route import Endpoint
+from jackfield.model.spec import Colour, FunctionSpec
+from jackfield.observe.failures import observer_failed
+from jackfield.payload import compile_payload
+from jackfield.ports import BoundObserver, Executor, Observer
+from jackfield.registry import Registry
+from jackfield.routing import choose
+
+
+class Caller:
+    """Calls functions by name: what `Host` is, and what a plugin gets injected.
+
+    Inside a function, calls made through it are within the same deadline, trace, tenant and version set.
+    """
+
+    def __init__(
+        self, registry: Registry, unknown: Endpoint, find: Callable[[str], bool], timeout: float | None = None
+    ) -> None:
+        self._registry = registry
+        self._unknown = unknown
+        self._find = find
+        self._timeout = timeout
+
+    def call(
+        self,
+        name: str,
+        payload: Any = None,
+        /,
+        *,
+        timeout: float | None = None,
+        tenant: str | None = None,
+        version: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Call a function and wait for its result.
+
+        Args:
+            name: the function's dotted name.
+            payload: plain data, or an instance of the payload type; for a function of several parameters a mapping of them.
+            timeout: seconds this call may take; the function's own limit and the deadline of a surrounding call apply as well.
+            tenant: whom the call is for; a nested call inherits it.
+            version: the version to call instead of the one the route picks.
+            headers: passed on to the function as `current_call().headers`; a nested call inherits them.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            FunctionNotFound: no such name or version.
+            PayloadError: the payload does not fit.
+            DeadlineExceeded: the time is up.
+            Rejected: the function refuses.
+            FunctionCrashed: the function raised anything else.
+            AsyncCallRequired: the function is async, and an event loop is running here.
+            ResourceExhausted: too many threads are stuck.
+            Unavailable: the host is not running.
+        """
+        endpoint, call = self._prepare(name, payload, timeout, tenant, version, headers)
+        return endpoint.run(call)
+
+    async def acall(
+        self,
+        name: str,
+        payload: Any = None,
+        /,
+        *,
+        timeout: float | None = None,
+        tenant: str | None = None,
+        version: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Await a function's result, from any event loop; a sync function runs in a thread. Arguments and errors as for `call`."""
+        if name not in self._registry.snapshot.functions:
+            await asyncio.to_thread(self._find, name)  # may import the function's module
+        endpoint, call = self._prepare(name, payload, timeout, tenant, version, headers)
+        return await endpoint.arun(call)
+
+    def _prepare(
+        self,
+        name: str,
+        payload: Any,
+        timeout: float | None,
+        tenant: str | None,
+        version: str | None,
+        headers: Mapping[str, str] | None,
+    ) -> tuple[Endpoint, Call]:
+        snapshot = self._registry.snapshot
+        route = snapshot.functions.get(name)
+        if route is None and self._find(name):
+            snapshot = self._registry.snapshot
+            route = snapshot.functions.get(name)
+        if route is None:
+            endpoint = self._unknown
+        elif version is None and route.only is not None:
+            endpoint = route.only
+        else:
+            endpoint = choose(route, version) or self._unknown
+
+        if timeout is None:
+            timeout = self._timeout if endpoint.timeout is None else endpoint.timeout
+        elif endpoint.timeout is not None and endpoint.timeout < timeout:
+            timeout = endpoint.timeout
+        deadline = None
+        if timeout is not None:
+            deadline = monotonic() + timeout
+            if deadline != deadline:  # noqa: PLR0124  # only NaN differs from itself; math.isnan costs twice as much
+                raise ValueError("timeout is a number of seconds, not NaN")
+
+        parent = current.get()
+        if parent is not None:
+            if parent.deadline is not None and (deadline is None or parent.deadline < deadline):
+                deadline = parent.deadline
+            if tenant is None:
+                tenant = parent.tenant
+            if headers is None:
+                headers = parent.headers
+        elif headers is None:
+            headers = NO_HEADERS
+        wanted = endpoint.version if endpoint is not self._unknown else version or ""
+        return endpoint, Call(name, payload, wanted, snapshot.revision, deadline, tenant, headers, parent)
+
+
+# What a walk is made of. A function's walk has the lines whose tag applies to it.
+_WALK: Final = """
+async    | async def walk(call):
+sync     | def walk(call):
+observed | {starts}
+observed |     began = clock()
+         |     token = enter(call)
+         |     running = False
+async    |     timer = None
+         |     try:
+         |         deadline = call.deadline
+         |         if deadline is not None:
+         |             if monotonic() >= deadline:
+         |                 raise not_started(call)
+async    |             timer = arm(deadline)
+function |         value = call.payload
+trusted  |         if type(value) is not trusted:
+trusted  |             value = convert(value)
+converted|         value = convert(value)
+function |         running = True
+async    |         result = await {body}
+sync     |         result = {body}
+checked  |         if type(result) is CoroutineType:
+checked  |             raise unawaited(result)
+         |         if deadline is not None and monotonic() >= deadline:
+         |             raise came_late(call)
+         |     except BaseException as error:
+async    |         expired = timer is not None and timer.settle(error)
+async    |         failure = timed_out(call) if expired else fail(call, error, running)
+sync     |         failure = fail(call, error, running)
+         |         leave_anyhow(token)
+observed |         took = clock() - began
+observed |         outcome = outcome_of(failure)
+observed | {failures}
+         |         try:
+         |             if failure is error:
+         |                 raise
+         |             raise failure from error
+         |         finally:
+         |             del failure  # else the traceback, its frame and the exception would hold one another
+async    |     if timer is not None:
+async    |         timer.settle(None)
+         |     leave(token)
+observed |     took = clock() - began
+observed | {successes}
+         |     return result
+"""
+
+# One observer's share of a walk. An observer that raises is reported and left out; the call goes on.
+_START: Final = """
+    try:
+        state{i} = start{i}(call)
+    except Exception as problem:
+        state{i} = FAILED
+        observer_failed(observer{i}, problem)
+"""
+_FINISH: Final = """
+    if state{i} is not FAILED:
+        try:
+            finish{i}(state{i}, call, {outcome}, {failure}, took)
+        except Exception as problem:
+            observer_failed(observer{i}, problem)
+"""
+
+def compile_endpoint(
+    spec: FunctionSpec,
+    *,
+    injector: Injector,
+    observers: Sequence[Observer],
+    executors: Mapping[str, Executor],
+    home: HomeLoop,
+) -> Endpoint:
+    """Compile everything that calling a function needs.
+
+    Args:
+        spec: the function.
+        injector: resolves its dependencies.
+        observers: see its calls.
+        executors: by name; `thread` is always there.
+        home: where async functions run.
+
+    Returns:
+        The endpoint, ready to be called.
+    """
+    codec = compile_payload(spec)
+    names = {"convert": codec.convert, "trusted": codec.trusted, "target": spec.target, "fail": failures.translator(spec)}
+    body = invocation(spec, {})
+    if spec.dependencies:
+        names["body"], body = injector.body(spec), "body(call, value)"
+    function = {"function", "trusted" if codec.trusted is not None else "converted"}
+    bound = _bind(observers, spec)
+
+    def close() -> None:
+        for observer in bound:
+            observer.close()
+
+    run: Callable[[Call], Any]
+    if spec.colour is Colour.ASYNC:
+        walk = _walk({"async", *function}, body, names, bound)
+
+        def run(call: Call) -> Any:
+            return home.call(call, walk)
+
+        def arun(call: Call) -> Any:
+            return walk(call) if home.is_here else home.hop(call, walk)
+
+        return Endpoint(spec, run, arun, spec.policy.timeout, close)
+
+    inline = _walk({"sync", "checked", *function}, body, names, bound)
+    inner = _walk({"sync", "checked", *function}, body, names, ()) if bound else inline
+    threaded = {"executor": executors.get(spec.policy.executor or "", executors["thread"]), "inner": inner, "fail": names["fail"]}
+    arun = _walk({"async"}, "executor.arun(call, inner)", threaded, bound)
+    run = inline if spec.policy.executor in (None, "inline") else _walk({"sync"}, "executor.run(call, inner)", threaded, bound)
+    return Endpoint(spec, run, arun, spec.policy.timeout, close)
+
+
+def compile_refusal(spec: FunctionSpec, refuse: Callable[[Call], JackfieldError], observers: Sequence[Observer]) -> Endpoint:
+    """Compile an endpoint whose every call is observed and refused: unknown names, a host that is not running.
+
+    Args:
+        spec: what observers see the calls under.
+        refuse: makes the error.
+        observers: see the calls.
+    """
+
+    def body(call: Call) -> Any:
+        raise refuse(call)
+
+    bound = _bind(observers, spec)
+    names = {"body": body, "fail": failures.translator(spec)}
+    arun = _walk({"async"}, "body(call)", names, bound)
+    return Endpoint(spec, _walk({"sync"}, "body(call)", names, bound), arun)
+
+
+def _bind(observers: Sequence[Observer], spec: FunctionSpec) -> list[BoundObserver]:
+    bound = []
+    for observer in observers:
+        try:
+            bound.append(observer.bind(spec))
+        except Exception as error:  # noqa: BLE001  # an observer must not keep a function from being registered
+            observer_failed(observer, error)
+    return bound
+
+
+def _walk(tags: set[str], body: str, names: Mapping[str, Any], observers: Sequence[BoundObserver]) -> Callable[[Call], Any]:
+    """Instantiate the template for one function; functions of one shape share the code."""
+    values = dict(names)
+    for index, observer in enumerate(observers):
+        values |= {f"start{index}": observer.start, f"finish{index}": observer.finish, f"observer{index}": observer}
+    make = _factory(frozenset(tags | {"observed"} if observers else tags), body, len(observers), tuple(values))
+    walk: Callable[[Call], Any] = make(*values.values())
+    return walk
+
+
+@lru_cache(maxsize=256)
+def _factory(tags: frozenset[str], body: str, observers: int, parameters: tuple[str, ...]) -> Callable[..., Any]:
+    """Render the template and compile it to `make(*parameters) -> walk`; what all walks share is in its globals."""
+    last_first = range(observers)[::-1]
+    finish = "".join(_FINISH.format(i=i, outcome="outcome", failure="failure") for i in last_first)
+    blocks = {
+        "body": body,
+        "starts": "".join(_START.format(i=i) for i in range(observers)),
+        "failures": finish.replace("\n", "\n    "),
+        "successes": "".join(_FINISH.format(i=i, outcome="OK", failure="None") for i in last_first),
+    }
+    rows = (row.partition("|") for row in _WALK.strip().splitlines())
+    walk = "\n".join(line.removeprefix(" ") for tag, _, line in rows if tag.strip() in {"", *tags}).format(**blocks)
+    source = f"def make({', '.join(parameters)}):\n{indent(walk, '    ')}\n    return walk\n"
+    scope: dict[str, Any] = dict(_SHARED)
+    exec(compile(source, GENERATED, "exec"), scope)  # noqa: S102  # our own template; nothing in it comes from a plugin
+    make: Callable[..., Any] = scope["make"]
+    return make
+
+
+def _arm(deadline: float) -> CancelTimer:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  # a coroutine that runs is in a task
+    return CancelTimer(task.get_loop(), task, deadline)
+
+
+_SHARED: Final[dict[str, Any]] = {
+    "CoroutineType": CoroutineType,
+    "FAILED": object(),
+    "OK": Outcome.OK,
+    "arm": _arm,
+    "came_late": failures.came_late,
+    "clock": perf_counter,
+    "enter": current.set,
+    "leave": current.reset,
+    "leave_anyhow": failures.leave_anyhow,
+    "monotonic": monotonic,
+    "not_started": failures.not_started,
+    "observer_failed": observer_failed,
+    "outcome_of": failures.outcome_of,
+    "timed_out": failures.timed_out,
+    "unawaited": failures.unawaited,
+}

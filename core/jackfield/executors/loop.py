@@ -1,0 +1,147 @@
+"""The home loop: the one event loop on which a host runs everything async of its plugins."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from time import monotonic
+from typing import Any, TypeVar
+
+from jackfield.errors import AsyncCallRequired, Cancelled, DeadlineExceeded, Unavailable
+from jackfield.model.call import Call
+
+T = TypeVar("T")
+
+# A coroutine's own timer ends it at the deadline. Only when the loop itself is blocked does nobody answer: then the waiting
+# thread is freed this many seconds later.
+_GRACE = 0.25
+
+
+class HomeLoop:
+    """The loop that `async with host` was entered on, else one in a thread of its own that starts when first needed."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def adopt(self) -> None:
+        """Make the running loop the home loop."""
+        with self._lock:
+            self._loop = asyncio.get_running_loop()
+            self._closed = False
+
+    def open(self) -> None:
+        """Allow a loop to be started, after an earlier `close`."""
+        with self._lock:
+            self._closed = False
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the home loop is the one running in this thread."""
+        return self._loop is not None and asyncio._get_running_loop() is self._loop  # noqa: SLF001  # documented; does not raise
+
+    def call(self, call: Call, walk: Callable[[Call], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine function at home and wait for it, from a thread without a running loop.
+
+        Args:
+            call: the call.
+            walk: what to run.
+
+        Raises:
+            AsyncCallRequired: inside a running loop, which waiting would block.
+            DeadlineExceeded: when the loop does not answer in time.
+            Cancelled: when the coroutine was cancelled by somebody else.
+        """
+        if asyncio._get_running_loop() is not None:  # noqa: SLF001  # documented; does not raise
+            raise AsyncCallRequired(call.name)
+        future = self.submit(call.name, walk(call))
+        timeout = None if call.deadline is None else max(call.deadline - monotonic(), 0.0) + _GRACE
+        try:
+            return future.result(timeout)
+        except TimeoutError:
+            if future.done():
+                return future.result()
+            future.cancel()
+            overdue = monotonic() - (call.deadline or 0.0)
+            raise DeadlineExceeded(call.name, overdue, "the home loop is blocked: a coroutine on it does not await") from None
+        except CancelledError:
+            raise Cancelled(call.name, "the host stops, or the function's task was cancelled") from None
+        except BaseException:
+            future.cancel()  # KeyboardInterrupt while waiting
+            raise
+
+    async def hop(self, call: Call, walk: Callable[[Call], Coroutine[Any, Any, T]]) -> T:
+        """Await a coroutine function that runs at home, from another loop; a cancel reaches it there."""
+        return await asyncio.wrap_future(self.submit(call.name, walk(call)))
+
+    def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Run a coroutine of the host's own at home and wait for it, from any other thread.
+
+        Args:
+            coroutine: what to run.
+            timeout: seconds to wait for it.
+
+        Raises:
+            TimeoutError: when it takes longer; it is cancelled.
+        """
+        future = self.submit("host", coroutine)
+        try:
+            return future.result(timeout)
+        except BaseException:
+            future.cancel()
+            raise
+
+    def submit(self, what: str, coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
+        """Schedule a coroutine at home, with this context's variables.
+
+        Raises:
+            Unavailable: if the home loop is gone.
+        """
+        try:
+            return asyncio.run_coroutine_threadsafe(coroutine, self._running())
+        except (RuntimeError, Unavailable) as error:
+            coroutine.close()
+            raise Unavailable(what, "the host's event loop has been closed") from error
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            with self._lock:
+                if self._closed:
+                    raise Unavailable("host", "the host has stopped")
+                if self._loop is None:
+                    loop = asyncio.new_event_loop()
+                    self._thread = threading.Thread(target=_serve, args=(loop,), name="jackfield-loop", daemon=True)
+                    self._thread.start()
+                    self._loop = loop
+        return self._loop
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Stop an own loop: cancel what still runs on it, then end its thread. A loop that was adopted is left alone.
+
+        Args:
+            timeout: seconds to wait for the thread.
+        """
+        with self._lock:
+            self._closed = True
+            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(timeout)
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+

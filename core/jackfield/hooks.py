@@ -1,0 +1,173 @@
+"""Lifecycle hooks: pluggy hookspecs, and a caller that lets no implementation harm another.
+
+Hooks are trusted code and for lifecycle. Whatever wants to see calls is an observer.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pluggy
+from loguru import logger
+
+from jackfield.errors import Fault, JackfieldError, PluginError
+from jackfield.model.spec import FunctionSpec
+
+hookspec = pluggy.HookspecMarker("jackfield")
+hookimpl = pluggy.HookimplMarker("jackfield")
+
+
+class Hookspecs:
+    """What an implementation may define; each parameter may be left out."""
+
+    @hookspec
+    def jackfield_register(self, function: FunctionSpec) -> None:
+        """See a function before it becomes visible; raise to refuse it, and with it the whole transaction."""
+
+    @hookspec
+    def jackfield_registered(self, function: FunctionSpec) -> None:
+        """See a function after the swap, before `register()` returns."""
+
+    @hookspec
+    def jackfield_unregistered(self, function: FunctionSpec) -> None:
+        """See a function that is gone, after the swap, before `unregister()` returns."""
+
+    @hookspec
+    def jackfield_plugin_started(self, plugin: str) -> None:
+        """See a plugin that has started."""
+
+    @hookspec
+    def jackfield_plugin_stopped(self, plugin: str) -> None:
+        """See a plugin that has stopped."""
+
+
+class Hooks:
+    """The hook implementations of one host.
+
+    Notifications are delivered in the order in which they were queued, whoever delivers them: one thread at a time empties the
+    queue. A hook that registers functions itself queues behind what is being delivered, and does not wait for it.
+    """
+
+    def __init__(self) -> None:
+        self._manager = pluggy.PluginManager("jackfield")
+        self._manager.add_hookspecs(Hookspecs)
+        self._owners: list[tuple[object, str]] = []
+        self._queue: deque[tuple[str, dict[str, Any]]] = deque()
+        self._delivering = threading.Lock()
+        self._inside = threading.local()
+
+    def add(self, implementation: object, plugin: str) -> None:
+        """Add an object whose methods are marked with `@hookimpl`.
+
+        Args:
+            implementation: the object; a class is instantiated without arguments.
+            plugin: whose it is, for errors and for `remove`.
+
+        Raises:
+            PluginError: if it cannot be made, implements no hook, or one that does not exist; nothing of it stays behind.
+        """
+        made = self._make(implementation, plugin)
+        try:
+            self._manager.register(made)
+            self._manager.check_pending()
+        except (pluggy.PluginValidationError, ValueError) as error:
+            if self._manager.is_registered(made):
+                self._manager.unregister(made)
+            raise PluginError(plugin, "hook", str(error), "see the hookspecs in jackfield.hooks") from error
+        callers = self._manager.get_hookcallers(made) or []
+        mine = [impl for caller in callers for impl in caller.get_hookimpls() if impl.plugin is made]
+        if not mine or any(impl.wrapper or impl.hookwrapper for impl in mine):
+            self._manager.unregister(made)
+            reason = "hook wrappers are not supported" if mine else "no method is marked with @hookimpl"
+            raise PluginError(plugin, "hook", reason, "mark plain methods named like the hookspecs with @jackfield.hookimpl")
+        self._owners.append((made, plugin))
+
+    @staticmethod
+    def _make(implementation: object, plugin: str) -> object:
+        if not isinstance(implementation, type):
+            return implementation
+        try:
+            return implementation()
+        except Exception as error:
+            reason = f"{implementation.__qualname__}() raised {type(error).__name__}: {error}"
+            raise PluginError(plugin, "hook", reason, "hook classes are instantiated without arguments") from error
+
+    def remove(self, plugin: str) -> int:
+        """Remove every implementation of a plugin.
+
+        Returns:
+            How many there were.
+        """
+        gone = [made for made, owner in self._owners if owner == plugin]
+        self._owners = [(made, owner) for made, owner in self._owners if owner != plugin]
+        for made in gone:
+            self._manager.unregister(made)
+        return len(gone)
+
+    def vet(self, functions: Iterable[FunctionSpec]) -> None:
+        """Ask every `jackfield_register` about functions that are about to become visible.
+
+        Raises:
+            PluginError: with all refusals, each naming the plugin whose hook refused.
+        """
+        faults = []
+        self._inside.vetting = True
+        try:
+            for function in functions if self._owners else ():
+                for implementation, owner in self._implementations("jackfield_register"):
+                    try:
+                        _call(implementation, {"function": function})
+                    except Exception as error:  # noqa: BLE001  # any exception is a refusal, by contract
+                        reason = f"refused by the hook of {owner}: {type(error).__name__}: {error}"
+                        fix = f"satisfy {owner}, or uninstall it"
+                        faults.append(Fault("hook", function.plugin or owner, function.key, reason, fix))
+        finally:
+            self._inside.vetting = False
+        if faults:
+            first = faults[0]
+            raise PluginError(first.plugin, first.stage, first.reason, first.fix, tuple(faults))
+
+    def refuse_reentry(self) -> None:
+        """Refuse a transaction that is opened from within `jackfield_register`: it would wait for itself.
+
+        Raises:
+            JackfieldError: if this thread is inside `vet`.
+        """
+        if getattr(self._inside, "vetting", False):
+            raise JackfieldError("jackfield_register may only look at a function: register others in jackfield_registered")
+
+    def queue(self, hook: str, **arguments: Any) -> None:
+        """Queue a notification; a writer does so before it releases the registry's lock, so that order is revision order."""
+        if self._owners:
+            self._queue.append((hook, arguments))
+
+    def deliver(self) -> None:
+        """Deliver what is queued, in order; when this returns, all that was queued before has been seen by every hook.
+
+        A hook that raises is logged with its plugin and breaks nobody. From within a hook this returns at once.
+        """
+        if not self._owners or getattr(self._inside, "delivering", False):
+            return
+        with self._delivering:
+            self._inside.delivering = True
+            try:
+                while self._queue:
+                    hook, arguments = self._queue.popleft()
+                    for implementation, owner in self._implementations(hook):
+                        try:
+                            _call(implementation, arguments)
+                        except Exception as error:  # noqa: BLE001  # reported here, and the others still see it
+                            logger.opt(exception=error).error("the {} hook of {} raised", hook, owner)
+            finally:
+                self._inside.delivering = False
+
+    def _implementations(self, hook: str) -> Iterator[tuple[pluggy.HookImpl, str]]:
+        """Walk the implementations of a hook in pluggy's order: last registered first, `tryfirst` and `trylast` obeyed."""
+        for implementation in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
+            yield implementation, next((owner for made, owner in self._owners if made is implementation.plugin), "")
+
+
+def _call(implementation: pluggy.HookImpl, arguments: dict[str, Any]) -> None:
+    """Call one implementation with those arguments that it asks for; pluggy's own caller would stop at the first that raises."""
+    implementation.function(*(arguments[name] for name in implementation.argnames))

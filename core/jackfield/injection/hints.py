@@ -1,0 +1,104 @@
+"""Read a factory's parameters and annotations, one at a time, so that one odd annotation spoils no other."""
+
+import functools
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+if sys.version_info >= (3, 14):  # pragma: no cover  # annotations are evaluated lazily there, and may raise one by one
+    import annotationlib
+
+    def signature(factory: Callable[..., Any]) -> inspect.Signature:
+        """Give the signature, with annotations that cannot be evaluated yet left as forward references."""
+        return inspect.signature(factory, annotation_format=annotationlib.Format.FORWARDREF)
+
+    def _annotations(owner: type) -> Mapping[str, Any]:
+        return annotationlib.get_annotations(owner, format=annotationlib.Format.FORWARDREF)
+
+else:
+
+    def signature(factory: Callable[..., Any]) -> inspect.Signature:
+        """Give the signature, with string annotations left as they are."""
+        return inspect.signature(factory)
+
+    def _annotations(owner: type) -> Mapping[str, Any]:
+        return inspect.get_annotations(owner)
+
+
+class Unreadable(Exception):  # noqa: N818  # never leaves this package: it becomes a fault
+    """An annotation cannot be evaluated."""
+
+
+def evaluate(factory: Callable[..., Any], parameter: str, annotation: Any) -> Any:
+    """Evaluate one annotation of a factory.
+
+    Args:
+        factory: a function, a partial, a bound method, an object with `__call__`, or a class.
+        parameter: the parameter's name, or `return`.
+        annotation: as the signature has it: a string, a forward reference, or a type that may contain some.
+
+    Returns:
+        The type, `Annotated` left on.
+
+    Raises:
+        Unreadable: if a name in it is not defined where the factory is.
+    """
+    space: dict[str, Any] = {}
+    for scope in _scopes(factory, parameter):
+        space = {**scope, **space}
+    holder = SimpleNamespace(__annotations__={parameter: annotation})
+    try:
+        return typing.get_type_hints(holder, space, space, include_extras=True)[parameter]
+    except Exception as error:  # the text of an annotation is a stranger's code and may raise anything
+        raise Unreadable(f"{type(error).__name__}: {error}") from error
+
+
+def _scopes(factory: Callable[..., Any], parameter: str) -> typing.Iterator[Mapping[str, Any]]:
+    """Give the namespaces that an annotation may refer to, innermost first."""
+    if not isinstance(factory, type):
+        function = underlying(factory)
+        yield _closure(function)
+        yield getattr(function, "__globals__", {})
+        return
+    # A field of a base class is annotated in that class's module, whatever module generated `__init__`.
+    names = {parameter, f"_{parameter}"}
+    owner = next((base for base in factory.__mro__ if names & _annotations(base).keys()), None)
+    if owner is None:
+        owner = next(base for base in factory.__mro__ if {"__init__", "__new__"} & vars(base).keys())
+        initialiser = vars(owner).get("__init__") or vars(owner).get("__new__")
+        yield _closure(inspect.unwrap(initialiser)) if callable(initialiser) else {}
+    yield vars(owner)
+    yield vars(sys.modules.get(owner.__module__, SimpleNamespace()))
+
+
+def underlying(factory: Callable[..., Any]) -> Callable[..., Any]:
+    """Find the plain function below partials, bound methods, wrappers and objects with `__call__`.
+
+    Args:
+        factory: any callable that is not a class.
+
+    Returns:
+        The function whose code runs in the end, as far as that can be told.
+    """
+    while isinstance(factory, functools.partial):
+        factory = factory.func
+    factory = inspect.unwrap(factory)
+    if not inspect.isroutine(factory) and not isinstance(factory, type):
+        factory = inspect.unwrap(getattr(type(factory), "__call__", factory))  # noqa: B004  # on the class, as calls do
+    return getattr(factory, "__func__", factory)
+
+
+def _closure(function: Callable[..., Any]) -> Mapping[str, Any]:
+    code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None)
+    if code is None or not cells:
+        return {}
+    found = {}
+    for name, cell in zip(code.co_freevars, cells, strict=True):
+        try:
+            found[name] = cell.cell_contents
+        except ValueError:  # a variable of the outer function that is not assigned yet
+            continue
+    return found

@@ -1,0 +1,276 @@
+"""The life of singletons: made once under racing threads and tasks, closed in reverse order of creation.
+
+Whoever needs a singleton first begins an attempt; all others wait for that attempt, threads by blocking, coroutines
+without blocking their loop. An attempt goes its own way: it does not end when the call that began it is cancelled,
+does not see that call's deadline, and what it does to context variables stays in a context of its own, in which the
+object is closed later. A failed attempt fails those who waited for it, and is forgotten: the next one who asks begins
+another.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextvars import Context, ContextVar, copy_context
+from functools import partial
+from typing import Any
+
+from loguru import logger
+
+from jackfield.errors import DependencyCycle, Fault, InjectionError, Unavailable
+from jackfield.injection.providers import Provider
+from jackfield.injection.teardown import afinish, afirst, finish, first
+from jackfield.model.call import current
+from jackfield.model.spec import MISSING, Colour
+
+
+class _Attempt:
+    """One try at making one singleton. `done` gets what went wrong, or None; nobody can cancel it."""
+
+    __slots__ = ("cell", "context", "done", "generator", "outer", "task", "waits_for")
+
+    def __init__(self, cell: "Cell", outer: "_Attempt | None") -> None:
+        self.cell = cell
+        self.outer = outer
+        self.waits_for: _Attempt | None = None
+        self.context: Context = copy_context()
+        self.generator: Any = None
+        self.task: asyncio.Task[None] | None = None
+        self.done: Future[BaseException | None] = Future()
+        self.done.set_running_or_notify_cancel()  # from here on a waiter that is cancelled cannot cancel it
+
+    def chain(self) -> "list[_Attempt]":
+        """Give the attempts that this one is part of, outermost first, this one last."""
+        chain, attempt = [self], self.outer
+        while attempt is not None:
+            chain.append(attempt)
+            attempt = attempt.outer
+        return chain[::-1]
+
+
+_making: ContextVar[_Attempt | None] = ContextVar("jackfield_making", default=None)
+
+
+class Vault:
+    """The singletons of one host: which are made, in which order, and on which loop the async ones live."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.made: list[Cell] = []
+        self.pending: set[_Attempt] = set()
+        self.home: asyncio.AbstractEventLoop | None = None
+
+
+class Cell:
+    """The place of one singleton. Generated code reads `value` and, while that is `MISSING`, asks `get` or `aget`.
+
+    Args:
+        provider: what makes it.
+        vault: whose singletons it belongs to.
+        arguments: gives the factory's keyword arguments; those that are cells stand for their singletons.
+
+    Attributes:
+        value: the object, or `MISSING`.
+        sealed: whether it is to be closed, so that nothing can be made any more.
+    """
+
+    __slots__ = ("_arguments", "_attempt", "_vault", "provider", "sealed", "value")
+
+    def __init__(self, provider: Provider, vault: Vault, arguments: Callable[[], Mapping[str, Any]]) -> None:
+        self.value: Any = MISSING
+        self.provider = provider
+        self._vault = vault
+        self._arguments = arguments
+        self._attempt: _Attempt | None = None
+        self.sealed = False
+
+    def get(self) -> Any:
+        """Give the object, made by this thread if nobody makes it yet; for sync providers.
+
+        Raises:
+            DependencyCycle: if making it turns out to need it.
+            Unavailable: if it was closed.
+            BaseException: whatever the provider raises.
+        """
+        while (value := self.value) is MISSING:
+            attempt, mine = self._join()
+            if mine:
+                attempt.context.run(self._make, attempt)
+            try:
+                self._settle(attempt.done.result(), mine)
+            finally:
+                _leave()
+                del attempt  # an error refers to this frame, and the attempt to the error
+        return value
+
+    async def aget(self) -> Any:
+        """Give the object without blocking the running loop: a sync provider runs in a thread of its own.
+
+        Raises:
+            DependencyCycle: if making it turns out to need it.
+            Unavailable: if it was closed.
+            BaseException: whatever the provider raises.
+        """
+        while (value := self.value) is MISSING:
+            attempt, mine = self._join()
+            if mine:
+                self._start(attempt)
+            try:
+                self._settle(await asyncio.wrap_future(attempt.done), mine)
+            finally:
+                _leave()
+                del attempt
+        return value
+
+    def _join(self) -> tuple[_Attempt, bool]:
+        """Join the attempt that is under way, or begin one, which is then the caller's to make."""
+        outer = _making.get()
+        with self._vault.lock:
+            if self.sealed:
+                raise self._closed()
+            attempt = self._attempt
+            if attempt is None:
+                attempt = self._attempt = _Attempt(self, outer)
+                self._vault.pending.add(attempt)
+                return attempt, True
+            if outer is not None:
+                chain = outer.chain()
+                ahead: _Attempt | None = attempt
+                while ahead is not None:
+                    if ahead in chain:
+                        raise _needs_itself([member.cell for member in chain[chain.index(ahead) :]])
+                    ahead = ahead.waits_for
+                for member in chain:
+                    member.waits_for = attempt
+            return attempt, False
+
+    def _settle(self, error: BaseException | None, mine: bool) -> None:
+        # Somebody else's interruption is not ours: try again. Somebody else's failure would be ours as well.
+        if error is not None and (mine or isinstance(error, Exception)):
+            raise error
+
+    def _start(self, attempt: _Attempt) -> None:
+        if self.provider.colour is Colour.SYNC:
+            run = partial(attempt.context.run, self._make, attempt)
+            threading.Thread(target=run, name=f"jackfield {self.provider.label}", daemon=True).start()
+            return
+        loop = asyncio.get_running_loop()
+        with self._vault.lock:
+            home = self._vault.home = self._vault.home or loop
+        if home is not loop:
+            reason, fix = "an async singleton is only made on the host's home loop", "call it through host.acall"
+            fault = Fault("inject", self.provider.plugin, self.provider.label, reason, fix)
+            self._fail(attempt, InjectionError((fault,)))
+            return
+        attempt.task = loop.create_task(self._amake(attempt), context=attempt.context)
+        attempt.task.add_done_callback(lambda _: self._fail(attempt, asyncio.CancelledError()))  # never started
+
+    def _make(self, attempt: _Attempt) -> None:
+        try:
+            _enter(attempt)
+            given = {name: one.get() if isinstance(one, Cell) else one for name, one in self._arguments().items()}
+            made = self.provider.factory(**given)
+            if self.provider.generator:
+                attempt.generator, made = made, first(self.provider, made)
+        except BaseException as error:  # noqa: BLE001  # raised by whoever waits
+            self._fail(attempt, error)
+            return
+        if self._publish(attempt, made):
+            return
+        if attempt.generator is not None:
+            try:
+                finish(self.provider, attempt.generator)
+            except Exception as error:  # noqa: BLE001  # nobody is left to raise it to
+                _log(self.provider, error)
+        self._fail(attempt, self._closed())
+
+    async def _amake(self, attempt: _Attempt) -> None:
+        try:
+            _enter(attempt)
+            given = {
+                name: (await one.aget()) if isinstance(one, Cell) else one for name, one in self._arguments().items()
+            }
+            made = self.provider.factory(**given)
+            if self.provider.generator:
+                attempt.generator, made = made, await afirst(self.provider, made)
+            else:
+                made = await made
+        except BaseException as error:  # noqa: BLE001  # raised by whoever waits
+            self._fail(attempt, error)
+            return
+        if self._publish(attempt, made):
+            return
+        if attempt.generator is not None:
+            try:
+                await afinish(self.provider, attempt.generator)
+            except Exception as error:  # noqa: BLE001  # nobody is left to raise it to
+                _log(self.provider, error)
+        self._fail(attempt, self._closed())
+
+    def _publish(self, attempt: _Attempt, made: Any) -> bool:
+        """Make the object known, unless the cell was sealed meanwhile."""
+        with self._vault.lock:
+            if self.sealed:
+                return False
+            self._vault.pending.discard(attempt)
+            self._vault.made.append(self)
+            attempt.outer = None
+            if attempt.generator is None:
+                attempt.context = Context()  # nothing will be closed in it; let go of what it refers to
+            self.value = made
+        attempt.done.set_result(None)
+        return True
+
+    def _fail(self, attempt: _Attempt, error: BaseException) -> None:
+        with self._vault.lock:
+            if attempt.done.done():
+                return
+            self._vault.pending.discard(attempt)
+            self._attempt = None
+            attempt.outer = None
+        attempt.done.set_result(error)
+
+    def _closed(self) -> Unavailable:
+        return Unavailable(str(self.provider.key), "it is closed: its plugin was unloaded, or the host has stopped")
+
+    @property
+    def awaits(self) -> bool:
+        """Whether closing it takes an event loop."""
+        return self.provider.generator and self.provider.colour is Colour.ASYNC
+
+    def close(self) -> None:
+        """Forget the object, and let a sync generator clean up, in the context in which it began."""
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None and attempt.generator is not None:
+            attempt.context.run(finish, self.provider, attempt.generator)
+
+    async def aclose(self) -> None:
+        """Do the same for an async generator; on the home loop."""
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None and attempt.generator is not None:
+            closing = afinish(self.provider, attempt.generator)
+            await asyncio.get_running_loop().create_task(closing, context=attempt.context)
+
+
+def _enter(attempt: _Attempt) -> None:
+    """Set up the attempt's own context: a singleton outlives the call that happens to need it first."""
+    _making.set(attempt)
+    current.set(None)
+
+
+def _leave() -> None:
+    outer = _making.get()
+    for member in outer.chain() if outer is not None else ():
+        member.waits_for = None
+
+
+def _needs_itself(circle: list[Cell]) -> DependencyCycle:
+    first = circle[0].provider
+    drawing = " → ".join(cell.provider.label for cell in (*circle, circle[0]))
+    reason = f"making it needs it: {drawing}"
+    fix = "do not call a function that needs it while it is being made"
+    return DependencyCycle((Fault("inject", first.plugin, first.label, reason, fix),), drawing)
+
+
+def _log(provider: Provider, error: Exception) -> None:
+    logger.opt(exception=error).warning("{}: its teardown failed", provider)

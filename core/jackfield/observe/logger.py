@@ -1,0 +1,148 @@
+"""Messages through loguru: the `Logger` that plugins get injected, and what jackfield itself has to say."""
+
+import sys
+from typing import TYPE_CHECKING, Literal, Self
+
+import attrs
+from loguru import logger
+from opentelemetry.trace import format_span_id, format_trace_id
+
+from jackfield.errors import Fault
+from jackfield.model.call import current
+from jackfield.observe.stack import error_type, frames
+
+if TYPE_CHECKING:
+    from loguru import Record
+
+
+class Logger:
+    """Write log messages that join the call they are written in. Injectable by type.
+
+    Each record's `extra` has `plugin`; inside a call also `func_name`, `version`, `trace_id`, `span_id` and `tenant`
+    where there are any; and the given fields. They are put in when the record is made, by the call that runs then, so
+    one logger serves a singleton as well as a function. Records go to the sinks of the process's loguru and name the
+    plugin's own file and line. A message below every sink's level costs next to nothing.
+
+    Args:
+        plugin: whose messages these are.
+        **fields: go into the `extra` of every record.
+
+    Examples:
+        >>> log = Logger("billing")
+        >>> log.debug("{not a placeholder}")
+        >>> log.bind(batch=7).info("loaded", rows=1_200)
+    """
+
+    __slots__ = ("_fields", "_loguru", "_plugin")
+
+    def __init__(self, plugin: str, /, **fields: object) -> None:
+        self._plugin = plugin
+        self._fields = fields
+        # A patcher runs only for a record that some sink wants: the level is tested before anything is looked up.
+        # depth=1 steps over the method of this class, to the plugin's line.
+        self._loguru = logger.opt(depth=1).bind(**{**fields, "plugin": plugin}).patch(_add_call)
+
+    def bind(self, **fields: object) -> Self:
+        """Make a logger with further fields.
+
+        Args:
+            **fields: go into the `extra` of every record of the new logger.
+
+        Returns:
+            The new logger; this one is unchanged.
+        """
+        return type(self)(self._plugin, **{**self._fields, **fields})
+
+    def debug(self, message: str, /, **fields: object) -> None:
+        """Log at level DEBUG.
+
+        Args:
+            message: the text; braces in it mean nothing.
+            **fields: go into the record's `extra`.
+        """
+        self._loguru.debug(_literal(message) if fields else message, **fields)
+
+    def info(self, message: str, /, **fields: object) -> None:
+        """Log at level INFO.
+
+        Args:
+            message: the text; braces in it mean nothing.
+            **fields: go into the record's `extra`.
+        """
+        self._loguru.info(_literal(message) if fields else message, **fields)
+
+    def warning(self, message: str, /, **fields: object) -> None:
+        """Log at level WARNING.
+
+        Args:
+            message: the text; braces in it mean nothing.
+            **fields: go into the record's `extra`.
+        """
+        self._loguru.warning(_literal(message) if fields else message, **fields)
+
+    def error(self, message: str, /, **fields: object) -> None:
+        """Log at level ERROR.
+
+        Args:
+            message: the text; braces in it mean nothing.
+            **fields: go into the record's `extra`.
+        """
+        self._loguru.error(_literal(message) if fields else message, **fields)
+
+    def exception(self, message: str, /, **fields: object) -> None:
+        """Log at level ERROR with the exception that is being handled: its type, its frames, never a variable's value.
+
+        Args:
+            message: the text; braces in it mean nothing. The frames follow it, one a line.
+            **fields: go into the record's `extra`, beside `error_type` and `stack`.
+        """
+        error = sys.exception()
+        if error is None:
+            self._loguru.error(_literal(message) if fields else message, **fields)
+            return
+        # Not loguru's own rendering: by default it prints the values of variables, which may be secrets.
+        stack, kind = frames(error), error_type(error)
+        text = "\n  ".join([f"{message}: {kind}", *stack])
+        self._loguru.error(_literal(text), **{**fields, "error_type": kind, "stack": stack})
+
+    def __repr__(self) -> str:
+        """Show the plugin."""
+        return f"Logger({self._plugin!r})"
+
+
+_own = logger.opt(depth=1)
+
+
+def host_log(level: Literal["DEBUG", "INFO", "WARNING", "ERROR"], message: str | Fault, **fields: object) -> None:
+    """Log what jackfield itself has to say, at the caller's module and line; `logger.disable("jackfield")` silences it.
+
+    Args:
+        level: loguru's level name.
+        message: the text, in which braces mean nothing; or a fault, whose fields go into the record's `extra`.
+        **fields: go into the record's `extra` as well.
+    """
+    if isinstance(message, Fault):
+        fields = {**attrs.asdict(message), **fields}
+    _own.bind(**fields).log(level, str(message))
+
+
+def _literal(message: str) -> str:
+    # loguru formats a message when there are fields: what a user typed must not be taken for a placeholder.
+    return message.replace("{", "{{").replace("}", "}}")
+
+
+def _add_call(record: "Record") -> None:
+    """Put the running call into a record that is about to be written."""
+    call = current.get()
+    while call is not None and not call.name:  # opened by `deadline()`
+        call = call.parent
+    if call is None:
+        return
+    extra = record["extra"]
+    extra["func_name"] = call.name
+    extra["version"] = call.version
+    if call.tenant is not None:
+        extra["tenant"] = call.tenant
+    if call.trace is not None:
+        extra["trace_id"] = format_trace_id(call.trace.trace_id)
+        extra["span_id"] = format_span_id(call.trace.span_id)

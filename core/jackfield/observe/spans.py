@@ -1,0 +1,224 @@
+"""Spans: one OpenTelemetry span a call, and next to nothing where no span is wanted."""
+
+from collections.abc import Callable
+from contextvars import Token
+from functools import partial
+from typing import Any
+
+from msgspec.structs import force_setattr
+from opentelemetry import context as otel_context
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.sdk.trace import Tracer as SdkTracer
+from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, StaticSampler
+from opentelemetry.semconv.attributes.code_attributes import CODE_FUNCTION_NAME
+from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    NonRecordingSpan,
+    NoOpTracer,
+    ProxyTracer,
+    Span,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    Tracer,
+    TracerProvider,
+    get_current_span,
+    set_span_in_context,
+)
+
+from jackfield.errors import OUTCOMES, Outcome
+from jackfield.model.call import Call
+from jackfield.model.spec import FunctionSpec
+from jackfield.observe.stack import error_type
+
+SCOPE = "jackfield"
+FUNCTION, VERSION, PLUGIN = "jackfield.function", "jackfield.version", "jackfield.plugin"
+TENANT, REVISION, OUTCOME = "jackfield.tenant", "jackfield.revision", "jackfield.outcome"
+
+_TEXTS = {outcome: outcome.value for outcome in Outcome}
+_FAILED = frozenset(outcome for outcome, row in OUTCOMES.items() if row.span_error)
+
+State = tuple[Span | None, Token[Context]] | None
+"""What `finish` needs: the span to end, if one is recorded, and the context to leave; None for nothing to undo."""
+
+
+class Spans:
+    """Make a span for every call: SERVER below a remote parent, INTERNAL otherwise; nested calls are its children.
+
+    A remote parent is one that a door made current, or that the call's headers carry (in the form that the globally
+    configured propagator reads). Below a parent that is not sampled no span is made at all, when the sampler would
+    drop it anyway; the trace id is kept for the log. An exception is never recorded on the span: the log has it,
+    once.
+
+    Args:
+        tracer_provider: where spans come from; by default the global provider of the moment a function is registered.
+            It is used, never set or replaced. While there is none, calls cost next to nothing; once the process sets
+            one, spans begin.
+
+    Examples:
+        >>> from jackfield.ports import Observer
+        >>> isinstance(Spans(), Observer)
+        True
+    """
+
+    def __init__(self, tracer_provider: TracerProvider | None = None) -> None:
+        self._provider = tracer_provider
+
+    def bind(self, spec: FunctionSpec) -> "BoundSpans":
+        """Bind to one function version.
+
+        Args:
+            spec: the function; its name is the spans' name.
+
+        Returns:
+            The bound observer.
+        """
+        provider = self._provider if self._provider is not None else trace.get_tracer_provider()
+        attributes = {CODE_FUNCTION_NAME: _code_name(spec.target), FUNCTION: spec.name, VERSION: spec.version}
+        if spec.plugin:
+            attributes[PLUGIN] = spec.plugin
+        return BoundSpans(spec.name, attributes, provider.get_tracer(SCOPE))
+
+
+class BoundSpans:
+    """The spans of one function version."""
+
+    __slots__ = ("_attributes", "_carriers", "_name", "_root_ids", "_skips_unsampled", "_tracer", "_waiting")
+
+    def __init__(self, name: str, attributes: dict[str, str], tracer: Tracer) -> None:
+        self._name = name
+        self._attributes = attributes
+        self._carriers = propagate.get_global_textmap().fields
+        self._use(tracer)
+
+    def _use(self, tracer: Tracer) -> None:
+        # `_tracer` is set last: another thread that sees it must find the rest in place.
+        self._waiting = isinstance(tracer, ProxyTracer)
+        sampler = tracer.sampler if isinstance(tracer, SdkTracer) else None
+        self._skips_unsampled = drops_below_unsampled(sampler)
+        self._root_ids = tracer.id_generator if isinstance(tracer, SdkTracer) and drops_roots(sampler) else None
+        self._tracer = None if self._waiting or isinstance(tracer, NoOpTracer) else tracer
+
+    def start(self, call: Call) -> State:
+        """Open the call's span and make it the current one."""
+        context = otel_context.get_current()
+        current = get_current_span(context)
+        parent = current.get_span_context()
+        remote = False
+        if current is INVALID_SPAN and call.headers and not self._carriers.isdisjoint(call.headers):
+            extracted = propagate.extract(call.headers, context)
+            parent = get_current_span(extracted).get_span_context()
+            if remote := parent.is_valid:
+                context = extracted
+        orphan = not parent.is_valid
+        if not orphan and self._skips_unsampled and not parent.trace_flags.sampled:
+            force_setattr(call, "trace", parent)
+            return (None, attach(context)) if remote else None
+        tracer = self._tracer or self._arrived()
+        if tracer is None:
+            if orphan:
+                return None
+            force_setattr(call, "trace", parent)
+            return (None, attach(context)) if remote else None
+        if orphan and self._root_ids is not None:
+            ids = self._root_ids
+            dropped = SpanContext(ids.generate_trace_id(), ids.generate_span_id(), is_remote=False)
+            force_setattr(call, "trace", dropped)
+            return None, attach(set_span_in_context(NonRecordingSpan(dropped), context))
+        span = tracer.start_span(
+            self._name,
+            context,
+            SpanKind.SERVER if not orphan and parent.is_remote else SpanKind.INTERNAL,
+            {**self._attributes, REVISION: call.revision}
+            if call.tenant is None
+            else {**self._attributes, REVISION: call.revision, TENANT: call.tenant},
+            record_exception=False,
+            set_status_on_exception=False,
+        )
+        recorded = span.is_recording()
+        own = span.get_span_context()
+        force_setattr(call, "trace", own if recorded or orphan else parent)
+        return span if recorded else None, attach(set_span_in_context(span, context))
+
+    def finish(self, state: State, call: Call, outcome: Outcome, error: BaseException | None, duration: float) -> None:  # noqa: ARG002
+        """Leave the span's context, give it its status and end it."""
+        if state is None:
+            return
+        span, token = state
+        detach(token)
+        if span is None:
+            return
+        try:
+            span.set_attribute(OUTCOME, _TEXTS[outcome])
+            if outcome in _FAILED:
+                span.set_attribute(ERROR_TYPE, error_type(error) if error is not None else _TEXTS[outcome])
+                span.set_status(StatusCode.ERROR)
+        finally:
+            span.end()
+
+    def close(self) -> None:
+        """Release nothing: only names are held."""
+
+    def _arrived(self) -> Tracer | None:
+        """Give the tracer, once a process that had no provider at registration has set one."""
+        # The module's own global: `get_tracer_provider()` reads the environment, at three times a call's cost.
+        if self._waiting and (provider := getattr(trace, "_TRACER_PROVIDER", None)) is not None:
+            self._use(provider.get_tracer(SCOPE))
+        return self._tracer
+
+
+def drops_below_unsampled(sampler: Sampler | None) -> bool:
+    """Tell whether a sampler is known to drop every span below a parent that is not sampled.
+
+    Args:
+        sampler: the tracer's, or None when it is not known.
+
+    Returns:
+        True only when that is certain; a sampler of another make is asked each time.
+    """
+    return _always_off(sampler) or _parent_based(sampler, "_remote_parent_not_sampled", "_local_parent_not_sampled")
+
+
+def drops_roots(sampler: Sampler | None) -> bool:
+    """Tell whether a sampler is known to drop every span that has no parent.
+
+    Args:
+        sampler: the tracer's, or None when it is not known.
+
+    Returns:
+        True only when that is certain.
+    """
+    return _always_off(sampler) or _parent_based(sampler, "_root")
+
+
+def _parent_based(sampler: Sampler | None, *delegates: str) -> bool:
+    # A subclass with a rule of its own may decide otherwise, and so may an SDK that keeps its delegates elsewhere.
+    return (
+        isinstance(sampler, ParentBased)
+        and type(sampler).should_sample is ParentBased.should_sample
+        and all(_always_off(getattr(sampler, delegate, None)) for delegate in delegates)
+    )
+
+
+def _always_off(sampler: Sampler | None) -> bool:
+    return (
+        isinstance(sampler, StaticSampler)
+        and type(sampler).should_sample is StaticSampler.should_sample
+        and sampler.get_description() == "AlwaysOffSampler"
+    )
+
+
+def _code_name(target: Callable[..., Any]) -> str:
+    """Give the qualified name of the code that runs: what a partial wraps, the `__call__` of an instance or class."""
+    while isinstance(target, partial):
+        target = target.func
+    if isinstance(target, type):
+        return f"{target.__module__}.{target.__qualname__}.__call__"
+    name = getattr(target, "__qualname__", None)
+    if isinstance(name, str):
+        module = getattr(target, "__module__", None)
+        return f"{module}.{name}" if isinstance(module, str) else name
+    kind = type(target)
+    return f"{kind.__module__}.{kind.__qualname__}.__call__"

@@ -1,0 +1,90 @@
+"""Sessions: `nox -l` lists them; `demo` and `tests` are the two that a newcomer needs."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
+SAMPLES = sorted(path.parent for path in Path("sample_plugins").glob("*/pyproject.toml"))
+
+nox.options.sessions = ["tests", "samples", "lint", "types", "wheels"]
+# A Python that this machine lacks is skipped with a word, on CI too.
+nox.options.error_on_missing_interpreters = False
+
+
+def _find_pyenv() -> None:
+    """Put pyenv's interpreters in front of its shims, which refuse versions that are installed but not selected."""
+    pyenv = shutil.which("pyenv")
+    if pyenv is None:
+        return
+    root = Path(subprocess.run([pyenv, "root"], capture_output=True, text=True, check=True).stdout.strip())
+    found = [path for version in PYTHONS for path in sorted(root.glob(f"versions/{version}.*/bin"), reverse=True)[:1]]
+    os.environ["PATH"] = os.pathsep.join([*map(str, found), os.environ["PATH"]])
+
+
+_find_pyenv()
+
+
+def _group(name: str) -> list[str]:
+    return nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), name)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the test suite on every Python that is here."""
+    session.install("-e", ".", *_group("test"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def samples(session: nox.Session) -> None:
+    """Run the tests of every sample plugin, each as the separate distribution that it is."""
+    session.install("-e", ".", *_group("test"))
+    for sample in SAMPLES:
+        session.install("-e", f"{sample}[test]")
+        session.run("pytest", "-c", f"{sample}/pyproject.toml", f"{sample}/tests", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Show the product on real data: a minute, most of it installation."""
+    session.install(".", *map(str, SAMPLES), "vega_datasets")
+    session.run("python", "docs/demo.py", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting and the direction of imports."""
+    session.install("-e", ".", *_group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types: mypy strictly, pyright on the public API."""
+    session.install("-e", ".", *_group("test"), *_group("types"))
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build the wheel, install it, and run the suite on what was installed: editable installs hide missing files."""
+    out = Path(session.create_tmp()) / "wheels"
+    shutil.rmtree(out, ignore_errors=True)
+    session.install("build", *_group("test"))
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(out), ".")
+    session.install(*map(str, out.glob("jackfield-*.whl")))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure against the rivals, all in one run; prints Markdown, `-- --json FILE` keeps the figures."""
+    session.install(".", *_group("bench"))
+    session.run("python", "tests/bench/run.py", *session.posargs)

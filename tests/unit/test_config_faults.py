@@ -1,0 +1,226 @@
+"""A faulty configuration file: every fault at once, each with its key, its line and a fix."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from jackfield.config import parse_config
+from jackfield.errors import ConfigError, Fault
+
+TEN_FAULTS = """\
+discoverr = true
+timeout = "5s"
+
+[[plugin]]
+name = "billing"
+path = "./nowhere.py"
+depends_on = ["audti"]
+executor = "threed"
+timeout = -1
+[plugin.options]
+password = "hunter2"
+
+[[plugin]]
+name = "audit"
+pth = "audit"
+
+[routes."text.slugify"]
+shares = { "1.1" = 1.4 }
+
+[tenants.acme]
+weight = -2
+"""
+
+
+def faults_of(text: str) -> list[tuple[str, str, str, str]]:
+    """Parse a faulty text; give plugin, entry, reason and fix of each fault."""
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text.encode(), Path("jackfield.toml"))
+    assert all(fault.stage == "config" for fault in caught.value.faults)
+    return [(fault.plugin, fault.entry, fault.reason, fault.fix) for fault in caught.value.faults]
+
+
+def the_fault_of(text: str) -> tuple[str, str]:
+    """Parse a text with one fault; give its entry, and reason and fix as one."""
+    ((_, entry, reason, fix),) = faults_of(text)
+    return entry, f"{reason} → {fix}"
+
+
+def plugin(**keys: str) -> str:
+    """Write a good plugin, with some keys changed; values as TOML."""
+    keys = {"name": '"a"', "path": '"pkg"'} | keys
+    return "[[plugin]]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items() if value)
+
+
+def test_a_file_with_ten_faults_shows_eleven_with_their_lines():
+    """Types, names, files, dependencies, secrets and shares are judged together (a misspelled `path` counts twice)."""
+    with pytest.raises(ConfigError) as caught:
+        parse_config(TEN_FAULTS.encode(), Path("/etc/jackfield.toml"))
+    error = caught.value
+    assert [(fault.plugin, fault.entry) for fault in error.faults] == [
+        ("", "discoverr (line 1)"),
+        ("", "timeout (line 2)"),
+        ("billing", "plugin[0].path (line 6)"),
+        ("billing", "plugin[0].depends_on[0] (line 7)"),
+        ("billing", "plugin[0].executor (line 8)"),
+        ("billing", "plugin[0].timeout (line 9)"),
+        ("billing", "plugin[0].options.password (line 11)"),
+        ("audit", "plugin[1].path (line 13)"),
+        ("audit", "plugin[1].pth (line 15)"),
+        ("", 'routes."text.slugify".shares."1.1" (line 18)'),
+        ("", "tenants.acme.weight (line 21)"),
+    ]
+    assert all(fault.reason for fault in error.faults)
+    assert (error.file, error.line, error.key, error.reason) == ("/etc/jackfield.toml", 1, "discoverr", "unknown key")
+    shown = str(error)
+    assert all(str(fault) in shown for fault in error.faults)
+    assert "hunter2" not in shown
+
+
+def test_the_error_survives_pickling():
+    """It can come out of another process whole."""
+    with pytest.raises(ConfigError) as caught:
+        parse_config(TEN_FAULTS.encode(), Path("jackfield.toml"))
+    copy = pickle.loads(pickle.dumps(caught.value))  # noqa: S301  # our own bytes
+    assert (copy.faults, str(copy)) == (caught.value.faults, str(caught.value))
+
+
+def test_a_single_fault_is_shown_with_its_fix():
+    """One line says the file, the line, the key, the reason and the fix."""
+    with pytest.raises(ConfigError) as caught:
+        parse_config(plugin(executr='"x"').encode(), Path("jackfield.toml"))
+    assert str(caught.value) == "jackfield.toml:4: plugin[0].executr: unknown key → did you mean 'executor'?"
+    assert caught.value.faults == (
+        Fault("config", "a", "plugin[0].executr (line 4)", "unknown key", "did you mean 'executor'?"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "entry", "said"),
+    [
+        (
+            plugin(timeout='"500ms"'),
+            "plugin[0].timeout (line 4)",
+            "a number of seconds above 0 (and at most a year), as in 0.5, got the text '500ms'",
+        ),
+        (plugin(timeout="true"), "plugin[0].timeout (line 4)", "got true"),
+        (plugin(timeout="nan"), "plugin[0].timeout (line 4)", "got nan"),
+        (plugin(timeout="inf"), "plugin[0].timeout (line 4)", "got inf"),
+        (plugin(timeout="0"), "plugin[0].timeout (line 4)", "got 0"),
+        (plugin(timeout="0x" + "f" * 6000), "plugin[0].timeout (line 4)", "got a huge number"),
+        (plugin(timeout="[1]"), "plugin[0].timeout (line 4)", "got an array"),
+        (plugin(timeout="2024-01-01"), "plugin[0].timeout (line 4)", "got a date or time"),
+        (plugin(auto_start='"yes"'), "plugin[0].auto_start (line 4)", "expected true or false, got the text 'yes'"),
+        (plugin(name='""'), "plugin[0].name (line 2)", "got an empty text"),
+        (plugin(name=""), "plugin[0].name (line 1)", "required, and missing → add name = "),
+        (plugin(name='"a b"'), "plugin[0].name (line 2)", "the name is not a dotted name → use letters"),
+        (plugin(name='"' + "a" * 300 + '"'), "plugin[0].name (line 2)", "the name has 300 characters, 255 are allowed"),
+        (plugin(version='"1 2"'), "plugin[0].version (line 4)", "'1 2' is not a version"),
+        (plugin(path='"a b"'), "plugin[0].path (line 3)", "'a b' is not the path of a plugin → write 'module:Object'"),
+        (plugin(path='"./x.py\\u0000"'), "plugin[0].path (line 3)", "there is no folder './x.py\\x00'"),
+        (plugin(path='"./no"'), "plugin[0].path (line 3)", "there is no folder './no'"),
+        (plugin(depends_on='"b"'), "plugin[0].depends_on (line 4)", "expected an array, got the text 'b'"),
+        (plugin(depends_on="[1]"), "plugin[0].depends_on[0] (line 4)", "got 1"),
+        (plugin(depends_on='["b"]'), "plugin[0].depends_on[0] (line 4)", "no plugin is named 'b' → declare it"),
+        (plugin(depends_on='["a"]'), "plugin[0].depends_on (line 4)", "wait for one another: a → a →"),
+        (
+            plugin(restart='"on_failure"'),
+            "plugin[0].restart (line 4)",
+            "unknown value 'on_failure' → did you mean 'on-failure'?",
+        ),
+        (plugin(restart="3"), "plugin[0].restart (line 4)", "expected 'never' or 'on-failure' or 'always', got 3"),
+        (plugin(restart_limit="-1"), "plugin[0].restart_limit (line 4)", "a whole number from 0 to 1,000,000, got -1"),
+        (plugin(restart_limit="1.5"), "plugin[0].restart_limit (line 4)", "got 1.5"),
+        (plugin(functions='{ "a b" = "c" }'), 'plugin[0].functions."a b" (line 4)', "not a dotted name"),
+        (plugin(functions='{ f = "c d" }'), "plugin[0].functions.f (line 4)", "got the text 'c d'"),
+        (plugin(functions='{ f = "c\\n" }'), "plugin[0].functions.f (line 4)", "got the text 'c\\n'"),
+        (
+            plugin(functions='{ text.slug = "c" }'),
+            "plugin[0].functions.text (line 4)",
+            'a dotted name needs quotes: "text.slug"',
+        ),
+        (plugin(functions='["f"]'), "plugin[0].functions (line 4)", "expected a table, got an array"),
+        (plugin(options="3"), "plugin[0].options (line 4)", "expected a table, got 3"),
+        ('[plugin]\nname = "a"\npath = "b"\n', "plugin (line 1)", "expected an array, got a table → write [[plugin]]"),
+        ("plugin = [3]\n", "plugin[0] (line 1)", "expected a table, got 3"),
+        ("plugin = [\n\n 'x']\n", "plugin[0] (line 3)", "expected a table, got the text 'x'"),
+        ("[routes]\ntext.slug = '1'", "routes.text.slug (line 2)", 'a dotted name needs quotes: "text.slug"'),
+        ("[routes.f]\ndefualt = '1'", "routes.f.defualt (line 2)", "did you mean 'default'?"),
+        ("[routes]\nf = 1", "routes.f (line 2)", "expected a table, got 1"),
+        ("[routes]\nf = ''", "routes.f (line 2)", "got an empty text"),
+        ("[routes]\n'f g' = '1'", 'routes."f g" (line 2)', "not a dotted name"),
+        ("[routes]\nf = '1 2'", "routes.f.default (line 2)", "'1 2' is not a version"),
+        (
+            "[routes.f]\nshares = { '2' = 1.4 }",
+            "routes.f.shares.2 (line 2)",
+            "a share from 0 to 1 (0.2 is 20 %), got 1.4",
+        ),
+        (
+            "[routes.f.shares]\n2 = 0.8\n3 = 0.6",
+            "routes.f.shares (line 1)",
+            "the shares add up to 140 % → they may reach 1",
+        ),
+        ("[routes.f.shares]\n2 = -0.1", "routes.f.shares.2 (line 2)", "got -0.1"),
+        ("[routes.f]\ndefault = '1'\nshares = { 1 = 0.5 }", "routes.f.shares.1 (line 3)", "'1' is the default version"),
+        (
+            "[routes.f]\ntenants = { acne = '1' }\n[tenants.acme]",
+            "routes.f.tenants.acne (line 2)",
+            "did you mean 'acme'?",
+        ),
+        ("[tenants.a]\nweight = 0", "tenants.a.weight (line 2)", "a number above 0"),
+        ("[tenants.'']\nweight = 1", 'tenants."" (line 1)', "cannot be a tenant's name"),
+        ("[tenants.acme.com]\n", "tenants.acme.com (line 1)", 'a dotted name needs quotes: "acme.com"'),
+        ("[tenants.a]\npermissions = ['text.*', 'a b']", "tenants.a.permissions[1] (line 2)", "got the text 'a b'"),
+        ("[tenants.a]\nlabels = { x = 1 }", "tenants.a.labels.x (line 2)", "expected a text, got 1"),
+        ("[observability]\ntraces = 'off'", "observability.traces (line 2)", "expected true or false"),
+        ("[observability.logs]\nstream = 'file'", "observability.logs.stream (line 2)", "known here: stderr, stdout"),
+        ("[observability.metrics]\nport = 65536", "observability.metrics.port (line 2)", "got 65536"),
+    ],
+)
+def test_each_fault_has_its_key_its_line_and_a_clear_reason(text, entry, said):
+    """One mistake gives one fault: where, what, and what to do."""
+    found, message = the_fault_of(text)
+    assert found == entry
+    assert said in message
+
+
+def test_a_name_that_is_taken_points_to_the_first():
+    """The second of two equal names is at fault."""
+    entry, message = the_fault_of(plugin() + plugin())
+    assert entry == "plugin[1].name (line 5)"
+    assert "'a' is taken by plugin[0]" in message
+
+
+def test_every_cycle_is_drawn_from_the_plugin_that_is_declared_first():
+    """The arrows point from a plugin to what it depends on."""
+    edges = {"a": '["b"]', "b": '["c"]', "c": '["a"]', "x": '["y"]', "y": '["x", "a"]'}
+    text = "".join(plugin(name=f'"{name}"', depends_on=needs) for name, needs in edges.items())
+    assert [(entry, reason) for _, entry, reason, _ in faults_of(text)] == [
+        ("plugin[0].depends_on (line 4)", "the plugins wait for one another: a → b → c → a"),
+        ("plugin[3].depends_on (line 16)", "the plugins wait for one another: x → y → x"),
+    ]
+
+
+def test_a_wrong_table_does_not_hide_what_else_is_wrong():
+    """A plugin whose own keys are wrong still counts as a dependency, and its other keys are still judged."""
+    text = plugin(path="3", version='"1 2"', functions='{ "a b" = 3 }') + plugin(name='"b"', depends_on='["a"]')
+    assert [entry for _, entry, _, _ in faults_of(text)] == [
+        "plugin[0].path (line 3)",
+        "plugin[0].version (line 4)",
+        'plugin[0].functions."a b" (line 5)',
+        'plugin[0].functions."a b" (line 5)',
+    ]
+
+
+def test_a_hostile_key_is_shown_short_and_without_control_characters():
+    """An error message cannot be used to write to the terminal, or to fill it."""
+    entry, _ = the_fault_of('"\\u001b[31m' + "x" * 5000 + '" = 1\n')
+    assert "\x1b" not in entry
+    assert len(entry) < 100
+
+
+def test_thousands_of_faults_are_all_reported():
+    """Nothing is cut off."""
+    text = "".join(plugin(name=f'"p{index}"', depends_on=f'["q{index}"]') for index in range(2_000))
+    assert len(faults_of(text)) == 2_000
