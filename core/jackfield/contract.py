@@ -311,7 +311,7 @@ def _summary(target: Any) -> str:
     docs = [inspect.getdoc(target)]
     if isinstance(target, type):
         generated = (docs[0] or "").startswith(f"{target.__name__}(")  # what `@dataclass` writes
-        docs = [None if generated else target.__doc__, inspect.getdoc(_call_of(target))]
+        docs = [None if generated else target.__doc__, getattr(_call_of(target), "__doc__", None)]
     text = next((doc.strip() for doc in docs if isinstance(doc, str) and doc.strip()), "")
     return text.partition("\n")[0][:_SUMMARY_LIMIT]
 

@@ -1,16 +1,17 @@
 """One call, from top to bottom.
 
-`Caller.call` reads the snapshot once, picks the endpoint, fixes the deadline, makes the `Call` and enters the endpoint's walk. The
-walk is generated once, when the function is registered, from the one template below: observers start, payload, deadline, body,
-observers finish. Steps that a function does not need are not in its walk; sync and async differ by the word `await`.
+`Caller.call` reads the snapshot once, picks the endpoint, fixes the deadline, makes the `Call` and enters the
+endpoint's walk. The walk is generated once, when the function is registered, from the one template below: observers
+start, payload, deadline, body, observers finish. Steps that a function does not need are not in its walk; sync and
+async differ by the word `await`.
 
-A function that runs in a thread has two walks of the same template: the outer one is observed and stays with the caller, its body
-hands the inner one to the executor, which brings payload, injection and function to the thread.
+A function that runs in a thread has two walks of the same template: the outer one is observed and stays with the
+caller, its body hands the inner one to the executor, which brings payload, injection and function to the thread.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from textwrap import indent
 from time import monotonic, perf_counter
 from types import CoroutineType
@@ -23,7 +24,7 @@ from jackfield.failures import GENERATED
 from jackfield.injection.injector import Injector
 from jackfield.injection.plan import invocation
 from jackfield.model.call import NO_HEADERS, Call, current
-from jackfield.model.deadline import CancelTimer
+from jackfield.model.deadline import CancelTimer, tighten
 from jackfield.model.route import Endpoint
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.observe.failures import observer_failed
@@ -32,6 +33,8 @@ from jackfield.ports import BoundObserver, Executor, Observer
 from jackfield.registry import Registry
 from jackfield.routing import choose
 
+_surrounding: Final = current.get
+
 
 class Caller:
     """Calls functions by name: what `Host` is, and what a plugin gets injected.
@@ -39,13 +42,10 @@ class Caller:
     Inside a function, calls made through it are within the same deadline, trace, tenant and version set.
     """
 
-    def __init__(
-        self, registry: Registry, unknown: Endpoint, find: Callable[[str], bool], timeout: float | None = None
-    ) -> None:
+    def __init__(self, registry: Registry, unknown: Endpoint, find: Callable[[str], bool]) -> None:
         self._registry = registry
         self._unknown = unknown
         self._find = find
-        self._timeout = timeout
 
     def call(
         self,
@@ -62,8 +62,10 @@ class Caller:
 
         Args:
             name: the function's dotted name.
-            payload: plain data, or an instance of the payload type; for a function of several parameters a mapping of them.
-            timeout: seconds this call may take; the function's own limit and the deadline of a surrounding call apply as well.
+            payload: plain data, or an instance of the payload type; for a function of several parameters a mapping of
+                them.
+            timeout: seconds this call may take; the function's own limit and the deadline of a surrounding call apply
+                as well.
             tenant: whom the call is for; a nested call inherits it.
             version: the version to call instead of the one the route picks.
             headers: passed on to the function as `current_call().headers`; a nested call inherits them.
@@ -81,8 +83,27 @@ class Caller:
             ResourceExhausted: too many threads are stuck.
             Unavailable: the host is not running.
         """
-        endpoint, call = self._prepare(name, payload, timeout, tenant, version, headers)
-        return endpoint.run(call)
+        snapshot = self._registry.snapshot
+        route = snapshot.routes.get(name)
+        if route is None or version is not None or (endpoint := route.only) is None or _surrounding() is not None:
+            endpoint, call = self._prepare(name, payload, timeout, tenant, version, headers)
+            return endpoint.run(call)
+        # The plain case of the same, written out, since it costs half: one version, and no call around this one.
+        if timeout is None:
+            timeout = endpoint.timeout
+        elif endpoint.limit is not None and endpoint.limit < timeout:
+            timeout = endpoint.limit
+        return endpoint.run(
+            Call(
+                name,
+                payload,
+                endpoint.version,
+                snapshot.revision,
+                None if timeout is None else tighten(None, timeout),
+                tenant,
+                NO_HEADERS if headers is None else headers,
+            )
+        )
 
     async def acall(
         self,
@@ -95,13 +116,16 @@ class Caller:
         version: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """Await a function's result, from any event loop; a sync function runs in a thread. Arguments and errors as for `call`."""
-        if name not in self._registry.snapshot.functions:
+        """Await a function's result, from any event loop; a sync function runs in a thread.
+
+        Arguments and errors as for `call`.
+        """
+        if name not in self._registry.snapshot.routes:
             await asyncio.to_thread(self._find, name)  # may import the function's module
         endpoint, call = self._prepare(name, payload, timeout, tenant, version, headers)
         return await endpoint.arun(call)
 
-    def _prepare(
+    def _prepare(  # noqa: PLR0917  # called once, with all that `call` takes
         self,
         name: str,
         payload: Any,
@@ -110,40 +134,24 @@ class Caller:
         version: str | None,
         headers: Mapping[str, str] | None,
     ) -> tuple[Endpoint, Call]:
+        """Pick the endpoint and make the call, whatever surrounds it."""
+        if name not in self._registry.snapshot.routes:
+            self._find(name)
         snapshot = self._registry.snapshot
-        route = snapshot.functions.get(name)
-        if route is None and self._find(name):
-            snapshot = self._registry.snapshot
-            route = snapshot.functions.get(name)
-        if route is None:
-            endpoint = self._unknown
-        elif version is None and route.only is not None:
-            endpoint = route.only
-        else:
-            endpoint = choose(route, version) or self._unknown
-
+        route = snapshot.routes.get(name)
+        endpoint = (choose(route, version) if route is not None else None) or self._unknown
         if timeout is None:
-            timeout = self._timeout if endpoint.timeout is None else endpoint.timeout
-        elif endpoint.timeout is not None and endpoint.timeout < timeout:
             timeout = endpoint.timeout
-        deadline = None
-        if timeout is not None:
-            deadline = monotonic() + timeout
-            if deadline != deadline:  # noqa: PLR0124  # only NaN differs from itself; math.isnan costs twice as much
-                raise ValueError("timeout is a number of seconds, not NaN")
-
-        parent = current.get()
-        if parent is not None:
-            if parent.deadline is not None and (deadline is None or parent.deadline < deadline):
-                deadline = parent.deadline
-            if tenant is None:
-                tenant = parent.tenant
-            if headers is None:
-                headers = parent.headers
-        elif headers is None:
-            headers = NO_HEADERS
-        wanted = endpoint.version if endpoint is not self._unknown else version or ""
-        return endpoint, Call(name, payload, wanted, snapshot.revision, deadline, tenant, headers, parent)
+        elif endpoint.limit is not None and endpoint.limit < timeout:
+            timeout = endpoint.limit
+        outer = _surrounding()
+        deadline = tighten(outer.deadline if outer is not None else None, timeout)
+        if outer is not None:
+            tenant = outer.tenant if tenant is None else tenant
+            headers = outer.headers if headers is None else headers
+        headers = NO_HEADERS if headers is None else headers
+        shown = version or "" if endpoint is self._unknown else endpoint.version
+        return endpoint, Call(name, payload, shown, snapshot.revision, deadline, tenant, headers, outer)
 
 
 # What a walk is made of. A function's walk has the lines whose tag applies to it.
@@ -210,6 +218,7 @@ _FINISH: Final = """
             observer_failed(observer{i}, problem)
 """
 
+
 def compile_endpoint(
     spec: FunctionSpec,
     *,
@@ -217,6 +226,7 @@ def compile_endpoint(
     observers: Sequence[Observer],
     executors: Mapping[str, Executor],
     home: HomeLoop,
+    timeout: float | None,
 ) -> Endpoint:
     """Compile everything that calling a function needs.
 
@@ -226,43 +236,48 @@ def compile_endpoint(
         observers: see its calls.
         executors: by name; `thread` is always there.
         home: where async functions run.
+        timeout: seconds for calls that neither their caller nor the function limits, or None.
 
     Returns:
         The endpoint, ready to be called.
     """
     codec = compile_payload(spec)
-    names = {"convert": codec.convert, "trusted": codec.trusted, "target": spec.target, "fail": failures.translator(spec)}
+    values: dict[str, Any] = {"convert": codec.convert, "trusted": codec.trusted, "target": spec.target}
+    values["fail"] = failures.translator(spec)
     body = invocation(spec, {})
     if spec.dependencies:
-        names["body"], body = injector.body(spec), "body(call, value)"
-    function = {"function", "trusted" if codec.trusted is not None else "converted"}
+        values["body"], body = injector.body(spec), "body(call, value)"
+    steps = {"function", "converted" if codec.trusted is None else "trusted"}
     bound = _bind(observers, spec)
-
-    def close() -> None:
-        for observer in bound:
-            observer.close()
-
-    run: Callable[[Call], Any]
     if spec.colour is Colour.ASYNC:
-        walk = _walk({"async", *function}, body, names, bound)
-
-        def run(call: Call) -> Any:
-            return home.call(call, walk)
-
-        def arun(call: Call) -> Any:
-            return walk(call) if home.is_here else home.hop(call, walk)
-
-        return Endpoint(spec, run, arun, spec.policy.timeout, close)
-
-    inline = _walk({"sync", "checked", *function}, body, names, bound)
-    inner = _walk({"sync", "checked", *function}, body, names, ()) if bound else inline
-    threaded = {"executor": executors.get(spec.policy.executor or "", executors["thread"]), "inner": inner, "fail": names["fail"]}
-    arun = _walk({"async"}, "executor.arun(call, inner)", threaded, bound)
-    run = inline if spec.policy.executor in (None, "inline") else _walk({"sync"}, "executor.run(call, inner)", threaded, bound)
-    return Endpoint(spec, run, arun, spec.policy.timeout, close)
+        run, arun = _at_home(_walk({"async", *steps}, body, values, bound), home)
+    else:
+        here = _walk({"sync", "checked", *steps}, body, values, bound)
+        inner = _walk({"sync", "checked", *steps}, body, values, ()) if bound else here
+        executor = executors.get(spec.policy.executor or "", executors["thread"])
+        handed = {"executor": executor, "inner": inner, "fail": values["fail"]}
+        arun = _walk({"async"}, "executor.arun(call, inner)", handed, bound)
+        inline = spec.policy.executor in {None, "inline"}
+        run = here if inline else _walk({"sync"}, "executor.run(call, inner)", handed, bound)
+    limit = timeout if spec.policy.timeout is None else spec.policy.timeout
+    return Endpoint(spec, run, arun, limit, partial(_close, bound))
 
 
-def compile_refusal(spec: FunctionSpec, refuse: Callable[[Call], JackfieldError], observers: Sequence[Observer]) -> Endpoint:
+def _at_home(walk: Callable[[Call], Any], home: HomeLoop) -> tuple[Callable[[Call], Any], Callable[[Call], Any]]:
+    """Give what runs a coroutine's walk on the home loop, from a thread and from any loop."""
+
+    def run(call: Call) -> Any:
+        return home.call(call, walk)
+
+    def arun(call: Call) -> Any:
+        return walk(call) if home.is_here else home.hop(call, walk)
+
+    return run, arun
+
+
+def compile_refusal(
+    spec: FunctionSpec, refuse: Callable[[Call], JackfieldError], observers: Sequence[Observer]
+) -> Endpoint:
     """Compile an endpoint whose every call is observed and refused: unknown names, a host that is not running.
 
     Args:
@@ -277,7 +292,7 @@ def compile_refusal(spec: FunctionSpec, refuse: Callable[[Call], JackfieldError]
     bound = _bind(observers, spec)
     names = {"body": body, "fail": failures.translator(spec)}
     arun = _walk({"async"}, "body(call)", names, bound)
-    return Endpoint(spec, _walk({"sync"}, "body(call)", names, bound), arun)
+    return Endpoint(spec, _walk({"sync"}, "body(call)", names, bound), arun, None, partial(_close, bound))
 
 
 def _bind(observers: Sequence[Observer], spec: FunctionSpec) -> list[BoundObserver]:
@@ -290,7 +305,17 @@ def _bind(observers: Sequence[Observer], spec: FunctionSpec) -> list[BoundObserv
     return bound
 
 
-def _walk(tags: set[str], body: str, names: Mapping[str, Any], observers: Sequence[BoundObserver]) -> Callable[[Call], Any]:
+def _close(bound: Sequence[BoundObserver]) -> None:
+    for observer in bound:
+        try:
+            observer.close()
+        except Exception as error:  # noqa: BLE001  # nor from being unregistered
+            observer_failed(observer, error)
+
+
+def _walk(
+    tags: set[str], body: str, names: Mapping[str, Any], observers: Sequence[BoundObserver]
+) -> Callable[[Call], Any]:
     """Instantiate the template for one function; functions of one shape share the code."""
     values = dict(names)
     for index, observer in enumerate(observers):

@@ -22,8 +22,9 @@ The tree::
     ├── PluginError           a plugin cannot be used (stage, reason, fix)
     └── ConfigError           a configuration file is wrong (file, line, key)
 
-An error is its fields; the message is rendered from them when somebody reads it. Fields may be given by position, so that an
-error survives pickling on its way out of another process. Call errors carry `outcome`; load-time errors carry `faults`.
+An error is its fields; the message is rendered from them when somebody reads it. Fields may be given by position, so
+that an error survives pickling on its way out of another process. Call errors carry `outcome`; load-time errors carry
+`faults`.
 """
 
 from collections.abc import Mapping
@@ -84,7 +85,8 @@ class Fault:
     """One thing that is wrong with a plugin, an entry point, a function or the graph.
 
     Attributes:
-        stage: where it was found: `scan`, `name`, `import`, `attribute`, `contract`, `duplicate`, `inject`, `hook`, `start`, `stop`, …
+        stage: where it was found: `scan`, `name`, `import`, `attribute`, `contract`, `duplicate`, `inject`, `hook`,
+            `start`, `stop`, …
         plugin: the distribution or configured plugin, or "" when it cannot be told.
         entry: the function, provider or file that is left out.
         reason: what is wrong, as a clause without a full stop.

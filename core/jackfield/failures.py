@@ -1,7 +1,8 @@
 """What an exception becomes on its way out of a call.
 
-A function's own exceptions arrive as `FunctionCrashed`, wherever it ran. Three kinds pass as they are: `Rejected`, cancellation, and
-`DeadlineExceeded` once the call's own deadline has passed. A nested call's error that escapes a body is the outer function's crash.
+A function's own exceptions arrive as `FunctionCrashed`, wherever it ran. Three kinds pass as they are: `Rejected`,
+cancellation, and `DeadlineExceeded` once the call's own deadline has passed. A nested call's error that escapes a body
+is the outer function's crash.
 """
 
 import asyncio
@@ -33,13 +34,13 @@ def translator(spec: FunctionSpec) -> Callable[[Call, BaseException, bool], Base
         spec: the function whose walk it is.
 
     Returns:
-        A function of the call, the exception, and whether the function's body was running; it gives an exception to raise, the
-        same one when it passes as it is.
+        A function of the call, the exception, and whether the function's body was running; it gives an exception to
+        raise, the same one when it passes as it is.
     """
     name, version, plugin = spec.name, spec.version, spec.plugin
     is_async = spec.colour is Colour.ASYNC
 
-    def translate(call: Call, error: BaseException, running: bool) -> BaseException:  # noqa: FBT001  # called by generated code
+    def translate(call: Call, error: BaseException, running: bool) -> BaseException:
         if isinstance(error, JackfieldError):
             if not running or isinstance(error, Rejected | Cancelled):
                 return error
@@ -52,18 +53,21 @@ def translator(spec: FunctionSpec) -> Callable[[Call, BaseException, bool], Base
             return error
         error.__traceback__ = _cut(error.__traceback__)
         kind = "jackfield.FunctionCrashed" if isinstance(error, FunctionCrashed) else error_type(error)
-        return FunctionCrashed(name, kind, error_message(error), version, plugin)
+        crash = FunctionCrashed(name, kind, error_message(error), version, plugin)
+        crash.__cause__ = error  # observers look at it before it is raised
+        return crash
 
     return translate
 
 
 def _is_interrupt(error: BaseException) -> bool:
-    # Python delivers Ctrl-C to the main thread alone; anywhere else a function raised it, and it would kill the home loop.
+    # Python delivers Ctrl-C to the main thread alone; anywhere else a function raised it, and it would kill the home
+    # loop.
     return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
 def _cut(traceback: TracebackType | None) -> TracebackType | None:
-    """Drop jackfield's frames from the head of a traceback, so that it starts in the function; keep it when none would be left."""
+    """Drop jackfield's frames from the head of a traceback, unless none would be left."""
     rest = traceback
     while rest is not None and rest.tb_frame.f_code.co_filename.startswith((_FOLDER, "<jackfield")):
         rest = rest.tb_next
@@ -97,7 +101,10 @@ def unawaited(result: "CoroutineType[Any, Any, Any]") -> TypeError:
 
 
 def leave_anyhow(token: "Token[Call | None]") -> None:
-    """Restore the surrounding call after a failure; a coroutine that is closed by somebody else is in another context by then."""
+    """Restore the surrounding call after a failure.
+
+    A coroutine that is closed by somebody else is in another context by then; there is nothing to restore.
+    """
     try:
         current.reset(token)
     except ValueError:

@@ -45,8 +45,9 @@ class Hookspecs:
 class Hooks:
     """The hook implementations of one host.
 
-    Notifications are delivered in the order in which they were queued, whoever delivers them: one thread at a time empties the
-    queue. A hook that registers functions itself queues behind what is being delivered, and does not wait for it.
+    Notifications are delivered in the order in which they were queued, whoever delivers them: one thread at a time
+    empties the queue. A hook that registers functions itself queues behind what is being delivered, and does not wait
+    for it.
     """
 
     def __init__(self) -> None:
@@ -65,7 +66,8 @@ class Hooks:
             plugin: whose it is, for errors and for `remove`.
 
         Raises:
-            PluginError: if it cannot be made, implements no hook, or one that does not exist; nothing of it stays behind.
+            PluginError: if it cannot be made, implements no hook, or one that does not exist; nothing of it stays
+            behind.
         """
         made = self._make(implementation, plugin)
         try:
@@ -80,7 +82,9 @@ class Hooks:
         if not mine or any(impl.wrapper or impl.hookwrapper for impl in mine):
             self._manager.unregister(made)
             reason = "hook wrappers are not supported" if mine else "no method is marked with @hookimpl"
-            raise PluginError(plugin, "hook", reason, "mark plain methods named like the hookspecs with @jackfield.hookimpl")
+            raise PluginError(
+                plugin, "hook", reason, "mark plain methods named like the hookspecs with @jackfield.hookimpl"
+            )
         self._owners.append((made, plugin))
 
     @staticmethod
@@ -135,10 +139,12 @@ class Hooks:
             JackfieldError: if this thread is inside `vet`.
         """
         if getattr(self._inside, "vetting", False):
-            raise JackfieldError("jackfield_register may only look at a function: register others in jackfield_registered")
+            raise JackfieldError(
+                "jackfield_register may only look at a function: register others in jackfield_registered"
+            )
 
     def queue(self, hook: str, **arguments: Any) -> None:
-        """Queue a notification; a writer does so before it releases the registry's lock, so that order is revision order."""
+        """Queue a notification; a writer does so before it releases the registry's lock: order is revision order."""
         if self._owners:
             self._queue.append((hook, arguments))
 
@@ -163,11 +169,11 @@ class Hooks:
                 self._inside.delivering = False
 
     def _implementations(self, hook: str) -> Iterator[tuple[pluggy.HookImpl, str]]:
-        """Walk the implementations of a hook in pluggy's order: last registered first, `tryfirst` and `trylast` obeyed."""
+        """Walk the implementations of a hook in pluggy's order: last first, `tryfirst` and `trylast` obeyed."""
         for implementation in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
             yield implementation, next((owner for made, owner in self._owners if made is implementation.plugin), "")
 
 
 def _call(implementation: pluggy.HookImpl, arguments: dict[str, Any]) -> None:
-    """Call one implementation with those arguments that it asks for; pluggy's own caller would stop at the first that raises."""
+    """Call one implementation with what it asks for; pluggy's own caller stops at the first that raises."""
     implementation.function(*(arguments[name] for name in implementation.argnames))

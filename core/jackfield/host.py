@@ -1,4 +1,4 @@
-"""The composition root: a host wires registry, injection, executors, hooks, events and observers, and holds their lifetimes."""
+"""The composition root: a host wires registry, injection, executors, hooks, events and observers."""
 
 import asyncio
 import os
@@ -47,10 +47,12 @@ _UNKNOWN = FunctionSpec("(unknown)", "", "", "", target=lambda: None, colour=Col
 class Host(Caller):
     """Calls functions by name, with everything around them.
 
-    A host is used as a context manager, sync or async. It can be filled before it is started; calls are taken once it is.
+    A host is used as a context manager, sync or async. It can be filled before it is started; calls are taken once it
+    is.
 
     Args:
-        observers: see every call; the default is `Spans()`, `Metrics()` and `Logs()` on the process's own providers, `()` is none.
+        observers: see every call; the default is `Spans()`, `Metrics()` and `Logs()` on the process's own providers,
+            `()` is none.
         executors: further places to run functions, by the name that policies use.
         timeout: seconds for calls that neither their caller nor their function limits.
 
@@ -79,6 +81,7 @@ class Host(Caller):
         self._hooks = Hooks()
         self._expectations: tuple[Expectation, ...] = ()
         self._options: dict[str, Mapping[str, Any]] = {}
+        self._timeout = timeout
         self._state = "new"
         self._pid = os.getpid()
         self._lazy: dict[str, Candidate] = {}
@@ -87,8 +90,8 @@ class Host(Caller):
         self.faults: tuple[Fault, ...] = ()
         self.events = EventBus(lambda coroutine: self._home.submit("events", coroutine))
         unknown = compile_refusal(_UNKNOWN, self._not_found, self._observers)
-        super().__init__(Registry(), unknown, self._load, timeout)
-        self._caller = caller = Caller(self._registry, unknown, self._load, timeout)
+        super().__init__(Registry(), unknown, self._load)
+        self._caller = caller = Caller(self._registry, unknown, self._load)
         self._injector = Injector(
             contextual={
                 Logger: Logger,
@@ -99,7 +102,8 @@ class Host(Caller):
         )
         _living.add(self)
 
-    # --- Filling ------------------------------------------------------------------------------------------------------------
+    # --- Filling
+    # ------------------------------------------------------------------------------------------------------------
 
     @classmethod
     def discover(
@@ -114,8 +118,8 @@ class Host(Caller):
     ) -> Self:
         """Make a host of everything that installed packages advertise.
 
-        All of it is imported and checked here, so that a service fails at start and not at noon. A faulty entry is left out
-        alone, with whatever needs it, and stands in `faults`.
+        All of it is imported and checked here, so that a service fails at start and not at noon. A faulty entry is left
+        out alone, with whatever needs it, and stands in `faults`.
 
         Args:
             lazy: import a function's module at its first use instead, for command-line tools.
@@ -263,10 +267,11 @@ class Host(Caller):
             self._expectations = (*self._expectations, point)
 
     def provide(self, provider: Any, *, type: Any = None, name: str | None = None, plugin: str = "") -> None:  # noqa: A002
-        """Add a provider: a factory marked with `@provides` (or a class or function with a return annotation), or a value.
+        """Add a provider: a factory, or a value.
 
         Args:
-            provider: the factory; or, with `type`, the value itself.
+            provider: a factory marked with `@provides`, or any class or function with a return annotation; with `type`,
+                the value itself.
             type: the type to provide the value as.
             name: the name to provide the value under.
             plugin: the plugin it is counted to.
@@ -286,7 +291,9 @@ class Host(Caller):
 
     @contextmanager
     def override(self, values: Mapping[Any, object]) -> Iterator[None]:
-        """Inject other objects within a block, for tests; singletons that depend on them are made anew within it. Nests.
+        """Inject other objects within a block, for tests.
+
+        Singletons that depend on them are made anew within it, even if they were made before. Overrides nest.
 
         Args:
             values: type (or `Key(type, name)`) → the object to inject.
@@ -302,7 +309,8 @@ class Host(Caller):
                 self._rewire_injected()
             self._report(closing.close(self._home.run))
 
-    # --- Reading ------------------------------------------------------------------------------------------------------------
+    # --- Reading
+    # ------------------------------------------------------------------------------------------------------------
 
     @property
     def snapshot(self) -> Snapshot:
@@ -361,7 +369,8 @@ class Host(Caller):
         known = () if fault else (*self.snapshot.functions, *self._lazy)
         return FunctionNotFound(call.name, close_names(call.name, known), call.version or None, fault=fault)
 
-    # --- Starting and stopping ----------------------------------------------------------------------------------------------
+    # --- Starting and stopping
+    # ----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Validate the injection graph, make every function callable. `with host:` does this.
@@ -379,13 +388,15 @@ class Host(Caller):
             self._home.open()
             self._threads = ThreadExecutor()
             self._watches = [
-                observer.watch("thread", self._threads.stats) for observer in self._observers if isinstance(observer, Metrics)
+                observer.watch("thread", self._threads.stats)
+                for observer in self._observers
+                if isinstance(observer, Metrics)
             ]
             self._state = "running"
             self._registry.swap(transaction.rewired(snapshot.functions, lambda endpoint: self._wire(endpoint.spec)))
 
     def stop(self) -> None:
-        """Refuse further calls, close singletons in reverse order, end the host's threads. Leaving `with host:` does this.
+        """Refuse further calls, close singletons in reverse order, end the host's threads; `with host:` ends so.
 
         Raises:
             AsyncCallRequired: on the host's own event loop: leave the `async with` block instead.
@@ -425,7 +436,9 @@ class Host(Caller):
         self.start()
         return self
 
-    def __exit__(self, _type: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None) -> None:
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
+    ) -> None:
         """Stop."""
         self.stop()
 
@@ -443,7 +456,8 @@ class Host(Caller):
             self._report(await self._injector.aclose())
             await asyncio.to_thread(self._end)
 
-    # --- Inside -------------------------------------------------------------------------------------------------------------
+    # --- Inside
+    # -------------------------------------------------------------------------------------------------------------
 
     def _commit(self, operations: Sequence[Addition | Removal], *, vetted: bool = False) -> None:
         """Check a transaction as a whole, swap, tell hooks and subscribers."""
@@ -487,7 +501,12 @@ class Host(Caller):
             return compile_refusal(spec, self._not_running, ())
         executors = {**self._extra_executors, "thread": self._threads}
         return compile_endpoint(
-            spec, injector=self._injector, observers=self._observers, executors=executors, home=self._home
+            spec,
+            injector=self._injector,
+            observers=self._observers,
+            executors=executors,
+            home=self._home,
+            timeout=self._timeout,
         )
 
     def _not_running(self, call: Call) -> Unavailable:
@@ -529,10 +548,10 @@ class Host(Caller):
         announcement.wait()
 
     def _disown(self) -> None:
-        """Refuse every call, in a child process that inherited this host. Takes no lock: its holder did not survive the fork."""
+        """Refuse every call in a child process. Takes no lock: whoever held it did not survive the fork."""
         refusal = compile_refusal(_UNKNOWN, lambda _: _forked(self._pid), ())
         self._unknown = self._caller._unknown = refusal  # noqa: SLF001  # our own caller
-        self._registry.snapshot = Snapshot(functions=_Everywhere(Route("*", "", {"": refusal})))
+        self._registry.snapshot = Snapshot(routes=_Everywhere(Route("*", "", {"": refusal})))
 
     def _load(self, name: str) -> bool:
         """Import a function that is known by name alone; its first callers load it once."""
@@ -553,7 +572,7 @@ class _Everywhere(dict[str, Route]):
     def __init__(self, route: Route) -> None:
         self._route = route
 
-    def get(self, _name: str, _default: Any = None) -> Route:  # type: ignore[override]
+    def get(self, _name: str, _default: Any = None) -> Route:
         return self._route
 
 
@@ -566,7 +585,9 @@ _living: "weakref.WeakSet[Host]" = weakref.WeakSet()
 
 
 def _forked(pid: int) -> Unavailable:
-    return Unavailable("host", f"it belongs to process {pid}: threads and loops do not survive a fork, make a host in the child")
+    return Unavailable(
+        "host", f"it belongs to process {pid}: threads and loops do not survive a fork, make a host in the child"
+    )
 
 
 def _after_fork() -> None:

@@ -5,12 +5,13 @@ along the shapes of `schema.view`: that takes in the types that msgspec does not
 inside containers, and otherwise says exactly what is wrong, and where.
 """
 
+import datetime as dt
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import PurePath
-from typing import Annotated, Any, Final, NotRequired, TypedDict, get_origin
+from typing import Annotated, Any, Final, NotRequired, TypedDict, get_args, get_origin
 
 import attrs
 import msgspec
@@ -19,6 +20,7 @@ from jackfield.errors import PayloadError
 from jackfield.model.spec import MISSING, FunctionSpec, Parameter
 from jackfield.schema import (
     NUMBERS,
+    SCALARS,
     Anything,
     Array,
     Checked,
@@ -63,7 +65,7 @@ class PayloadCodec:
     convert: Callable[[Any], Any]
 
 
-class _Misfit(Exception):  # noqa: N818  # never leaves this module
+class _Misfit(Exception):  # never leaves this module
     """What does not fit; the path grows on the way out, so that a fitting payload pays nothing for it."""
 
     def __init__(self, path: str, expected: str, got: str) -> None:
@@ -321,9 +323,16 @@ class _Plan:
         self._hook = _foreign_value if any(isinstance(shape, Foreign) for shape in views) else None
         self._box: Any = None
         native = all(getattr(shape, "native", True) for shape in views)
-        if isinstance(self.view, Anything):
-            self.take = self.descend
-        elif native and not isinstance(self.view, Foreign) and (target := _understood(self.annotation)) is not None:
+        if isinstance(self.view, Leaf) and strip(self.annotation) in SCALARS:
+            self._box = strip(self.annotation)
+            self.take = self._take_scalar
+        elif isinstance(self.view, Leaf) and _understood(self.annotation) is None:
+            self.take = self.descend = self._take_one_of
+        elif (
+            native
+            and not isinstance(self.view, Anything | Foreign)
+            and (target := _understood(self.annotation)) is not None
+        ):
             self._box = target
             self.take = self._take_native
         else:
@@ -334,25 +343,26 @@ class _Plan:
         match self.view:
             case Record(type=cls, kind=kind) if kind not in {"typeddict", "parameters"}:
                 yield cls
+            case Leaf(type=cls) if isinstance(cls, type):
+                yield cls
             case Foreign(type=cls) if isinstance(cls, type) and is_pydantic(cls):
                 yield cls
             case Choice():
                 for child in self.children:
-                    yield from child.classes()
+                    if not isinstance(child.view, Leaf):  # `bool` is an `int`: scalars are told apart by the members
+                        yield from child.classes()
 
     @property
     def trusted(self) -> type | None:
         """The class whose direct instances need no look at all."""
         match self.view:
             case Leaf(type=cls) | Foreign(type=cls) if isinstance(cls, type):
-                kind: type = cls
-                return None if kind in _SIZED else kind
+                found: type | None = None if cls in _SIZED else cls
             case Array(kind=kind, make=make) if kind is make and _free(self.children[0]):
-                return make
-            case Record() if self.instances:
-                return self.instances[0]
+                found = make
             case _:
-                return None
+                found = self.instances[0] if isinstance(self.view, Record) and self.instances else None
+        return found
 
     def _take_native(self, value: Any) -> Any:
         if self.instances and isinstance(value, self.instances):
@@ -396,9 +406,33 @@ class _Plan:
     def _anything(self, value: Any) -> Any:
         return value
 
+    def _take_scalar(self, value: Any) -> Any:
+        """Take an instance as it is, but no `bool` for an `int`, no `datetime` for a `date`; msgspec converts the rest."""
+        if isinstance(value, self.instances) and not (
+            isinstance(value, bool | dt.datetime) and type(value) is not self._box
+        ):
+            return value
+        return self._leaf(value)
+
+    def _take_one_of(self, value: Any) -> Any:
+        """Take one of the values of a literal or an enum that msgspec does not allow."""
+        kind = strip(self.annotation)
+        try:
+            if isinstance(kind, type):
+                return value if isinstance(value, kind) else kind(value)
+            if any(value == one and type(value) is type(one) for one in get_args(kind)):
+                return value
+        except (RecursionError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001  # an enum may have a `_missing_` of its own
+            raise _Misfit("", _members(kind), f"another {_type_name(value)}") from _own_code(error)
+        raise _Misfit("", _members(kind), f"another {_type_name(value)}")
+
     def _leaf(self, value: Any) -> Any:
         try:
-            return msgspec.convert(value, self.annotation, dec_hook=_foreign_value)
+            if self._hook is None:
+                return msgspec.convert(value, self.annotation)
+            return msgspec.convert(value, self.annotation, dec_hook=self._hook)
         except (RecursionError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001  # a Struct and an enum run code of their own
@@ -468,11 +502,9 @@ class _Plan:
             except _Misfit as misfit:
                 misfits.append(misfit)
         inner = [misfit for misfit in misfits if misfit.path]
-        takes_something = [child for child in self.children if strip(child.annotation) is not type(None)]
-        if len(inner) == 1:  # one member has the right shape: what is wrong inside it says more
-            raise inner[0]
-        if len(takes_something) == 1 and value is not None:
-            raise misfits[-1] if misfits[-1].expected != "None" else misfits[0]
+        told = inner or [misfit for misfit in misfits if misfit.got != kind.__name__]
+        if len(told) == 1:  # one member has the right shape: what is wrong about it says more
+            raise told[0]
         raise _Misfit("", render(self.annotation), _type_name(value))
 
     def _record(self, value: Any) -> Any:

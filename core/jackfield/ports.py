@@ -38,15 +38,15 @@ class BoundObserver(Protocol):
         """
 
     def close(self) -> None:
-        """Release what was bound for this function: after this nothing here refers to it. Called once, at unregistration."""
+        """Release what was bound for this function, at its unregistration: nothing here refers to it after this."""
 
 
 @runtime_checkable
 class Observer(Protocol):
     """Sees each call's start and outcome. An exception in an observer is logged and never reaches the caller.
 
-    Observers are started in the order given and finished in reverse, so that spans, given first, are still open when the log
-    record is written.
+    Observers are started in the order given and finished in reverse, so that spans, given first, are still open when
+    the log record is written.
     """
 
     def bind(self, spec: FunctionSpec) -> BoundObserver:

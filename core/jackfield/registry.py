@@ -1,15 +1,14 @@
 """The registry: one reference to the current immutable snapshot.
 
-Readers read one attribute. They take no lock, never wait for a writer, and never see half a transaction: a swap is one store,
-atomic under the GIL and in free-threaded builds. Writers serialise on the write side of a read-write lock; readers of several
-things that must belong together (state dumps, the history) take its read side.
+Readers read one attribute. They take no lock, never wait for a writer, and never see half a transaction: a swap is one
+store, atomic under the GIL and in free-threaded builds. Writers serialise on the write side of a read-write lock;
+readers of several things that must belong together (state dumps, the history) take its read side.
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import MappingProxyType
 
 from jackfield.model.route import Route
 from jackfield.model.snapshot import Snapshot
@@ -82,8 +81,8 @@ class Registry:
     """Holds the current snapshot and the last few before it.
 
     Attributes:
-        snapshot: the current one. Read it once and use what it gave: the whole call then sees one revision. "Lock-free" is a
-            promise to readers of this attribute.
+        snapshot: the current one. Read it once and use what it gave: the whole call then sees one revision. "Lock-free"
+            is a promise to readers of this attribute.
     """
 
     def __init__(self) -> None:
@@ -112,7 +111,7 @@ class Registry:
         Returns:
             The new snapshot.
         """
-        snapshot = Snapshot(self.snapshot.revision + 1, MappingProxyType(dict(functions)))
+        snapshot = Snapshot(self.snapshot.revision + 1, dict(functions))
         self._history.append(snapshot)
         self.snapshot = snapshot
         return snapshot
@@ -136,6 +135,6 @@ class Registry:
         """
         for index, snapshot in enumerate(self._history):
             kept = {name: route for name, old in snapshot.functions.items() if (route := keep(old)) is not None}
-            purged = Snapshot(snapshot.revision, MappingProxyType(kept))
+            purged = Snapshot(snapshot.revision, kept)
             self._history[index] = purged
         self.snapshot = self._history[-1]

@@ -1,8 +1,8 @@
 """Types as data: what an annotation is made of, its name in the user's words, its JSON Schema.
 
 `view` looks one level deep into an annotation and gives one of a few frozen shapes; conversion (`payload`), the
-comparison of contracts (`contract`) and the JSON Schema below are readings of these shapes. Children stay annotations, so
-that recursive types need no special care here.
+comparison of contracts (`contract`) and the JSON Schema below are readings of these shapes. Children stay annotations,
+so that recursive types need no special care here.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ import msgspec
 from jackfield.model.spec import MISSING, FunctionSpec
 
 NUMBERS: Final = (int, float, bool)
-_SCALARS: Final = frozenset(
+SCALARS: Final = frozenset(
     {
         *NUMBERS,
         type(None),
@@ -270,7 +270,7 @@ def view(annotation: Any) -> View:  # noqa: PLR0911  # one line for each shape
     origin, args = get_origin(bare) or bare, get_args(bare)
     if origin in _UNIONS:
         return Choice(args)
-    if origin is Literal or (isinstance(origin, type) and (origin in _SCALARS or issubclass(origin, enum.Enum))):
+    if origin is Literal or (isinstance(origin, type) and (origin in SCALARS or issubclass(origin, enum.Enum))):
         return Leaf(bare)
     if origin is tuple and args and args[-1] is not ...:
         return Fixed(args)

@@ -98,7 +98,8 @@ class Change:
     """What a transaction comes to, not yet wired.
 
     Attributes:
-        touched: the new versions of each function that changes, by name, in order, the default first; empty for one that goes.
+        touched: the new versions of each function that changes, by name, in order, the default first; empty for one
+            that goes.
         added: the specs that become visible.
         removed: the endpoints that go.
     """
@@ -162,7 +163,9 @@ def _selected(
         reason = f"{removal.name}@{version} is the default version and {others} would remain without one"
         spec = _spec(there[version])
         plugin = spec.plugin if spec is not None else ""
-        raise PluginError(plugin or removal.name, "route", reason, "make another version the default first, or remove all")
+        raise PluginError(
+            plugin or removal.name, "route", reason, "make another version the default first, or remove all"
+        )
     return [version]
 
 

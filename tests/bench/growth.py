@@ -2,8 +2,11 @@
 
 import gc
 import random
+import statistics
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
+from itertools import islice
 from time import perf_counter
 
 from harness import Effort, measure, statement
@@ -14,6 +17,8 @@ from jackfield import Host
 
 _SIZES = (10, 100, 1_000, 10_000, 100_000)
 _SAMPLE = 1_000
+_MORE = 5
+_TRACED = 10_000
 
 
 def run(effort: Effort) -> Section:
@@ -32,7 +37,8 @@ def run(effort: Effort) -> Section:
     return Section(
         "Growth",
         f"Names are drawn at random, up to {_SAMPLE:,} of them, so that large registries miss the processor's caches"
-        " as they would in service. Every function is an object of its own; its own memory is not counted.",
+        " as they would in service. Every function is an object of its own; its own memory is not counted. Memory is"
+        f" that of up to {_TRACED:,} functions: tracing more takes minutes.",
         table=Table(columns, [_figures(effort, size) for size in sizes]),
     )
 
@@ -40,41 +46,46 @@ def run(effort: Effort) -> Section:
 def _figures(effort: Effort, size: int) -> list[float | int]:
     functions = {f"bench.group{number % 97}.echo{number}": _own(number) for number in range(size)}
     names = random.Random(size).choices(list(functions), k=min(size, _SAMPLE))  # noqa: S311  # only an order
-    memory = _memory(functions)
     with Host(observers=()) as host:
         gc.collect()
-        start = perf_counter()
-        _register(host, functions)
-        elapsed = perf_counter() - start
-        start = perf_counter()
-        host.register("bench.one_more", _own(size))
-        one_more = perf_counter() - start
-        shared = {"names": names, "host": host}
+        elapsed = _timed(lambda: _register(host, functions))
+        more = [_timed(partial(host.register, f"bench.more{number}", _own(number))) for number in range(_MORE)]
+        count = len(names)
         taken = measure(
             effort,
             {
-                "dict": statement(
-                    "for name in names: functions[name]", per=len(names), names=names, functions=functions
+                "dict": statement("for name in names: functions[name]", per=count, names=names, functions=functions),
+                "look-up": statement(
+                    "for name in names: host.snapshot.functions[name]", per=count, names=names, host=host
                 ),
-                "look-up": statement("for name in names: host.snapshot.functions[name]", per=len(names), **shared),
-                "call": statement("for name in names: host.call(name, item)", per=len(names), item=ITEM, **shared),
+                "call": statement(
+                    "for name in names: host.call(name, item)", per=count, names=names, host=host, item=ITEM
+                ),
             },
         )
     nanoseconds = [taken[label].median * 1e9 for label in ("dict", "look-up", "call")]
-    return [size, *nanoseconds, elapsed, elapsed / size * 1e6, one_more * 1e6, memory / size / 1024]
+    microseconds = [elapsed / size * 1e6, statistics.median(more) * 1e6]
+    return [size, *nanoseconds, elapsed, *microseconds, _memory(functions) / 1024]
 
 
-def _memory(functions: dict[str, Callable[[Item], int]]) -> int:
-    """Count the bytes that a host holds for the functions, once they are registered."""
+def _memory(functions: dict[str, Callable[[Item], int]]) -> float:
+    """Count the bytes for each function that a host holds once it is registered."""
+    traced = dict(islice(functions.items(), _TRACED))
     with Host(observers=()) as host:
         gc.collect()
         tracemalloc.start()
         try:
-            _register(host, functions)
+            _register(host, traced)
             gc.collect()
-            return tracemalloc.get_traced_memory()[0]
+            return tracemalloc.get_traced_memory()[0] / len(traced)
         finally:
             tracemalloc.stop()
+
+
+def _timed(action: Callable[[], object]) -> float:
+    start = perf_counter()
+    action()
+    return perf_counter() - start
 
 
 def _register(host: Host, functions: dict[str, Callable[[Item], int]]) -> None:

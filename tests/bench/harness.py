@@ -33,7 +33,7 @@ class Effort:
 
 
 FULL = Effort(sample=0.12, rounds=9, quick=False)
-QUICK = Effort(sample=0.02, rounds=5, quick=True)
+QUICK = Effort(sample=0.02, rounds=3, quick=True)
 
 
 @attrs.frozen
@@ -93,7 +93,7 @@ def measure(effort: Effort, samplers: Mapping[str, Sampler]) -> dict[str, Series
     numbers = {label: _calibrate(sampler, effort.sample) for label, sampler in samplers.items()}
     taken: dict[str, list[float]] = {label: [] for label in samplers}
     for turn in range(effort.rounds):
-        for label in list(samplers) if turn % 2 == 0 else list(reversed(samplers)):
+        for label in list(samplers) if turn % 2 == 0 else list(samplers)[::-1]:
             taken[label].append(_sample(samplers[label], numbers[label]) / numbers[label])
     return {label: Series(tuple(samples)) for label, samples in taken.items()}
 

@@ -1,21 +1,26 @@
 """Injection of three objects, against writing it by hand and against two containers."""
 
+from collections.abc import Callable
+
 import graph
-from graph import Body, Engine, Session, Settings
+from graph import Engine, Session, Settings
 from harness import Effort, Series, measure, statement
 from results import Row, Section
 from subjects import ITEM, Item
 
 from jackfield import Host, inject, provides
+from jackfield.contract import specify
+from jackfield.injection.injector import Injector
+from jackfield.injection.providers import describe
 from jackfield.model.call import Call
 
 
 def wanting(
     item: Item,
     *,
-    settings: Settings = inject(),  # noqa: B008  # the marker is one constant
-    engine: Engine = inject(),  # noqa: B008
-    session: Session = inject(),  # noqa: B008
+    settings: Settings = inject(),
+    engine: Engine = inject(),
+    session: Session = inject(),
 ) -> int:
     """Take all three."""
     return item.count
@@ -42,8 +47,9 @@ def _rows(effort: Effort, per_request: tuple[bool, ...], which: str, *, barred: 
         for cls, own in zip(graph.CLASSES, per_request, strict=True):
             host.provide(provides(scope="request" if own else "singleton")(cls))
         host.register("bench.wanting", wanting)
+        call = Call("bench.wanting", ITEM)
         samplers = {label: statement("body(item)", body=body, item=ITEM) for label, body in bodies.items()}
-        samplers["body"] = statement("body(call)", body=_compiled(host), call=Call("bench.wanting", ITEM))
+        samplers["body"] = statement("body(call, item)", body=_compiled(per_request), call=call, item=ITEM)
         samplers["host"] = statement("host.call('bench.wanting', item)", host=host, item=ITEM)
         taken = measure(effort, samplers)
     body = f"injected body, {which}"
@@ -61,5 +67,9 @@ def _fastest(ways: dict[str, Series]) -> tuple[str, Series]:
     return min(ways.items(), key=lambda way: way[1].median)
 
 
-def _compiled(host: Host) -> Body:
-    return lambda call: wanting(call.payload)
+def _compiled(per_request: tuple[bool, ...]) -> Callable[[Call, Item], int]:
+    """Compile what the host runs within a call of the function; singletons are made by its first run."""
+    injector = Injector()
+    for cls, own in zip(graph.CLASSES, per_request, strict=True):
+        injector.add(describe(provides(scope="request" if own else "singleton")(cls)))
+    return injector.body(specify("bench.wanting", wanting))

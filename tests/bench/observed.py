@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from time import perf_counter
+from typing import Any
 
 import loguru
 import msgspec
@@ -133,7 +134,7 @@ def run(effort: Effort) -> Section:
     """Compare the observed host with the function instrumented by hand, sampled and not."""
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(NullExporter()))
-    streams = {kind: LastLine() for kind in ("host", "flat", "serialized")}
+    streams: dict[str, Any] = {kind: LastLine() for kind in ("host", "flat", "serialized")}
     flat_log, serialized_log = independent_loggers()
     flat_log.add(flat_json(streams["flat"]), format="", level="INFO", catch=False)
     serialized_log.add(streams["serialized"], serialize=True, level="INFO", catch=False)

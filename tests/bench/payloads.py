@@ -1,5 +1,7 @@
 """What converting plain data to the payload's type costs on a call."""
 
+from collections.abc import Callable
+
 import attrs
 import msgspec
 from harness import Effort, measure, statement
@@ -31,7 +33,7 @@ def echo_parameters(name: str, count: int) -> int:
 
 def run(effort: Effort) -> Section:
     """Compare calls with plain data with the conversion written by hand."""
-    kinds = {"struct": (Item, echo), "attrs": (AttrsItem, echo_attrs)}
+    kinds: dict[str, tuple[type, Callable[..., int]]] = {"struct": (Item, echo), "attrs": (AttrsItem, echo_attrs)}
     samplers = {}
     with Host(observers=()) as host:
         for kind, (cls, function) in kinds.items():

@@ -124,9 +124,9 @@ def _check(check: Check) -> list[str]:
 
 
 def _cell(cell: str | float) -> str:
-    if isinstance(cell, float):
-        return f"{cell:,.2f}" if cell < 100 else f"{cell:,.0f}"
-    return f"{cell:,}" if isinstance(cell, int) else cell
+    if isinstance(cell, str):
+        return cell
+    return f"{cell:,.2f}" if isinstance(cell, float) and cell < 100 else f"{cell:,.0f}"
 
 
 def _grid(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -219,6 +219,12 @@ assert trace.get_tracer_provider() is provider
     assert done.returncode == 0, done.stderr
 
 
+def test_a_process_without_tracing_does_not_wait_for_the_sdk():
+    """The SDK is imported by whoever sets it up, not by an observer that has nothing to do."""
+    done = run(PRELUDE + "import sys; observe(Spans().bind(spec)); assert 'opentelemetry.sdk.trace' not in sys.modules")
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_reader_that_leaves_does_not_stop_the_calls():
     """A closed pipe is reported once; the process goes on."""
     reader, writer = os.pipe()

@@ -67,6 +67,7 @@ def running() -> Iterator[EventBus]:
         assert bus.close(PATIENCE) == ()
 
 
+@settings(deadline=None)
 @given(st.lists(orders | notes, min_size=1, max_size=5))
 def test_what_arrives_equals_what_was_published_at_that_moment(events):
     """What is published is copied through its type's contract: equal, and out of the publisher's reach."""
@@ -92,6 +93,7 @@ def test_what_arrives_equals_what_was_published_at_that_moment(events):
                 assert mine.tags is not yours.tags
 
 
+@settings(deadline=None)
 @given(
     limit=st.integers(1, 5),
     when_full=st.sampled_from(["block", "drop_oldest", "fail"]),
@@ -173,7 +175,7 @@ class Scene:
 verbs = st.sampled_from(["announce", "raise", "publish", "subscribe", "cancel"])
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(scripts=st.lists(st.lists(st.tuples(verbs, st.integers(0, 4)), max_size=25), min_size=1, max_size=4))
 def test_revisions_arrive_in_order_and_nothing_is_lost_or_doubled(scripts):
     """Each subscriber sees all revisions since it subscribed, in order, while threads announce, come and go."""

@@ -138,14 +138,14 @@ def test_a_single_fault_is_shown_with_its_fix():
         (
             plugin(functions='{ text.slug = "c" }'),
             "plugin[0].functions.text (line 4)",
-            'a dotted name needs quotes: "text.slug"',
+            "a dotted name needs quotes: 'text.slug'",
         ),
         (plugin(functions='["f"]'), "plugin[0].functions (line 4)", "expected a table, got an array"),
         (plugin(options="3"), "plugin[0].options (line 4)", "expected a table, got 3"),
         ('[plugin]\nname = "a"\npath = "b"\n', "plugin (line 1)", "expected an array, got a table → write [[plugin]]"),
         ("plugin = [3]\n", "plugin[0] (line 1)", "expected a table, got 3"),
         ("plugin = [\n\n 'x']\n", "plugin[0] (line 3)", "expected a table, got the text 'x'"),
-        ("[routes]\ntext.slug = '1'", "routes.text.slug (line 2)", 'a dotted name needs quotes: "text.slug"'),
+        ("[routes]\ntext.slug = '1'", "routes.text.slug (line 2)", "a dotted name needs quotes: 'text.slug'"),
         ("[routes.f]\ndefualt = '1'", "routes.f.defualt (line 2)", "did you mean 'default'?"),
         ("[routes]\nf = 1", "routes.f (line 2)", "expected a table, got 1"),
         ("[routes]\nf = ''", "routes.f (line 2)", "got an empty text"),
@@ -170,7 +170,7 @@ def test_a_single_fault_is_shown_with_its_fix():
         ),
         ("[tenants.a]\nweight = 0", "tenants.a.weight (line 2)", "a number above 0"),
         ("[tenants.'']\nweight = 1", 'tenants."" (line 1)', "cannot be a tenant's name"),
-        ("[tenants.acme.com]\n", "tenants.acme.com (line 1)", 'a dotted name needs quotes: "acme.com"'),
+        ("[tenants.acme.com]\n", "tenants.acme.com (line 1)", "a dotted name needs quotes: 'acme.com'"),
         ("[tenants.a]\npermissions = ['text.*', 'a b']", "tenants.a.permissions[1] (line 2)", "got the text 'a b'"),
         ("[tenants.a]\nlabels = { x = 1 }", "tenants.a.labels.x (line 2)", "expected a text, got 1"),
         ("[observability]\ntraces = 'off'", "observability.traces (line 2)", "expected true or false"),
@@ -200,6 +200,17 @@ def test_every_cycle_is_drawn_from_the_plugin_that_is_declared_first():
         ("plugin[0].depends_on (line 4)", "the plugins wait for one another: a → b → c → a"),
         ("plugin[3].depends_on (line 16)", "the plugins wait for one another: x → y → x"),
     ]
+
+
+def test_circles_that_are_not_drawn_are_mentioned():
+    """A hopeless graph gets a few drawings, and a line that says that there are more."""
+    pairs = [(f'"a{index}"', f'"b{index}"') for index in range(100)]
+    text = "".join(
+        plugin(name=one, depends_on=f"[{other}]") + plugin(name=other, depends_on=f"[{one}]") for one, other in pairs
+    )
+    found = faults_of(text)
+    assert len(found) == 17
+    assert sum("further circles" in reason for _, _, reason, _ in found) == 1
 
 
 def test_a_wrong_table_does_not_hide_what_else_is_wrong():

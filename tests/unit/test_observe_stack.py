@@ -134,7 +134,7 @@ def test_a_crash_in_another_process_shows_the_stack_that_came_with_it():
     assert frames(FunctionCrashed("f", "ValueError", remote_stack="w.py:3 f\nw.py:9 g")) == ["w.py:3 f", "w.py:9 g"]
 
 
-class Odd(Exception):  # noqa: N818
+class Odd(Exception):
     def __str__(self):
         raise RuntimeError("no text")
 

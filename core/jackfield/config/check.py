@@ -1,7 +1,7 @@
 """What no single value can tell: names, references, dependencies, shares, secrets. Every fault at once."""
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,19 @@ def check(
         options, option_problems = resolve_secrets(dict(plugin.options), (*at, "options"), folder)
         problems += [*path_problems, *option_problems]
         plugins.append(attrs.evolve(plugin, path=path, options=options))
+    suggest = _suggestions()
     problems += _duplicates(document.plugin)
-    problems += _dependencies(document.plugin)
+    problems += _dependencies(document.plugin, suggest)
     problems += _tenant_problems(document.tenants or {})
     for name, route in document.routes.items():
-        problems += _route_problems(name, route, document.tenants)
+        problems += _route_problems(name, route, document.tenants, suggest)
     return tuple(plugins), problems
+
+
+def _suggestions() -> Callable[[str, Collection[str]], str]:
+    """Make a `did_you_mean` that falls silent after `_SUGGESTIONS` times."""
+    left = iter(range(_SUGGESTIONS))
+    return lambda name, known: did_you_mean(name, known) if next(left, None) is not None else ""
 
 
 def _plugin_problems(plugin: PluginConfig, at: KeyPath, executors: Collection[str]) -> Iterator[Problem]:
@@ -79,8 +86,7 @@ def _resolve_path(text: str, at: KeyPath, folder: Path) -> tuple[str, list[Probl
     there = os.path.isfile if source.kind == "file" else os.path.isdir
     if not there(target):
         reason = f"there is no {source.kind} {quoted(source.target)}"
-        fix = f"paths are relative to {folder}" if source.kind == "file" else "a file's name ends in '.py'"
-        return text, [Problem(at, reason, fix)]
+        return text, [Problem(at, reason, f"create it, or correct the path, which is relative to {folder}")]
     return f"{target}:{source.object}" if source.object else target, []
 
 
@@ -92,37 +98,44 @@ def _duplicates(plugins: tuple[PluginConfig, ...]) -> Iterator[Problem]:
             yield Problem(("plugin", index, "name"), reason, "give one of the two another name")
 
 
-def _dependencies(plugins: tuple[PluginConfig, ...]) -> Iterator[Problem]:
+def _dependencies(
+    plugins: tuple[PluginConfig, ...], suggest: Callable[[str, Collection[str]], str]
+) -> Iterator[Problem]:
     places: dict[str, int] = {}
     for index, plugin in enumerate(plugins):
         places.setdefault(plugin.name, index)
     known = places.keys() - {PLACEHOLDER}
-    unknown = 0
     for index, plugin in enumerate(plugins):
         for place, name in enumerate(plugin.depends_on):
             if name not in known and name != PLACEHOLDER:
-                unknown += 1
-                close = did_you_mean(name, known - {plugin.name}) if unknown <= _SUGGESTIONS else ""
-                fix = close or "declare it as a [[plugin]] too"
+                fix = suggest(name, known - {plugin.name}) or "declare it as a [[plugin]] too"
                 yield Problem(("plugin", index, "depends_on", place), f"no plugin is named {quoted(name)}", fix)
-    graph = {name: {*plugins[index].depends_on} & known for name, index in places.items() if name in known}
-    for cycle in _cycles(graph):
+    graph = {
+        name: [wanted for wanted in dict.fromkeys(plugins[index].depends_on) if wanted in known]
+        for name, index in places.items()
+        if name in known
+    }
+    for number, cycle in enumerate(_cycles(graph)):
+        if number == _CYCLES_DRAWN:
+            reason = "the plugins wait for one another in further circles, which are not drawn"
+            yield Problem(("plugin",), reason, "undo the circles above first")
+            return
         start = min(range(len(cycle)), key=lambda place: places[cycle[place]])
         ring = [*cycle[start:], *cycle[:start], cycle[start]]
-        reason = f"the plugins wait for one another: {' → '.join(ring)}"
+        reason = f"the plugins wait for one another: {' → '.join(quoted(name)[1:-1] for name in ring)}"
         yield Problem(("plugin", places[ring[0]], "depends_on"), reason, "take one of these dependencies away")
 
 
 def _cycles(graph: Mapping[str, Collection[str]]) -> Iterator[list[str]]:
     """Find cycles, each node depending on the next, by cutting one edge of each that is found."""
-    rest = {name: set(wanted) for name, wanted in graph.items()}
-    for _ in range(_CYCLES_DRAWN):
+    rest = {name: list(wanted) for name, wanted in graph.items()}
+    while True:
         try:
             TopologicalSorter(rest).prepare()
         except CycleError as error:
             ring: list[str] = error.args[1][::-1]  # graphlib draws from the one that is waited for
             yield ring[:-1]
-            rest[ring[0]].discard(ring[1])
+            rest[ring[0]].remove(ring[1])
         else:
             return
 
@@ -134,7 +147,12 @@ def _tenant_problems(tenants: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(("tenants", name), reason, f"use 1 to {NAME_LIMIT} printable characters")
 
 
-def _route_problems(name: str, route: RouteConfig, tenants: Mapping[str, Any] | None) -> Iterator[Problem]:
+def _route_problems(
+    name: str,
+    route: RouteConfig,
+    tenants: Mapping[str, Any] | None,
+    suggest: Callable[[str, Collection[str]], str],
+) -> Iterator[Problem]:
     at: KeyPath = ("routes", name)
     yield from _of(name_fault(name), at)
     if route.default is not None:
@@ -151,5 +169,5 @@ def _route_problems(name: str, route: RouteConfig, tenants: Mapping[str, Any] | 
     for tenant, version in route.tenants.items():
         yield from _of(version_fault(version, name), (*at, "tenants", tenant))
         if tenants is not None and tenant not in tenants:
-            fix = did_you_mean(tenant, tenants) or "declare it under [tenants]"
+            fix = suggest(tenant, tenants) or "declare it under [tenants]"
             yield Problem((*at, "tenants", tenant), f"no tenant is named {quoted(tenant)}", fix)

@@ -28,7 +28,7 @@ _CONTAINERS: tuple[Any, ...] = (tuple, Mapping, list, dict)  # the model's two, 
 _NAMES: Mapping[type, str] = {list: "an array", dict: "a table"}
 
 
-class _Wrong(Exception):  # noqa: N818  # never leaves this module: becomes a Problem
+class _Wrong(Exception):  # never leaves this module: becomes a Problem
     def __init__(self, reason: str, fix: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
@@ -88,11 +88,11 @@ def _hinted(problem: Problem, raw: Mapping[str, Any]) -> Problem:
         case ("routes" | "tenants", str() as first, str() as second) if (
             problem.reason == "unknown key" and "mean" not in problem.fix
         ):
-            return attrs.evolve(problem, fix=f'a dotted name needs quotes: "{first}.{second}"')
+            return attrs.evolve(problem, fix=f"a dotted name needs quotes: {quoted(f'{first}.{second}')}")
         case ("plugin", int() as at, "functions", str() as first):
             inner = raw["plugin"][at]["functions"][first]
             if isinstance(inner, dict) and inner:
-                names = " or ".join(f'"{first}.{key}"' for key in list(inner)[:3])
+                names = " or ".join(quoted(f"{first}.{key}") for key in list(inner)[:3])
                 return attrs.evolve(problem, fix=f"a dotted name needs quotes: {names}")
     return problem
 

@@ -41,9 +41,14 @@ def canonical(name: str) -> str:
     return _SEPARATORS.sub("-", name).lower()
 
 
+def printable(path: str) -> str:
+    """Make a path fit for a message: one line that every terminal can print, otherwise as it is."""
+    return path if path.isprintable() else path.encode("unicode_escape", "backslashreplace").decode("ascii")
+
+
 def shown(text: str) -> str:
-    """Make text from a file or a file's name fit for a message: one line, printable everywhere, not too long."""
-    plain = text if text.isprintable() else text.encode("unicode_escape", "backslashreplace").decode("ascii")
+    """Make text that somebody else wrote fit for a message: printable, and not too long."""
+    plain = printable(text[: _SHOWN + 1])
     return plain if len(plain) <= _SHOWN else plain[:_SHOWN] + "…"
 
 

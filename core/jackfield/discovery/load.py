@@ -7,7 +7,7 @@ from types import FunctionType, ModuleType
 from typing import Any, NoReturn
 
 from jackfield.discovery.catalogue import Candidate
-from jackfield.discovery.entries import shown, split_reference
+from jackfield.discovery.entries import printable, shown, split_reference
 from jackfield.errors import Fault, PluginError
 from jackfield.model.names import close_names
 
@@ -87,14 +87,14 @@ def _described(error: BaseException) -> str:
 def _where(error: BaseException, module: str) -> str:
     """Name the line that raised: the deepest in the plugin's package, else the deepest outside the import system."""
     if isinstance(error, SyntaxError) and error.filename:
-        return f" ({shown(error.filename)}:{error.lineno})"
+        return f" ({printable(error.filename)}:{error.lineno})"
     package = module.partition(".")[0]
     own = other = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
         if file == __file__ or file.startswith("<frozen importlib") or file == importlib.__file__:
             continue
-        other = f" ({shown(file)}:{line})"
+        other = f" ({printable(file)}:{line})"
         if str(frame.f_globals.get("__name__")).partition(".")[0] == package:
             own = other
     return own or other

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from jackfield.discovery.entries import canonical, read_entries, read_headers, shown
+from jackfield.discovery.entries import canonical, printable, read_entries, read_headers, shown
 from jackfield.discovery.index import ENTRY_POINTS, Record, Stamp, headers_file, stamp_of
 from jackfield.errors import Fault
 from jackfield.model.names import version_fault
@@ -39,7 +39,7 @@ def read_distribution(location: str, stem: str, faults: list[Fault]) -> Record |
     name = stem.partition("-")[0]
     if not _NAME.fullmatch(name):
         reason = "is not named after a distribution; an interrupted pip leaves such directories behind"
-        faults.append(Fault("scan", "", shown(location), reason, f"remove {shown(location)}"))
+        faults.append(Fault("scan", "", printable(location), reason, f"remove {printable(location)}"))
         return None
     key = canonical(name)
     try:
@@ -50,8 +50,8 @@ def read_distribution(location: str, stem: str, faults: list[Fault]) -> Record |
         file, reason = str(error.filename), "is missing"
     except Exception as error:  # noqa: BLE001  # the barrier: nothing in one distribution may hide the others
         file, reason = location, f"{type(error).__name__}: {shown(str(error))}"
-    fix = f"`pip install --force-reinstall {key}`, or remove {shown(location)}"
-    faults.append(Fault("scan", key, shown(file), reason, fix))
+    fix = f"`pip install --force-reinstall {key}`, or remove {printable(location)}"
+    faults.append(Fault("scan", key, printable(file), reason, fix))
     return None
 
 
@@ -78,10 +78,10 @@ def read_foreign(distributions: Iterable[Any], source: str, faults: list[Fault])
             record = Record(canonical(read_headers(headers)[0]), None, None)
             yield location, _interpret(record, text, headers, location, faults)
         except _Unreadable as error:
-            faults.append(Fault("scan", "", shown(error.file), error.reason, f"replace {shown(source)}"))
+            faults.append(Fault("scan", "", printable(error.file), error.reason, f"replace {printable(source)}"))
         except Exception as error:  # noqa: BLE001  # the barrier, as above
             reason = f"{type(error).__name__}: {shown(str(error))}"
-            faults.append(Fault("scan", "", shown(location), reason, f"replace {shown(source)}"))
+            faults.append(Fault("scan", "", printable(location), reason, f"replace {printable(source)}"))
 
 
 def _read(location: str, key: str, faults: list[Fault]) -> Record:
@@ -109,7 +109,7 @@ def _interpret(record: Record, text: str, head: bytes, location: str, faults: li
     if version_fault(version, name):
         raise _Unreadable(file, f"has no valid Version ({shown(version)})" if version else "has no Version")
     plugin = canonical(name)
-    entries, wrong = read_entries(text, plugin, shown(f"{location}{os.sep}{ENTRY_POINTS}"))
+    entries, wrong = read_entries(text, plugin, printable(f"{location}{os.sep}{ENTRY_POINTS}"))
     faults += wrong
     if not entries:
         return record

@@ -23,7 +23,7 @@ from jackfield.discovery.catalogue import (
     Shadowed,
     resolve,
 )
-from jackfield.discovery.entries import shown
+from jackfield.discovery.entries import printable, shown
 from jackfield.discovery.index import Record, read_index, write_index
 from jackfield.discovery.metadata import read_distribution, read_foreign
 from jackfield.discovery.switches import Switches
@@ -88,7 +88,7 @@ def _from_directory(site: str, faults: list[Fault], use_index: bool) -> list[_Di
         names = os.listdir(site)  # noqa: PTH208
     except OSError as error:
         fix = "make the directory readable, or take it off sys.path"
-        faults.append(Fault("scan", "", shown(site), f"the directory cannot be listed: {error.strerror}", fix))
+        faults.append(Fault("scan", "", printable(site), f"the directory cannot be listed: {error.strerror}", fix))
         return []
     in_egg = site.lower().endswith(".egg")
     names = sorted(name for name in names if _is_metadata(name.lower(), in_egg))
@@ -210,7 +210,7 @@ def _best_first(several: list[_Distribution], faults: list[Fault]) -> list[_Dist
     for other in others:
         if (other.record.version, other.record.entries) != (best.record.version, best.record.entries):
             plugin = best.record.name or other.record.name
-            reason = f"installed a second time as {shown(best.location)}, which is used: {SAME_DIRECTORY}"
-            fix = f"remove {shown(other.location)}, and `pip install --force-reinstall {plugin}`"
-            faults.append(Fault("duplicate", plugin, shown(other.location), reason, fix))
+            reason = f"installed a second time as {printable(best.location)}, which is used: {SAME_DIRECTORY}"
+            fix = f"remove {printable(other.location)}, and `pip install --force-reinstall {plugin}`"
+            faults.append(Fault("duplicate", plugin, printable(other.location), reason, fix))
     return [best, *others]

@@ -54,7 +54,7 @@ class EventBus:
     def __init__(self, run_async: RunAsync | None = None) -> None:
         self._run_async = run_async
         self._pid = os.getpid()
-        # Reentrant, here and in the crew: the garbage collector may run a finalizer that cancels or publishes, at any line.
+        # Reentrant, as in the crew: the garbage collector may run a finalizer that cancels or publishes, at any line.
         self._lock = threading.RLock()
         self._room = threading.Condition(self._lock)
         self._crew = Crew("jackfield-events")
@@ -151,10 +151,7 @@ class EventBus:
         """Do the same from a coroutine: wait for room without blocking the event loop.
 
         Args:
-            event: as for `publish`.
-
-        Returns:
-            As `publish` does.
+            event: as for `publish`; the result is the same, too.
         """
         parcel, queued, full = self._offer(event)
         if full:
@@ -209,7 +206,7 @@ class EventBus:
             return tuple(box.stats() for boxes in self._mailboxes.values() for box in boxes)
 
     def drain(self, timeout: float) -> tuple[SubscriptionStats, ...]:
-        """Wait until all that is queued now is handled.
+        """Wait until all that is queued now is handled; in an event loop, async handlers are not waited for.
 
         Args:
             timeout: seconds to wait at most.
@@ -221,6 +218,8 @@ class EventBus:
 
     def close(self, timeout: float = 5.0) -> tuple[SubscriptionStats, ...]:
         """Take no more events, handle those that wait, and end; closing again does nothing.
+
+        Call it off the home loop, as with `asyncio.to_thread`: async handlers that need the loop cannot end while it waits.
 
         Args:
             timeout: seconds for the handlers to finish; then async ones are cancelled, and sync ones left behind.

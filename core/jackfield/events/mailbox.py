@@ -325,20 +325,21 @@ class Announcement:
             return ()
         left = remaining()
         patience = timeout if left is None else min(timeout, left)
-        late = self.unsettled(patience)
+        in_loop = in_event_loop()
+        late = [box for box in self.unsettled(patience) if not (in_loop and box.is_async)]
         if patience == timeout:
             for box in late:
                 box.mark_lagging(timeout)
         return stats_of(late)
 
     def unsettled(self, timeout: float) -> list[Mailbox]:
-        """Wait, and give those that are not through; for the bus itself."""
+        """Wait, in an event loop for the sync ones alone, and give all that are not through; for the bus itself."""
         groups = (self._sync,) if in_event_loop() else (self._sync, self._async)
         ends = monotonic() + timeout
         with self._settled:
             while any(groups) and (left := ends - monotonic()) > 0:
                 self._settled.wait(min(left, LONGEST_WAIT))
-            return [box for group in groups for box in group]
+            return [*self._sync, *self._async]
 
 
 def stats_of(mailboxes: Iterable[Mailbox]) -> tuple[SubscriptionStats, ...]:

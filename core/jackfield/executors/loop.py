@@ -12,8 +12,8 @@ from jackfield.model.call import Call
 
 T = TypeVar("T")
 
-# A coroutine's own timer ends it at the deadline. Only when the loop itself is blocked does nobody answer: then the waiting
-# thread is freed this many seconds later.
+# A coroutine's own timer ends it at the deadline. Only when the loop itself is blocked does nobody answer: then the
+# waiting thread is freed this many seconds later.
 _GRACE = 0.25
 
 
@@ -65,7 +65,9 @@ class HomeLoop:
                 return future.result()
             future.cancel()
             overdue = monotonic() - (call.deadline or 0.0)
-            raise DeadlineExceeded(call.name, overdue, "the home loop is blocked: a coroutine on it does not await") from None
+            raise DeadlineExceeded(
+                call.name, overdue, "the home loop is blocked: a coroutine on it does not await"
+            ) from None
         except CancelledError:
             raise Cancelled(call.name, "the host stops, or the function's task was cancelled") from None
         except BaseException:
@@ -144,4 +146,3 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
     finally:
         asyncio.set_event_loop(None)
         loop.close()
-

@@ -1,11 +1,11 @@
 """A bounded pool of threads whose callers are freed at the deadline.
 
-Python cannot stop a thread. When a caller leaves at its deadline, the thread goes on as *lingering* until the function returns; a
-new thread takes its place in the pool. The number of lingering threads is bounded, and beyond the bound new work is refused, so
-that functions that are stuck for ever cannot eat the process.
+Python cannot stop a thread. When a caller leaves at its deadline, the thread goes on as *lingering* until the function
+returns; a new thread takes its place in the pool. The number of lingering threads is bounded, and beyond the bound new
+work is refused, so that functions that are stuck for ever cannot eat the process.
 
-An own pool, and daemon threads, because `concurrent.futures` joins its threads when the interpreter ends, and `asyncio.run` when
-the loop does: one stuck function would keep the process alive for ever.
+An own pool, and daemon threads, because `concurrent.futures` joins its threads when the interpreter ends, and
+`asyncio.run` when the loop does: one stuck function would keep the process alive for ever.
 """
 
 import asyncio
@@ -99,7 +99,8 @@ class ThreadExecutor:
     async def arun(self, call: Call, body: Callable[[Call], Any]) -> Any:
         """Run a body in a thread without blocking the running event loop; arguments and errors as for `run`.
 
-        A cancel from outside, the caller's own timer included, frees the caller at once and leaves the thread lingering.
+        A cancel from outside, the caller's own timer included, frees the caller at once and leaves the thread
+        lingering.
         """
         task = self._submit(call, body)
         try:
@@ -144,7 +145,9 @@ class ThreadExecutor:
                 raise ResourceExhausted(call.name, reason, 1.0)
             if len(self._tasks) >= self._max_pending:
                 self._rejected += 1
-                raise ResourceExhausted(call.name, f"{self._max_pending} calls wait for a thread, the most allowed", 1.0)
+                raise ResourceExhausted(
+                    call.name, f"{self._max_pending} calls wait for a thread, the most allowed", 1.0
+                )
             self._enqueued += 1
             self._tasks.append(task)
             if self._idle >= len(self._tasks):
@@ -187,7 +190,8 @@ class ThreadExecutor:
                     self._lingering -= 1
                     self._late += 1
             if not abandoned:
-                # Outside the lock, since it runs callbacks. Not `set_running_or_notify_cancel`: a caller that cancels abandons.
+                # Outside the lock, since it runs callbacks. Not `set_running_or_notify_cancel`: a caller that cancels
+                # abandons.
                 _settle(task.future, result, failure)
             del task, call, body, context, result, failure
 

@@ -7,7 +7,7 @@ For `def score(loan, *, session, log)` with a singleton engine, a session per ca
             v0 = c0.value
             if v0 is MISSING:
                 v0 = c0.get()
-            v1 = f0(engine=v0)
+            v1 = f0(v0)
             return target(value, session=v1, log=k0)
         return body
 
@@ -219,6 +219,15 @@ class _Writer:
                 passed[dependency.parameter] = "None"
         return passed
 
+    def _passed(self, provider: Provider) -> str:
+        passed = self._arguments(provider.dependencies, provider.plugin)
+        by_position = []
+        for dependency in provider.dependencies[: provider.positional]:
+            if dependency.parameter not in passed:
+                break
+            by_position.append(passed.pop(dependency.parameter))
+        return ", ".join([*by_position, *_keywords(passed)])
+
     def _expression(self, source: Source, plugin: str) -> str:
         match source:
             case ThisCall():
@@ -240,7 +249,7 @@ class _Writer:
             get = f"await {cell}.aget()" if self._asynchronous else f"{cell}.get()"
             self._lines += [f"{variable} = {cell}.value", f"if {variable} is MISSING:", f"    {variable} = {get}"]
             return variable
-        passed = ", ".join(_keywords(self._arguments(provider.dependencies, provider.plugin)))
+        passed = self._passed(provider)
         variable = f"v{len(self._variables)}"
         made = f"{self._bind('f', provider.factory)}({passed})"
         waits = "await " if provider.colour is Colour.ASYNC else ""

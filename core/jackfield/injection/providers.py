@@ -37,6 +37,7 @@ class Provider:
         generator: whether the factory yields the object, and cleans up after it.
         dependencies: its parameters.
         defaults: those parameters that have an ordinary default: they are left out when nothing provides them.
+        positional: how many of its dependencies, from the first on, may be passed by position, which is faster.
         plugin: whose it is; "" for one registered by hand.
         value: the object itself when there is nothing to make, else `MISSING`.
     """
@@ -48,6 +49,7 @@ class Provider:
     generator: bool = False
     dependencies: tuple[Dependency, ...] = ()
     defaults: frozenset[str] = frozenset()
+    positional: int = 0
     plugin: str = ""
     value: Any = MISSING
 
@@ -135,12 +137,13 @@ def describe(factory: Any, *, plugin: str = "") -> Provider:
         raise InjectionError((Fault("inject", plugin, repr(factory)[:80], reason, "provide a value with type=…"),))
     note = provided(factory) or Provides()
     colour, generator = _nature(factory)
-    key, dependencies, defaults, found = Key(object), [], set(), list[_Unfit]()
+    key, dependencies, found = Key(object), list[Dependency](), list[_Unfit]()
+    defaults, positional = set[str](), 0
     try:
         key = _key(factory, note.name, colour, generator)
     except _Unfit as unfit:
         found.append(unfit)
-    for parameter in _parameters(factory):
+    for index, parameter in enumerate(_parameters(factory)):
         try:
             dependency = _dependency(factory, parameter)
         except _Unfit as unfit:
@@ -148,12 +151,16 @@ def describe(factory: Any, *, plugin: str = "") -> Provider:
             continue
         if dependency is not None:
             dependencies.append(dependency)
+            if positional == index and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
+                positional += 1
             if _ordinary(parameter):
                 defaults.add(parameter.name)
     if found:
         where = place(factory)
         raise InjectionError(tuple(Fault("inject", plugin, where, unfit.reason, unfit.fix) for unfit in found))
-    return Provider(key, factory, note.scope, colour, generator, tuple(dependencies), frozenset(defaults), plugin)
+    return Provider(
+        key, factory, note.scope, colour, generator, tuple(dependencies), frozenset(defaults), positional, plugin
+    )
 
 
 @attrs.define(slots=False, eq=False)

