@@ -43,6 +43,7 @@ PAYLOAD_LIMIT: Final = 64 * 1024 * 1024
 """The longest `str`, `bytes` or `bytearray`, in characters or bytes, that a payload or a direct value of it may be."""
 
 _SIZED: Final = (str, bytes, bytearray)
+_NO_MAPPINGS: Final = SCALARS | {list, tuple, set, frozenset}  # an `isinstance` of an abstract class costs 300 ns
 _SHOWN = 200  # characters of an expectation, a path or an author's message that an error repeats
 _NESTED = 100  # levels beyond which a RecursionError is blamed on the payload
 _WORDS: Final = {"null": "None", "object": "dict", "array": "list"}
@@ -235,28 +236,32 @@ def _bound(plan: "_Plan") -> Callable[[Any], None] | None:
     shape = plan.view
     if strip(plan.annotation) in NUMBERS:
         return None
-    if isinstance(shape, Record) and shape.rest is None:
-        names = tuple(field.name for field in shape.fields if strip(field.type) not in NUMBERS)
-        return (lambda payload: _bound_fields(payload, names)) if names else None
-    return _bound_any
+    if not (isinstance(shape, Record) and shape.rest is None):
+        return _bound_any
+    names = tuple(field.name for field in shape.fields if strip(field.type) not in NUMBERS)
 
+    def bound_fields(payload: Any) -> None:
+        if _is_mapping(payload):
+            for name in names:
+                value = payload.get(name)
+                if isinstance(value, _SIZED) and len(value) > PAYLOAD_LIMIT:
+                    raise _too_long(f".{name}", value)
 
-def _bound_fields(payload: Any, names: tuple[str, ...]) -> None:
-    if isinstance(payload, Mapping):
-        for name in names:
-            value = payload.get(name)
-            if isinstance(value, _SIZED) and len(value) > PAYLOAD_LIMIT:
-                raise _too_long(f".{name}", value)
+    return bound_fields if names else None
 
 
 def _bound_any(payload: Any) -> None:
     if isinstance(payload, _SIZED):
         if len(payload) > PAYLOAD_LIMIT:
             raise _too_long("", payload)
-    elif isinstance(payload, Mapping):
+    elif _is_mapping(payload):
         for key, value in payload.items():
             if isinstance(value, _SIZED) and len(value) > PAYLOAD_LIMIT:
                 raise _too_long(_key_step(key), value)
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, dict) or (type(value) not in _NO_MAPPINGS and isinstance(value, Mapping))
 
 
 def _too_long(path: str, value: str | bytes | bytearray) -> _Misfit:
@@ -291,7 +296,20 @@ class _Plan:
     `take` lets msgspec do it where it can express the whole annotation; `descend` does the same piece by piece.
     """
 
-    __slots__ = ("_box", "_hook", "annotation", "children", "closed", "descend", "instances", "take", "view")
+    __slots__ = (
+        "_box",
+        "_closed_fields",
+        "_exact",
+        "_flat",
+        "_hook",
+        "annotation",
+        "children",
+        "closed",
+        "descend",
+        "instances",
+        "take",
+        "view",
+    )
 
     def __init__(self, annotation: Any, shape: View | None = None, plans: "dict[Any, _Plan] | None" = None) -> None:
         book: dict[Any, _Plan] = {} if plans is None else plans
@@ -314,14 +332,25 @@ class _Plan:
             seen.update(map(id, fresh))
             left.extend(fresh)
 
+    def closed_within(self) -> bool:
+        """Tell whether unknown keys are refused anywhere inside."""
+        return any(isinstance(plan.view, Record) and plan.view.closed for plan in self.reach())
+
     def settle(self) -> None:
         """Choose the quickest way to take values in that is right for the whole annotation."""
         reached = list(self.reach())
         views = [plan.view for plan in reached]
-        self.closed = any(isinstance(shape, Record) and shape.closed for shape in views)
+        self.closed = self.closed_within()
         self.instances = tuple(dict.fromkeys(self.classes()))
         self._hook = _foreign_value if any(isinstance(shape, Foreign) for shape in views) else None
         self._box: Any = None
+        self._exact = frozenset(child.annotation for child in self.children if _memo(child.annotation) in SCALARS)
+        if isinstance(self.view, Record):
+            pairs = zip(self.view.fields, self.children, strict=False)
+            self._closed_fields = [(field.name, child) for field, child in pairs if child.closed_within()]
+            self._flat = not self._closed_fields and self.view.type is dict
+        else:
+            self._flat = False
         native = all(getattr(shape, "native", True) for shape in views)
         if isinstance(self.view, Leaf) and strip(self.annotation) in SCALARS:
             self._box = strip(self.annotation)
@@ -335,6 +364,8 @@ class _Plan:
         ):
             self._box = target
             self.take = self._take_native
+            if isinstance(self.view, Record) and self.view.kind == "struct" and self._hook is None and not self.closed:
+                self._box, self.take = self.view.type, self._take_struct
         else:
             self.take = self.descend
 
@@ -376,32 +407,52 @@ class _Plan:
             raise
         except Exception:  # noqa: BLE001  # payload classes run code of their own; what is wrong is found out below
             return self.descend(value)
-        if self.closed:
+        if self.closed and not (self._flat and len(taken) == len(value)):  # msgspec leaves unknown keys out
             self.strangers(value)
         return taken
 
-    def strangers(self, value: Any) -> None:  # noqa: C901  # one case for each shape
+    def _take_struct(self, value: Any) -> Any:
+        """Do the same for the one kind of class that msgspec converts to without any detour."""
+        if isinstance(value, self._box):
+            return value
+        try:
+            return msgspec.convert(value, self._box)
+        except (RecursionError, MemoryError):
+            raise
+        except Exception:  # noqa: BLE001  # as above
+            return self.descend(value)
+
+    def strangers(self, value: Any) -> None:
         """Refuse unknown keys inside a value that msgspec has accepted, since it ignores them."""
-        match self.view:
-            case Record(fields=fields) if isinstance(value, Mapping):
-                if self.view.closed and not value.keys() <= self.view.names:
-                    raise _stranger(value, fields)
-                for field, child in zip(fields, self.children, strict=True):
-                    if child.closed and field.name in value:
-                        _under(f".{field.name}", child.strangers, value[field.name])
-            case Array() | Fixed() if isinstance(value, list | tuple):
-                for index, item in enumerate(value):
-                    child = self.children[index if isinstance(self.view, Fixed) else 0]
-                    _under(f"[{index}]", child.strangers, item)
-            case Table() if isinstance(value, Mapping):
-                for item in value.values():
-                    _under("[...]", self.children[1].strangers, item)
-            case Choice() | Checked():
-                for child in self.children:
-                    if child.closed:
+        step: Any = ""
+        try:
+            match self.view:
+                case Record() if _is_mapping(value):
+                    if self.view.closed and not value.keys() <= self.view.names:
+                        raise _stranger(value, self.view.fields)
+                    for name, child in self._closed_fields:
+                        step = f".{name}"
+                        if name in value:
+                            child.strangers(value[name])
+                case Array() if isinstance(value, list | tuple):
+                    check = self.children[0].strangers
+                    for step, item in enumerate(value):
+                        check(item)
+                case Fixed() if isinstance(value, list | tuple):
+                    for step, item in enumerate(value):
+                        self.children[step].strangers(item)
+                case Table() if _is_mapping(value):
+                    step = "[...]"
+                    for item in value.values():
+                        self.children[1].strangers(item)
+                case Choice() | Checked():
+                    for child in self.children:
                         child.strangers(value)
-            case _:
-                pass
+                case _:
+                    pass
+        except _Misfit as misfit:
+            misfit.path = f"[{step}]{misfit.path}" if isinstance(step, int) else step + misfit.path
+            raise
 
     def _anything(self, value: Any) -> Any:
         return value
@@ -479,7 +530,7 @@ class _Plan:
         return tuple(_under(f"[{index}]", child.take, item) for index, (child, item) in pairs)
 
     def _table(self, value: Any) -> Any:
-        if not isinstance(value, Mapping):
+        if not _is_mapping(value):
             raise _Misfit("", render(self.annotation), _type_name(value))
         keys, values = self.children
         taken = {}
@@ -493,6 +544,8 @@ class _Plan:
 
     def _choice(self, value: Any) -> Any:
         kind = type(value)
+        if kind in self._exact:
+            return value
         near = [child for child in self.children if (get_origin(bare := strip(child.annotation)) or bare) is kind]
         far = [child for child in self.children if child not in near]
         misfits = []
@@ -515,14 +568,20 @@ class _Plan:
             return value
         if shape.kind == "namedtuple" and isinstance(value, list | tuple) and len(value) <= len(shape.fields):
             value = {field.name: item for field, item in zip(shape.fields, value, strict=False)}
-        if not isinstance(value, Mapping):
+        if not _is_mapping(value):
             raise _Misfit("", render(self.annotation), _type_name(value))
         taken = {}
-        for field, child in zip(shape.fields, self.children, strict=False):
-            if field.name in value:
-                taken[field.name] = _under(f".{field.name}", child.take, value[field.name])
-            elif field.required:
-                raise _Misfit(f".{field.name}", render(field.type), "missing")
+        name = ""
+        try:
+            for field, child in zip(shape.fields, self.children, strict=False):
+                name = field.name
+                if name in value:
+                    taken[name] = child.take(value[name])
+                elif field.required:
+                    raise _Misfit("", render(field.type), "missing")
+        except _Misfit as misfit:
+            misfit.path = f".{name}{misfit.path}"
+            raise
         if not value.keys() <= shape.names:
             if shape.rest is None:
                 raise _stranger(value, shape.fields)

@@ -18,7 +18,7 @@ _FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINA
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 
 
-class _Unreadable(Exception):  # noqa: N818  # never leaves this module: it becomes a fault
+class _Unreadable(Exception):  # never leaves this module: it becomes a fault
     def __init__(self, file: str, reason: str) -> None:
         super().__init__(file, reason)
         self.file = file

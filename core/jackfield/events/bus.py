@@ -219,7 +219,7 @@ class EventBus:
     def close(self, timeout: float = 5.0) -> tuple[SubscriptionStats, ...]:
         """Take no more events, handle those that wait, and end; closing again does nothing.
 
-        Call it off the home loop, as with `asyncio.to_thread`: async handlers that need the loop cannot end while it waits.
+        Call it off the home loop, as with `asyncio.to_thread`: async handlers cannot end while their loop waits here.
 
         Args:
             timeout: seconds for the handlers to finish; then async ones are cancelled, and sync ones left behind.

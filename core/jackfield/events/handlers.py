@@ -30,14 +30,17 @@ def is_async(handler: Handler) -> bool:
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
 
 
-async def contain(coroutine: Coroutine[Any, Any, object]) -> None:
-    """Await a handler's coroutine; a `SystemExit` in it would otherwise end the host's event loop.
+async def contain(start: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """Await a handler; a `SystemExit` in it would otherwise end the host's event loop.
+
+    Args:
+        start: makes the handler's coroutine; called on the loop, lest one be left unawaited when that ends first.
 
     Raises:
         RuntimeError: in place of `SystemExit` and `KeyboardInterrupt`.
     """
     try:
-        await coroutine
+        await start()
     except (SystemExit, KeyboardInterrupt) as error:
         raise RuntimeError(f"an event handler raised {type(error).__name__}") from error
 

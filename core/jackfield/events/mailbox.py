@@ -7,12 +7,13 @@ the same order. No handler, no logging and no copying runs under it.
 import inspect
 import threading
 from collections import deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from contextvars import Context, ContextVar
+from functools import partial
 from time import monotonic
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import attrs
 from loguru import logger
@@ -241,20 +242,21 @@ class Mailbox:
 
     def _handle(self, handler: Handler, parcel: Parcel) -> "Future[None] | None":
         _handling.set(self)
-        result = handler(parcel.open())
-        return self._start(result) if inspect.iscoroutine(result) else None
+        event = parcel.open()
+        if self.is_async:
+            return self._start(partial(cast("Callable[[Any], Coroutine[Any, Any, object]]", handler), event))
+        result = handler(event)
+        return self._start(lambda: result) if inspect.iscoroutine(result) else None
 
-    def _start(self, handler: Coroutine[Any, Any, object]) -> "Future[None]":
+    def _start(self, start: Callable[[], Coroutine[Any, Any, object]]) -> "Future[None]":
         """Have an async handler run on the home loop; no thread of the bus waits for it."""
         if self._run_async is None:
-            handler.close()
             raise RuntimeError(f"{self} is async and this bus has no event loop; give EventBus(run_async=…)")
-        contained = contain(handler)
+        contained = contain(start)
         try:
             return self._run_async(contained)
         except BaseException:
             contained.close()
-            handler.close()
             raise
 
     def _finish(self, error: BaseException | None) -> None:
