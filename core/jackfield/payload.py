@@ -5,6 +5,7 @@ along the shapes of `schema.view`: that takes in the types that msgspec does not
 inside containers, and otherwise says exactly what is wrong, and where.
 """
 
+import contextlib
 import datetime as dt
 import difflib
 import re
@@ -33,6 +34,7 @@ from jackfield.schema import (
     Table,
     View,
     is_pydantic,
+    is_union,
     record,
     render,
     strip,
@@ -112,11 +114,18 @@ def compile_payload(spec: FunctionSpec) -> PayloadCodec:
 
 def annotation_note(annotation: Any) -> str | None:
     """Say what of an annotation cannot be checked in full, for `FunctionSpec.notes`; None when all of it can."""
-    plan = _Plan(annotation)
-    odd = [render(seen.annotation) for seen in plan.reach() if isinstance(seen.view, Anything) and not _free(seen)]
-    if odd:
-        return f"{', '.join(dict.fromkeys(odd))} cannot be checked: any value is passed on"
-    return None
+    odd: list[str] = []
+    seen, left = set(), [annotation]
+    while left:
+        annotation = left.pop()
+        if _memo(annotation) in seen or strip(annotation) in (*SCALARS, Any, object):
+            continue
+        seen.add(_memo(annotation))
+        shape = view(annotation)
+        if isinstance(shape, Anything):
+            odd.append(render(annotation))
+        left.extend(_children(shape))
+    return f"{', '.join(odd)} cannot be checked: any value is passed on" if odd else None
 
 
 def _free(plan: "_Plan") -> bool:
@@ -234,20 +243,27 @@ def _typed_dict(name: str, fields: tuple[Field, ...]) -> Any:
 def _bound(plan: "_Plan") -> Callable[[Any], None] | None:
     """Compile the test against `PAYLOAD_LIMIT`: of the fields that could be long, or of whatever comes."""
     shape = plan.view
-    if strip(plan.annotation) in NUMBERS:
+    if _short_by_type(plan.annotation):
         return None
     if not (isinstance(shape, Record) and shape.rest is None):
         return _bound_any
-    names = tuple(field.name for field in shape.fields if strip(field.type) not in NUMBERS)
+    names = tuple(field.name for field in shape.fields if not _short_by_type(field.type))
 
     def bound_fields(payload: Any) -> None:
-        if _is_mapping(payload):
+        if isinstance(payload, dict) or _is_mapping(payload):
+            get = payload.get
             for name in names:
-                value = payload.get(name)
+                value = get(name)
                 if isinstance(value, _SIZED) and len(value) > PAYLOAD_LIMIT:
                     raise _too_long(f".{name}", value)
 
     return bound_fields if names else None
+
+
+def _short_by_type(annotation: Any) -> bool:
+    """Tell that a type has no long values: numbers, and unions of them with None."""
+    bare = strip(annotation)
+    return bare in NUMBERS or (is_union(bare) and all(strip(one) in (*NUMBERS, type(None)) for one in get_args(bare)))
 
 
 def _bound_any(payload: Any) -> None:
@@ -296,6 +312,9 @@ class _Plan:
     `take` lets msgspec do it where it can express the whole annotation; `descend` does the same piece by piece.
     """
 
+    take: Callable[[Any], Any]
+    _hook: Callable[[Any, Any], Any] | None
+
     __slots__ = (
         "_box",
         "_closed_fields",
@@ -338,36 +357,29 @@ class _Plan:
 
     def settle(self) -> None:
         """Choose the quickest way to take values in that is right for the whole annotation."""
+        self.instances = tuple(dict.fromkeys(self.classes()))
+        self.closed, self._flat, self._hook, self._box = False, False, None, strip(self.annotation)
+        if isinstance(self.view, Leaf) and _memo(self._box) in SCALARS:
+            self.take = self._take_scalar
+            return
         reached = list(self.reach())
         views = [plan.view for plan in reached]
         self.closed = self.closed_within()
-        self.instances = tuple(dict.fromkeys(self.classes()))
         self._hook = _foreign_value if any(isinstance(shape, Foreign) for shape in views) else None
-        self._box: Any = None
         self._exact = frozenset(child.annotation for child in self.children if _memo(child.annotation) in SCALARS)
         if isinstance(self.view, Record):
             pairs = zip(self.view.fields, self.children, strict=False)
             self._closed_fields = [(field.name, child) for field, child in pairs if child.closed_within()]
             self._flat = not self._closed_fields and self.view.type is dict
-        else:
-            self._flat = False
         native = all(getattr(shape, "native", True) for shape in views)
-        if isinstance(self.view, Leaf) and strip(self.annotation) in SCALARS:
-            self._box = strip(self.annotation)
-            self.take = self._take_scalar
-        elif isinstance(self.view, Leaf) and _understood(self.annotation) is None:
+        if isinstance(self.view, Leaf) and _understood(self.annotation) is None:
             self.take = self.descend = self._take_one_of
-        elif (
-            native
-            and not isinstance(self.view, Anything | Foreign)
-            and (target := _understood(self.annotation)) is not None
-        ):
-            self._box = target
-            self.take = self._take_native
-            if isinstance(self.view, Record) and self.view.kind == "struct" and self._hook is None and not self.closed:
-                self._box, self.take = self.view.type, self._take_struct
-        else:
+        elif not native or isinstance(self.view, Anything | Foreign) or (box := _understood(self.annotation)) is None:
             self.take = self.descend
+        elif isinstance(self.view, Record) and self.view.kind == "struct" and not self.closed and self._hook is None:
+            self.take = self._take_struct
+        else:
+            self._box, self.take = box, self._take_native
 
     def classes(self) -> Iterator[type]:
         """Give the classes whose instances, of subclasses too, are taken as they are."""
@@ -413,7 +425,7 @@ class _Plan:
 
     def _take_struct(self, value: Any) -> Any:
         """Do the same for the one kind of class that msgspec converts to without any detour."""
-        if isinstance(value, self._box):
+        if isinstance(value, self.instances):
             return value
         try:
             return msgspec.convert(value, self._box)
@@ -422,13 +434,13 @@ class _Plan:
         except Exception:  # noqa: BLE001  # as above
             return self.descend(value)
 
-    def strangers(self, value: Any) -> None:
+    def strangers(self, value: Any) -> None:  # noqa: C901, PLR0912  # one case for each shape
         """Refuse unknown keys inside a value that msgspec has accepted, since it ignores them."""
-        step: Any = ""
+        step: Any = ""  # where we are, for the error
         try:
             match self.view:
                 case Record() if _is_mapping(value):
-                    if self.view.closed and not value.keys() <= self.view.names:
+                    if self.view.closed and not self.view.names.issuperset(value):
                         raise _stranger(value, self.view.fields)
                     for name, child in self._closed_fields:
                         step = f".{name}"
@@ -436,7 +448,7 @@ class _Plan:
                             child.strangers(value[name])
                 case Array() if isinstance(value, list | tuple):
                     check = self.children[0].strangers
-                    for step, item in enumerate(value):
+                    for step, item in enumerate(value):  # noqa: B007  # used if it fails
                         check(item)
                 case Fixed() if isinstance(value, list | tuple):
                     for step, item in enumerate(value):
@@ -458,7 +470,7 @@ class _Plan:
         return value
 
     def _take_scalar(self, value: Any) -> Any:
-        """Take an instance as it is, but no `bool` for an `int`, no `datetime` for a `date`; msgspec converts the rest."""
+        """Take an instance as it is, but no `bool` for an `int`, no `datetime` for a `date`; else convert."""
         if isinstance(value, self.instances) and not (
             isinstance(value, bool | dt.datetime) and type(value) is not self._box
         ):
@@ -560,7 +572,7 @@ class _Plan:
             raise told[0]
         raise _Misfit("", render(self.annotation), _type_name(value))
 
-    def _record(self, value: Any) -> Any:
+    def _record(self, value: Any) -> Any:  # noqa: C901  # one case for each kind of record
         shape: Any = self.view
         if shape.kind == "struct":
             return self._leaf(value)
@@ -578,11 +590,11 @@ class _Plan:
                 if name in value:
                     taken[name] = child.take(value[name])
                 elif field.required:
-                    raise _Misfit("", render(field.type), "missing")
+                    raise _Misfit("", render(field.type), "missing")  # noqa: TRY301  # its path is added below
         except _Misfit as misfit:
             misfit.path = f".{name}{misfit.path}"
             raise
-        if not value.keys() <= shape.names:
+        if not shape.names.issuperset(value):
             if shape.rest is None:
                 raise _stranger(value, shape.fields)
             taken |= self._rest(value, shape.names)
@@ -640,10 +652,12 @@ def _understood(annotation: Any) -> Any:
     Struct of one field takes a ninth of the time for `dict[str, list[int] | None]`, and less for an attrs class too.
     """
     try:
-        msgspec.inspect.type_info(annotation)
-        return msgspec.defstruct("Box", [("it", annotation)], array_like=True)
+        box = msgspec.defstruct("Box", [("it", annotation)], array_like=True)
+        with contextlib.suppress(msgspec.ValidationError):  # of the missing value: the type is understood
+            msgspec.convert((), box)
     except Exception:  # noqa: BLE001  # it evaluates annotations, and refuses with several types of error
         return None
+    return box
 
 
 def _under(step: str, take: Callable[[Any], Any], value: Any) -> Any:

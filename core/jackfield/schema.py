@@ -344,7 +344,7 @@ def record(annotation: Any) -> Record | None:  # noqa: PLR0911  # one for each l
         The record, or None for anything else. A pydantic model is none: it converts itself.
     """
     cls = get_origin(annotation) or annotation
-    if not isinstance(cls, type) or is_pydantic(cls):
+    if not isinstance(cls, type) or cls is types.UnionType or is_pydantic(cls):
         return None
     bound = dict(zip(getattr(cls, "__parameters__", ()), get_args(annotation), strict=False))
     if issubclass(cls, msgspec.Struct):

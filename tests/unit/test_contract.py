@@ -67,7 +67,7 @@ def test_the_decorator_keeps_the_object_and_notes_the_policy():
         assert function(target) is target
         assert specify("f", target).policy == Policy()
         assert function(timeout=2, executor="thread", idempotent=True)(target) is target
-        assert specify("f", target).policy == Policy(2, "thread", True)
+        assert specify("f", target).policy == Policy(timeout=2, executor="thread", idempotent=True)
     assert specify("f", functools.partial(plain)).policy.timeout == 2
     assert specify("f", plain, policy=Policy(timeout=9)).policy == Policy(timeout=9)
 
@@ -184,12 +184,12 @@ def test_callables_that_are_no_plain_function(target, colour, shape):
 def test_what_a_partial_binds_is_not_the_callers():
     """A keyword that a partial has bound is no payload parameter: no caller may replace it."""
 
-    def f(a: int, secret: str, b: int) -> int:
+    def f(a: int, bound: str, b: int) -> int:
         return a
 
-    spec = specify("f", functools.partial(f, secret="s"))
+    spec = specify("f", functools.partial(f, bound="s"))
     assert [item.name for item in spec.parameters] == ["a", "b"]
-    assert specify("f", functools.partial(functools.partial(f, b=1), secret="s")).shape == "one"
+    assert specify("f", functools.partial(functools.partial(f, b=1), bound="s")).shape == "one"
 
 
 def test_no_signature_means_opaque():
@@ -518,7 +518,7 @@ def test_what_cannot_be_a_function(target, reason):
 
 def test_names_that_are_no_strings_and_endless_names():
     """A name of 10,000 characters and a name that is no string are refused without repeating them."""
-    assert len(str(pytest.raises(ContractError, specify, "x" * 10_000, len).value)) < 1000
+    assert all(len(reason) < 300 for reason in reasons("x" * 10_000, len))
     assert reasons(None, len)[0].startswith("name: ")
 
 

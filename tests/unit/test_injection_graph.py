@@ -230,7 +230,7 @@ def test_what_only_would_like_a_broken_provider_goes_without():
 
 
 def test_all_faults_are_in_one_report():
-    """Missing, ambiguous, cyclic, captive and sync-for-async together: a plain `InjectionError` that lists each once."""
+    """Missing, ambiguous, cyclic, captive and sync for async: a plain `InjectionError` that lists each once."""
 
     class A: ...
 
@@ -309,7 +309,7 @@ def test_drawings_escape_what_strangers_named():
     """Quotes, brackets, line ends and markup in names become text, in both languages."""
     graph = Graph([describe(awkward(), plugin='p"q')])
     drawn = mermaid(graph)
-    assert '<b>' not in drawn
+    assert "<b>" not in drawn
     assert len(drawn.splitlines()) == 3
     assert '\\"' in dot(graph)
     assert "\n\\" not in dot(graph).replace("\\n", "")
@@ -320,7 +320,9 @@ def test_drawings_show_functions_scopes_builtins_and_what_is_missing():
 
     @provides(scope="request")
     def cache(db: Database, call: Call) -> Cache: ...
-    def function(x, *, cache: Cache = inject(), log: Logger = inject(), n: int = inject(), o: Cache = inject(optional=True)): ...
+    def function(
+        x, *, cache: Cache = inject(), log: Logger = inject(), n: int = inject(), o: Cache = inject(optional=True)
+    ): ...
 
     graph = Graph([describe(Database), describe(cache), value_provider("v", name="s")], [Logger])
     drawn = mermaid(graph, [spec(function)])

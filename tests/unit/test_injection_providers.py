@@ -116,13 +116,13 @@ def test_the_kind_of_a_factory_is_read_from_its_code(factory, colour, generator,
 
 
 def test_every_parameter_is_a_dependency():
-    """Marks give name and optionality; an ordinary default makes it something that may be left out; *args are not filled."""
+    """Marks give name and optionality; what has an ordinary default may be left out; *args are not filled."""
 
     def factory(
         a: Database,
         b: Annotated[Cache | None, "note"] = inject(optional=True),
         c: Cache = inject(name="second"),
-        d: Cache = Cache(),
+        d: Cache = None,
         e=3,
         *rest: int,
         f: Cache,
@@ -143,13 +143,13 @@ def test_every_parameter_is_a_dependency():
     assert provider.plugin == "demo"
 
 
-class Callable_:
+class Factory:
     def __call__(self, db: Database) -> Cache: ...
 
     def method(self, db: Database) -> Cache: ...
 
 
-@pytest.mark.parametrize("factory", [Callable_(), Callable_().method, functools.partial(plain)])
+@pytest.mark.parametrize("factory", [Factory(), Factory().method, functools.partial(plain)])
 def test_objects_methods_and_partials_can_provide(factory):
     """Whatever can be called and says what it returns."""
     provider = describe(factory)
@@ -198,6 +198,24 @@ def test_fields_of_classes_are_dependencies():
         Dependency("cache", Key(Cache), optional=True),
     )
     assert describe(Written).dependencies == (Dependency("db", Key(Database)), Dependency("cache", Key(Cache, "x")))
+
+
+@attrs.define
+class Shadowing:
+    Database: Database = inject()
+
+
+class Elsewhere:
+    def __init__(self, cache: Cache = inject()): ...
+
+
+class Inherits(Elsewhere, Repository): ...
+
+
+def test_a_field_named_like_its_type_is_read_as_the_type():
+    """And an inherited constructor where it was written."""
+    assert describe(Shadowing).dependencies == (Dependency("Database", Key(Database)),)
+    assert describe(Inherits).dependencies == (Dependency("cache", Key(Cache)),)
 
 
 def no_return(): ...

@@ -64,11 +64,17 @@ def in_threads(work, count=THREADS):
         barrier.wait(10)
         try:
             return work(index)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # the test looks at it
             return error
 
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(run, range(count)))
+
+
+async def until(condition):
+    """Let others run until another thread has come that far."""
+    while not condition():  # noqa: ASYNC110  # the event is a thread's
+        await asyncio.sleep(0)
 
 
 def run_async(coroutine):
@@ -125,8 +131,7 @@ def test_threads_and_tasks_race_for_one_object_and_no_loop_is_blocked():
     async def main():
         with ThreadPoolExecutor(THREADS) as pool:
             threads = [pool.submit(sync_body, CALL, 1) for _ in range(THREADS)]
-            while not started.is_set():
-                await asyncio.sleep(0)
+            await until(started.is_set)
             tasks = [asyncio.create_task(async_body(CALL, 1)) for _ in range(50)]
             for _ in range(100):  # turns that a blocked loop would not make
                 await asyncio.sleep(0)
@@ -222,8 +227,7 @@ def test_an_impatient_caller_does_not_stop_the_construction(colour):
         return made[-1]
 
     async def async_engine() -> Engine:
-        while not release.is_set():
-            await asyncio.sleep(0)
+        await until(release.is_set)
         made.append(Engine())
         return made[-1]
 

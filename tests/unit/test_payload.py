@@ -3,15 +3,17 @@
 import collections
 import copy
 import dataclasses
-import datetime
+import datetime as dt
 import decimal
 import enum
 import functools
+import gc
 import io
 import pathlib
 import re
 import types
 import uuid
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, NotRequired, TextIO, TypedDict, TypeVar
 
@@ -165,7 +167,7 @@ class Broken:
         raise ZeroDivisionError("secret-4711")
 
 
-MOMENT = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+MOMENT = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
 ID = uuid.UUID(int=7)
 
 
@@ -198,9 +200,9 @@ ID = uuid.UUID(int=7)
         (Colour, "red", Colour.RED),
         (Colour, Colour.RED, Colour.RED),
         (Half, 0.5, Half.HALF),
-        (datetime.datetime, "2026-01-02T03:04:05Z", MOMENT),
-        (datetime.datetime, MOMENT, MOMENT),
-        (datetime.date, "2026-01-02", datetime.date(2026, 1, 2)),
+        (dt.datetime, "2026-01-02T03:04:05Z", MOMENT),
+        (dt.datetime, MOMENT, MOMENT),
+        (dt.date, "2026-01-02", dt.date(2026, 1, 2)),
         (decimal.Decimal, "1.5", decimal.Decimal("1.5")),
         (uuid.UUID, str(ID), ID),
         (pathlib.Path, "/x", pathlib.Path("/x")),
@@ -229,7 +231,7 @@ ID = uuid.UUID(int=7)
         (Odd, b"a", b"a"),
         (list[Odd], ["a", b"b"], ["a", b"b"]),
         (dict[str, Odd | None], {"a": None}, {"a": None}),
-        (datetime.datetime | str, "2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
+        (dt.datetime | str, "2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
         (Loan | Data, {"x": 1}, Data(1)),
         (Loan | Data, {"amount": 1}, Loan(1)),
         (Loan | Data | list[Loan], [{"amount": 1}], [Loan(1)]),
@@ -262,8 +264,8 @@ def test_plain_data_is_converted(annotation, payload, value):
         (int, None, "$", "int", "None"),
         (str, 1, "$", "str", "int"),
         (str, b"a", "$", "str", "bytes"),
-        (datetime.date, MOMENT, "$", "date", "datetime"),
-        (datetime.date, "2026-13-01", "$", "date", "str: invalid RFC3339 encoded date"),
+        (dt.date, MOMENT, "$", "date", "datetime"),
+        (dt.date, "2026-13-01", "$", "date", "str: invalid RFC3339 encoded date"),
         (bytes, "a", "$", "bytes", "str: invalid base64 encoded string"),
         (Colour, "green", "$", "one of 'red', 'blue'", "another str"),
         (Literal["a"], "b", "$", "'a'", "another str"),
@@ -276,12 +278,24 @@ def test_plain_data_is_converted(annotation, payload, value):
         (Loan, 3, "$", "Loan", "int"),
         (Loan, {}, "$.amount", "int", "missing"),
         (Loan, {"amount": "1"}, "$.amount", "int", "str"),
-        (Loan, {"amount": 1, "mnths": 2}, "$", "the keys amount, months", "unknown key 'mnths' (did you mean 'months'?)"),
+        (
+            Loan,
+            {"amount": 1, "mnths": 2},
+            "$",
+            "the keys amount, months",
+            "unknown key 'mnths' (did you mean 'months'?)",
+        ),
         (Loan, {"amount": 1, 3: 2}, "$", "keys of type str", "a key of type int"),
         (Book, {"loans": [{"amount": 1}, {"amount": None}]}, "$.loans[1].amount", "int", "None"),
         (Book, {"loans": [{"amount": 1, "z": 1}]}, "$.loans[0]", "the keys amount, months", "unknown key 'z'"),
         (Book, {"loans": [], "best": {"amount": 1, "z": 1}}, "$.best", "the keys amount, months", "unknown key 'z'"),
-        (Book, {"loans": [], "named": {"a": {"amount": 1, "z": 1}}}, "$.named[...]", "the keys amount, months", "unknown key 'z'"),
+        (
+            Book,
+            {"loans": [], "named": {"a": {"amount": 1, "z": 1}}},
+            "$.named[...]",
+            "the keys amount, months",
+            "unknown key 'z'",
+        ),
         (Loan | None, {"amount": "1"}, "$.amount", "int", "str"),
         (Loan | None, 3, "$", "Loan | None", "int"),
         (Data, {"x": []}, "$.x", "int", "list"),
@@ -297,7 +311,13 @@ def test_plain_data_is_converted(annotation, payload, value):
         (list[Model], [{}], "$[0].x", "a value", "missing"),
         (Box[int], {"it": "1"}, "$.it", "int", "str"),
         (Tree, {"value": 1, "children": [{"value": "2"}]}, "$.children[0].value", "int", "str"),
-        (Tree, {"value": 1, "children": [{"value": 2, "z": 1}]}, "$.children[0]", "the keys value, children", "unknown key 'z'"),
+        (
+            Tree,
+            {"value": 1, "children": [{"value": 2, "z": 1}]},
+            "$.children[0]",
+            "the keys value, children",
+            "unknown key 'z'",
+        ),
         (Odd, 3, "$", "str | bytes", "int"),
         (list[Odd], ["a", 3], "$[1]", "str | bytes", "int"),
         (Loan | Data, {"x": "1"}, "$", "Loan | Data", "dict"),
@@ -325,7 +345,7 @@ def test_a_value_is_never_part_of_the_message():
         (int, "secret-4711"),
         (Colour, "secret-4711"),
         (Literal["a"], "secret-4711"),
-        (datetime.datetime, "secret-4711"),
+        (dt.datetime, "secret-4711"),
         (uuid.UUID, "secret-4711"),
         (decimal.Decimal, "secret-4711"),
         (dict[str, int], {"secret-4711": "x"}),
@@ -343,9 +363,9 @@ def test_a_value_is_never_part_of_the_message():
 
 def test_messages_are_short():
     """Endless keys, names and refusals are cut."""
-    assert len(str(pytest.raises(PayloadError, one(Loan).convert, {"amount": 1, "x" * 10**6: 1}).value)) < 1000
     many = Literal[tuple(f"value{index}" for index in range(10_000))]
-    assert len(str(pytest.raises(PayloadError, one(many).convert, "x").value)) < 1000
+    for annotation, payload in ((Loan, {"amount": 1, "x" * 10**6: 1}), (many, "x"), (list[many], ["x"])):
+        assert all(len(part) < 300 for part in refused(one(annotation).convert, payload))
 
 
 @pytest.mark.parametrize(
@@ -362,7 +382,7 @@ def test_messages_are_short():
         (Annotated[dict[str, Odd], msgspec.Meta(max_length=0)], {}, {"a": b""}),
         (Annotated[str, annotated_types.Predicate(str.islower)], "a", "A"),
         (annotated_types.LowerCase[str], "a", "A"),
-        (Annotated[datetime.date, annotated_types.Ge(datetime.date(2026, 1, 1))], "2026-01-01", "2025-01-01"),
+        (Annotated[dt.date, annotated_types.Ge(dt.date(2026, 1, 1))], "2026-01-01", "2025-01-01"),
         (Annotated[int, pydantic.Field(gt=0)], 1, 0),
         (Annotated[str | bytes, msgspec.Meta(min_length=1)], b"a", b""),
         (Annotated[int, annotated_types.Gt(0)] | None, None, 0),
@@ -396,7 +416,7 @@ def test_constraints_inside_a_record_hold():
         (int, int),
         (float, float),
         (bool, bool),
-        (datetime.datetime, datetime.datetime),
+        (dt.datetime, dt.datetime),
         (Loan, Loan),
         (Data, Data),
         (Named, Named),
@@ -468,11 +488,11 @@ def test_a_default_stands_in_for_no_payload():
 def test_several_parameters():
     """A mapping of names; defaults are left to Python, unknown keys are refused, plain values converted."""
 
-    def f(amount: int, when: datetime.date, *, loan: Loan | None = None): ...
+    def f(amount: int, when: dt.date, *, loan: Loan | None = None): ...
 
     convert = codec(f).convert
     payload = {"amount": 1, "when": "2026-01-02"}
-    assert convert(payload) == ((), {"amount": 1, "when": datetime.date(2026, 1, 2)})
+    assert convert(payload) == ((), {"amount": 1, "when": dt.date(2026, 1, 2)})
     assert payload == {"amount": 1, "when": "2026-01-02"}
     assert convert(types.MappingProxyType({**payload, "loan": {"amount": 1}}))[1]["loan"] == Loan(1)
     assert refused(convert, {"amount": 1}) == ("$.when", "date", "missing")
@@ -534,7 +554,7 @@ def test_keyword_rest():
 def test_one_odd_annotation_spoils_no_other():
     """Each parameter has its own contract."""
 
-    def f(a: "Nowhere", b: str | bytes, c: Loan, d: re.Pattern = None): ...  # noqa: F821
+    def f(a: "Nowhere", b: str | bytes, c: Loan, d: re.Pattern | None = None): ...  # noqa: F821
 
     convert = codec(f).convert
     kwargs = convert({"a": object, "b": b"x", "c": {"amount": 1}})[1]
@@ -680,8 +700,6 @@ def test_the_cause_is_the_classes_own_exception():
 
 def test_the_codec_does_not_keep_the_function_alive():
     """Nothing in a codec refers to the spec or its target."""
-    import gc
-    import weakref
 
     def f(a: int, b: str, **rest): ...
 

@@ -298,8 +298,7 @@ class EventBus:
         }
         queued = 0
         while waits:
-            jobs: list[Job] = []
-            late: list[Mailbox] = []
+            jobs, late = list[Job](), list[Mailbox]()
             with self._lock:
                 now = monotonic()
                 for box, ends in list(waits.items()):

@@ -131,12 +131,7 @@ class Mailbox:
     # ---- the lock is held by the caller ----
 
     def offer(self, parcel: Parcel, jobs: list[Job]) -> bool:
-        """Queue a published event if there is room, or room can be made.
-
-        Args:
-            parcel: the event.
-            jobs: this mailbox is added when the crew does not know of it yet.
-        """
+        """Queue a published event if there is room, or can be; `jobs` gets this mailbox if the crew is to be told."""
         if self._published >= self.limit:
             if self.when_full != "drop_oldest":
                 return False

@@ -45,7 +45,8 @@ class _Finding:
     cause: str = ""
 
 
-_Findings = Mapping[Provider, tuple[_Finding, ...]]
+Findings = Mapping[Provider, tuple[_Finding, ...]]
+"""The providers that cannot be used, and why."""
 
 
 @attrs.frozen(eq=False)
@@ -81,7 +82,7 @@ class Diagnosis:
         return error(tuple(finding.fault for finding in findings), "\n".join(drawings))
 
 
-def diagnose(graph: Graph, specs: Iterable[FunctionSpec] = ()) -> Diagnosis:
+def diagnose(graph: Graph, specs: Iterable[FunctionSpec] = (), *, known: Findings | None = None) -> Diagnosis:
     """Check a graph and the functions that it is to serve.
 
     A provider with a fault is left out, and so is whatever needs it. What merely would like to have it (an optional
@@ -90,11 +91,12 @@ def diagnose(graph: Graph, specs: Iterable[FunctionSpec] = ()) -> Diagnosis:
     Args:
         graph: the providers.
         specs: the functions.
+        known: what `faulty` found in this very graph, to save finding it again.
 
     Returns:
         Every fault. Linear in the size of the graph and in the number of functions when there is none.
     """
-    of_providers = faulty(graph)
+    of_providers = faulty(graph) if known is None else known
     of_functions = {}
     for spec in specs:
         if spec.dependencies:
@@ -111,7 +113,7 @@ def diagnose(graph: Graph, specs: Iterable[FunctionSpec] = ()) -> Diagnosis:
     )
 
 
-def faulty(graph: Graph) -> _Findings:
+def faulty(graph: Graph) -> Findings:
     """Find the providers that cannot be used, in order of registration.
 
     Args:
@@ -185,7 +187,7 @@ def _of_provider(graph: Graph, provider: Provider) -> Iterator[_Finding]:
             yield fault(_Kind.COLOUR, reason, "make it an async function")
 
 
-def _of_function(graph: Graph, spec: FunctionSpec, of_providers: _Findings) -> Iterator[_Finding]:
+def _of_function(graph: Graph, spec: FunctionSpec, of_providers: Findings) -> Iterator[_Finding]:
     def fault(kind: _Kind, reason: str, fix: str, drawing: str = "") -> _Finding:
         return _Finding(kind, Fault("inject", spec.plugin, spec.key, reason, fix), drawing)
 

@@ -28,8 +28,8 @@ else:
         return inspect.get_annotations(owner)
 
 
-class Unreadable(Exception):  # noqa: N818  # never leaves this package: it becomes a fault
-    """An annotation cannot be evaluated."""
+class Unreadable(Exception):
+    """An annotation cannot be evaluated; never leaves this package: it becomes a fault."""
 
 
 def evaluate(factory: Callable[..., Any], parameter: str, annotation: Any) -> Any:
@@ -46,32 +46,33 @@ def evaluate(factory: Callable[..., Any], parameter: str, annotation: Any) -> An
     Raises:
         Unreadable: if a name in it is not defined where the factory is.
     """
-    space: dict[str, Any] = {}
-    for scope in _scopes(factory, parameter):
-        space = {**scope, **space}
+    if isinstance(annotation, type):
+        return annotation
+    outer, inner = _namespaces(factory, parameter)
     holder = SimpleNamespace(__annotations__={parameter: annotation})
     try:
-        return typing.get_type_hints(holder, space, space, include_extras=True)[parameter]
+        return typing.get_type_hints(holder, outer, inner, include_extras=True)[parameter]
     except Exception as error:  # the text of an annotation is a stranger's code and may raise anything
         raise Unreadable(f"{type(error).__name__}: {error}") from error
 
 
-def _scopes(factory: Callable[..., Any], parameter: str) -> typing.Iterator[Mapping[str, Any]]:
-    """Give the namespaces that an annotation may refer to, innermost first."""
+def _namespaces(factory: Callable[..., Any], parameter: str) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """Give the namespaces that an annotation may refer to, in the roles of globals and locals of `eval`."""
+    while isinstance(factory, functools.partial):
+        factory = factory.func
     if not isinstance(factory, type):
         function = underlying(factory)
-        yield _closure(function)
-        yield getattr(function, "__globals__", {})
-        return
+        return getattr(function, "__globals__", {}), _closure(function)
     # A field of a base class is annotated in that class's module, whatever module generated `__init__`.
     names = {parameter, f"_{parameter}"}
     owner = next((base for base in factory.__mro__ if names & _annotations(base).keys()), None)
+    enclosed: Mapping[str, Any] = {}
     if owner is None:
         owner = next(base for base in factory.__mro__ if {"__init__", "__new__"} & vars(base).keys())
         initialiser = vars(owner).get("__init__") or vars(owner).get("__new__")
-        yield _closure(inspect.unwrap(initialiser)) if callable(initialiser) else {}
-    yield vars(owner)
-    yield vars(sys.modules.get(owner.__module__, SimpleNamespace()))
+        enclosed = _closure(inspect.unwrap(initialiser)) if callable(initialiser) else {}
+    # The module comes first, as in `typing.get_type_hints`: a field is often named like its type.
+    return {**vars(owner), **enclosed}, vars(sys.modules.get(owner.__module__, SimpleNamespace()))
 
 
 def underlying(factory: Callable[..., Any]) -> Callable[..., Any]:

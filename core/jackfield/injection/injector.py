@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jackfield.injection.closing import Closing, RunAsync, TeardownFailure
-from jackfield.injection.diagnosis import Diagnosis, diagnose, faulty
+from jackfield.injection.diagnosis import Diagnosis, Findings, diagnose, faulty
 from jackfield.injection.graph import Constant, Contextual, Graph, Source
 from jackfield.injection.plan import Body, compile_body
 from jackfield.injection.providers import Provider
@@ -44,8 +44,8 @@ class _View:
         self._layer = layer
 
     @cached_property
-    def left_out(self) -> frozenset[Provider]:
-        return frozenset(faulty(self.graph))
+    def faulty(self) -> Findings:
+        return faulty(self.graph)
 
     @cached_property
     def _own(self) -> frozenset[Provider]:
@@ -53,7 +53,7 @@ class _View:
         return self.graph.dependents(self._layer.overrides.keys())
 
     def source(self, dependency: Dependency) -> Source | None:
-        return self.graph.source(dependency, self.left_out)
+        return self.graph.source(dependency, self.faulty)
 
     def cell(self, provider: Provider) -> Cell:
         if self._layer.below is not None and provider not in self._own:
@@ -141,9 +141,10 @@ class Injector:
             specs: the functions.
             adding: providers to be counted in as if they were registered.
         """
-        more = tuple(adding)
-        graph = self.graph
-        return diagnose(Graph((*graph.providers, *more), self._contextual, graph.overrides) if more else graph, specs)
+        more, view = tuple(adding), self._top.view
+        if not more:
+            return diagnose(view.graph, specs, known=view.faulty)
+        return diagnose(Graph((*view.graph.providers, *more), self._contextual, view.graph.overrides), specs)
 
     def check(self, specs: Iterable[FunctionSpec] = ()) -> None:
         """Refuse a graph with any fault.
@@ -171,7 +172,7 @@ class Injector:
             InjectionError: with every fault that concerns this function; the host asks `diagnose` before.
         """
         view = self._top.view
-        found = diagnose(view.graph, (spec,))
+        found = diagnose(view.graph, (spec,), known=view.faulty)
         if found.functions:
             raise found.error(spec.key)
         return compile_body(spec, view)
@@ -194,9 +195,10 @@ class Injector:
         if Key(Call) in overrides:
             raise ValueError("Call cannot be overridden: it is always the call under way")
         with self._lock:
-            self._top = Layer(overrides, self._top)
-            self._rewire()
-            return self._top
+            layer = Layer(overrides, self._top)
+            self._see(layer)
+            self._top = layer
+            return layer
 
     def restore(self, layer: Layer) -> Closing:
         """End an override.
@@ -258,7 +260,10 @@ class Injector:
 
     def _rewire(self) -> None:
         for layer in reversed(self._layers()):
-            layer.view = _View(self, layer, Graph(self._providers, self._contextual, layer.merged()))
+            self._see(layer)
+
+    def _see(self, layer: Layer) -> None:
+        layer.view = _View(self, layer, Graph(self._providers, self._contextual, layer.merged()))
 
     def _everything(self) -> Closing:
         with self._lock:

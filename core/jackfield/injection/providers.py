@@ -164,7 +164,7 @@ def describe(factory: Any, *, plugin: str = "") -> Provider:
 
 
 @attrs.define(slots=False, eq=False)
-class _Unfit(Exception):  # noqa: N818  # never leaves this module: it becomes a fault
+class _Unfit(Exception):  # never leaves this module: it becomes a fault
     reason: str
     fix: str
 
@@ -184,11 +184,11 @@ def _nature(factory: Callable[..., Any]) -> tuple[Colour, bool]:
 
 
 def _key(factory: Callable[..., Any], name: str | None, colour: Colour, generator: bool) -> Key:
-    if isinstance(factory, type):
-        if inspect.isabstract(factory) or getattr(factory, "_is_protocol", False):
+    function = factory if isinstance(factory, type) else underlying(factory)
+    if isinstance(function, type):
+        if inspect.isabstract(function) or getattr(function, "_is_protocol", False):
             raise _Unfit("an abstract class or protocol cannot be made", "provide a concrete class or a function")
-        return _usable(key_of(factory, name))
-    function = underlying(factory)
+        return _usable(key_of(function, name))
     if not generator and (inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)):
         raise _Unfit("a decorator hides its `yield`", "take @contextmanager and the like off, a bare `yield` is enough")
     try:

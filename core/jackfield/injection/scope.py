@@ -125,23 +125,22 @@ class Cell:
     def _join(self) -> tuple[_Attempt, bool]:
         """Join the attempt that is under way, or begin one, which is then the caller's to make."""
         outer = _making.get()
+        chain = outer.chain() if outer is not None else []
         with self._vault.lock:
-            if self.sealed:
+            if self.sealed or any(member.cell.sealed for member in chain):
                 raise self._closed()
             attempt = self._attempt
             if attempt is None:
                 attempt = self._attempt = _Attempt(self, outer)
                 self._vault.pending.add(attempt)
                 return attempt, True
-            if outer is not None:
-                chain = outer.chain()
-                ahead: _Attempt | None = attempt
-                while ahead is not None:
-                    if ahead in chain:
-                        raise _needs_itself([member.cell for member in chain[chain.index(ahead) :]])
-                    ahead = ahead.waits_for
-                for member in chain:
-                    member.waits_for = attempt
+            ahead: _Attempt | None = attempt
+            while chain and ahead is not None:
+                if ahead in chain:
+                    raise _needs_itself([member.cell for member in chain[chain.index(ahead) :]])
+                ahead = ahead.waits_for
+            for member in chain:
+                member.waits_for = attempt
             return attempt, False
 
     def _settle(self, error: BaseException | None, mine: bool) -> None:
