@@ -178,7 +178,8 @@ class _Reading:
 
     def _body(self, call: Any) -> None:
         """Find the colour, and refuse generators."""
-        inner = call if inspect.isroutine(call) or isinstance(call, functools.partial) else _call_of(type(call))
+        plain = inspect.isroutine(call) or isinstance(call, functools.partial)
+        inner = call if plain else getattr(call, "__call__", call)  # noqa: B004  # the method itself is wanted
         for kind, test in (
             ("a generator function", inspect.isgeneratorfunction),
             ("an async generator function", inspect.isasyncgenfunction),
@@ -273,7 +274,10 @@ _VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYW
 def _call_of(cls: type) -> Any:
     """Give `__call__` as an instance of the class would have it; `cls.__call__` may be the metaclass's."""
     found: Any = next((vars(base)["__call__"] for base in cls.__mro__ if "__call__" in vars(base)), None)
-    return found.__get__(object(), cls) if hasattr(found, "__get__") else found
+    try:
+        return found.__get__(object(), cls)
+    except (AttributeError, TypeError):  # an object that is called, or a method in C, which insists on its class
+        return functools.partial(found, None) if inspect.isroutine(found) else found
 
 
 def _bound_keywords(call: Any) -> frozenset[str]:

@@ -2,28 +2,26 @@
 
 import asyncio
 import os
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-import attrs
-
-from jackfield import boot, transaction
-from jackfield.contract import changes, fits
-from jackfield.discovery import FUNCTIONS, HOOKS, PROVIDERS, Candidate, Catalogue, Switches, scan
+from jackfield.contract import fits
 from jackfield.dispatch import Caller, compile_endpoint, compile_refusal
-from jackfield.errors import AsyncCallRequired, ContractError, Fault, FunctionNotFound, PluginError, Unavailable
-from jackfield.events import Announcement, EventBus, FunctionRegistered, FunctionUnregistered
+from jackfield.errors import AsyncCallRequired, ContractError, Fault, FunctionNotFound
+from jackfield.events import EventBus
 from jackfield.executors.loop import HomeLoop
 from jackfield.executors.thread import ThreadExecutor
+from jackfield.functions import Functions
 from jackfield.handles import Function, Registration
 from jackfield.hooks import Hooks
 from jackfield.injection.closing import TeardownFailure
+from jackfield.injection.drawing import dot, mermaid
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import describe, value_provider
+from jackfield.installed import Installed
 from jackfield.model.call import Call
 from jackfield.model.names import close_names
 from jackfield.model.options import Config
@@ -36,7 +34,7 @@ from jackfield.observe.metrics import Metrics
 from jackfield.observe.spans import Spans
 from jackfield.ports import Executor, Observer
 from jackfield.registry import Registry
-from jackfield.transaction import Addition, Expectation, Removal, Update
+from jackfield.transaction import Expectation, Removal, Update
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -58,7 +56,6 @@ class Host(Caller):
 
     Attributes:
         events: the event bus.
-        faults: everything that was left out when plugins were loaded, and why.
 
     Examples:
         >>> with Host(observers=()) as host:
@@ -75,35 +72,33 @@ class Host(Caller):
         timeout: float | None = None,
     ) -> None:
         self._observers = (Spans(), Metrics(), Logs()) if observers is None else tuple(observers)
-        self._extra_executors = dict(executors or {})
+        self._executors = dict(executors or {})
+        self._timeout = timeout
+        self._options: dict[str, Mapping[str, Any]] = {}
+        self._unwatch: list[Callable[[], None]] = []
         self._home = HomeLoop()
         self._threads = ThreadExecutor()
-        self._hooks = Hooks()
-        self._expectations: tuple[Expectation, ...] = ()
-        self._options: dict[str, Mapping[str, Any]] = {}
-        self._timeout = timeout
-        self._state = "new"
-        self._pid = os.getpid()
-        self._lazy: dict[str, Candidate] = {}
-        self._loading = threading.RLock()
-        self._catalogue = Catalogue()
-        self.faults: tuple[Fault, ...] = ()
         self.events = EventBus(lambda coroutine: self._home.submit("events", coroutine))
+
+        registry, hooks = Registry(), Hooks()
         unknown = compile_refusal(_UNKNOWN, self._not_found, self._observers)
-        super().__init__(Registry(), unknown, self._load)
-        self._caller = caller = Caller(self._registry, unknown, self._load)
+        super().__init__(registry, unknown, self._find)
+        self._plain_caller = Caller(registry, unknown, self._find)
         self._injector = Injector(
             contextual={
                 Logger: Logger,
                 Config: lambda plugin: Config(plugin, self._options.get(plugin, {})),
-                Caller: lambda _: caller,
+                Caller: lambda _: self._plain_caller,
                 EventBus: lambda _: self.events,
             }
         )
+        places = {"inline", "thread", *self._executors}
+        self._functions = Functions(registry, self._injector, hooks, self.events, self._compile, places)
+        self._installed = Installed(self._functions, self._injector, hooks)
+        self._hooks = hooks
         _living.add(self)
 
-    # --- Filling
-    # ------------------------------------------------------------------------------------------------------------
+    # --- Filling ----------------------------------------------------------------------------------------------------
 
     @classmethod
     def discover(
@@ -133,49 +128,8 @@ class Host(Caller):
             PluginError: with all faults, if strict.
         """
         host = cls(observers=observers, executors=executors, timeout=timeout)
-        switches = Switches.from_environment(os.environ)
-        host._catalogue = catalogue = scan(path, switches=switches)
-        host._note(catalogue.faults)
-        if lazy:
-            host._lazy = {candidate.name: candidate for candidate in catalogue.group(FUNCTIONS)}
-            host._adopt(boot.load_all(catalogue, (HOOKS,)))
-        else:
-            host._adopt(boot.load_all(catalogue))
-        if host.faults and (switches.strict if strict is None else strict):
-            first = host.faults[0]
-            raise PluginError(first.plugin or first.entry, first.stage, first.reason, first.fix, host.faults)
+        host._installed.discover(path, lazy=lazy, strict=strict)
         return host
-
-    def _adopt(self, loaded: boot.Loaded) -> None:
-        """Take over what was loaded; what is faulty, or needs something faulty, is left out and noted."""
-        faults = list(loaded.faults)
-        for implementation, plugin in loaded.hooks:
-            try:
-                self._hooks.add(implementation, plugin)
-            except PluginError as error:
-                faults.append(Fault(error.stage, plugin, type(implementation).__name__, error.reason, error.fix))
-        self._injector.add(*loaded.providers)
-        diagnosis = self._injector.diagnose(loaded.functions)
-        self._injector.remove(*diagnosis.providers)
-        faults += diagnosis.faults
-        additions = []
-        for spec in loaded.functions:
-            if spec.key in diagnosis.functions:
-                continue
-            try:
-                self._check(spec)
-                self._hooks.vet([spec])
-            except (ContractError, PluginError) as error:
-                faults += error.faults
-            else:
-                additions.append(Addition(spec))
-        self._note(faults)
-        self._commit(additions, vetted=True)
-
-    def _note(self, faults: Iterable[Fault]) -> None:
-        for fault in faults:
-            self.faults = (*self.faults, fault)
-            host_log("WARNING", fault)
 
     def register(self, name: str, target: Callable[..., Any], *, version: str = "0", plugin: str = "") -> Registration:
         """Register a function.
@@ -194,13 +148,18 @@ class Host(Caller):
             DuplicateFunction: if the name and version is taken.
             InjectionError: if its dependencies cannot be injected.
             PluginError: if a hook refuses it.
+            Unavailable: after a fork.
         """
         with self.update() as tx:
             spec = tx.register(name, target, version=version, plugin=plugin)
-        return Registration(spec, lambda gone: self._commit([Removal(gone.name, gone.version, only=gone)]))
+        return Registration(spec, lambda gone: self._functions.commit([Removal(gone.name, gone.version, only=gone)]))
 
     def unregister(self, name: str, *, version: str | None = None) -> None:
-        """Remove a function: all its versions, or one.
+        """Remove a function: all its versions, or one. Calls that are inside finish.
+
+        Args:
+            name: the function.
+            version: the one version, or None for all.
 
         Raises:
             FunctionNotFound: if it is not there.
@@ -216,11 +175,10 @@ class Host(Caller):
         Raises:
             JackfieldError: as for `register` and `unregister`; then nothing has changed.
         """
-        self._hooks.refuse_reentry()
         tx = Update()
         yield tx
         if tx.operations:
-            self._commit(tx.operations)
+            self._functions.commit(tx.operations)
 
     def rollback(self, revision: int) -> Snapshot:
         """Bring back the functions of an earlier revision, as a new revision; hooks see the differences.
@@ -233,22 +191,9 @@ class Host(Caller):
 
         Raises:
             LookupError: if that revision is no longer kept.
+            InjectionError: if what comes back can no longer be injected.
         """
-        self._hooks.refuse_reentry()
-        with self._registry.writing() as snapshot:
-            old = self._registry.revision(revision)
-            if old is None:
-                kept = ", ".join(map(str, self._registry.revisions))
-                raise LookupError(f"revision {revision} is not kept; there are {kept}")
-            here = {endpoint.spec: endpoint for endpoint in _endpoints(snapshot)}
-            there = {endpoint.spec for endpoint in _endpoints(old)}
-            back = [spec for spec in there if spec not in here]
-            gone = [endpoint for spec, endpoint in here.items() if spec not in there]
-            self._check_graph(back)
-            routes = transaction.rewired(old.functions, lambda e: here.get(e.spec) or self._wire(e.spec))
-            announcement = self._swap(routes, back, gone)
-        self._deliver(announcement)
-        return self._registry.snapshot
+        return self._functions.rollback(revision)
 
     def expect(self, pattern: str, payload: Any, result: Any) -> None:
         """Declare an extension point: whatever is registered under the pattern must fit, now and later.
@@ -261,10 +206,7 @@ class Host(Caller):
         Raises:
             ContractError: if a function that is registered already does not fit, with what differs.
         """
-        point = Expectation(pattern, payload, result)
-        with self._registry.writing() as snapshot:
-            transaction.check_expectations((endpoint.spec for endpoint in _endpoints(snapshot)), [point])
-            self._expectations = (*self._expectations, point)
+        self._functions.expect(Expectation(pattern, payload, result))
 
     def provide(self, provider: Any, *, type: Any = None, name: str | None = None, plugin: str = "") -> None:  # noqa: A002
         """Add a provider: a factory, or a value.
@@ -284,10 +226,22 @@ class Host(Caller):
         else:
             made = value_provider(provider, type=type, name=name, plugin=plugin)
         with self._registry.writing():
-            if self._state == "running" and (diagnosis := self._injector.diagnose(adding=[made])).faults:
+            if self._functions.running and (diagnosis := self._injector.diagnose(adding=[made])).faults:
                 raise diagnosis.error()
             self._injector.add(made)
-            self._rewire_injected()
+            self._functions.rewire()
+
+    def add_hooks(self, implementation: object, *, plugin: str = "") -> None:
+        """Add hook implementations, beside those that packages advertise.
+
+        Args:
+            implementation: an object whose methods are marked with `@hookimpl`, or a class of such.
+            plugin: the plugin it is counted to.
+
+        Raises:
+            PluginError: if it implements no hook, or one that does not exist.
+        """
+        self._hooks.add(implementation, plugin)
 
     @contextmanager
     def override(self, values: Mapping[Any, object]) -> Iterator[None]:
@@ -298,19 +252,18 @@ class Host(Caller):
         Args:
             values: type (or `Key(type, name)`) → the object to inject.
         """
-        layer = self._injector.override(values)
         with self._registry.writing():
-            self._rewire_injected()
+            layer = self._injector.override(values)
+            self._functions.rewire()
         try:
             yield
         finally:
             with self._registry.writing():
                 closing = self._injector.restore(layer)
-                self._rewire_injected()
-            self._report(closing.close(self._home.run))
+                self._functions.rewire()
+            _report(closing.close(self._home.run))
 
-    # --- Reading
-    # ------------------------------------------------------------------------------------------------------------
+    # --- Reading ----------------------------------------------------------------------------------------------------
 
     @property
     def snapshot(self) -> Snapshot:
@@ -321,6 +274,11 @@ class Host(Caller):
     def revisions(self) -> tuple[int, ...]:
         """The revisions that `rollback` can reach, oldest first; the last is the current one."""
         return self._registry.revisions
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Everything that was left out when plugins were loaded, and why."""
+        return self._installed.faults
 
     def function(self, name: str, payload: type[P], result: type[R]) -> Function[P, R]:
         """Make a typed handle of a function, checked against its contract now.
@@ -334,7 +292,10 @@ class Host(Caller):
             FunctionNotFound: if it is not there.
             ContractError: if its contract does not fit, with what differs.
         """
-        route = self._route(name)
+        self._find(name)
+        route = self.snapshot.functions.get(name)
+        if route is None:
+            raise self._not_found(Call(name))
         differences = fits(route.spec, payload, result)
         if differences:
             fix = f"use the types that `pluginctl info {name}` shows"
@@ -348,88 +309,64 @@ class Host(Caller):
         Args:
             style: `mermaid` or `dot`.
         """
-        from jackfield.injection.drawing import dot, mermaid  # noqa: PLC0415
-
         draw = mermaid if style == "mermaid" else dot
-        return draw(self._injector.providers, [endpoint.spec for endpoint in _endpoints(self.snapshot)])
+        return draw(self._injector.graph, [endpoint.spec for endpoint in self._functions.endpoints()])
 
-    def _route(self, name: str) -> Route:
-        route = self.snapshot.functions.get(name)
-        if route is None and self._load(name):
-            route = self.snapshot.functions.get(name)
-        if route is None:
-            raise self._not_found(Call(name))
-        return route
-
-    def _not_found(self, call: Call) -> FunctionNotFound:
-        route = self.snapshot.functions.get(call.name)
-        if route is not None:
-            return FunctionNotFound(call.name, version=call.version, versions=tuple(sorted(route.endpoints)))
-        fault = next((fault for fault in self.faults if fault.entry.partition("@")[0] == call.name), None)
-        known = () if fault else (*self.snapshot.functions, *self._lazy)
-        return FunctionNotFound(call.name, close_names(call.name, known), call.version or None, fault=fault)
-
-    # --- Starting and stopping
-    # ----------------------------------------------------------------------------------------------
+    # --- Starting and stopping --------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Validate the injection graph, make every function callable. `with host:` does this.
+        """Validate the injection graph, and make every function callable. `with host:` does this.
 
         Raises:
             InjectionError: with every fault of the graph.
             Unavailable: after a fork.
         """
-        if os.getpid() != self._pid:
-            raise _forked(self._pid)
-        with self._registry.writing() as snapshot:
-            if self._state == "running":
-                return
-            self._check_graph([endpoint.spec for endpoint in _endpoints(snapshot)], always=True)
-            self._home.open()
-            self._threads = ThreadExecutor()
-            self._watches = [
-                observer.watch("thread", self._threads.stats)
-                for observer in self._observers
-                if isinstance(observer, Metrics)
-            ]
-            self._state = "running"
-            self._registry.swap(transaction.rewired(snapshot.functions, lambda endpoint: self._wire(endpoint.spec)))
+        if self._functions.running:
+            return
+        self._home.open()
+        self._threads = ThreadExecutor()
+        self._functions.open()
+        watching = [observer for observer in self._observers if isinstance(observer, Metrics)]
+        self._unwatch = [observer.watch("thread", self._threads.stats) for observer in watching]
 
-    def stop(self) -> None:
-        """Refuse further calls, close singletons in reverse order, end the host's threads; `with host:` ends so.
+    def stop(self, timeout: float = 10.0) -> None:
+        """Let no more calls in, wait for those inside, close singletons in reverse order; `with host:` ends so.
+
+        Args:
+            timeout: seconds to wait for the calls that are inside; those that remain are named in the log.
 
         Raises:
-            AsyncCallRequired: on the host's own event loop: leave the `async with` block instead.
+            AsyncCallRequired: on the host's own event loop: leave the `async with` block, or `await host.astop()`.
         """
         if self._home.is_here:
             raise AsyncCallRequired("host.stop")
-        if self._refuse_calls():
-            self._report(self._injector.close(self._home.run))
+        if self._functions.running:
+            self._say_left(self._functions.close(timeout))
+            _report(self._injector.close(self._home.run))
             self._end()
 
-    def _refuse_calls(self) -> bool:
-        with self._registry.writing() as snapshot:
-            if self._state != "running":
-                return False
-            self._state = "stopped"
-            old = list(_endpoints(snapshot))
-            self._registry.swap(transaction.rewired(snapshot.functions, lambda endpoint: self._wire(endpoint.spec)))
-        for endpoint in old:
-            endpoint.close()
-        return True
+    async def astop(self, timeout: float = 10.0) -> None:
+        """Do what `stop` does, on the home loop; leaving `async with host:` does this.
 
-    def _report(self, failures: Iterable[TeardownFailure]) -> None:
-        for failure in failures:
-            host_log("ERROR", failure.fault)
+        Args:
+            timeout: as for `stop`.
+        """
+        if self._functions.running:
+            self._say_left(await asyncio.to_thread(self._functions.close, timeout))
+            _report(await self._injector.aclose())
+            await asyncio.to_thread(self._end)
 
     def _end(self) -> None:
         self.events.close()
-        for unwatch in self._watches:
+        for unwatch in self._unwatch:
             unwatch()
-        busy = self._threads.close()
-        if busy:
-            host_log("WARNING", f"{busy} threads still run functions whose callers have left")
+        self._threads.close()
         self._home.close()
+
+    def _say_left(self, calls: Sequence[Call]) -> None:
+        if calls:
+            names = ", ".join(sorted({call.name for call in calls}))
+            host_log("WARNING", f"{len(calls)} calls have not ended and are left behind: {names}")
 
     def __enter__(self) -> Self:
         """Start."""
@@ -452,118 +389,38 @@ class Host(Caller):
         self, _type: type[BaseException] | None, _error: BaseException | None, _tb: TracebackType | None
     ) -> None:
         """Stop."""
-        if self._refuse_calls():
-            self._report(await self._injector.aclose())
-            await asyncio.to_thread(self._end)
+        await self.astop()
 
-    # --- Inside
-    # -------------------------------------------------------------------------------------------------------------
+    # --- Inside -----------------------------------------------------------------------------------------------------
 
-    def _commit(self, operations: Sequence[Addition | Removal], *, vetted: bool = False) -> None:
-        """Check a transaction as a whole, swap, tell hooks and subscribers."""
-        if os.getpid() != self._pid:
-            raise _forked(self._pid)
-        with self._registry.writing() as snapshot:
-            change = transaction.plan(snapshot.functions, operations)
-            for spec in change.added:
-                self._check(spec)
-            if not vetted:
-                self._hooks.vet(change.added)
-            self._check_graph(change.added)
-            wired = {spec: self._wire(spec) for spec in change.added}
-            self._warn(change)
-            routes = transaction.routes(change, snapshot.functions, wired)
-            announcement = self._swap(routes, change.added, change.removed)
-        self._deliver(announcement)
-
-    def _check(self, spec: FunctionSpec) -> None:
-        transaction.check_expectations([spec], self._expectations)
-        places = {"inline", "thread", *self._extra_executors}
-        if spec.policy.executor is not None and spec.policy.executor not in places:
-            reason = f"there is no executor {spec.policy.executor!r}"
-            fix = f"use one of {', '.join(sorted(places))}"
-            raise ContractError(spec.name, (Fault("contract", spec.plugin, spec.key, reason, fix),))
-
-    def _check_graph(self, specs: Sequence[FunctionSpec], *, always: bool = False) -> None:
-        if self._state == "running" or always:
-            self._injector.check(specs)
-
-    def _warn(self, change: transaction.Change) -> None:
-        for name, versions in change.touched.items():
-            specs = [found.spec if isinstance(found, Endpoint) else found for found in versions.values()]
-            for new in specs[1:]:
-                if new in change.added and (differences := changes(specs[0], new)):
-                    said = f"{name}: {new.version} differs from {specs[0].version}: {'; '.join(differences)}"
-                    host_log("WARNING", said)
-
-    def _wire(self, spec: FunctionSpec) -> Endpoint:
-        if self._state != "running":
-            return compile_refusal(spec, self._not_running, ())
-        executors = {**self._extra_executors, "thread": self._threads}
+    def _compile(self, spec: FunctionSpec) -> Endpoint:
         return compile_endpoint(
             spec,
             injector=self._injector,
             observers=self._observers,
-            executors=executors,
+            executors={**self._executors, "thread": self._threads},
             home=self._home,
             timeout=self._timeout,
+            again=self._again,
         )
 
-    def _not_running(self, call: Call) -> Unavailable:
-        if self._state == "new":
-            return Unavailable(call.name, "the host is not started: use `with host:` or `host.start()`")
-        return Unavailable(call.name, "the host has stopped")
+    def _find(self, name: str) -> None:
+        """Load a function that is known by name alone."""
+        self._installed.load(name)
 
-    def _rewire_injected(self) -> None:
-        """Compile every function that has dependencies anew, against the providers of now. Only inside `writing()`."""
-        if self._state != "running":
-            return
-        old = [endpoint for endpoint in _endpoints(self.snapshot) if endpoint.spec.dependencies]
-        if old:
-            routes = transaction.rewired(
-                self.snapshot.functions, lambda e: self._wire(e.spec) if e.spec.dependencies else e
-            )
-            self._registry.swap(routes)
-        for endpoint in old:
-            endpoint.close()
-
-    def _swap(
-        self, routes: Mapping[str, Route], added: Iterable[FunctionSpec], removed: Iterable[Endpoint]
-    ) -> Announcement:
-        """Swap, and queue the news while order is still ours. Only inside `writing()`."""
-        revision = self._registry.swap(routes).revision
-        news: list[object] = []
-        for endpoint in removed:
-            endpoint.close()
-            self._hooks.queue("jackfield_unregistered", function=endpoint.spec)
-            news.append(FunctionUnregistered(endpoint.spec, revision))
-        for spec in added:
-            self._hooks.queue("jackfield_registered", function=spec)
-            news.append(FunctionRegistered(spec, revision))
-        return self.events.announce(news)
-
-    def _deliver(self, announcement: Announcement) -> None:
-        """Deliver the news: hooks first, in this thread; then wait for the subscribers of the bus, a second at most."""
-        self._hooks.deliver()
-        announcement.wait()
+    def _not_found(self, call: Call) -> FunctionNotFound:
+        route = self.snapshot.functions.get(call.name)
+        if route is not None:
+            return FunctionNotFound(call.name, version=call.version, versions=tuple(sorted(route.endpoints)))
+        fault = next((fault for fault in self.faults if fault.entry.partition("@")[0] == call.name), None)
+        known = () if fault else {*self.snapshot.functions, *self._installed.waiting}
+        return FunctionNotFound(call.name, close_names(call.name, sorted(known)), call.version or None, fault=fault)
 
     def _disown(self) -> None:
         """Refuse every call in a child process. Takes no lock: whoever held it did not survive the fork."""
-        refusal = compile_refusal(_UNKNOWN, lambda _: _forked(self._pid), ())
-        self._unknown = self._caller._unknown = refusal  # noqa: SLF001  # our own caller
+        refusal = compile_refusal(_UNKNOWN, lambda _: self._functions.forked(), ())
+        self._unknown = self._plain_caller._unknown = refusal  # noqa: SLF001  # our own caller
         self._registry.snapshot = Snapshot(routes=_Everywhere(Route("*", "", {"": refusal})))
-
-    def _load(self, name: str) -> bool:
-        """Import a function that is known by name alone; its first callers load it once."""
-        with self._loading:
-            candidate = self._lazy.pop(name, None)
-            if candidate is None:
-                return name in self.snapshot.functions
-            wanted = boot.load_all(Catalogue(candidates=(candidate,)), (FUNCTIONS,))
-            if any(spec.dependencies for spec in wanted.functions) and not self._injector.providers:
-                wanted = attrs.evolve(wanted, providers=boot.load_all(self._catalogue, (PROVIDERS,)).providers)
-            self._adopt(wanted)
-            return name in self.snapshot.functions
 
 
 class _Everywhere(dict[str, Route]):
@@ -576,18 +433,12 @@ class _Everywhere(dict[str, Route]):
         return self._route
 
 
-def _endpoints(snapshot: Snapshot) -> Iterator[Endpoint]:
-    for route in snapshot.functions.values():
-        yield from route.endpoints.values()
+def _report(failures: Iterable[TeardownFailure]) -> None:
+    for failure in failures:
+        host_log("ERROR", failure.fault)
 
 
 _living: "weakref.WeakSet[Host]" = weakref.WeakSet()
-
-
-def _forked(pid: int) -> Unavailable:
-    return Unavailable(
-        "host", f"it belongs to process {pid}: threads and loops do not survive a fork, make a host in the child"
-    )
 
 
 def _after_fork() -> None:

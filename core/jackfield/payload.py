@@ -9,7 +9,7 @@ import contextlib
 import datetime as dt
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from pathlib import PurePath
 from typing import Annotated, Any, Final, NotRequired, TypedDict, get_args, get_origin
@@ -235,9 +235,9 @@ def _as_mapping(payload: Any, fields: tuple[Field, ...]) -> Mapping[Any, Any]:
 def _typed_dict(name: str, fields: tuple[Field, ...]) -> Any:
     """Make the record of several parameters a type that msgspec converts in one go."""
     types = {field.name: Any if isinstance(view(field.type), Anything) else field.type for field in fields}
-    return TypedDict(  # type: ignore[operator]  # made at run time
-        name, {field.name: types[field.name] if field.required else NotRequired[types[field.name]] for field in fields}
-    )
+    keys = {field.name: types[field.name] if field.required else NotRequired[types[field.name]] for field in fields}
+    make: Any = TypedDict  # type checkers know it only with literal keys
+    return make(name, keys)
 
 
 def _bound(plan: "_Plan") -> Callable[[Any], None] | None:
@@ -343,7 +343,8 @@ class _Plan:
 
     def reach(self) -> "Iterator[_Plan]":
         """Give this plan and all beneath it, each once."""
-        seen, left = {id(self)}, [self]
+        left: list[_Plan] = [self]
+        seen = {id(self)}
         while left:
             plan = left.pop()
             yield plan
@@ -394,6 +395,12 @@ class _Plan:
                 for child in self.children:
                     if not isinstance(child.view, Leaf):  # `bool` is an `int`: scalars are told apart by the members
                         yield from child.classes()
+
+    @property
+    def kind(self) -> Any:
+        """The class behind the annotation."""
+        bare = strip(self.annotation)
+        return get_origin(bare) or bare
 
     @property
     def trusted(self) -> type | None:
@@ -558,7 +565,8 @@ class _Plan:
         kind = type(value)
         if kind in self._exact:
             return value
-        near = [child for child in self.children if (get_origin(bare := strip(child.annotation)) or bare) is kind]
+        # A `datetime | str` leaves a text as it is; between classes and a `dict` their order decides.
+        near = [] if kind is dict else [child for child in self.children if child.kind is kind]
         far = [child for child in self.children if child not in near]
         misfits = []
         for child in (*near, *far):
@@ -578,26 +586,27 @@ class _Plan:
             return self._leaf(value)
         if self.instances and isinstance(value, self.instances):
             return value
+        keyed: Any = value
         if shape.kind == "namedtuple" and isinstance(value, list | tuple) and len(value) <= len(shape.fields):
-            value = {field.name: item for field, item in zip(shape.fields, value, strict=False)}
-        if not _is_mapping(value):
+            keyed = {field.name: item for field, item in zip(shape.fields, value, strict=False)}
+        if not _is_mapping(keyed):
             raise _Misfit("", render(self.annotation), _type_name(value))
         taken = {}
         name = ""
         try:
             for field, child in zip(shape.fields, self.children, strict=False):
                 name = field.name
-                if name in value:
-                    taken[name] = child.take(value[name])
+                if name in keyed:
+                    taken[name] = child.take(keyed[name])
                 elif field.required:
                     raise _Misfit("", render(field.type), "missing")  # noqa: TRY301  # its path is added below
         except _Misfit as misfit:
             misfit.path = f".{name}{misfit.path}"
             raise
-        if not shape.names.issuperset(value):
+        if not shape.names.issuperset(keyed):
             if shape.rest is None:
-                raise _stranger(value, shape.fields)
-            taken |= self._rest(value, shape.names)
+                raise _stranger(keyed, shape.fields)
+            taken |= self._rest(keyed, shape.names)
         return taken if shape.type is dict else self._made(shape.type, taken)
 
     def _rest(self, value: Mapping[Any, Any], names: frozenset[str]) -> dict[str, Any]:
@@ -615,10 +624,7 @@ class _Plan:
         except (RecursionError, MemoryError):
             raise
         except Exception as error:  # the class's own validation
-            text = str(error)
-            for shown in {str(value) for value in values.values() if isinstance(value, str | bytes | int | float)}:
-                text = re.sub(rf"(?<![\w.]){re.escape(shown)}(?![\w.])", "…", text) if shown else text
-            raise _refused(cls, error, text) from error
+            raise _refused(cls, error, _without(values.values(), str(error))) from error
 
 
 def _memo(annotation: Any) -> Any:
@@ -734,7 +740,24 @@ def _told(annotation: Any, value: Any, error: Exception) -> _Misfit:  # noqa: PL
         return _Misfit(
             path, _members(annotation), f"another {kind}" if secret else f"{kind}: {what[0].lower()}{what[1:]}"
         )
-    return _refused(annotation, error.__cause__ or error, what, path)
+    values = value.values() if isinstance(value, Mapping) and not path else None
+    return _refused(annotation, error.__cause__ or error, "" if values is None else _without(values, what), path)
+
+
+def _without(values: Iterable[Any], text: str) -> str:
+    """Cut the values out of what a class says of them: validators like to repeat what they refuse."""
+    for value in values:
+        try:
+            shown = {str(value), repr(value)} - {""}
+        except Exception:  # noqa: BLE001  # an endless int, an object whose repr fails: then all of the text may be the value
+            return ""
+        for part in sorted(shown, key=len, reverse=True):
+            text = (
+                re.sub(rf"(?<![\w.]){re.escape(part)}(?![\w.])", "…", text)
+                if len(part) < _SHOWN
+                else text.replace(part, "…")
+            )
+    return text
 
 
 def _members(annotation: Any) -> str:
@@ -761,4 +784,5 @@ def _told_by_pydantic(error: Any) -> _Misfit:
         return _Misfit(path, "a value", "missing")
     if first["type"] == "extra_forbidden":
         return _Misfit(path, "no other keys", "an unknown key")
-    return _Misfit(path, first["msg"].removeprefix("Input should be "), _type_name(first["input"]))
+    expected = _without([first["input"]], first["msg"]).removeprefix("Input should be ")
+    return _Misfit(path, expected, _type_name(first["input"]))

@@ -157,11 +157,10 @@ class Record:
     fields: tuple[Field, ...]
     native: bool = True
     rest: Any = None
-    names: frozenset[str] = attrs.field(init=False)
-
-    @names.default
-    def _names(self) -> frozenset[str]:
-        return frozenset(field.name for field in self.fields)
+    names: frozenset[str] = attrs.field(
+        init=False,
+        default=attrs.Factory(lambda self: frozenset(field.name for field in self.fields), takes_self=True),
+    )
 
     @property
     def closed(self) -> bool:
@@ -404,7 +403,7 @@ def _attrs_record(cls: Any, bound: Mapping[Any, Any]) -> Record:
 
 def _dataclass_record(cls: Any, bound: Mapping[Any, Any]) -> Record:
     known = hints(cls)
-    native, fields = cls.__dataclass_params__.init, []
+    native, fields = cls.__dataclass_params__.init and not hasattr(cls, "__pydantic_validator__"), []
     for (
         field
     ) in cls.__dataclass_fields__.values():  # `dataclasses.fields` leaves out `InitVar`, which constructors take
@@ -551,10 +550,10 @@ class _Writer:
         bounds: dict[str, Any] = {}
         with contextlib.suppress(Exception):  # constraints of a union, or of a class that msgspec does not know
             inner = view(checked.type)
-            plain = list if isinstance(inner, Array) else dict if isinstance(inner, Table) else checked.type
-            bounds = msgspec.json.schema(
-                functools.reduce(lambda kind, meta: Annotated[kind, meta], checked.metas, plain)
-            )
+            kind: Any = list if isinstance(inner, Array) else dict if isinstance(inner, Table) else checked.type
+            for meta in checked.metas:
+                kind = Annotated[kind, meta]
+            bounds = msgspec.json.schema(kind)
         said = {"description": ", ".join(f"passes {name}" for name, _ in checked.tests)} if checked.tests else {}
         return {**bounds, **self.of(checked.type), **said}
 

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from time import perf_counter
 
-from harness import Effort, measure, statement
+from harness import Effort, Series, measure, statement
 from results import Section, Table
 from subjects import ITEM, Item
 
@@ -45,27 +45,30 @@ def run(effort: Effort) -> Section:
 
 def _figures(effort: Effort, size: int) -> list[float | int]:
     functions = {f"bench.group{number % 97}.echo{number}": _own(number) for number in range(size)}
-    names = random.Random(size).choices(list(functions), k=min(size, _SAMPLE))  # noqa: S311  # only an order
     with Host(observers=()) as host:
         gc.collect()
         elapsed = _timed(lambda: _register(host, functions))
         more = [_timed(partial(host.register, f"bench.more{number}", _own(number))) for number in range(_MORE)]
-        count = len(names)
-        taken = measure(
-            effort,
-            {
-                "dict": statement("for name in names: functions[name]", per=count, names=names, functions=functions),
-                "look-up": statement(
-                    "for name in names: host.snapshot.functions[name]", per=count, names=names, host=host
-                ),
-                "call": statement(
-                    "for name in names: host.call(name, item)", per=count, names=names, host=host, item=ITEM
-                ),
-            },
-        )
+        taken = _reading(effort, host, functions)
     nanoseconds = [taken[label].median * 1e9 for label in ("dict", "look-up", "call")]
     microseconds = [elapsed / size * 1e6, statistics.median(more) * 1e6]
     return [size, *nanoseconds, elapsed, *microseconds, _memory(functions) / 1024]
+
+
+def _reading(effort: Effort, host: Host, functions: dict[str, Callable[[Item], int]]) -> dict[str, Series]:
+    """Measure look-ups and calls of names in random order."""
+    names = random.Random(0).choices(list(functions), k=min(len(functions), _SAMPLE))  # noqa: S311  # only an order
+    lookup, call = "for name in names: host.snapshot.functions[name]", "for name in names: host.call(name, item)"
+    samplers = {
+        "dict": statement("for name in names: functions[name]", per=len(names), names=names, functions=functions),
+        "look-up": statement(lookup, per=len(names), names=names, host=host),
+        "call": statement(call, per=len(names), names=names, host=host, item=ITEM),
+    }
+    gc.freeze()  # else the collection before each sample walks the whole registry, for seconds
+    try:
+        return measure(effort, samplers)
+    finally:
+        gc.unfreeze()
 
 
 def _memory(functions: dict[str, Callable[[Item], int]]) -> float:

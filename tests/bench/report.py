@@ -126,7 +126,7 @@ def _check(check: Check) -> list[str]:
 def _cell(cell: str | float) -> str:
     if isinstance(cell, str):
         return cell
-    return f"{cell:,.2f}" if isinstance(cell, float) and cell < 100 else f"{cell:,.0f}"
+    return f"{cell:,.2f}" if cell < 100 and cell != int(cell) else f"{cell:,.0f}"
 
 
 def _grid(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

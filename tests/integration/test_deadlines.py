@@ -311,6 +311,6 @@ def test_stopping_the_host_cancels_what_waits(host):
     waiter = threading.Thread(target=wait)
     waiter.start()
     entered.wait(10)
-    host.stop()
+    host.stop(timeout=0.05)
     waiter.join(10)
     assert len(outcome) == 1

@@ -338,9 +338,9 @@ class Broken:
 def test_hooks_see_the_change_before_register_returns(host):
     """One that raises afterwards is logged and breaks nobody; one that raises before refuses all of it."""
     trail = Trail()
-    host._hooks.add(Broken(), "broken")
-    host._hooks.add(trail, "trail")
-    host._hooks.add(Broken(), "broken")
+    host.add_hooks(Broken(), plugin="broken")
+    host.add_hooks(trail, plugin="trail")
+    host.add_hooks(Broken(), plugin="broken")
     host.register("a", len)
     assert trail.seen == ["+a"]
     trail.refuse = "c"
@@ -367,8 +367,8 @@ def test_a_hook_may_register_further_functions_but_not_while_it_is_asked(host):
                 host.register("b.more", len)
 
     trail = Trail()
-    host._hooks.add(trail, "trail")
-    host._hooks.add(Recursive(), "recursive")
+    host.add_hooks(trail, plugin="trail")
+    host.add_hooks(Recursive(), plugin="recursive")
     host.register("a", len)
     assert trail.seen == ["+a", "+a.more"]
     with pytest.raises(PluginError, match="may only look"):
@@ -386,14 +386,14 @@ def test_a_hook_may_register_further_functions_but_not_while_it_is_asked(host):
 def test_bad_hooks_leave_nothing_behind(host, implementation, reason):
     """A hook class that cannot be used is refused as a whole."""
     with pytest.raises(PluginError, match=reason):
-        host._hooks.add(implementation, "odd")
+        host.add_hooks(implementation, plugin="odd")
     host.register("f", len)
 
 
 def test_rollback_is_a_new_revision_and_tells_the_hooks(host):
     """Removed functions come back, added ones go."""
     trail = Trail()
-    host._hooks.add(trail, "trail")
+    host.add_hooks(trail, plugin="trail")
     host.register("a", len)
     revision = host.snapshot.revision
     host.register("b", len)

@@ -116,7 +116,7 @@ def signatures(draw):
 
 @given(signatures())
 def test_a_converted_call_is_the_call_by_hand(drawn):
-    """With several, the payload is a mapping of parameter names, defaults applying, positional-only ones by position."""
+    """With several, the payload is a mapping of parameter names, defaults applying, positional-only by position."""
     signature, values = drawn
 
     def f(*args, **kwargs):
@@ -184,4 +184,5 @@ def test_what_was_converted_converts_to_itself(annotation, junk):
         value = convert(junk)
     except PayloadError:
         return
-    assert repr(convert(value)) == repr(value)
+    again = convert(value)
+    assert again == value or repr(again) == repr(value)  # NaN is not equal to itself

@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import operator
 import types
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -194,6 +195,7 @@ def test_what_a_partial_binds_is_not_the_callers():
 
 def test_no_signature_means_opaque():
     """Where `inspect.signature` finds nothing, the payload is the one positional argument."""
+    assert specify("f", operator.itemgetter(1)).colour is Colour.SYNC  # has a signature in some Pythons only
 
     class Mute:
         __signature__ = "nonsense"

@@ -21,6 +21,7 @@ import annotated_types
 import attrs
 import msgspec
 import pydantic
+import pydantic.dataclasses
 import pytest
 
 from jackfield.contract import specify
@@ -115,6 +116,24 @@ class Node(msgspec.Struct):
 class Tree:
     value: int
     children: "list[Tree]" = attrs.field(factory=list)
+
+
+@pydantic.dataclasses.dataclass
+class Validated:
+    x: Annotated[int, pydantic.Field(gt=0)]
+
+
+@attrs.frozen
+class TakesSelf:
+    x: int
+    y: int = attrs.field(default=attrs.Factory(lambda self: self.x + 1, takes_self=True))
+
+
+class PostInit(msgspec.Struct):
+    x: str
+
+    def __post_init__(self):
+        raise ValueError(f"no {self.x} here")
 
 
 T = TypeVar("T")
@@ -225,6 +244,11 @@ ID = uuid.UUID(int=7)
         (list[Model], [{"x": 1}], [Model(x=1)]),
         (Model | None, {"x": 1}, Model(x=1)),
         (Box[int], {"it": 1}, Box(1)),
+        (Validated, {"x": 1}, Validated(1)),
+        (TakesSelf, {"x": 1}, TakesSelf(1, 2)),
+        (Loan | dict[str, Any], {"amount": 1}, Loan(1)),
+        (Loan | dict[str, Any], {"b": 1}, {"b": 1}),
+        (tuple[int, ...] | list[int], [1], [1]),
         (Box[Odd], {"it": b"1"}, Box(b"1")),
         (Tree, {"value": 1, "children": [{"value": 2}]}, Tree(1, [Tree(2)])),
         (Odd, "a", "a"),
@@ -328,6 +352,8 @@ def test_plain_data_is_converted(annotation, payload, value):
         (Handmade, {"x": "five"}, "$", "a valid Handmade", None),
         (Positive, {"x": -5}, "$", "a valid Positive", "one that it refuses with ValueError: 'x' must be > 0: …"),
         (list[Broken], [{"x": 1}], "$[0]", "a valid Broken", None),
+        (Validated, {"x": 0}, "$", "a valid Validated", None),
+        (PostInit, {"x": "me"}, "$", "a valid PostInit", "one that it refuses with ValueError: no … here"),
     ],
 )
 def test_what_does_not_fit_is_told_with_its_path(annotation, payload, path, expected, got):
@@ -353,6 +379,11 @@ def test_a_value_is_never_part_of_the_message():
         (Annotated[str, msgspec.Meta(max_length=2)], "secret-4711"),
         (Annotated[str, annotated_types.Predicate(str.isdigit)], "secret-4711"),
         (Handmade, {"x": "secret-4711"}),
+        (Handmade, {"x": ["secret-4711"]}),
+        (PostInit, {"x": "secret-4711" * 100}),
+        (list[PostInit], [{"x": "secret-4711"}]),
+        (Positive, {"x": -4711}),
+        (Positive, {"x": -(4711**2000)}),
         (Model, {"x": "secret-4711"}),
         (Loan, {"amount": "secret-4711"}),
     ]:

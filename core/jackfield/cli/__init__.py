@@ -1,0 +1,76 @@
+"""pluginctl: one thin module per verb. What a verb needs is imported when that verb runs."""
+
+from typing import Annotated
+
+import typer
+
+from jackfield.cli.call import call
+from jackfield.cli.check import check
+from jackfield.cli.doctor import doctor
+from jackfield.cli.explain import explain
+from jackfield.cli.graph import graph
+from jackfield.cli.info import info
+from jackfield.cli.listing import list_entries
+from jackfield.cli.new import new
+
+_EPILOG = "Exit codes: 0 ok, 1 the call or check failed, 2 wrong usage. NO_COLOR is heeded."
+
+# No rich markup in help and no pretty tracebacks: rich would triple the time that `--help` takes.
+app = typer.Typer(
+    name="pluginctl",
+    help="Find, check and call the functions that installed packages advertise.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import platform  # noqa: PLC0415
+        from importlib.metadata import version  # noqa: PLC0415
+
+        typer.echo(f"jackfield {version('jackfield')}, Python {platform.python_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+for _name, _verb, _examples in (
+    ("list", list_entries, ("pluginctl list", "pluginctl list 'text.*'", "pluginctl list --json | jq '.[].name'")),
+    ("info", info, ("pluginctl info text.slugify", "pluginctl info text.slugify --contract --json")),
+    ("explain", explain, ("pluginctl explain text.slugify", "pluginctl explain my-plugin")),
+    (
+        "call",
+        call,
+        (
+            "pluginctl call text.slugify text='Grüße aus Köln'",
+            "pluginctl call risk.score amount=10000 months=12 --timeout 0.5",
+            """pluginctl call risk.score --json '{"amount": 10000, "months": 12}'""",
+            "pluginctl call risk.score - < loan.json",
+            "pluginctl call risk.score --lines loans.jsonl --jobs 8 --errors bad.jsonl > scores.jsonl",
+        ),
+    ),
+    ("check", check, ("pluginctl check", "pluginctl check my-plugin text.slugify", "pluginctl check --json")),
+    ("doctor", doctor, ("pluginctl doctor", "pluginctl doctor --json | jq .faults")),
+    ("graph", graph, ("pluginctl graph", "pluginctl graph --format dot | dot -Tsvg > graph.svg")),
+    ("new", new, ("pluginctl new my-plugin",)),
+):
+    app.command(_name, epilog="\b\nExamples:\n" + "\n".join(f"  {line}" for line in _examples))(_verb)
+
+
+def main() -> None:
+    """Run pluginctl with the arguments of this process."""
+    app(prog_name="pluginctl")
+
+
+__all__ = ["app", "main"]

@@ -6,6 +6,7 @@ from typing import Any
 import attrs
 
 from jackfield.model.call import Call
+from jackfield.model.gate import Gate
 from jackfield.model.spec import FunctionSpec
 
 
@@ -20,6 +21,7 @@ class Endpoint:
         timeout: seconds for calls whose caller gives none: the function's own limit, else the host's; or None.
         version: the version this endpoint runs.
         limit: the function's own limit in seconds, which no caller can extend; or None.
+        gate: the calls in flight.
         close: releases what the closures hold outside themselves (metric children); idempotent.
     """
 
@@ -28,6 +30,7 @@ class Endpoint:
     arun: Callable[[Call], Awaitable[Any]]
     timeout: float | None = None
     close: Callable[[], None] = lambda: None
+    gate: Gate = attrs.field(factory=Gate)
     version: str = attrs.field(init=False)
     limit: float | None = attrs.field(init=False)
 

@@ -1,0 +1,185 @@
+"""`pluginctl call`."""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+from jackfield.cli.entries import complete_function
+from jackfield.cli.output import abandon, claim_stdout, fail, say, styled
+
+if TYPE_CHECKING:
+    from jackfield.host import Host
+    from jackfield.model.spec import FunctionSpec
+
+
+def call(  # noqa: PLR0917  # the options of the command
+    name: Annotated[str, typer.Argument(help="The function.", metavar="NAME", autocompletion=complete_function)],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(help="The payload, or - to read it as JSON from stdin.", metavar="[K=V]... | -"),
+    ] = None,
+    document: Annotated[
+        str | None, typer.Option("--json", help="The payload as JSON; - reads it from stdin.", metavar="JSON")
+    ] = None,
+    lines: Annotated[
+        str | None,
+        typer.Option(help="Call once for each line of JSON in a file; - reads stdin.", metavar="FILE"),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=40, help="With --lines: calls at a time.", metavar="N")] = 1,
+    errors: Annotated[
+        Path | None, typer.Option(help="With --lines: write failures here, as JSON lines.", metavar="FILE")
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(min=0.0, help="Seconds that one call may take.", metavar="S")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Whom the call is for.", metavar="T")] = None,
+    version: Annotated[str | None, typer.Option(help="The version to call.", metavar="V")] = None,
+    header: Annotated[
+        list[str] | None, typer.Option(help="A header of the call; may be repeated.", metavar="K=V")
+    ] = None,
+    trace: Annotated[bool, typer.Option("--trace", help="Show the call's spans as a tree, on stderr.")] = False,
+) -> None:
+    """Call a function by name, and write its result as JSON.
+
+    A V that is JSON is taken as JSON, any other as text; where the function wants text it is always text. The keys are
+    the function's parameters, or the fields of its record if it has only one. What plugins print goes to stderr.
+    """
+    from jackfield.cli.payload import BadInput, build, pairs  # noqa: PLC0415
+
+    given = list(arguments or ())
+    from_stdin = given == ["-"] or document == "-"
+    if given == ["-"]:
+        given = []
+    if sum((bool(given), from_stdin, document not in {None, "-"}, lines is not None)) > 1:
+        raise typer.BadParameter("give the payload once: as name=value, with --json, with --lines, or - for stdin")
+    if lines is None and (errors is not None or jobs != 1):
+        raise typer.BadParameter("--jobs and --errors go with --lines")
+    if lines is not None and trace:
+        raise typer.BadParameter("--trace shows one call, and --lines makes many")
+    try:
+        typed, headers = pairs(given), pairs(header or ())
+    except BadInput as bad:
+        raise typer.BadParameter(str(bad)) from None
+    options = {"timeout": timeout, "tenant": tenant, "version": version, "headers": headers or None}
+    out = claim_stdout()
+    try:
+        if lines is not None:
+            _many(name, options, lines, out, jobs=jobs, errors=errors)
+        else:
+            given_json = _document(document, from_stdin)
+            make = partial(build, given=typed) if given_json is None else lambda _: given_json[0]
+            _one(name, options, make, out, trace=trace)
+    except BadInput as bad:
+        fail(f"invalid_payload: {name[:200]}: {bad}")
+    except BrokenPipeError:
+        abandon(out)
+        raise typer.Exit(1) from None
+
+
+def _document(document: str | None, from_stdin: bool) -> tuple[Any] | None:
+    """Give the JSON payload in a tuple, or None when there is none: `null` is a payload."""
+    from jackfield.cli.payload import decode, read  # noqa: PLC0415
+
+    if from_stdin:
+        return (read(sys.stdin.buffer),)
+    return (decode(document.encode("utf-8", "surrogateescape")),) if document is not None else None
+
+
+def _host(observer: Any = None) -> "Host":
+    from loguru import logger  # noqa: PLC0415
+
+    from jackfield.host import Host  # noqa: PLC0415
+
+    # What the host has to say of other plugins is `doctor`'s business, and a failed call is reported below.
+    logger.disable("jackfield")
+    return Host.discover(lazy=True, observers=() if observer is None else (observer,))
+
+
+def _found(host: "Host", name: str, version: str | None) -> "FunctionSpec":
+    """Import the function, in this thread, and give its contract."""
+    host.function(name, Any, Any)
+    route = host.snapshot.functions[name]
+    endpoint = route.endpoints.get(version or route.default)
+    return route.spec if endpoint is None else endpoint.spec
+
+
+def _one(
+    name: str, options: dict[str, Any], make: Callable[["FunctionSpec"], Any], out: BinaryIO, *, trace: bool
+) -> None:
+    import asyncio  # noqa: PLC0415
+
+    from jackfield.cli.payload import encode  # noqa: PLC0415
+    from jackfield.errors import JackfieldError  # noqa: PLC0415
+
+    spans = None
+    if trace:
+        from jackfield.cli.spans import Trace  # noqa: PLC0415
+
+        spans = Trace()
+    try:
+        with _host(spans and spans.observer) as host:
+            spec = _found(host, name, options["version"])
+            value = make(spec)
+            try:
+                # Not `call`: a sync function is to leave its caller at the deadline, and so needs a thread.
+                result = encode(asyncio.run(host.acall(name, value, **options)))
+            finally:
+                if spans is not None:
+                    spans.show()
+    except JackfieldError as error:
+        fail(_described(error))
+    if sys.__stdout__ is not None and out.isatty():
+        import msgspec  # noqa: PLC0415
+
+        result = msgspec.json.format(result, indent=2)
+    out.write(result + b"\n")
+    out.flush()
+
+
+def _described(error: Exception) -> str:
+    """Render an error as its outcome, its message, and the line of the function that crashed."""
+    from jackfield.errors import FunctionCrashed, JackfieldError  # noqa: PLC0415
+    from jackfield.observe.stack import frames  # noqa: PLC0415
+
+    outcome = f"{error.outcome.value}: " if isinstance(error, JackfieldError) and not error.faults else ""
+    where = ""
+    if isinstance(error, FunctionCrashed):
+        own = list(takewhile(lambda line: not line.startswith(("caused by ", "while handling ")), frames(error)))
+        where = f" ({own[-1]})" if own else ""
+    return f"{outcome}{error}{where}"
+
+
+def _many(name: str, options: dict[str, Any], lines: str, out: BinaryIO, *, jobs: int, errors: Path | None) -> None:
+    from contextlib import ExitStack  # noqa: PLC0415
+
+    from jackfield.cli.lines import Run, progress  # noqa: PLC0415
+    from jackfield.errors import JackfieldError  # noqa: PLC0415
+
+    with ExitStack() as stack:
+        try:
+            source = sys.stdin.buffer if lines == "-" else stack.enter_context(Path(lines).open("rb"))
+            bad = stack.enter_context(errors.open("wb")) if errors is not None else None
+        except OSError as error:
+            raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None
+        try:
+            host = stack.enter_context(_host())
+            _found(host, name, options["version"])
+        except JackfieldError as error:
+            fail(_described(error))
+        with progress(source, out) as advance:
+            run = Run(host, name, options, jobs=jobs, out=out, errors=bad, advance=advance)
+            interrupted = run.all(source)
+        for line in run.shown:
+            say(line)
+        more = run.failed - len(run.shown)
+        if more and bad is None:
+            say(f"… and {more:,} more; --errors FILE keeps them all")
+        say(styled(run.summary(), "bad" if run.failed else "good"))
+    if interrupted:
+        say("interrupted")
+        raise typer.Exit(130)
+    if run.failed:
+        raise typer.Exit(1)

@@ -1,0 +1,241 @@
+"""What runs in the child process of `check`, `graph` and `info --contract`: it imports plugins and says so before.
+
+It speaks in JSON lines on its stdout, which no plugin can write to: each module and entry is announced before it is
+touched, so that the parent knows the culprit when this process ends, crashes or hangs.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import attrs
+import msgspec
+
+from jackfield.cli.output import claim_stdout
+from jackfield.errors import Fault, JackfieldError
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What the child is to do.
+
+    Attributes:
+        kind: `check`, `graph` or `info`.
+        names: the functions or plugins concerned; none means all.
+        style: of the drawing.
+        blocked: modules that must not be imported, since an earlier child did not survive it.
+    """
+
+    kind: Literal["check", "graph", "info"]
+    names: tuple[str, ...] = ()
+    style: str = ""
+    blocked: tuple[str, ...] = ()
+
+
+class Touching(msgspec.Struct, frozen=True, tag=True):
+    """A module is about to be imported, or an entry looked at; both empty for the work after that.
+
+    Attributes:
+        module: the module.
+        entry: the entry it is for.
+    """
+
+    module: str = ""
+    entry: str = ""
+
+
+class Faulty(msgspec.Struct, frozen=True, tag=True):
+    """A fault that was found on the way, in case the end is never reached.
+
+    Attributes:
+        fault: the fault.
+    """
+
+    fault: Fault
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True):
+    """The job is done.
+
+    Attributes:
+        result: plain data; its keys depend on the job.
+        faults: all that were found.
+    """
+
+    result: dict[str, Any]
+    faults: tuple[Fault, ...] = ()
+
+
+Message = Touching | Faulty | Finished
+Tell = Callable[[Message], None]
+
+
+def main() -> None:
+    """Do the job that stands in stdin, and end this process at once: threads that plugins started do not keep it."""
+    from loguru import logger  # noqa: PLC0415
+
+    logger.disable("jackfield")  # the report has what the host would log
+    channel = claim_stdout()
+
+    def tell(message: Message) -> None:
+        channel.write(msgspec.json.encode(message) + b"\n")
+        channel.flush()
+
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
+    # Python's own way to forbid an import: whatever needs such a module gets an ImportError.
+    sys.modules.update(dict.fromkeys(job.blocked))  # type: ignore[arg-type]
+    tell({"check": _check, "graph": _graph, "info": _info}[job.kind](job, tell))
+    os._exit(0)
+
+
+def _check(job: Job, tell: Tell) -> Finished:
+    from jackfield.discovery import FUNCTIONS  # noqa: PLC0415
+    from jackfield.host import Host  # noqa: PLC0415
+
+    catalogue = _catalogue()
+    wanted = {one.name: one for one in catalogue.group(FUNCTIONS) if concerns(job.names, one.name, one.plugin)}
+    for candidate in catalogue.candidates:
+        if candidate.group != FUNCTIONS or candidate.name in wanted:
+            _touch(candidate, tell)
+    tell(Touching())
+    host = Host.discover(lazy=bool(job.names), strict=False, observers=())
+    if job.names:
+        for name in wanted:
+            _load(host, name)
+    specs = [route.spec for route in host.snapshot.functions.values() if route.name in wanted]
+    return Finished(
+        {
+            "functions": sorted(spec.name for spec in specs),
+            "notes": [
+                {"function": spec.name, "plugin": spec.plugin, "note": note} for spec in specs for note in spec.notes
+            ],
+        },
+        tuple(fault for fault in host.faults if concerns(job.names, fault.entry, fault.plugin)),
+    )
+
+
+def _graph(job: Job, tell: Tell) -> Finished:
+    """Draw from what could be loaded, not from a host: a host leaves out what is missing, a drawing should show it."""
+    from jackfield.boot import load_all  # noqa: PLC0415
+    from jackfield.discovery import FUNCTIONS, PROVIDERS  # noqa: PLC0415
+    from jackfield.dispatch import Caller  # noqa: PLC0415
+    from jackfield.events import EventBus  # noqa: PLC0415
+    from jackfield.injection import drawing, graph  # noqa: PLC0415
+    from jackfield.model.options import Config  # noqa: PLC0415
+    from jackfield.observe.logger import Logger  # noqa: PLC0415
+
+    catalogue = _catalogue()
+    for candidate in catalogue.candidates:
+        if candidate.group in {FUNCTIONS, PROVIDERS}:
+            _touch(candidate, tell)
+    tell(Touching())
+    loaded = load_all(catalogue, (PROVIDERS, FUNCTIONS))
+    whole = graph.Graph(loaded.providers, {Caller, Config, EventBus, Logger})
+    draw = drawing.dot if job.style == "dot" else drawing.mermaid
+    return Finished({"drawing": draw(whole, loaded.functions)}, loaded.faults)
+
+
+def _info(job: Job, tell: Tell) -> Finished:
+    from jackfield.boot import load_function  # noqa: PLC0415
+    from jackfield.schema import payload_schema, render, result_schema  # noqa: PLC0415
+
+    (name,) = job.names
+    candidate = _catalogue().find(name)
+    if candidate is None:
+        raise LookupError(name)
+    _touch(candidate, tell)
+    try:
+        spec = load_function(candidate)
+    except JackfieldError as error:
+        return Finished({}, error.faults)
+    return Finished(
+        {
+            "summary": spec.summary,
+            "colour": spec.colour.value,
+            "parameters": [_parameter(one) for one in spec.parameters],
+            "result": render(spec.result),
+            "dependencies": [
+                f"{one.parameter}: {one.key}{' (optional)' if one.optional else ''}" for one in spec.dependencies
+            ],
+            "policy": attrs.asdict(spec.policy),
+            "notes": list(spec.notes),
+            "payload_schema": payload_schema(spec),
+            "result_schema": result_schema(spec),
+        }
+    )
+
+
+def _catalogue() -> Any:
+    from jackfield.cli.entries import read_catalogue  # noqa: PLC0415
+
+    return read_catalogue()
+
+
+def concerns(names: tuple[str, ...], entry: str, plugin: str) -> bool:
+    """Whether an entry is among the functions and plugins that were asked for; all are if none were.
+
+    Examples:
+        >>> concerns((), "text.slugify", "text"), concerns(("Text",), "text.slugify", "text"), concerns(("a",), "b", "")
+        (True, True, False)
+    """
+    from jackfield.discovery.entries import canonical  # noqa: PLC0415
+
+    return not names or entry.partition("@")[0] in names or canonical(plugin) in map(canonical, names)
+
+
+def packages(module: str) -> Iterator[str]:
+    """Give a module and all packages around it, outermost first.
+
+    Examples:
+        >>> list(packages("a.b.c"))
+        ['a', 'a.b', 'a.b.c']
+    """
+    parts = module.split(".")
+    for end in range(1, len(parts) + 1):
+        yield ".".join(parts[:end])
+
+
+def _touch(candidate: Any, tell: Tell) -> None:
+    """Import an entry package by package, and check it alone."""
+    from jackfield.boot import load_function  # noqa: PLC0415
+    from jackfield.discovery import FUNCTIONS, PROVIDERS, load  # noqa: PLC0415
+    from jackfield.injection.providers import describe  # noqa: PLC0415
+
+    module = candidate.value.partition(":")[0].strip()
+    try:
+        for name in packages(module):
+            tell(Touching(name, candidate.name))
+            load(attrs.evolve(candidate, value=name))
+        tell(Touching(module, candidate.name))
+        if candidate.group == FUNCTIONS:
+            load_function(candidate)
+        elif candidate.group == PROVIDERS:
+            describe(load(candidate), plugin=candidate.plugin)
+        else:
+            load(candidate)
+    except JackfieldError as error:
+        for fault in error.faults:
+            tell(Faulty(fault))
+
+
+def _load(host: Any, name: str) -> None:
+    from contextlib import suppress  # noqa: PLC0415
+
+    with suppress(JackfieldError):  # it stands in `host.faults`
+        host.function(name, Any, Any)
+
+
+def _parameter(parameter: Any) -> str:
+    from jackfield.model.spec import MISSING  # noqa: PLC0415
+    from jackfield.schema import render  # noqa: PLC0415
+
+    stars = "**" if parameter.kind is parameter.kind.VAR_KEYWORD else ""
+    default = "" if parameter.default is MISSING else f" = {_shown(parameter.default)}"
+    return f"{stars}{parameter.name}: {render(parameter.annotation)}{default}"
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)[:80]
+    except Exception:  # noqa: BLE001  # a plugin's `__repr__`
+        return f"a {type(value).__name__}"

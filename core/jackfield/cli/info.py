@@ -1,0 +1,87 @@
+"""`pluginctl info`."""
+
+from typing import Annotated, Any
+
+import typer
+
+from jackfield.cli.entries import Row, complete_name, read_catalogue, rows, unknown
+from jackfield.cli.output import columns, fail, show_faults, styled, write_json
+
+
+def info(
+    name: Annotated[
+        str, typer.Argument(help="A function's or a plugin's name.", metavar="NAME", autocompletion=complete_name)
+    ],
+    contract: Annotated[
+        bool, typer.Option("--contract", help="Import the function, in a process of its own, and show its contract.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write a JSON object.")] = False,
+) -> None:
+    """Show what is known of a function or plugin.
+
+    Imports nothing, unless `--contract` asks for it.
+    """
+    catalogue = read_catalogue()
+    explanation = catalogue.explain(name)
+    known = {
+        (one.name, one.location)
+        for one in (
+            *explanation.served,
+            *(lost.candidate for lost in explanation.shadowed),
+            *(off.candidate for off in explanation.disabled),
+        )
+    }
+    found = [row for row in rows(catalogue) if (row.name, row.location) in known]
+    if not found and not explanation.faults:
+        unknown(name, explanation.close)
+    shown = None
+    if contract:
+        if catalogue.find(name) is None:
+            fail(f"no function {name!r} is served: `pluginctl explain {name}` says why")
+        shown = _contract(name)
+    if as_json:
+        write_json({"name": name, "entries": found, "faults": explanation.faults, "contract": shown})
+        return
+    for row in found:
+        _show(row)
+    show_faults(explanation.faults)
+    if shown is not None:
+        _show_contract(shown)
+
+
+def _show(row: Row) -> None:
+    typer.echo(styled(row.name, "head"))
+    status = f"{row.status} ({row.reason})" if row.reason else row.status
+    fields = [
+        ("kind", row.kind),
+        ("plugin", f"{row.plugin} {row.version}"),
+        ("reference", row.reference),
+        ("metadata", row.location),
+        ("status", status),
+    ]
+    for line in columns(fields, "  "):
+        typer.echo(line)
+
+
+def _contract(name: str) -> dict[str, Any]:
+    from jackfield.cli.probe import Job, probe  # noqa: PLC0415
+
+    report = probe(Job("info", (name,)))
+    if report.faults or report.result is None:
+        show_faults(report.faults)
+        raise typer.Exit(1)
+    return report.result
+
+
+def _show_contract(shown: dict[str, Any]) -> None:
+    fields = [
+        ("summary", shown["summary"]),
+        ("colour", shown["colour"]),
+        *(("payload" if number == 0 else "", text) for number, text in enumerate(shown["parameters"] or ["none"])),
+        ("result", shown["result"]),
+        *(("injected" if number == 0 else "", text) for number, text in enumerate(shown["dependencies"])),
+        *((key, str(value)) for key, value in shown["policy"].items() if value),
+        *(("note", note) for note in shown["notes"]),
+    ]
+    for line in columns([field for field in fields if field[1]], "  "):
+        typer.echo(line)

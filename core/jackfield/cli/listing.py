@@ -1,0 +1,48 @@
+"""`pluginctl list`."""
+
+from itertools import groupby
+from typing import Annotated
+
+import typer
+
+from jackfield.cli.entries import Row, complete_name, matching, read_catalogue, rows
+from jackfield.cli.output import columns, counted, say, styled, write_json
+
+_ROLES = {"ok": "good", "shadowed": "odd", "disabled": "quiet", "faulty": "bad"}
+
+
+def list_entries(
+    pattern: Annotated[
+        str,
+        typer.Argument(
+            help="Part of a name or plugin, or a pattern with * and ?.",
+            metavar="[PATTERN]",
+            autocompletion=complete_name,
+        ),
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Write a JSON array.")] = False,
+) -> None:
+    """List what installed packages advertise.
+
+    By plugin, from metadata alone: imports none of them.
+    """
+    catalogue = read_catalogue()
+    found = list(matching(rows(catalogue), pattern)) if pattern else rows(catalogue)
+    if as_json:
+        write_json(found)
+        return
+    for plugin, entries in groupby(found, lambda row: row.plugin):
+        _show(plugin, list(entries))
+    if not found:
+        say(f"nothing matches {pattern!r}" if pattern else "no installed package advertises anything to jackfield")
+    if catalogue.faults:
+        say(styled(f"{counted(len(catalogue.faults), 'fault')}: `pluginctl doctor` shows them", "odd"))
+
+
+def _show(plugin: str, entries: list[Row]) -> None:
+    version = next((row.version for row in entries if row.version), "")
+    typer.echo(styled(f"{plugin} {version}".rstrip(), "head"))
+    lines = columns([(row.name, row.kind, row.reference or row.reason) for row in entries], "  ")
+    for row, line in zip(entries, lines, strict=True):
+        why = f" ({row.reason})" if row.reason and row.reference else ""
+        typer.echo(line if row.status == "ok" else styled(line + why, _ROLES[row.status]))

@@ -1,0 +1,155 @@
+"""What is typed on a command line → a payload; a result → JSON."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from jackfield.model.spec import FunctionSpec
+
+LIMIT: Final = 64 << 20
+"""Bytes that a JSON payload may have."""
+
+_SHOWN = 10_000
+
+
+class BadInput(ValueError):
+    """What was given is no payload."""
+
+
+def decode(text: bytes, limit: int = LIMIT) -> Any:
+    """Decode one JSON document.
+
+    Args:
+        text: UTF-8.
+        limit: bytes that it may have.
+
+    Raises:
+        BadInput: if it is too long, nested too deeply, or no JSON.
+
+    Examples:
+        >>> decode(b'{"text": "hello"}')
+        {'text': 'hello'}
+    """
+    if len(text) > limit:
+        raise BadInput(f"the payload has more than {limit >> 20} MiB")
+    try:
+        return msgspec.json.decode(text)
+    except RecursionError:
+        raise BadInput("the payload is nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"not JSON: {error}") from None
+
+
+def read(stream: BinaryIO) -> Any:
+    """Read one JSON document from a stream, and no more of it than a payload may have.
+
+    Raises:
+        BadInput: as for `decode`.
+    """
+    return decode(stream.read(LIMIT + 1))
+
+
+def pairs(arguments: Sequence[str]) -> dict[str, str]:
+    """Split arguments of the form `k=v`.
+
+    Raises:
+        BadInput: for one that is none, and for a key that comes twice.
+
+    Examples:
+        >>> pairs(["text=a=b", "n=3"])
+        {'text': 'a=b', 'n': '3'}
+    """
+    found: dict[str, str] = {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals or not key:
+            raise BadInput(f"{argument[:80]!r} is not of the form name=value")
+        if key in found:
+            raise BadInput(f"{key!r} is given twice")
+        found[key] = value
+    return found
+
+
+def build(spec: "FunctionSpec", given: Mapping[str, str]) -> Any:
+    """Make a payload of what was typed as `k=v`.
+
+    A value that is JSON is taken as JSON, any other as text; where the function wants text it is always text. For a
+    function of one parameter the keys are fields of its record; the parameter's own name gives its value as a whole.
+
+    Args:
+        spec: the function.
+        given: as typed.
+
+    Examples:
+        >>> from jackfield.contract import specify
+        >>> def repeat(text: str, times: int = 2) -> str: ...
+        >>> build(specify("text.repeat", repeat), {"text": "42", "times": "3"})
+        {'text': '42', 'times': 3}
+        >>> def double(number: int) -> int: ...
+        >>> build(specify("double", double), {"number": "21"})
+        21
+    """
+    if not given:
+        return None if spec.shape in {"none", "one"} else {}
+    if spec.shape != "one":
+        types = {parameter.name: parameter.annotation for parameter in spec.parameters}
+        return {key: _value(text, types.get(key, Any)) for key, text in given.items()}
+    (parameter,) = spec.parameters
+    fields = _fields(parameter.annotation)
+    if given.keys() == {parameter.name} and parameter.name not in fields:
+        return _value(given[parameter.name], parameter.annotation)
+    return {key: _value(text, fields.get(key, Any)) for key, text in given.items()}
+
+
+def _fields(annotation: Any) -> dict[str, Any]:
+    from jackfield.schema import Choice, record, view  # noqa: PLC0415
+
+    seen = view(annotation)
+    members = seen.members if isinstance(seen, Choice) else (annotation,)
+    return {
+        field.name: field.type for member in members if (found := record(member)) is not None for field in found.fields
+    }
+
+
+def _value(text: str, annotation: Any) -> Any:
+    from jackfield.schema import strip  # noqa: PLC0415
+
+    if strip(annotation) is str:
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return text
+
+
+def encode(result: Any) -> bytes:
+    r"""Encode a result as JSON, whatever it is: what JSON has no form for becomes its `str` or `repr`.
+
+    Examples:
+        >>> encode({"when": PurePath("a/b"), "what": object}), encode(b"hi")
+        (b'{"when":"a/b","what":"<class \'object\'>"}', b'"aGk="')
+    """
+    try:
+        return msgspec.json.encode(result, enc_hook=_plain)
+    except Exception:  # noqa: BLE001  # keys that are no text, cycles, surrogates, what a plugin's `__repr__` raises
+        return msgspec.json.encode(_shown(result))
+
+
+def _plain(value: Any) -> Any:
+    dump = getattr(value, "model_dump", None)
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is not None and isinstance(value, pydantic.BaseModel) and dump is not None:
+        return dump(mode="json")
+    return str(value) if isinstance(value, PurePath) else _shown(value)
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)[:_SHOWN]
+    except Exception:  # noqa: BLE001  # a plugin's `__repr__`, or a cycle
+        text = f"<{type(value).__name__}, which cannot be shown>"
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,273 @@
+"""The functions of one host: every change of them, from the check of a transaction to the news of it."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from time import monotonic
+
+from jackfield import transaction
+from jackfield.contract import changes
+from jackfield.dispatch import compile_refusal
+from jackfield.errors import ContractError, Fault, Unavailable
+from jackfield.events import Announcement, EventBus, FunctionRegistered, FunctionUnregistered
+from jackfield.hooks import Hooks
+from jackfield.injection.injector import Injector
+from jackfield.model.call import Call
+from jackfield.model.route import Endpoint, Route
+from jackfield.model.snapshot import Snapshot
+from jackfield.model.spec import FunctionSpec
+from jackfield.observe.logger import host_log
+from jackfield.registry import Registry
+from jackfield.transaction import Addition, Expectation, Removal
+
+Compile = Callable[[FunctionSpec], Endpoint]
+
+
+class Functions:
+    """Makes every change of a registry, in this order: plan, check, ask the hooks, compile, swap, tell.
+
+    All up to the swap happens under the registry's write lock, and raises without having changed anything. What is told
+    is queued under the lock and delivered after it, so that everybody hears of the revisions in their order.
+
+    Until `open`, and after `close`, functions are there but refuse calls.
+
+    Args:
+        registry: what is changed.
+        injector: must be able to serve what is registered.
+        hooks: are asked and told.
+        events: is told.
+        compiler: makes an endpoint of a spec.
+        executors: the names that policies may use.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        injector: Injector,
+        hooks: Hooks,
+        events: EventBus,
+        compiler: Compile,
+        executors: set[str],
+    ) -> None:
+        self._registry = registry
+        self._injector = injector
+        self._hooks = hooks
+        self._events = events
+        self._compile = compiler
+        self._executors = executors
+        self._expectations: tuple[Expectation, ...] = ()
+        self._pid = os.getpid()
+        self._refusal = "the host is not started: use `with host:` or `host.start()`"
+        self.running = False
+
+    def endpoints(self) -> Iterator[Endpoint]:
+        """Walk the endpoints of the current snapshot."""
+        return _endpoints(self._registry.snapshot)
+
+    def commit(self, operations: Sequence[Addition | Removal], *, vetted: bool = False) -> Snapshot:
+        """Apply a transaction: all of it or nothing.
+
+        Args:
+            operations: in order.
+            vetted: whether the hooks have been asked about each function already.
+
+        Returns:
+            The new snapshot.
+
+        Raises:
+            JackfieldError: the reason why nothing has changed.
+        """
+        self.check_process()
+        self._hooks.refuse_reentry()
+        with self._registry.writing() as snapshot:
+            change = transaction.plan(snapshot.functions, operations)
+            for spec in change.added:
+                self.check(spec)
+            if not vetted:
+                self._hooks.vet(change.added)
+            self._check_graph(change.added)
+            wired = {spec: self._wire(spec) for spec in change.added}
+            _warn(change)
+            new = transaction.routes(change, snapshot.functions, wired)
+            announcement = self._swap(new, change.added, change.removed)
+        self._deliver(announcement)
+        return self._registry.snapshot
+
+    def rollback(self, revision: int) -> Snapshot:
+        """Make the functions of an earlier revision current again, as a new revision.
+
+        Args:
+            revision: one that is kept.
+
+        Returns:
+            The new snapshot.
+
+        Raises:
+            LookupError: if it is not kept.
+            InjectionError: if what comes back can no longer be injected.
+        """
+        self.check_process()
+        self._hooks.refuse_reentry()
+        with self._registry.writing() as snapshot:
+            old = self._registry.revision(revision)
+            if old is None:
+                kept = ", ".join(map(str, self._registry.revisions))
+                raise LookupError(f"revision {revision} is not kept; there are {kept}")
+            here = {endpoint.spec: endpoint for endpoint in _endpoints(snapshot)}
+            there = {endpoint.spec for endpoint in _endpoints(old)}
+            back = [spec for spec in there if spec not in here]
+            gone = [endpoint for spec, endpoint in here.items() if spec not in there]
+            self._check_graph(back)
+            new = transaction.rewired(old.functions, lambda e: here.get(e.spec) or self._wire(e.spec))
+            announcement = self._swap(new, back, gone)
+        self._deliver(announcement)
+        return self._registry.snapshot
+
+    def expect(self, point: Expectation) -> None:
+        """Hold all functions, those that are there and those that come, to an extension point.
+
+        Args:
+            point: what is expected.
+
+        Raises:
+            ContractError: if a function that is there does not fit.
+        """
+        with self._registry.writing():
+            transaction.check_expectations((endpoint.spec for endpoint in self.endpoints()), [point])
+            self._expectations = (*self._expectations, point)
+
+    def check(self, spec: FunctionSpec) -> None:
+        """Check what concerns one function alone.
+
+        Args:
+            spec: the function.
+
+        Raises:
+            ContractError: if it does not fit an extension point, or asks for an executor that is not there.
+        """
+        transaction.check_expectations([spec], self._expectations)
+        if spec.policy.executor not in {None, *self._executors}:
+            reason = f"there is no executor {spec.policy.executor!r}"
+            fix = f"use one of {', '.join(sorted(self._executors))}"
+            raise ContractError(spec.name, (Fault("contract", spec.plugin, spec.key, reason, fix),))
+
+    def vet(self, spec: FunctionSpec) -> None:
+        """Ask the hooks about one function, ahead of its transaction.
+
+        Raises:
+            PluginError: if one refuses.
+        """
+        self._hooks.vet([spec])
+
+    def open(self) -> None:
+        """Check the graph as a whole, and let calls in.
+
+        Raises:
+            InjectionError: with every fault.
+            Unavailable: after a fork.
+        """
+        self.check_process()
+        with self._registry.writing():
+            self._injector.check([endpoint.spec for endpoint in self.endpoints()])
+            self.running = True
+            self._rewire(lambda _: True)
+
+    def close(self, timeout: float) -> tuple[Call, ...]:
+        """Let no more calls in, and wait for those that are inside.
+
+        Args:
+            timeout: seconds to wait at most.
+
+        Returns:
+            The calls that are still inside.
+        """
+        with self._registry.writing():
+            self._refusal = "the host has stopped"
+            self.running = False
+            old = self._rewire(lambda _: True)
+        return _drain(old, timeout)
+
+    def rewire(self) -> None:
+        """Compile every function that has dependencies against the providers and overrides of now."""
+        with self._registry.writing():
+            if self.running:
+                self._rewire(lambda endpoint: bool(endpoint.spec.dependencies))
+
+    def check_process(self) -> None:
+        """Refuse to work in a child process.
+
+        Raises:
+            Unavailable: after a fork.
+        """
+        if os.getpid() != self._pid:
+            raise self.forked()
+
+    def forked(self) -> Unavailable:
+        """Make the error of a host that is used after a fork."""
+        reason = f"it belongs to process {self._pid}: threads and loops do not survive a fork, make a host in the child"
+        return Unavailable("host", reason)
+
+    def _rewire(self, which: Callable[[Endpoint], bool]) -> list[Endpoint]:
+        """Replace some endpoints by newly compiled ones; give the old, retired. Only inside `writing()`."""
+        old = [endpoint for endpoint in self.endpoints() if which(endpoint)]
+        if old:
+            new = transaction.rewired(
+                self._registry.snapshot.functions, lambda e: self._wire(e.spec) if which(e) else e
+            )
+            self._registry.swap(new)
+        for endpoint in old:
+            endpoint.gate.retired = True
+            endpoint.close()
+        return old
+
+    def _wire(self, spec: FunctionSpec) -> Endpoint:
+        if self.running:
+            return self._compile(spec)
+        return compile_refusal(spec, lambda call: Unavailable(call.name, self._refusal), ())
+
+    def _check_graph(self, specs: Sequence[FunctionSpec]) -> None:
+        if self.running:
+            self._injector.check(specs)
+
+    def _swap(
+        self, routes: dict[str, Route], added: Iterable[FunctionSpec], removed: Iterable[Endpoint]
+    ) -> Announcement:
+        """Swap, and queue the news while the order is ours. Only inside `writing()`."""
+        revision = self._registry.swap(routes).revision
+        news: list[object] = []
+        for endpoint in removed:
+            endpoint.gate.retired = True
+            endpoint.close()
+            self._hooks.queue("jackfield_unregistered", function=endpoint.spec)
+            news.append(FunctionUnregistered(endpoint.spec, revision))
+        for spec in added:
+            self._hooks.queue("jackfield_registered", function=spec)
+            news.append(FunctionRegistered(spec, revision))
+        return self._events.announce(news)
+
+    def _deliver(self, announcement: Announcement) -> None:
+        """Deliver the news: to the hooks in this thread, then wait for the subscribers of the bus, a second at most."""
+        self._hooks.deliver()
+        announcement.wait()
+
+
+def _endpoints(snapshot: Snapshot) -> Iterator[Endpoint]:
+    for route in snapshot.routes.values():
+        yield from route.endpoints.values()
+
+
+def _drain(endpoints: Sequence[Endpoint], timeout: float) -> tuple[Call, ...]:
+    """Wait until nobody is inside any of some retired endpoints; give the calls that are still there."""
+    end = monotonic() + timeout
+    for endpoint in endpoints:
+        endpoint.gate.drain(max(end - monotonic(), 0.0))
+    return tuple(call for endpoint in endpoints for call in list(endpoint.gate.calls))
+
+
+def _warn(change: transaction.Change) -> None:
+    """Say how versions of one name differ: allowed, but a caller should know."""
+    for name, versions in change.touched.items():
+        specs = [found.spec if isinstance(found, Endpoint) else found for found in versions.values()]
+        for new in specs[1:]:
+            if new in change.added and (differences := changes(specs[0], new)):
+                text = f"{name}: {new.version} differs from {specs[0].version}: {'; '.join(differences)}"
+                host_log("WARNING", text)
