@@ -163,18 +163,19 @@ class Caller:
 _WALK: Final = """
 async    | async def walk(call):
 sync     | def walk(call):
-counted  |     calls.add(call)
+counted  |     inside[call] = None
 counted  |     if gate.retired:
-counted  |         calls.discard(call)
+counted  |         del inside[call]
 counted  |         endpoint, call = again(call)
 awaiting |         return await endpoint.arun(call)
 waiting  |         return endpoint.run(call)
 observed | {starts}
 observed |     began = clock()
-         |     token = enter(call)
+         |     token = None
          |     running = False
 async    |     timer = None
          |     try:
+         |         token = enter(call)
          |         deadline = call.deadline
          |         if deadline is not None:
          |             if monotonic() >= deadline:
@@ -192,11 +193,11 @@ checked  |             raise unawaited(result)
          |         if deadline is not None and monotonic() >= deadline:
          |             raise came_late(call)
          |     except BaseException as error:
+counted  |         del inside[call]  # first, and no call: at the recursion limit the next line may fail
 async    |         expired = timer is not None and timer.settle(error)
 async    |         failure = timed_out(call) if expired else fail(call, error, running)
 sync     |         failure = fail(call, error, running)
          |         leave_anyhow(token)
-counted  |         calls.discard(call)
 observed |         took = clock() - began
 observed |         outcome = outcome_of(failure)
 observed | {failures}
@@ -209,7 +210,7 @@ observed | {failures}
 async    |     if timer is not None:
 async    |         timer.settle(None)
          |     leave(token)
-counted  |     calls.discard(call)
+counted  |     del inside[call]
 observed |     took = clock() - began
 observed | {successes}
          |     return result
@@ -264,7 +265,7 @@ def compile_endpoint(
         values["body"], body = injector.body(spec), "body(call, value)"
     steps = {"function", "converted" if codec.trusted is None else "trusted"}
     gate = Gate()
-    door = {"gate": gate, "calls": gate.calls, "again": again}
+    door = {"gate": gate, "inside": gate.calls, "again": again}
     bound = _bind(observers, spec)
     if spec.colour is Colour.ASYNC:
         run, arun = _at_home(_walk({"async", "awaiting", "counted", *steps}, body, values | door, bound), home)

@@ -6,6 +6,7 @@ is the outer function's crash.
 """
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -100,12 +101,11 @@ def unawaited(result: "CoroutineType[Any, Any, Any]") -> TypeError:
     return TypeError("returned a coroutine that nobody awaits: declare the function with `async def`")
 
 
-def leave_anyhow(token: "Token[Call | None]") -> None:
+def leave_anyhow(token: "Token[Call | None] | None") -> None:
     """Restore the surrounding call after a failure.
 
     A coroutine that is closed by somebody else is in another context by then; there is nothing to restore.
     """
-    try:
-        current.reset(token)
-    except ValueError:
-        return
+    if token is not None:
+        with contextlib.suppress(ValueError):
+            current.reset(token)
