@@ -1,5 +1,6 @@
 """Call any function that any installed package advertises, by name: injected, with a deadline that holds, observed."""
 
+from jackfield.canary import Canary, CanaryState, CanaryStatus
 from jackfield.contract import function
 from jackfield.dispatch import Caller
 from jackfield.errors import (
@@ -25,7 +26,7 @@ from jackfield.errors import (
     ResourceExhausted,
     Unavailable,
 )
-from jackfield.events import EventBus, FunctionRegistered, FunctionUnregistered
+from jackfield.events import EventBus, FunctionRegistered, FunctionUnregistered, RouteChanged
 from jackfield.handles import Function, Registration
 from jackfield.hooks import hookimpl
 from jackfield.host import Host
@@ -44,6 +45,9 @@ __all__ = [
     "AsyncCallRequired",
     "Call",
     "Caller",
+    "Canary",
+    "CanaryState",
+    "CanaryStatus",
     "Cancelled",
     "CaptiveDependency",
     "Config",
@@ -75,6 +79,7 @@ __all__ = [
     "Registration",
     "Rejected",
     "ResourceExhausted",
+    "RouteChanged",
     "Snapshot",
     "Spans",
     "Unavailable",

@@ -25,10 +25,11 @@ from jackfield.executors.loop import HomeLoop
 from jackfield.failures import GENERATED
 from jackfield.injection.injector import Injector
 from jackfield.injection.plan import invocation
-from jackfield.model.call import NO_HEADERS, Call, current
+from jackfield.model.call import NO_HEADERS, Call, current, new_number
 from jackfield.model.deadline import CancelTimer, tighten
 from jackfield.model.gate import Gate
-from jackfield.model.route import Endpoint
+from jackfield.model.route import Endpoint, Route
+from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.observe.failures import observer_failed
 from jackfield.payload import compile_payload
@@ -45,10 +46,17 @@ class Caller:
     Inside a function, calls made through it are within the same deadline, trace, tenant and version set.
     """
 
-    def __init__(self, registry: Registry, unknown: Endpoint, find: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        unknown: Endpoint,
+        find: Callable[[str], None],
+        authorise: Callable[[str, str | None], None],
+    ) -> None:
         self._registry = registry
         self._unknown = unknown
         self._find = find
+        self._authorise = authorise
 
     def call(
         self,
@@ -87,22 +95,24 @@ class Caller:
         """
         snapshot = self._registry.snapshot
         route = snapshot.routes.get(name)
-        if route is None or version is not None or (endpoint := route.only) is None or _surrounding() is not None:
+        if (
+            route is None
+            or version is not None
+            or headers is not None
+            or (endpoint := route.plain) is None
+            or _surrounding() is not None
+        ):
             endpoint, call = self._prepare(name, payload, timeout, tenant, version, headers)
             return endpoint.run(call)
-        # The plain case of the same, written out, since it costs half: one version, and no call around this one.
+        # The plain case of the same, written out, since it costs half: no rule, and no call around this one.
         if timeout is None:
             timeout = endpoint.timeout
         elif endpoint.limit is not None and endpoint.limit < timeout:
             timeout = endpoint.limit
-        if timeout is None:
-            if tenant is None and headers is None:
-                return endpoint.run(Call(name, payload, endpoint.version, snapshot.revision))
-            deadline = None
-        else:
-            deadline = tighten(None, timeout)
-        headers = NO_HEADERS if headers is None else headers
-        return endpoint.run(Call(name, payload, endpoint.version, snapshot.revision, deadline, tenant, headers))
+        if timeout is None and tenant is None:
+            return endpoint.run(Call(name, payload, endpoint.version, snapshot.revision))
+        deadline = None if timeout is None else tighten(None, timeout)
+        return endpoint.run(Call(name, payload, endpoint.version, snapshot.revision, deadline, tenant))
 
     async def acall(
         self,
@@ -136,26 +146,58 @@ class Caller:
         if name not in self._registry.snapshot.routes:
             self._find(name)
         snapshot = self._registry.snapshot
-        route = snapshot.routes.get(name)
-        endpoint = (choose(route, version) if route is not None else None) or self._unknown
+        outer = _surrounding()
+        if tenant is None and outer is not None:
+            tenant = outer.tenant
+        number = None if outer is not None else new_number()
+        draw = outer.draw if number is None and outer is not None else (number or 0) >> 64
+        rule = ""
+        endpoint: Endpoint | None = None
+        if (route := snapshot.routes.get(name)) is not None:
+            if version is None and headers and (version := headers.get("x-version")) is not None:
+                self._authorise(name, tenant)
+                rule = "header"
+            if version is not None:
+                endpoint, rule = route.endpoints.get(version), rule or "asked"
+            else:
+                endpoint = self._same_set(snapshot, route, outer)
+                endpoint, rule = (endpoint, "set") if endpoint is not None else choose(route, tenant, draw)
+        if endpoint is None:
+            endpoint, rule, shown = self._unknown, "", version or ""
+        else:
+            shown = endpoint.version
         if timeout is None:
             timeout = endpoint.timeout
         elif endpoint.limit is not None and endpoint.limit < timeout:
             timeout = endpoint.limit
-        outer = _surrounding()
         deadline = tighten(outer.deadline if outer is not None else None, timeout)
-        if outer is not None:
-            tenant = outer.tenant if tenant is None else tenant
-            headers = outer.headers if headers is None else headers
-        headers = NO_HEADERS if headers is None else headers
-        shown = version or "" if endpoint is self._unknown else endpoint.version
-        return endpoint, Call(name, payload, shown, snapshot.revision, deadline, tenant, headers, outer)
+        if headers is None:
+            headers = outer.headers if outer is not None else NO_HEADERS
+        revision = snapshot.revision
+        return endpoint, Call(
+            name, payload, shown, revision, deadline, tenant, headers, outer, rule=rule, number=number
+        )
+
+    @staticmethod
+    def _same_set(snapshot: Snapshot, route: Route, outer: Call | None) -> Endpoint | None:
+        """Find the version that a surrounding function of the same plugin runs in, unless it is the default."""
+        plugin = route.spec.plugin
+        while outer is not None and plugin and len(route.endpoints) > 1:
+            around = snapshot.routes.get(outer.name)
+            if outer.version in route.endpoints and around is not None and around.spec.plugin == plugin:
+                return route.endpoints[outer.version]
+            outer = outer.parent
+        return None
 
     def _again(self, call: Call) -> tuple[Endpoint, Call]:
         """Pick anew for a call whose endpoint was retired between the look-up and its entry."""
         snapshot = self._registry.snapshot
         route = snapshot.routes.get(call.name)
-        endpoint = route.endpoints[route.default] if route is not None else self._unknown
+        endpoint: Endpoint | None = None
+        if route is not None:
+            asked = call.rule in {"asked", "header"}
+            endpoint = route.endpoints.get(call.version) if asked else choose(route, call.tenant, call.draw)[0]
+        endpoint = endpoint or self._unknown
         return endpoint, msgspec.structs.replace(call, version=endpoint.version, revision=snapshot.revision)
 
 

@@ -8,7 +8,7 @@ from jackfield import transaction
 from jackfield.contract import changes
 from jackfield.dispatch import compile_refusal
 from jackfield.errors import ContractError, Fault, Unavailable
-from jackfield.events import Announcement, EventBus, FunctionRegistered, FunctionUnregistered
+from jackfield.events import Announcement, EventBus, FunctionRegistered, FunctionUnregistered, RouteChanged
 from jackfield.hooks import Hooks
 from jackfield.injection.injector import Injector
 from jackfield.model.call import Call
@@ -88,7 +88,7 @@ class Functions:
             wired = {spec: self._wire(spec) for spec in change.added}
             _warn(change)
             new = transaction.routes(change, snapshot.functions, wired)
-            announcement = self._swap(new, change.added, change.removed)
+            announcement = self._swap(new, change.added, change.removed, change.touched)
         self._deliver(announcement)
         return self._registry.snapshot
 
@@ -118,7 +118,26 @@ class Functions:
             gone = [endpoint for spec, endpoint in here.items() if spec not in there]
             self._check_graph(back)
             new = transaction.rewired(old.functions, lambda e: here.get(e.spec) or self._wire(e.spec))
-            announcement = self._swap(new, back, gone)
+            announcement = self._swap(new, back, gone, old.routes)
+        self._deliver(announcement)
+        return self._registry.snapshot
+
+    def reroute(self, change: Callable[[Route], Route], names: Iterable[str]) -> Snapshot:
+        """Change the rules of some routes in one swap; versions stay as they are.
+
+        Args:
+            change: gives the new route; raises to change nothing.
+            names: the functions.
+
+        Returns:
+            The new snapshot.
+        """
+        self.check_process()
+        with self._registry.writing() as snapshot:
+            new = {name: change(snapshot.routes[name]) for name in names}
+            revision = self._registry.swap({**snapshot.routes, **new}).revision
+            news = [RouteChanged(name, route.default, revision) for name, route in new.items()]
+            announcement = self._events.announce(news)
         self._deliver(announcement)
         return self._registry.snapshot
 
@@ -229,9 +248,14 @@ class Functions:
             self._injector.check(specs)
 
     def _swap(
-        self, routes: dict[str, Route], added: Iterable[FunctionSpec], removed: Iterable[Endpoint]
+        self,
+        routes: dict[str, Route],
+        added: Iterable[FunctionSpec],
+        removed: Iterable[Endpoint],
+        touched: Iterable[str],
     ) -> Announcement:
         """Swap, and queue the news while the order is ours. Only inside `writing()`."""
+        before = self._registry.snapshot.routes
         revision = self._registry.swap(routes).revision
         news: list[object] = []
         for endpoint in removed:
@@ -242,6 +266,9 @@ class Functions:
         for spec in added:
             self._hooks.queue("jackfield_registered", function=spec)
             news.append(FunctionRegistered(spec, revision))
+        for name in {*touched} & before.keys() & routes.keys():
+            if (routes[name].default, routes[name].split) != (before[name].default, before[name].split):
+                news.append(RouteChanged(name, routes[name].default, revision))
         return self._events.announce(news)
 
     def _deliver(self, announcement: Announcement) -> None:

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
+from jackfield.canary import Canary
 from jackfield.contract import fits
 from jackfield.dispatch import Caller, compile_endpoint, compile_refusal
-from jackfield.errors import AsyncCallRequired, ContractError, Fault, FunctionNotFound
+from jackfield.errors import AsyncCallRequired, ContractError, Fault, FunctionNotFound, PermissionDenied
 from jackfield.events import EventBus
 from jackfield.executors.loop import HomeLoop
 from jackfield.executors.thread import ThreadExecutor
@@ -75,6 +76,7 @@ class Host(Caller):
         self._executors = dict(executors or {})
         self._timeout = timeout
         self._options: dict[str, Mapping[str, Any]] = {}
+        self._pickers: frozenset[str] | None = None
         self._unwatch: list[Callable[[], None]] = []
         self._home = HomeLoop()
         self._threads = ThreadExecutor()
@@ -82,8 +84,8 @@ class Host(Caller):
 
         registry, hooks = Registry(), Hooks()
         unknown = compile_refusal(_UNKNOWN, self._not_found, self._observers)
-        super().__init__(registry, unknown, self._find)
-        self._plain_caller = Caller(registry, unknown, self._find)
+        super().__init__(registry, unknown, self._find, self._check_pick)
+        self._plain_caller = Caller(registry, unknown, self._find, self._check_pick)
         self._injector = Injector(
             contextual={
                 Logger: Logger,
@@ -194,6 +196,28 @@ class Host(Caller):
             InjectionError: if what comes back can no longer be injected.
         """
         return self._functions.rollback(revision)
+
+    def canary(self, name: str, *, version: str, share: float = 0.0, tenants: Iterable[str] = ()) -> Canary:
+        """Send a share of the calls, or some tenants, to another version, until it is promoted or aborted.
+
+        A tenant always goes to the same version; raising the share only adds tenants. Calls without tenant are drawn
+        one by one, with all calls below them.
+
+        Args:
+            name: a function's name; or a plugin's, for all its functions that have that version.
+            version: the version under trial.
+            share: the part of the tenants, and of the calls without tenant: 0.2 is 20 %.
+            tenants: those that go there in any case.
+
+        Returns:
+            The canary: `status`, `ramp(share)`, `promote()`, `abort()`.
+
+        Raises:
+            FunctionNotFound: if there is no such function, plugin or version.
+            PluginError: if it is the default already, or another trial is under way.
+            ValueError: if the share is not a part of 1.
+        """
+        return Canary(self._functions, lambda: self.snapshot, name, version=version, share=share, tenants=tenants)
 
     def expect(self, pattern: str, payload: Any, result: Any) -> None:
         """Declare an extension point: whatever is registered under the pattern must fit, now and later.
@@ -407,6 +431,12 @@ class Host(Caller):
     def _find(self, name: str) -> None:
         """Load a function that is known by name alone."""
         self._installed.load(name)
+
+    def _check_pick(self, name: str, tenant: str | None) -> None:
+        """Refuse a version picked by header, once tenants are configured, to those that may not."""
+        if self._pickers is not None and tenant not in self._pickers:
+            reason = f"tenant {tenant!r} may not pick a version by header; `versions = true` under [tenants] allows it"
+            raise PermissionDenied(name, reason)
 
     def _not_found(self, call: Call) -> FunctionNotFound:
         route = self.snapshot.functions.get(call.name)

@@ -17,8 +17,9 @@ from jackfield.transaction import Addition
 
 
 class Installed:
-    """Loads candidates into a host. The unit of a fault is the entry: what is faulty is left out alone, with what needs
-    it.
+    """Loads candidates into a host.
+
+    The unit of a fault is the entry: what is faulty is left out alone, with what needs it.
 
     Args:
         functions: where functions go.

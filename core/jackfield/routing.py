@@ -1,16 +1,59 @@
 """Choosing the version that a call goes to: pure."""
 
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final
+
 from jackfield.model.route import Endpoint, Route
 
+_WHOLE: Final = 2**64
 
-def choose(route: Route, version: str | None) -> Endpoint | None:
-    """Pick the endpoint of a call.
+
+def choose(route: Route, tenant: str | None, draw: int) -> tuple[Endpoint, str]:
+    """Pick the endpoint of a call that asks for no version.
+
+    A tenant named by the rule goes where the rule says; else the draw decides. A tenant's draw is a hash of the rule's
+    salt and the tenant alone: it is sticky, the same in every process, and ramping the share up only adds tenants.
 
     Args:
         route: the versions of the function.
-        version: the version that was asked for, or None for the route's own choice.
+        tenant: whom the call is for, or None.
+        draw: of the root call, from 0 to 2**64 - 1; used when there is no tenant.
 
     Returns:
-        The endpoint, or None if there is no such version.
+        The endpoint, and the rule that picked it: "tenant", "share", or "" for the default.
+
+    Examples:
+        >>> from jackfield.model.route import Split
+        >>> split = Split("2", "f", share=0.25, tenants=frozenset({"t"}))
+        >>> route = Route("f", "1", {"1": "stable", "2": "canary"}, split)
+        >>> choose(route, None, 0), choose(route, None, 2**63), choose(route, "t", 2**63)
+        (('canary', 'share'), ('stable', ''), ('canary', 'tenant'))
     """
-    return route.endpoints.get(version or route.default)
+    split = route.split
+    if split is None:
+        return route.endpoints[route.default], ""
+    if tenant is not None:
+        if tenant in split.tenants:
+            return route.endpoints[split.version], "tenant"
+        draw = bucket(split.salt, tenant)
+    if draw < split.share * _WHOLE:
+        return route.endpoints[split.version], "share"
+    return route.endpoints[route.default], ""
+
+
+@lru_cache(maxsize=16_384)
+def bucket(salt: str, tenant: str) -> int:
+    """Hash a tenant to a number from 0 to 2**64 - 1 that depends on nothing but the two names.
+
+    Python's own `hash` differs between processes.
+
+    Args:
+        salt: the function or plugin.
+        tenant: the tenant.
+
+    Examples:
+        >>> bucket("risk.score", "t-8823") == bucket("risk.score", "t-8823") != bucket("risk.limit", "t-8823")
+        True
+    """
+    return int.from_bytes(blake2b(f"{salt}\0{tenant}".encode(), digest_size=8).digest(), "big")

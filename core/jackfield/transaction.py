@@ -183,7 +183,9 @@ def routes(change: Change, functions: Mapping[str, Route], wired: Mapping[Functi
             version: found if isinstance(found, Endpoint) else wired[found] for version, found in versions.items()
         }
         if endpoints:
-            new[name] = Route(name, next(iter(endpoints)), endpoints)
+            old = functions.get(name)
+            split = old.split if old is not None and old.split and old.split.version in endpoints else None
+            new[name] = Route(name, next(iter(endpoints)), endpoints, split)
         else:
             new.pop(name, None)
     return new
@@ -195,7 +197,7 @@ def rewired(functions: Mapping[str, Route], wire: Callable[[Endpoint], Endpoint]
     for name, route in functions.items():
         endpoints = {version: wire(endpoint) for version, endpoint in route.endpoints.items()}
         same = all(endpoints[version] is endpoint for version, endpoint in route.endpoints.items())
-        new[name] = route if same else Route(name, route.default, endpoints)
+        new[name] = route if same else Route(name, route.default, endpoints, route.split)
     return new
 
 

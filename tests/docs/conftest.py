@@ -21,6 +21,7 @@ from sybil.parsers.markdown import CodeBlockParser
 ROOT = Path(__file__).parents[2]
 PAGES = {str(path.relative_to(ROOT)): path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))}
 
+_RESULT = re.compile(r"^( *)(host\.call\(.+\)) +# (['\"\d(\[{].*)$", re.MULTILINE)
 _FILE = re.compile(r"# ([\w./-]+\.(?:py|toml))\n")
 
 
@@ -30,7 +31,9 @@ class Page:
     - A ```python or ```toml block whose first line is a comment with a file's name is that file: it is written.
     - Any other ```python block runs, after those before it, in one namespace; what it prints must be shown in the
       ```text block that follows it at once, in which `...` stands for what differs from run to run.
-    - A `pyproject.toml` is installed: its entry points are found from then on, with code in `src/` or the folder itself.
+    - A comment behind a call that is a value, as in `host.call("math.add", …)  # 3`, is what the call must give.
+    - A `pyproject.toml` is installed: its entry points are found from then on, with code in `src/` or beside
+      it.
     - Tests that the page shows in `tests/` are run with pytest when the page has ended.
     """
 
@@ -59,10 +62,11 @@ class Page:
         if self._printed:
             raise SybilFailure(example, f"the example before it prints what the page does not show:\n{self._printed}")
         line = example.line + example.parsed.line_offset
-        code = compile("\n" * line + example.parsed, example.path, "exec", dont_inherit=True)
+        source = _RESULT.sub(r"\1assert \2 == \3", example.parsed)
+        code = compile("\n" * line + source, example.path, "exec", dont_inherit=True)
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
-            exec(code, vars(self.module))
+            exec(code, vars(self.module))  # noqa: S102  # our own documentation
         self._printed = out.getvalue()
 
     def _text(self, example):
@@ -106,7 +110,7 @@ class Page:
     def _pytest(self):
         environ = {**os.environ, "PYTHONPATH": os.pathsep.join(self.places)}
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
-        ran = subprocess.run(command, cwd=self.folder, env=environ, capture_output=True, text=True, check=False)
+        ran = subprocess.run(command, cwd=self.folder, env=environ, capture_output=True, text=True, check=False)  # noqa: S603  # as above
         assert ran.returncode == 0, f"{self.path}: its tests fail:\n{ran.stdout}{ran.stderr}"
 
 

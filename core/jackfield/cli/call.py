@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jackfield.model.spec import FunctionSpec
 
 
-def call(  # noqa: PLR0917  # the options of the command
+def call(
     name: Annotated[str, typer.Argument(help="The function.", metavar="NAME", autocompletion=complete_function)],
     arguments: Annotated[
         list[str] | None,

@@ -1,20 +1,21 @@
 """`pluginctl call --lines`: one call for each line of JSON, some at a time, results in the order of the lines.
 
-The main thread reads, writes and takes signals; the calls run on an event loop of their own, so that each is freed at
-its deadline. Only a window of lines is in memory.
+Three threads: the main one reads lines and takes Ctrl-C; an event loop makes the calls, so that each is freed at its
+deadline; a writer writes each result as soon as it is its turn, and is never interrupted within a line. Only a window
+of lines is in memory.
 """
 
 import asyncio
 import os
-import signal
 import stat
 import sys
 import threading
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO, Final, Self
+from queue import Queue
+from typing import Any, BinaryIO, Final, TypeAlias
 
 import attrs
 
@@ -51,6 +52,10 @@ class Failure:
     message: str
 
 
+_Pending: TypeAlias = "tuple[int, Future[bytes | Failure]]"
+"""The bytes of a line, and what comes of it."""
+
+
 class Run:
     """All calls of one file.
 
@@ -83,6 +88,7 @@ class Run:
         self._host, self._name, self._options = host, name, options
         self._jobs, self._out, self._errors, self._advance = jobs, out, errors, advance
         self._outcomes: Counter[str] = Counter()
+        self._broken: Exception | None = None
         self.succeeded = 0
         self.shown: list[str] = []
 
@@ -106,21 +112,42 @@ class Run:
         Returns:
             Whether Ctrl-C ended it; then what was written are whole lines.
         """
-        pending: deque[tuple[int, Future[bytes | Failure]]] = deque()
-        with _loop() as loop, _Interrupts() as interrupts:
-            free = asyncio.Semaphore(self._jobs)
-            try:
+        pending: Queue[_Pending | None] = Queue(self._jobs * _WINDOW)
+        writer = threading.Thread(target=self._write, args=(pending,), name="pluginctl-results", daemon=True)
+        writer.start()
+        try:
+            with _loop() as loop:
+                free = asyncio.Semaphore(self._jobs)
                 for number, line in _numbered(source):
-                    pending.append((len(line), asyncio.run_coroutine_threadsafe(self._call(free, number, line), loop)))
-                    while pending and (pending[0][1].done() or len(pending) >= self._jobs * _WINDOW):
-                        self._settle(*pending.popleft(), interrupts)
-                while pending:
-                    self._settle(*pending.popleft(), interrupts)
-            except KeyboardInterrupt:
-                for _, future in pending:
-                    future.cancel()
-                return True
+                    if self._broken is not None:
+                        break
+                    pending.put((len(line), asyncio.run_coroutine_threadsafe(self._call(free, number, line), loop)))
+                pending.put(None)
+                writer.join()
+        except KeyboardInterrupt:
+            return True
+        finally:
+            # Leaving the loop has cancelled what ran; what was done before is still written.
+            pending.put(None)
+            writer.join()
+        if self._broken is not None:
+            raise self._broken
         return False
+
+    def _write(self, pending: "Queue[_Pending | None]") -> None:
+        """Write results in the order of their lines until there are no more; never leave the queue full."""
+        over = False
+        while (item := pending.get()) is not None:
+            size, future = item
+            if over:
+                continue
+            try:
+                self._settle(future.result())
+                self._advance(size)
+            except CancelledError:
+                over = True  # Ctrl-C: a later line that is done already must not stand in this one's place
+            except Exception as error:  # noqa: BLE001  # the reader of the results is gone, the disk is full: see `all`
+                self._broken, over = error, True
 
     async def _call(self, free: asyncio.Semaphore, number: int, line: bytes) -> bytes | Failure:
         async with free:
@@ -135,19 +162,14 @@ class Run:
         text = error.message if isinstance(error, FunctionCrashed) else str(error)
         return Failure(number, self._name, outcome.value, kind, text)
 
-    def _settle(self, size: int, future: "Future[bytes | Failure]", interrupts: "_Interrupts") -> None:
-        """Write what came of the oldest line."""
-        done = future.result()
-        with interrupts.held():
-            if isinstance(done, bytes):
-                self._out.write(done + b"\n")
-                self.succeeded += 1
-            else:
-                self._outcomes[done.outcome] += 1
-                self._note(done)
-            # At once: whoever reads wants it now, and whatever ends this process leaves whole lines.
-            self._out.flush()
-        self._advance(size)
+    def _settle(self, done: bytes | Failure) -> None:
+        if isinstance(done, bytes):
+            self._out.write(done + b"\n")
+            self._out.flush()  # at once: whoever reads wants it now, and whatever ends this process leaves whole lines
+            self.succeeded += 1
+        else:
+            self._outcomes[done.outcome] += 1
+            self._note(done)
 
     def _note(self, failure: Failure) -> None:
         if self._errors is not None:
@@ -155,42 +177,6 @@ class Run:
         elif len(self.shown) < _SHOWN:
             kind = f"{failure.error_type}: " if failure.outcome == Outcome.CRASHED.value else ""
             self.shown.append(f"line {failure.line}: {failure.outcome}: {kind}{printable(failure.message)}")
-
-
-class _Interrupts:
-    """Ctrl-C between lines and never inside one; the second one ends the process on the spot."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._holding = False
-        self._former: Any = None
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # nobody else may set handlers, or gets signals
-            self._former = signal.signal(signal.SIGINT, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._former is not None:
-            signal.signal(signal.SIGINT, self._former)
-
-    def _handle(self, _number: int, _frame: object) -> None:
-        self._count += 1
-        if self._count > 1 and not self._holding:
-            os._exit(130)
-        if not self._holding:
-            raise KeyboardInterrupt
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep Ctrl-C waiting until the block is done."""
-        self._holding = True
-        try:
-            yield
-        finally:
-            self._holding = False
-        if self._count:
-            raise KeyboardInterrupt
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """A call: the one value that is built for each call, and the context variable that carries it."""
 
-import secrets
 import threading
 from collections.abc import Mapping
 from contextvars import ContextVar
+from random import getrandbits
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +12,12 @@ from opentelemetry.trace import SpanContext
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
-_id_lock = threading.Lock()
+_numbering = threading.Lock()
+
+
+def new_number() -> int:
+    """Make a random number of 128 bits: unlikely to come twice, and no secret."""
+    return getrandbits(128)
 
 
 class Call(msgspec.Struct, frozen=True, eq=False):
@@ -33,6 +38,9 @@ class Call(msgspec.Struct, frozen=True, eq=False):
         attempt: 1 for the first try.
         trace: the span this call runs in, or its parent's when no span of its own is recorded; None when nothing is
             traced.
+        rule: why this version runs: "asked", "header", "set" (that of a surrounding function of the same plugin),
+            "tenant", "share", or "" for the default.
+        number: the identifier as a number; made when first asked for, since most calls never are.
     """
 
     name: str
@@ -45,16 +53,22 @@ class Call(msgspec.Struct, frozen=True, eq=False):
     parent: "Call | None" = None
     attempt: int = 1
     trace: SpanContext | None = None
-    _id: str | None = None
+    rule: str = ""
+    number: int | None = None
 
     @property
     def id(self) -> str:
-        """A random identifier, 32 hexadecimal digits; made when first asked for, since most calls never are."""
-        if self._id is None:
-            with _id_lock:
-                if self._id is None:
-                    msgspec.structs.force_setattr(self, "_id", secrets.token_hex(16))
-        return self._id  # type: ignore[return-value]  # set just above
+        """A random identifier, 32 hexadecimal digits."""
+        if self.number is None:
+            with _numbering:
+                if self.number is None:
+                    msgspec.structs.force_setattr(self, "number", new_number())
+        return f"{self.number:032x}"
+
+    @property
+    def draw(self) -> int:
+        """What a share is compared with, from 0 to 2**64 - 1: the same for a root call and all calls below it."""
+        return int(self.root.id[:16], 16)
 
     @property
     def root(self) -> "Call":

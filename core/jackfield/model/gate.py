@@ -11,9 +11,9 @@ _POLL: Final = 0.001
 class Gate:
     """Counts the calls in flight of one endpoint, so that it can be drained without losing one.
 
-    A call enters (an item of `calls`), then looks whether the gate is retired; if so it leaves and reads the snapshot again.
-    Whoever drains retires first, then waits for the set to be empty. Both orders of the race end well: either the drain
-    sees the call, or the call sees the retirement. Setting and deleting an item are atomic in every build.
+    A call enters (an item of `calls`), then looks whether the gate is retired; if so it leaves and reads the snapshot
+    again. Whoever drains retires first, then waits for the set to be empty. Both orders of the race end well: either
+    the drain sees the call, or the call sees the retirement. Setting and deleting an item are atomic in every build.
 
     Attributes:
         calls: the calls in flight. The walks write it; everybody else reads a copy.

@@ -44,6 +44,24 @@ class Endpoint:
         return self.spec.policy.timeout
 
 
+@attrs.frozen
+class Split:
+    """A rule that sends a part of a function's calls to another version than the default.
+
+    Attributes:
+        version: the other version.
+        salt: what the draw is salted with: the function or plugin that the rule was made for, so that all functions of
+            one plugin draw alike, and two functions by themselves do not.
+        share: the part of the tenants, and of the calls without tenant, from 0.0 to 1.0.
+        tenants: those that go there whatever the draw says.
+    """
+
+    version: str
+    salt: str
+    share: float = 0.0
+    tenants: frozenset[str] = frozenset()
+
+
 @attrs.frozen(eq=False)
 class Route:
     """All versions of one function.
@@ -52,17 +70,20 @@ class Route:
         name: the function's name.
         default: the version that calls go to when no rule says otherwise.
         endpoints: by version.
-        only: the one endpoint when there is nothing to choose, else None: a single version costs nothing.
+        split: the rule that sends a part of the calls elsewhere, or None.
+        plain: the default's endpoint when no rule can say otherwise, else None: without a rule the choice costs
+            nothing.
     """
 
     name: str
     default: str
     endpoints: Mapping[str, Endpoint]
-    only: Endpoint | None = attrs.field(init=False)
+    split: Split | None = None
+    plain: Endpoint | None = attrs.field(init=False)
 
-    @only.default
-    def _only(self) -> Endpoint | None:
-        return self.endpoints[self.default] if len(self.endpoints) == 1 else None
+    @plain.default
+    def _plain(self) -> Endpoint | None:
+        return self.endpoints[self.default] if self.split is None else None
 
     @property
     def spec(self) -> FunctionSpec:

@@ -1,0 +1,243 @@
+"""Versions side by side: the precedence of the rules, stickiness, ramps, promotion and abort."""
+
+import asyncio
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jackfield import Call, Caller, FunctionNotFound, Host, PluginError, RouteChanged, current_call, inject
+from jackfield.routing import bucket
+
+
+def answering(value):
+    def function(payload: object = None):
+        return value
+
+    return function
+
+
+@pytest.fixture
+def host():
+    with Host(observers=()) as host:
+        host.register("f", answering("stable"), version="1.0.0")
+        host.register("f", answering("canary"), version="1.1.0")
+        yield host
+
+
+def tenants(count):
+    return [f"t-{number}" for number in range(count)]
+
+
+def test_without_a_rule_everybody_gets_the_first_version(host):
+    """A second version is there for those who ask for it."""
+    assert {host.call("f", tenant=tenant) for tenant in [None, *tenants(100)]} == {"stable"}
+    assert host.call("f", version="1.1.0") == "canary"
+    assert host.call("f", headers={"x-version": "1.1.0"}) == "canary"
+    with pytest.raises(FunctionNotFound, match=r"1\.0\.0, 1\.1\.0"):
+        host.call("f", headers={"x-version": "2"})
+
+
+def test_the_precedence_is_header_tenant_share(host):
+    """What is asked for beats the tenant's rule, and that beats the draw."""
+    host.canary("f", version="1.1.0", tenants=["vip"])
+    assert host.call("f", tenant="vip") == "canary"
+    assert host.call("f", tenant="vip", headers={"x-version": "1.0.0"}) == "stable"
+    assert host.call("f", tenant="vip", version="1.0.0") == "stable"
+    assert host.call("f", tenant="other") == "stable"
+    assert host.call("f") == "stable"
+
+
+def test_a_share_is_sticky_by_tenant_and_ramping_only_adds(host):
+    """A tenant that is in stays in while the share grows; the parts are about right."""
+    canary = host.canary("f", version="1.1.0", share=0.0)
+    before = set()
+    for share in (0.05, 0.2, 0.5, 1.0):
+        canary.ramp(share)
+        now = {tenant for tenant in tenants(2_000) if host.call("f", tenant=tenant) == "canary"}
+        assert before <= now
+        assert abs(len(now) / 2_000 - share) < 0.05
+        assert now == {tenant for tenant in tenants(2_000) if host.call("f", tenant=tenant) == "canary"}
+        before = now
+    canary.ramp(0.0)
+    assert {host.call("f", tenant=tenant) for tenant in tenants(100)} == {"stable"}
+
+
+def test_calls_without_tenant_are_drawn_one_by_one(host):
+    """About the share of them goes to the canary."""
+    host.canary("f", version="1.1.0", share=0.2)
+    answers = [host.call("f") for _ in range(4_000)]
+    assert abs(answers.count("canary") / 4_000 - 0.2) < 0.05
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_a_bucket_depends_on_the_names_alone(salt, tenant):
+    """Cached or not, the same number in its range."""
+    number = bucket(salt, tenant)
+    bucket.cache_clear()
+    assert number == bucket(salt, tenant)
+    assert 0 <= number < 2**64
+
+
+def test_two_functions_draw_by_themselves_and_a_plugin_as_one():
+    """Otherwise the same tenants would meet every canary."""
+    with Host(observers=()) as host:
+        for name in ("p.a", "p.b", "q.a", "q.b"):
+            plugin = "pair" if name.startswith("p") else ""
+            host.register(name, answering("stable"), version="1", plugin=plugin)
+            host.register(name, answering("canary"), version="2", plugin=plugin)
+        host.canary("pair", version="2", share=0.5)
+        host.canary("q.a", version="2", share=0.5)
+        host.canary("q.b", version="2", share=0.5)
+        answers = [[host.call(n, tenant=t) for n in ("p.a", "p.b", "q.a", "q.b")] for t in tenants(200)]
+        assert all(a == b for a, b, _, _ in answers)
+        assert any(c != d for _, _, c, d in answers)
+
+
+def test_nested_calls_stay_within_the_version_set():
+    """A function of a plugin that runs in its canary calls its plugin's others in the same version."""
+    seen = []
+
+    def outer(*, caller: Caller = inject()):
+        seen.append((current_call().version, caller.call("p.inner"), current_call().rule))
+
+    with Host(observers=()) as host:
+        for version in ("1", "2"):
+            host.register("p.outer", outer, version=version, plugin="p")
+            host.register("p.inner", answering(version), version=version, plugin="p")
+        host.canary("p", version="2", share=0.5)
+        for _ in range(100):
+            host.call("p.outer")
+        host.call("p.outer", version="2")
+        host.call("p.outer", headers={"x-version": "2"})
+        assert {(version, inner) for version, inner, _ in seen} == {("1", "1"), ("2", "2")}
+        assert {rule for _, _, rule in seen} == {"", "share", "asked", "header"}
+
+
+def test_promote_moves_the_default_and_abort_moves_back(host):
+    """One swap each, and an event; the other version stays, to roll back to."""
+    changes = []
+    host.events.subscribe(RouteChanged, lambda event: changes.append((event.name, event.default)))
+    before = host.snapshot.revision
+    canary = host.canary("f", version="1.1.0", share=0.5)
+    canary.abort("enough")
+    assert canary.status.state.value == "aborted"
+    assert canary.status.reason == "enough"
+    assert host.snapshot.revision == before + 2
+    assert {host.call("f", tenant=tenant) for tenant in tenants(100)} == {"stable"}
+    canary = host.canary("f", version="1.1.0", share=0.5)
+    canary.promote()
+    assert {host.call("f", tenant=tenant) for tenant in tenants(100)} == {"canary"}
+    host.rollback(before)
+    assert {host.call("f", tenant=tenant) for tenant in tenants(100)} == {"stable"}
+    assert changes[-1] == ("f", "1.0.0")
+
+
+@pytest.mark.parametrize("share", [1.4, -0.1, float("nan")])
+def test_a_share_must_be_a_part_of_one(host, share):
+    """140 % is refused with the way to write 20 %."""
+    with pytest.raises(ValueError, match=r"20 % is 0\.2"):
+        host.canary("f", version="1.1.0", share=share)
+
+
+def test_what_cannot_be_under_trial_is_refused(host):
+    """Unknown names and versions, the default, a second trial, one that has ended."""
+    with pytest.raises(FunctionNotFound, match="did you mean 'f'"):
+        host.canary("ff", version="1.1.0", share=0.1)
+    with pytest.raises(FunctionNotFound, match=r"1\.0\.0, 1\.1\.0"):
+        host.canary("f", version="3", share=0.1)
+    with pytest.raises(PluginError, match="default already"):
+        host.canary("f", version="1.0.0", share=0.1)
+    canary = host.canary("f", version="1.1.0", share=0.1)
+    with pytest.raises(PluginError, match="under trial already"):
+        host.canary("f", version="1.1.0", share=0.1)
+    canary.promote()
+    with pytest.raises(PluginError, match="has ended"):
+        canary.abort()
+
+
+def test_no_call_is_lost_while_versions_come_and_go(host):
+    """Four threads call while the default is moved back and forth, versions are removed, and functions rewired."""
+    failures, done = [], threading.Event()
+
+    def call():
+        while not done.is_set():
+            try:
+                assert host.call("f") in {"stable", "canary", "next"}
+            except BaseException as error:  # noqa: BLE001  # whatever it is, it is a lost call
+                failures.append(error)
+
+    callers = [threading.Thread(target=call) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for number in range(50):
+        canary = host.canary("f", version="1.1.0", share=0.5)
+        canary.ramp(0.9)
+        canary.abort()
+        with host.update() as tx:
+            tx.unregister("f")
+            tx.register("f", answering("next"), version=f"2.{number}")
+        with host.update() as tx:
+            tx.unregister("f")
+            tx.register("f", answering("stable"), version="1.0.0")
+            tx.register("f", answering("canary"), version="1.1.0")
+    done.set()
+    for caller in callers:
+        caller.join()
+    assert failures == []
+
+
+def test_a_call_in_flight_finishes_on_its_own_version(host):
+    """Its endpoint is retired under it, and drains when it ends."""
+    entered, gate = threading.Event(), threading.Event()
+
+    def slow():
+        entered.set()
+        gate.wait(10)
+        return "old"
+
+    host.register("slow", slow, version="1")
+    endpoint = host.snapshot.routes["slow"].endpoints["1"]
+    answers = []
+    caller = threading.Thread(target=lambda: answers.append(host.call("slow")))
+    caller.start()
+    entered.wait(10)
+    with host.update() as tx:
+        tx.unregister("slow")
+        tx.register("slow", answering("new"), version="2")
+    assert host.call("slow") == "new"
+    assert [call.name for call in endpoint.gate.calls] == ["slow"]
+    assert endpoint.gate.drain(0.01) is False
+    gate.set()
+    assert endpoint.gate.drain(10) is True
+    caller.join()
+    assert answers == ["old"]
+
+
+def test_a_call_that_finds_its_endpoint_retired_goes_to_the_current_one(host):
+    """The look-up came before the swap, the entry after it: sync, async and threaded."""
+
+    async def old():
+        return "old"
+
+    async def new():
+        return "new"
+
+    host.register("a", old, version="1")
+    stale = [host.snapshot.routes["f"].plain, host.snapshot.routes["a"].plain]
+    with host.update() as tx:
+        tx.unregister("f")
+        tx.register("f", answering("next"), version="9")
+        tx.unregister("a")
+        tx.register("a", new, version="9")
+    assert stale[0].run(Call("f", version="1.0.0")) == "next"
+    assert asyncio.run(_await(stale[0].arun(Call("f", version="1.0.0")))) == "next"
+    assert stale[1].run(Call("a", version="1")) == "new"
+    host.unregister("f")
+    with pytest.raises(FunctionNotFound):
+        stale[0].run(Call("f", version="1.0.0"))
+
+
+async def _await(awaitable):
+    return await awaitable
