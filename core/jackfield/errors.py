@@ -366,7 +366,7 @@ class ContractError(JackfieldError):
     def __str__(self) -> str:
         """List every fault."""
         shown = self.function if len(self.function) <= 200 else self.function[:200] + "…"  # noqa: PLR2004
-        return f"{shown!r} cannot be registered:{_listed(self.faults)}"
+        return f"{shown!r} is refused:{_listed(self.faults)}"
 
 
 @attrs.define(slots=False, eq=False)

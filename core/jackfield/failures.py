@@ -54,7 +54,9 @@ def translator(spec: FunctionSpec) -> Callable[[Call, BaseException, bool], Base
             return error
         error.__traceback__ = _cut(error.__traceback__)
         kind = "jackfield.FunctionCrashed" if isinstance(error, FunctionCrashed) else error_type(error)
-        crash = FunctionCrashed(name, kind, error_message(error), version, plugin)
+        # A nested call's error says which function it was: its whole text belongs into the outer one's.
+        text = str(error) if isinstance(error, JackfieldError) else error_message(error)
+        crash = FunctionCrashed(name, kind, text, version, plugin)
         crash.__cause__ = error  # observers look at it before it is raised
         return crash
 

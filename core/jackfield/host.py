@@ -72,7 +72,7 @@ class Host(Caller):
         executors: Mapping[str, Executor] | None = None,
         timeout: float | None = None,
     ) -> None:
-        self._observers = (Spans(), Metrics(), Logs()) if observers is None else tuple(observers)
+        self._observers: tuple[Observer, ...] = (Spans(), Metrics(), Logs()) if observers is None else tuple(observers)
         self._executors = dict(executors or {})
         self._timeout = timeout
         self._options: dict[str, Mapping[str, Any]] = {}
@@ -109,6 +109,7 @@ class Host(Caller):
         lazy: bool = False,
         strict: bool | None = None,
         path: Sequence[str] | None = None,
+        expect: Iterable[tuple[str, Any, Any]] = (),
         observers: Sequence[Observer] | None = None,
         executors: Mapping[str, Executor] | None = None,
         timeout: float | None = None,
@@ -122,6 +123,8 @@ class Host(Caller):
             lazy: import a function's module at its first use instead, for command-line tools.
             strict: refuse any fault; the default is what `JACKFIELD_STRICT` says.
             path: where to look instead of `sys.path`.
+            expect: extension points, as `expect` takes them; an installed function that does not fit is a fault, not an
+                error.
             observers: as for `Host`.
             executors: as for `Host`.
             timeout: as for `Host`.
@@ -130,6 +133,8 @@ class Host(Caller):
             PluginError: with all faults, if strict.
         """
         host = cls(observers=observers, executors=executors, timeout=timeout)
+        for pattern, payload, result in expect:
+            host.expect(pattern, payload, result)
         host._installed.discover(path, lazy=lazy, strict=strict)
         return host
 
@@ -316,16 +321,30 @@ class Host(Caller):
             FunctionNotFound: if it is not there.
             ContractError: if its contract does not fit, with what differs.
         """
-        self._find(name)
-        route = self.snapshot.functions.get(name)
-        if route is None:
-            raise self._not_found(Call(name))
-        differences = fits(route.spec, payload, result)
+        spec = self.describe(name)
+        differences = fits(spec, payload, result)
         if differences:
             fix = f"use the types that `pluginctl info {name}` shows"
-            faults = tuple(Fault("contract", route.spec.plugin, route.spec.key, text, fix) for text in differences)
+            faults = tuple(Fault("contract", spec.plugin, spec.key, text, fix) for text in differences)
             raise ContractError(name, faults)
         return Function(self, name)
+
+    def describe(self, name: str, version: str | None = None) -> FunctionSpec:
+        """Give all that is known of a function; one that is known by name alone is imported.
+
+        Args:
+            name: the function.
+            version: one of its versions, or None for the default.
+
+        Raises:
+            FunctionNotFound: if there is no such function or version.
+        """
+        self._find(name)
+        route = self.snapshot.routes.get(name)
+        endpoint = route.endpoints.get(version or route.default) if route is not None else None
+        if endpoint is None:
+            raise self._not_found(Call(name, version=version or ""))
+        return endpoint.spec
 
     def graph(self, style: Literal["mermaid", "dot"] = "mermaid") -> str:
         """Draw the functions, what is injected into them, and the scopes.

@@ -16,7 +16,7 @@ class BoundObserver(Protocol):
     `start` and `finish` of one call run in the same context (thread or task), `finish` exactly once for every `start`.
     """
 
-    def start(self, call: Call) -> Any:
+    def start(self, call: Call, /) -> Any:
         """See a call begin.
 
         Args:
@@ -25,8 +25,9 @@ class BoundObserver(Protocol):
         Returns:
             Whatever `finish` needs; passed back as it is.
         """
+        ...
 
-    def finish(self, state: Any, call: Call, outcome: Outcome, error: BaseException | None, duration: float) -> None:
+    def finish(self, state: Any, call: Call, outcome: Outcome, error: BaseException | None, duration: float, /) -> None:
         """See a call end.
 
         Args:
@@ -36,9 +37,11 @@ class BoundObserver(Protocol):
             error: what the caller gets raised, or None; a `FunctionCrashed` has the original as `__cause__`.
             duration: seconds between start and end, on `time.perf_counter`'s clock.
         """
+        ...
 
     def close(self) -> None:
         """Release what was bound for this function, at its unregistration: nothing here refers to it after this."""
+        ...
 
 
 @runtime_checkable
@@ -49,12 +52,13 @@ class Observer(Protocol):
     the log record is written.
     """
 
-    def bind(self, spec: FunctionSpec) -> BoundObserver:
+    def bind(self, spec: FunctionSpec, /) -> BoundObserver:
         """Bind to one function version, once, when it is registered.
 
         Args:
             spec: the function. Names that are not registered are all seen under one spec named "(unknown)".
         """
+        ...
 
 
 @attrs.frozen
@@ -95,12 +99,15 @@ class Executor(Protocol):
             DeadlineExceeded: when the time is up; the body may still be running.
             ResourceExhausted: when a bound is reached.
         """
+        ...
 
     def arun(self, call: Call, body: Callable[[Call], Any]) -> Awaitable[Any]:
         """Do the same without blocking the running event loop."""
+        ...
 
     def stats(self) -> ExecutorStats:
         """Give the counts of this moment."""
+        ...
 
 
 class Clock(Protocol):
@@ -108,3 +115,4 @@ class Clock(Protocol):
 
     def __call__(self) -> float:
         """Give monotonic seconds."""
+        ...

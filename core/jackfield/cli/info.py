@@ -40,7 +40,9 @@ def info(
             fail(f"no function {name!r} is served: `pluginctl explain {name}` says why")
         shown = _contract(name)
     if as_json:
-        write_json({"name": name, "entries": found, "faults": explanation.faults, "contract": shown})
+        write_json(
+            {"name": name, "entries": [row._asdict() for row in found], "faults": explanation.faults, "contract": shown}
+        )
         return
     for row in found:
         _show(row)

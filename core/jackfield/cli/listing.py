@@ -29,7 +29,7 @@ def list_entries(
     catalogue = read_catalogue()
     found = list(matching(rows(catalogue), pattern)) if pattern else rows(catalogue)
     if as_json:
-        write_json(found)
+        write_json([row._asdict() for row in found])
         return
     for plugin, entries in groupby(found, lambda row: row.plugin):
         _show(plugin, list(entries))

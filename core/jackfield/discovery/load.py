@@ -106,7 +106,8 @@ def _import_fix(candidate: Candidate, module: str, error: BaseException) -> str:
     if isinstance(error, ImportError) and missing:
         package = missing.partition(".")[0]
         if package == module.partition(".")[0]:
-            return f"`pip install --force-reinstall {name}`; if that does not help, its author must correct the import"
+            # The module that the entry names: of the distribution itself, or of one that it should depend on.
+            return f"`pip install {package}` if that is another distribution, else `pip install --force-reinstall {name}`"
         if isinstance(error, ModuleNotFoundError):
             return f"`pip install {package}`, or whatever distribution provides the module {package}"
         return f"`pip install --upgrade {package}`: {name} expects another version of it"

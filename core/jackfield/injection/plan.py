@@ -68,6 +68,7 @@ class Wiring(Protocol):
 
     def cell(self, provider: Provider) -> Cell:
         """Give the place of a singleton."""
+        ...
 
     def constant(self, kind: Any, plugin: str) -> Any:
         """Give a plugin's object of a contextual type."""

@@ -41,7 +41,8 @@ class _Attempt:
 
     def chain(self) -> "list[_Attempt]":
         """Give the attempts that this one is part of, outermost first, this one last."""
-        chain, attempt = [self], self.outer
+        chain: list[_Attempt] = [self]
+        attempt = self.outer
         while attempt is not None:
             chain.append(attempt)
             attempt = attempt.outer

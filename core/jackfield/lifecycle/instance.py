@@ -12,6 +12,7 @@ from typing import Any
 from jackfield.errors import Cancelled, Fault, JackfieldError, PluginError
 from jackfield.executors.loop import HomeLoop
 from jackfield.lifecycle.hands import Hands
+from jackfield.model.call import Call, current
 from jackfield.observe.stack import error_message, error_type, frames
 
 METHODS = {"start": 0, "stop": 0, "health": 0, "snapshot": 0, "restore": 1}
@@ -47,7 +48,7 @@ class Instance:
         return method in self._methods
 
     def method(self, name: str) -> Callable[..., Any] | None:
-        """Give one of the optional methods, bound, or None."""
+        """Give one of the optional methods, bound, or None if the object lacks it."""
         return self._methods.get(name)
 
     def invoke(self, method: str, *arguments: Any, ends: float | None = None, watch: Watch | None = None) -> Any:
@@ -71,7 +72,7 @@ class Instance:
         return None if bound is None else self.settle(bound(*arguments), ends, watch)
 
     def settle(self, result: Any, ends: float | None = None, watch: Watch | None = None) -> Any:
-        """Wait for what a method gave, if it is awaitable; arguments and errors as for `invoke`."""
+        """Wait for what a method gave, if that is awaitable; arguments and errors are those of `invoke`."""
         if not inspect.isawaitable(result):
             return result
         future = self._home.submit(self.plugin, _contained(result))
@@ -92,7 +93,7 @@ class Instance:
         return value
 
     def bounded(self, method: str, *arguments: Any, timeout: float, hands: Hands) -> Any:
-        """Call a method in a thread of its own and wait for it; a sync one that is stuck is left behind.
+        """Call a method in a thread of its own and wait for it; a sync one that is stuck is left behind there.
 
         Args:
             method: one of `METHODS`; if the object lacks it, nothing happens.
@@ -106,15 +107,35 @@ class Instance:
         Raises:
             PluginError: if it raises or takes too long; the stage is the method's name.
         """
-        if not self.has(method):
-            return None
-        return await_all([self.begin(method, *arguments, timeout=timeout, hands=hands)], timeout)[0]()
+        return self.begin(method, *arguments, timeout=timeout, hands=hands)()
 
-    def begin(self, method: str, *arguments: Any, timeout: float, hands: Hands) -> "Future[Any]":
-        """Begin what `bounded` does, and give its future, whose error is a `PluginError`."""
-        done: Future[Any] = Future()
-        done.jackfield = (self.plugin, method)  # type: ignore[attr-defined]
-        return done
+    def begin(self, method: str, *arguments: Any, timeout: float, hands: Hands) -> Callable[[], Any]:
+        """Begin what `bounded` does, and give what waits for its end and gives or raises the same."""
+        done: Future[tuple[Any, BaseException | None]] = Future()
+        ends = monotonic() + timeout
+
+        def body() -> None:
+            current.set(Call("", deadline=ends))
+            try:
+                done.set_result((self.invoke(method, *arguments, ends=ends), None))
+            except BaseException as error:  # noqa: BLE001  # raised in the thread that waits
+                done.set_result((None, error))
+
+        def end() -> Any:
+            try:
+                value, error = done.result(max(ends - monotonic(), 0.0))
+            except TimeoutError:
+                error = TookTooLong()
+            if error is None:
+                return value
+            if isinstance(error, TookTooLong):
+                fix = f"make {method}() return sooner"
+                raise PluginError(self.plugin, method, f"{method}() took longer than {timeout:g} s", fix) from None
+            fault = fault_of(error, method, self.plugin, f"{method}()")
+            raise PluginError(self.plugin, method, fault.reason, fault.fix, (fault,)) from error
+
+        hands.submit(f"{self.plugin}:{method}", body)
+        return end
 
 
 def _methods(plugin: str, target: object | None) -> dict[str, Callable[..., Any]]:

@@ -4,6 +4,7 @@ import heapq
 import math
 import threading
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from time import monotonic
 
@@ -129,6 +130,7 @@ class Repetition:
         self._begin: Callable[[Callable[[], None]], object] | None = begin
         self._lock = threading.RLock()
         self._due = timetable.clock() + seconds
+        self._beats = 0
         self._timer: Timer | None = timetable.after(seconds, self._beat)
 
     @property
@@ -146,18 +148,20 @@ class Repetition:
 
     def _beat(self) -> None:
         with self._lock:
-            begin = self._begin
+            self._beats += 1
+            self._timer = None
+            begin, again = self._begin, partial(self._again, self._beats)
         if begin is None:
             return
         try:
-            begin(self._again)
+            begin(again)
         except BaseException:
-            self._again()  # the next beat may have more luck
+            again()  # the next beat may have more luck
             raise
 
-    def _again(self) -> None:
+    def _again(self, beat: int) -> None:
         with self._lock:
-            if self._begin is None:
+            if self._begin is None or beat != self._beats or self._timer is not None:
                 return
             now = self._timetable.clock()
             missed = math.floor((now - self._due) / self._seconds)

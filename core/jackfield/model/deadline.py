@@ -28,13 +28,17 @@ def tighten(outer: float | None, timeout: float | None) -> float | None:
         The nearer of the two on `time.monotonic`'s clock, or None when there is neither.
 
     Raises:
-        ValueError: if the timeout is not a number of seconds.
+        TypeError: if the timeout is not a number.
+        ValueError: if it is NaN.
     """
     if timeout is None:
         return outer
-    if math.isnan(timeout):
+    try:
+        own = monotonic() + timeout
+    except TypeError:
+        raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}") from None
+    if math.isnan(own):
         raise ValueError("a timeout is a number of seconds, not NaN")
-    own = monotonic() + timeout
     return own if outer is None or own < outer else outer
 
 

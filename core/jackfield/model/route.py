@@ -31,17 +31,11 @@ class Endpoint:
     timeout: float | None = None
     close: Callable[[], None] = lambda: None
     gate: Gate = attrs.field(factory=Gate)
-    version: str = attrs.field(init=False)
-    limit: float | None = attrs.field(init=False)
-
     # Kept here and not looked up in the spec: each look-up that a call is spared is a twentieth of its cost.
-    @version.default
-    def _version(self) -> str:
-        return self.spec.version
-
-    @limit.default
-    def _limit(self) -> float | None:
-        return self.spec.policy.timeout
+    version: str = attrs.field(init=False, default=attrs.Factory(lambda self: self.spec.version, takes_self=True))
+    limit: float | None = attrs.field(
+        init=False, default=attrs.Factory(lambda self: self.spec.policy.timeout, takes_self=True)
+    )
 
 
 @attrs.frozen
@@ -79,11 +73,12 @@ class Route:
     default: str
     endpoints: Mapping[str, Endpoint]
     split: Split | None = None
-    plain: Endpoint | None = attrs.field(init=False)
-
-    @plain.default
-    def _plain(self) -> Endpoint | None:
-        return self.endpoints[self.default] if self.split is None else None
+    plain: Endpoint | None = attrs.field(
+        init=False,
+        default=attrs.Factory(
+            lambda self: self.endpoints[self.default] if self.split is None else None, takes_self=True
+        ),
+    )
 
     @property
     def spec(self) -> FunctionSpec:

@@ -20,8 +20,6 @@ class Snapshot:
 
     revision: int = 0
     routes: dict[str, Route] = attrs.field(factory=dict)
-    functions: Mapping[str, Route] = attrs.field(init=False)
-
-    @functions.default
-    def _functions(self) -> Mapping[str, Route]:
-        return MappingProxyType(self.routes)
+    functions: Mapping[str, Route] = attrs.field(
+        init=False, default=attrs.Factory(lambda self: MappingProxyType(self.routes), takes_self=True)
+    )

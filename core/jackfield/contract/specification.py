@@ -1,0 +1,251 @@
+"""A callable → its `FunctionSpec`, or every fault of it at once."""
+
+import contextlib
+import functools
+import inspect
+import types
+from typing import Any, Final
+
+from jackfield.contract.marking import noted_policy
+from jackfield.errors import ContractError, Fault
+from jackfield.injection.hints import Unreadable, evaluate, signature
+from jackfield.injection.markers import Inject, dependency, key_of
+from jackfield.model.call import Call
+from jackfield.model.names import NAME_LIMIT, name_fault, version_fault
+from jackfield.model.spec import MISSING, Colour, Dependency, FunctionSpec, Parameter, PayloadShape, Policy
+from jackfield.payload import annotation_note
+from jackfield.shapes import render
+
+_SUMMARY_LIMIT: Final = 200
+_VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def specify(
+    name: str,
+    target: Any,
+    *,
+    version: str = "0",
+    plugin: str = "",
+    distribution: str = "",
+    policy: Policy | None = None,
+) -> FunctionSpec:
+    """Learn all that is to be known of a callable before its first call.
+
+    Args:
+        name: the dotted name it is to be called by.
+        target: a function, async function, partial, method, object or class with `__call__`, …
+        version: its version.
+        plugin: whose it is, for the faults.
+        distribution: the installed distribution it came from.
+        policy: how it is to be run, instead of what `@function` notes on it.
+
+    Returns:
+        The spec.
+
+    Raises:
+        ContractError: with every fault of it.
+
+    Examples:
+        >>> def area(width: float, height: float = 1.0) -> float: ...
+        >>> spec = specify("shape.area", area)
+        >>> spec.shape, [parameter.name for parameter in spec.parameters], spec.result
+        ('many', ['width', 'height'], <class 'float'>)
+    """
+    shown = str(name)[:NAME_LIMIT]
+    found = [name_fault(name, plugin), version_fault(version, shown, plugin)]
+    reading = _Reading(shown, plugin, [fault for fault in found if fault is not None])
+    reading.read(target)
+    if reading.faults:
+        raise ContractError(shown, tuple(reading.faults))
+    return FunctionSpec(
+        name,
+        version,
+        plugin,
+        distribution,
+        target,
+        reading.colour,
+        isinstance(target, type),
+        reading.shape,
+        tuple(reading.parameters),
+        tuple(reading.dependencies),
+        reading.result,
+        policy if policy is not None else noted_policy(target),
+        _summary(target),
+        tuple(reading.notes),
+    )
+
+
+class _Reading:
+    """What is learned of one callable, faults and notes included."""
+
+    def __init__(self, name: str, plugin: str, faults: list[Fault]) -> None:
+        self.name, self.plugin, self.faults = name, plugin, faults
+        self.notes: list[str] = []
+        self.parameters: list[Parameter] = []
+        self.dependencies: list[Dependency] = []
+        self.colour = Colour.SYNC
+        self.shape: PayloadShape = "none"
+        self.result: Any = Any
+
+    def fault(self, reason: str, fix: str) -> None:
+        self.faults.append(Fault("contract", self.plugin, self.name, reason, fix))
+
+    def read(self, target: Any) -> None:
+        if isinstance(target, type):
+            if not self._constructor(target):
+                return
+            call = _call_of(target)
+        elif callable(target):
+            call = target
+        else:
+            kind = "a module" if isinstance(target, types.ModuleType) else f"of type {type(target).__name__}"
+            self.fault(f"it is {kind}, which cannot be called", "advertise a function or a class with `__call__`")
+            return
+        self._body(call)
+        try:
+            read = signature(call)
+        except (TypeError, ValueError):
+            self.shape = "opaque"
+            self.notes.append("no signature to be had: the payload is passed unchecked as the one positional argument")
+            return
+        for parameter in read.parameters.values():
+            if parameter.kind is not parameter.VAR_POSITIONAL and parameter.name not in _bound_keywords(call):
+                self._parameter(call, parameter, isinstance(target, type))
+        self.result = self._evaluated(call, "return", read.return_annotation)
+        if any(parameter.kind is parameter.kind.VAR_KEYWORD for parameter in self.parameters):
+            self.shape = "many"
+        else:
+            self.shape = "none" if not self.parameters else "one" if len(self.parameters) == 1 else "many"
+
+    def _body(self, call: Any) -> None:
+        """Find the colour, and refuse generators."""
+        plain = inspect.isroutine(call) or isinstance(call, functools.partial)
+        inner = call if plain else getattr(call, "__call__", call)  # noqa: B004  # the method itself is wanted
+        for kind, test in (
+            ("a generator function", inspect.isgeneratorfunction),
+            ("an async generator function", inspect.isasyncgenfunction),
+        ):
+            if test(call) or test(inner):
+                self.fault(f"it is {kind}, and a call has one result", "return a list, or a record with a cursor")
+        if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(inner):
+            self.colour = Colour.ASYNC
+        elif inspect.iscoroutinefunction(_unwrapped(call)) or inspect.iscoroutinefunction(_unwrapped(inner)):
+            self.colour = Colour.ASYNC
+            self.notes.append("a plain function wraps an async one: what it returns is awaited")
+
+    def _constructor(self, cls: type) -> bool:
+        """Read the dependencies of a class from its constructor; False if the class is no function at all."""
+        if not any("__call__" in vars(base) for base in cls.__mro__ if base is not type):
+            self.fault(
+                f"the class {cls.__qualname__} has no `__call__` of its own",
+                f"give it one, or advertise a function that makes a {cls.__qualname__}",
+            )
+            return False
+        if inspect.isabstract(cls) or getattr(cls, "_is_protocol", False):
+            self.fault(f"the class {cls.__qualname__} is abstract", "advertise a class that implements it")
+            return False
+        parameters: list[inspect.Parameter] = []
+        with contextlib.suppress(TypeError, ValueError):  # a builtin constructor: nothing to inject
+            parameters = list(signature(cls).parameters.values())
+        for parameter in parameters:
+            annotation = self._evaluated(cls, parameter.name, parameter.annotation)
+            if isinstance(parameter.default, Inject) or key_of(annotation).type is Call:
+                self._dependency(parameter, annotation)
+            elif parameter.default is parameter.empty and parameter.kind not in _VARIADIC:
+                self.fault(
+                    f"the constructor parameter {parameter.name!r} is required and not injected",
+                    "give it a default, or `= inject()`",
+                )
+        taken = {parameter.name for parameter in parameters}
+        for base in cls.__mro__:
+            for attribute, value in vars(base).items():
+                if isinstance(value, Inject) and taken.isdisjoint({attribute, attribute.lstrip("_")}):
+                    self.fault(
+                        f"{attribute!r} is `inject()`, but no constructor parameter takes it",
+                        f"make {base.__qualname__} an attrs class or a dataclass",
+                    )
+        return True
+
+    def _parameter(self, call: Any, parameter: inspect.Parameter, of_class: bool) -> None:
+        annotation = self._evaluated(call, parameter.name, parameter.annotation)
+        if isinstance(parameter.default, Inject) or key_of(annotation).type is Call:
+            if of_class:
+                field = f"{parameter.name}: {render(annotation)} = inject()"
+                self.fault(
+                    f"`__call__` has the injected parameter {parameter.name!r}: a class has its dependencies as fields",
+                    f"move it to the class, as `{field}`",
+                )
+            else:
+                self._dependency(parameter, annotation)
+            return
+        if (note := annotation_note(annotation)) is not None:
+            self.notes.append(f"parameter {parameter.name!r}: {note}")
+        default = MISSING if parameter.default is parameter.empty else parameter.default
+        self.parameters.append(Parameter(parameter.name, parameter.kind, annotation, default))
+
+    def _dependency(self, parameter: inspect.Parameter, annotation: Any) -> None:
+        marker = parameter.default if isinstance(parameter.default, Inject) else Inject()
+        found = dependency(parameter.name, annotation, marker)
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            self.fault(
+                f"the injected parameter {parameter.name!r} is positional-only",
+                "put it after the `/`: dependencies are passed by keyword",
+            )
+        if found.key.type is object and found.key.name is None:
+            self.fault(
+                f"nothing says what to inject for {parameter.name!r}",
+                "annotate it with a type that can be imported, or use `inject(name=…)`",
+            )
+        self.dependencies.append(found)
+
+    def _evaluated(self, owner: Any, name: str, annotation: Any) -> Any:
+        if annotation is inspect.Parameter.empty:
+            return Any
+        try:
+            return evaluate(owner, name, annotation)
+        except Unreadable as problem:
+            what = "the result" if name == "return" else f"parameter {name!r}"
+            self.notes.append(f"{what}: the annotation cannot be evaluated ({str(problem)[:120]}): taken as Any")
+            return Any
+
+
+def _call_of(cls: type) -> Any:
+    """Give `__call__` as an instance of the class would have it; `cls.__call__` may be the metaclass's."""
+    found: Any = next((vars(base)["__call__"] for base in cls.__mro__ if "__call__" in vars(base)), None)
+    try:
+        return found.__get__(object(), cls)
+    except (AttributeError, TypeError):  # an object that is called, or a method in C, which insists on its class
+        return functools.partial(found, None) if inspect.isroutine(found) else found
+
+
+def _bound_keywords(call: Any) -> frozenset[str]:
+    """Name what partials have bound: the caller of a function must not be able to replace it."""
+    bound: frozenset[str] = frozenset()
+    while isinstance(call, functools.partial):
+        bound |= call.keywords.keys()
+        call = call.func
+    return bound
+
+
+def _unwrapped(call: Any) -> Any:
+    """Look through partials, methods and `functools.wraps`, in whatever order they are stacked."""
+    while True:
+        if isinstance(call, functools.partial):
+            call = call.func
+        elif hasattr(call, "__wrapped__"):
+            call = call.__wrapped__
+        elif isinstance(call, types.MethodType):
+            call = call.__func__
+        else:
+            return call
+
+
+def _summary(target: Any) -> str:
+    while isinstance(target, functools.partial):
+        target = target.func
+    docs = [inspect.getdoc(target)]
+    if isinstance(target, type):
+        generated = (docs[0] or "").startswith(f"{target.__name__}(")  # what `@dataclass` writes
+        docs = [None if generated else target.__doc__, getattr(_call_of(target), "__doc__", None)]
+    text = next((doc.strip() for doc in docs if isinstance(doc, str) and doc.strip()), "")
+    return text.partition("\n")[0][:_SUMMARY_LIMIT]

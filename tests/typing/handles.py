@@ -1,0 +1,78 @@
+"""What type checkers see of the public API: right uses pass, wrong ones are errors.
+
+Not run: mypy and pyright check it. Under `warn_unused_ignores` each ignored line proves that the error is reported.
+"""
+
+from collections.abc import Iterator
+from typing import assert_type
+
+import attrs
+
+from jackfield import Call, Function, Host, Registration, Snapshot, current_call, deadline, function, inject, provides
+
+
+@attrs.frozen
+class Loan:
+    """A payload."""
+
+    amount: int
+
+
+class Database:
+    """A dependency."""
+
+
+@function(timeout=0.5)
+def score(loan: Loan, *, db: Database = inject()) -> float:
+    """Keep its type under the decorator."""
+    return float(loan.amount)
+
+
+@function
+async def ascore(loan: Loan) -> float:
+    """Keep its type under the bare decorator."""
+    return float(loan.amount)
+
+
+@provides(scope="request")
+def session() -> Iterator[Database]:
+    """Keep its type under the decorator."""
+    yield Database()
+
+
+def right(host: Host) -> None:
+    """Use the API as it is meant."""
+    assert_type(score(Loan(1)), float)
+    assert_type(session(), Iterator[Database])
+    handle = host.function("risk.score", Loan, float)
+    assert_type(handle, Function[Loan, float])
+    assert_type(handle(Loan(1), timeout=0.1, tenant="t"), float)
+    assert_type(host.register("risk.score", score), Registration)
+    assert_type(host.snapshot, Snapshot)
+    assert_type(current_call(), Call)
+    with host.update() as tx, deadline(0.2):
+        tx.register("a", score)
+    with host.override({Database: Database()}):
+        host.call("risk.score", {"amount": 1})
+
+
+async def right_async(host: Host) -> None:
+    """Use the async API as it is meant."""
+    assert_type(await ascore(Loan(1)), float)
+    async with host as same:
+        assert_type(same, Host)
+        handle = same.function("risk.score", Loan, float)
+        assert_type(await handle.acall(Loan(1)), float)
+
+
+def wrong(host: Host) -> None:
+    """Misuse it: each line must be an error."""
+    handle = host.function("risk.score", Loan, float)
+    handle("loan")  # type: ignore[arg-type]
+    text: str = handle(Loan(1))  # type: ignore[assignment]
+    score("loan")  # type: ignore[arg-type]
+    host.register("risk.score", 5)  # type: ignore[arg-type]
+    host.call(5)  # type: ignore[arg-type]
+    host.snapshot.functions["f"] = text  # type: ignore[index]
+    function(timeout="soon")  # type: ignore[call-overload]
+    provides(scope="forever")  # type: ignore[call-overload]

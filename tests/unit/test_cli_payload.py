@@ -1,0 +1,159 @@
+"""What is typed becomes a payload, and a result becomes JSON, whatever either is."""
+
+import dataclasses
+import datetime as dt
+import enum
+import json
+from typing import Annotated, Any, TypedDict
+
+import attrs
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jackfield.cli.payload import LIMIT, BadInput, build, decode, encode, pairs
+from jackfield.contract import specify
+
+
+@attrs.frozen
+class Loan:
+    amount: int
+    name: str = ""
+
+
+class Row(TypedDict):
+    amount: int
+    name: str
+
+
+def several(text: str, times: int = 2, flag: Any = None): ...
+def one(number: int): ...
+def text_only(text: str): ...
+def record(loan: Loan): ...
+def maybe(loan: Loan | None = None): ...
+def typed_dict(row: Row): ...
+def table(values: dict[str, int]): ...
+def nothing(): ...
+def annotated(text: Annotated[str, msgspec.Meta(min_length=1)]): ...
+def clash(amount: Loan): ...
+
+
+@pytest.mark.parametrize(
+    ("function", "typed", "payload"),
+    [
+        (several, {"text": "42", "times": "3", "flag": "true"}, {"text": "42", "times": 3, "flag": True}),
+        (several, {"text": '"quoted"', "flag": "not json"}, {"text": '"quoted"', "flag": "not json"}),
+        (several, {}, {}),
+        (one, {"number": "21"}, 21),
+        (one, {"other": "21"}, {"other": 21}),
+        (text_only, {"text": "true"}, "true"),
+        (annotated, {"text": "1"}, "1"),
+        (record, {"amount": "5", "name": "12"}, {"amount": 5, "name": "12"}),
+        (record, {"loan": '{"amount": 5}'}, {"amount": 5}),
+        (maybe, {"amount": "5", "name": "12"}, {"amount": 5, "name": "12"}),
+        (typed_dict, {"amount": "5", "name": "12"}, {"amount": 5, "name": "12"}),
+        (table, {"a": "1", "b": "2"}, {"a": 1, "b": 2}),
+        (table, {"values": '{"a": 1}'}, {"a": 1}),
+        (clash, {"amount": "5"}, {"amount": 5}),
+        (nothing, {}, None),
+        (nothing, {"x": "1"}, {"x": 1}),
+        (max, {"a": "1"}, {"a": 1}),
+    ],
+)
+def test_typed_arguments_become_the_payload_that_the_function_takes(function, typed, payload):
+    """JSON where it is JSON, text where text is wanted; fields of a record, or the one parameter's name."""
+    assert build(specify("f", function), typed) == payload
+
+
+@pytest.mark.parametrize("bad", [["nonsense"], ["=3"], ["a=1", "a=2"], [""]])
+def test_arguments_of_another_form_are_refused(bad):
+    """With what is wrong, not with a guess."""
+    with pytest.raises(BadInput):
+        pairs(bad)
+
+
+def test_a_value_may_have_equals_signs_and_be_empty():
+    """Only the first sign counts."""
+    assert pairs(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"[" * 10_000 + b"]" * 10_000, "nested too deeply"),
+        (b"[" * 1_000_000, "nested too deeply"),
+        (b'"' + b"x" * LIMIT + b'"', "more than 64 MiB"),
+        (b"{bad", "not JSON"),
+        (b"", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b'"\xff"', "not JSON"),
+    ],
+)
+def test_documents_that_are_no_payload_are_refused(text, says):
+    """Too long, too deep, malformed, no UTF-8: an error and no crash."""
+    with pytest.raises(BadInput, match=says):
+        decode(text)
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    when: dt.datetime
+
+
+class Odd:
+    def __repr__(self):
+        raise RuntimeError("no")
+
+
+def endless():
+    ring = []
+    ring.append(ring)
+    return ring
+
+
+@pytest.mark.parametrize(
+    ("result", "shown"),
+    [
+        (Point(1, dt.datetime(2020, 1, 1, tzinfo=dt.UTC)), {"x": 1, "when": "2020-01-01T00:00:00Z"}),
+        (Loan(5), {"amount": 5, "name": ""}),
+        ((b"hi", Colour.RED, {1}), ["aGk=", "red", [1]]),
+        ({"odd": Odd()}, {"odd": "<Odd, which cannot be shown>"}),
+        (Odd(), "<Odd, which cannot be shown>"),
+        ({(1, 2): 3}, {"(1, 2)": 3}),
+        ("\udc80", "'\\udc80'"),
+        (2**100, 2**100),
+        (None, None),
+    ],
+)
+def test_any_result_is_shown_as_json(result, shown):
+    """Values of the usual libraries as themselves, the rest as text."""
+    assert json.loads(encode(result)) == shown
+
+
+def test_endless_and_huge_results_are_shown_in_part():
+    """A cycle is no crash."""
+    assert json.loads(encode(endless())) == "[[...]]"
+    assert len(encode({"endless": endless(), "text": "x" * 1_000_000})) < 20_000
+
+
+def test_pydantic_models_are_shown_as_their_fields():
+    """When pydantic is installed."""
+    pydantic = pytest.importorskip("pydantic")
+    model = pydantic.create_model("Model", when=(dt.date, ...))
+    assert json.loads(encode([model(when=dt.date(2020, 1, 2))])) == [{"when": "2020-01-02"}]
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
+def test_plain_data_survives_there_and_back(value):
+    """What `encode` writes `decode` reads."""
+    assert decode(encode(value)) == value
