@@ -79,7 +79,7 @@ class Functions:
         self.check_process()
         self._hooks.refuse_reentry()
         with self._registry.writing() as snapshot:
-            change = transaction.plan(snapshot.functions, operations)
+            change = transaction.plan(snapshot.routes, operations)
             for spec in change.added:
                 self.check(spec)
             if not vetted:
@@ -87,7 +87,7 @@ class Functions:
             self._check_graph(change.added)
             wired = {spec: self._wire(spec) for spec in change.added}
             _warn(change)
-            new = transaction.routes(change, snapshot.functions, wired)
+            new = transaction.routes(change, snapshot.routes, wired)
             announcement = self._swap(new, change.added, change.removed, change.touched)
         self._deliver(announcement)
         return self._registry.snapshot
@@ -117,7 +117,7 @@ class Functions:
             back = [spec for spec in there if spec not in here]
             gone = [endpoint for spec, endpoint in here.items() if spec not in there]
             self._check_graph(back)
-            new = transaction.rewired(old.functions, lambda e: here.get(e.spec) or self._wire(e.spec))
+            new = transaction.rewired(old.routes, lambda e: here.get(e.spec) or self._wire(e.spec))
             announcement = self._swap(new, back, gone, old.routes)
         self._deliver(announcement)
         return self._registry.snapshot

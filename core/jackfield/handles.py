@@ -17,10 +17,11 @@ class Function(Generic[P, R]):
         name: the function.
     """
 
-    __slots__ = ("_caller", "name")
+    __slots__ = ("_acall", "_call", "name")
 
     def __init__(self, caller: Caller, name: str) -> None:
-        self._caller = caller
+        self._call = caller.call
+        self._acall = caller.acall
         self.name = name
 
     def __call__(
@@ -34,9 +35,10 @@ class Function(Generic[P, R]):
         headers: Mapping[str, str] | None = None,
     ) -> R:
         """Call the function; arguments and errors as for `Host.call`."""
-        result: R = self._caller.call(
-            self.name, payload, timeout=timeout, tenant=tenant, version=version, headers=headers
-        )
+        if timeout is None and tenant is None and version is None and headers is None:
+            plain: R = self._call(self.name, payload)  # passing four keywords on would cost as much as the look-up
+            return plain
+        result: R = self._call(self.name, payload, timeout=timeout, tenant=tenant, version=version, headers=headers)
         return result
 
     async def acall(
@@ -50,7 +52,7 @@ class Function(Generic[P, R]):
         headers: Mapping[str, str] | None = None,
     ) -> R:
         """Await the function; arguments and errors as for `Host.acall`."""
-        result: R = await self._caller.acall(
+        result: R = await self._acall(
             self.name, payload, timeout=timeout, tenant=tenant, version=version, headers=headers
         )
         return result

@@ -7,7 +7,7 @@ readers of several things that must belong together (state dumps, the history) t
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from jackfield.model.route import Route
@@ -102,16 +102,16 @@ class Registry:
         with self._lock.write():
             yield self.snapshot
 
-    def swap(self, functions: Mapping[str, Route]) -> Snapshot:
+    def swap(self, routes: dict[str, Route]) -> Snapshot:
         """Make a new revision current. Only inside `writing()`.
 
         Args:
-            functions: all routes of the new revision; the mapping is copied.
+            routes: all routes of the new revision; it belongs to the registry from now on.
 
         Returns:
             The new snapshot.
         """
-        snapshot = Snapshot(self.snapshot.revision + 1, dict(functions))
+        snapshot = Snapshot(self.snapshot.revision + 1, routes)
         self._history.append(snapshot)
         self.snapshot = snapshot
         return snapshot

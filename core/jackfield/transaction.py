@@ -169,7 +169,7 @@ def _selected(
     return [version]
 
 
-def routes(change: Change, functions: Mapping[str, Route], wired: Mapping[FunctionSpec, Endpoint]) -> dict[str, Route]:
+def routes(change: Change, functions: dict[str, Route], wired: Mapping[FunctionSpec, Endpoint]) -> dict[str, Route]:
     """Build the routes of the next revision; pure.
 
     Args:
@@ -177,7 +177,7 @@ def routes(change: Change, functions: Mapping[str, Route], wired: Mapping[Functi
         functions: the current routes.
         wired: an endpoint for each spec that is added.
     """
-    new = dict(functions)
+    new = functions.copy()
     for name, versions in change.touched.items():
         endpoints = {
             version: found if isinstance(found, Endpoint) else wired[found] for version, found in versions.items()

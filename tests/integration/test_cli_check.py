@@ -34,7 +34,7 @@ def lost(text: str, *, missing: Missing = inject()) -> str: ...
     "checktest_quit": "raise SystemExit('bye')\n",
     "checktest_gen": "def f():\n    yield 1\n",
     "checktest_fork": "import os, time\nif os.fork() == 0:\n    time.sleep(600)\ndef f(): ...\n",
-    "checktest_thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(600,)).start()\ndef f(): ...\n",
+    "checktest_thread": "import threading as t, time\nt.Thread(target=time.sleep, args=(600,)).start()\ndef f(): ...\n",
     "checktest_hook": """
 import os
 from jackfield import hookimpl
@@ -198,7 +198,7 @@ def test_info_shows_the_contract_when_asked(pluginctl):
         *("payload_schema", "result_schema"),
     }
     assert contract["summary"] == "Multiply."
-    assert contract["parameters"] == ["width: float", "height: Any = 1.0"]
+    assert contract["parameters"] == ["width: float", "height: anything = 1.0"]
     assert contract["payload_schema"]["required"] == ["width"]
     text = pluginctl("good", "info", "good.query", "--contract").stdout
     assert "text: str" in text

@@ -430,6 +430,67 @@ def test_constraints_hold(annotation, good, bad):
     assert expected
 
 
+AWARE = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+NAIVE = AWARE.replace(tzinfo=None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tz", "good", "bad"),
+    [
+        (dt.datetime, True, "2026-01-01T00:00:00Z", "2026-01-01T00:00:00"),
+        (dt.datetime, False, "2026-01-01T00:00:00", "2026-01-01T00:00:00+01:00"),
+        (dt.datetime, True, AWARE, NAIVE),
+        (dt.datetime, False, NAIVE, AWARE),
+        (dt.time, True, "05:15:00Z", "05:15:00"),
+        (dt.time, False, "05:15:00", "05:15:00Z"),
+        (dt.time, False, NAIVE.timetz(), AWARE.timetz()),
+    ],
+)
+def test_a_timezone_is_demanded_or_refused(kind, tz, good, bad):
+    """`Meta(tz=...)` holds for text and for instances, by itself, in a record and as one of several parameters."""
+    annotation = Annotated[kind, msgspec.Meta(tz=tz)]
+    said = f"{kind.__name__} with {'a' if tz else 'no'} timezone component"
+
+    def several(it, n: int = 0): ...
+
+    several.__annotations__["it"] = annotation
+    for convert, wrapped, path in [
+        (one(annotation).convert, lambda it: it, "$"),
+        (one(Box[annotation]).convert, lambda it: {"it": it}, "$.it"),
+        (one(list[annotation]).convert, lambda it: [it], "$[0]"),
+        (codec(several).convert, lambda it: {"it": it}, "$.it"),
+    ]:
+        convert(wrapped(good))
+        assert refused(convert, wrapped(bad)) == (path, said, f"another {kind.__name__}")
+
+
+class Stamp(dt.datetime):
+    pass
+
+
+class Degrees(float):
+    pass
+
+
+class Code(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    ("annotation", "good", "bad"),
+    [
+        (Annotated[dt.datetime, msgspec.Meta(tz=False)], Stamp(2026, 1, 1), Stamp(2026, 1, 1, tzinfo=dt.UTC)),
+        (Annotated[float, msgspec.Meta(le=90)], Degrees(45), Degrees(95)),
+        (Annotated[str, msgspec.Meta(max_length=3)], Code("JFK"), Code("Kennedy")),
+    ],
+)
+def test_constraints_hold_for_instances_of_subclasses(annotation, good, bad):
+    """An instance of a subclass is passed as it is, if it meets the constraint."""
+    convert = one(annotation).convert
+    assert convert(good) is good
+    assert refused(convert, bad)[0] == "$"
+
+
 def test_constraints_inside_a_record_hold():
     """annotated_types constraints of a field are checked, which msgspec by itself does not."""
 
@@ -486,6 +547,7 @@ def test_what_is_trusted_by_its_type(annotation, trusted):
         (Box[int], Box("unchecked")),
         (TextIO, io.StringIO()),
         (int, types.new_class("Count", (int,))(3)),
+        (dt.datetime, types.new_class("Stamp", (dt.datetime,))(2026, 1, 1)),
         (str, types.new_class("Text", (str,))("a")),
     ],
 )

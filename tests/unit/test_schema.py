@@ -15,7 +15,8 @@ import pydantic
 import pytest
 
 from jackfield.contract import specify
-from jackfield.schema import payload_schema, record, render, result_schema
+from jackfield.payload import payload_schema, result_schema
+from jackfield.shapes import record, render
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -15,36 +15,39 @@ FAILURES: Final = frozenset(outcome for outcome, row in OUTCOMES.items() if row.
 SLOW: Final = 0.05
 """The part of the calls above the percentile that latency is compared at."""
 
+MOST_LOOKS: Final = 20
+"""Each look wants twice the calls of the one before: a twentieth wants half a million times those of the first."""
 
-def _shares(values: Iterable[float]) -> tuple[float, ...]:
-    return tuple(values) if isinstance(values, Iterable) else values  # what is none, the rules below refuse
+
+def _shares(values: Iterable[float] | Any) -> tuple[float, ...]:
+    return tuple(values) if isinstance(values, Iterable) else (values,)
 
 
-def _outcomes(values: Iterable[Outcome]) -> frozenset[Outcome]:
-    return frozenset(values) if isinstance(values, Iterable) else values  # as above
+def _outcomes(values: Iterable[Outcome] | Any) -> frozenset[Outcome]:
+    return frozenset(values) if isinstance(values, Iterable) else frozenset({values})
 
 
 @attrs.frozen(kw_only=True)
 class Analysis:
-    """How a canary is judged, promoted in steps, and rolled back. Opt-in: without one, a canary moves nothing by itself.
+    """How a canary is judged, promoted in steps, and rolled back; without one it moves nothing by itself.
 
     Attributes:
-        steps: the shares that the canary goes through, ascending, each between 0 and 1; after the last it is promoted. An
-            empty plan judges the canary at the share, or with the tenants, that it has.
+        steps: the shares that the canary goes through, ascending, each between 0 and 1; after the last it is promoted.
+            An empty plan judges the canary at the share, or with the tenants, that it has.
         looks: how many times it is judged at each step.
         samples: how many calls *each* version must have had, at this step, for the first look; for each further look
             twice as many as for the one before, so that what is plainly broken is found early and what is slightly
             worse at all. With fewer the canary holds.
         interval: seconds between two looks of a step, at least. The first is due as soon as the samples are there.
         risk: the probability that a canary which is no worse is rolled back, over all steps and looks.
-        error_margin: by how much the canary's rate of errors may exceed the stable version's: 0.01 is one call in a hundred.
-            A difference counts when it is beyond the margin and beyond chance.
+        error_margin: by how much the canary's rate of errors may exceed the stable version's: 0.01 is one call in a
+            hundred. A difference counts when it is beyond the margin and beyond chance.
         latency_ratio: by what factor the canary's p95 must exceed the stable version's to count as slower;
             `math.inf` compares no latency.
         latency_floor: by how many seconds it must exceed it as well: between microseconds no factor matters.
-        outcomes: what counts as an error. By default crashed, deadline exceeded, unavailable and resource exhausted. Add
-            `Outcome.INVALID_PAYLOAD` when the new version's contract is on trial too: callers' own mistakes then count
-            alike against both versions.
+        outcomes: what counts as an error. By default crashed, deadline exceeded, unavailable and resource exhausted.
+            Add `Outcome.INVALID_PAYLOAD` when the new version's contract is on trial too: callers' own mistakes then
+            count alike against both versions.
 
     Raises:
         ValueError: if the plan cannot be carried out; says all that is wrong with it.
@@ -78,9 +81,10 @@ class Analysis:
         if not problems and self.compares_latency:
             needed = math.ceil(math.log(self.risk_of_a_test / 2) / math.log1p(-SLOW))
             if self.samples_for(self.looks) < needed:
+                least = -(-needed >> (self.looks - 1))
                 problems.append(
-                    f"samples must be at least {-(-needed >> self.looks - 1)}, not {self.samples}: the last of {self.looks}"
-                    f" looks must see {needed} calls to bound a p95 at this risk (or latency_ratio=math.inf)"
+                    f"samples must be at least {least}, not {self.samples}: the last of {self.looks} looks must see the"
+                    f" {needed} calls that bound a p95 at this risk (or latency_ratio=math.inf)"
                 )
         if problems:
             raise ValueError(f"Analysis: {'; '.join(problems)}")
@@ -121,8 +125,12 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
+def _is_few(value: object) -> bool:
+    return _is_count(value) and value in range(1, MOST_LOOKS + 1)
+
+
 _RULES: Final[tuple[tuple[str, str, Callable[[Any], bool]], ...]] = (
-    ("looks", "a whole number from 1", _is_count),
+    ("looks", f"a whole number from 1 to {MOST_LOOKS}", _is_few),
     ("samples", "a whole number of calls from 1", _is_count),
     ("interval", "seconds, not negative and finite", lambda it: 0.0 <= it < math.inf),
     ("risk", "above 0 and below 1", lambda it: 0.0 < it < 1.0),

@@ -34,6 +34,10 @@ _SPEAKING: Final = frozenset(
 _ASKED: Final = frozenset({"asked", "header"})
 
 
+def _total(sample: "Sample") -> int:
+    return sum(sample.buckets)
+
+
 @attrs.frozen
 class Sample:
     """What a tally had counted at one moment.
@@ -47,11 +51,7 @@ class Sample:
 
     counts: Mapping[Outcome, int]
     buckets: tuple[int, ...]
-    timed: int = attrs.field(init=False)
-
-    @timed.default
-    def _timed(self) -> int:
-        return sum(self.buckets)
+    timed: int = attrs.field(init=False, default=attrs.Factory(_total, takes_self=True))
 
     def since(self, earlier: "Sample") -> "Sample":
         """Give what came after an earlier sample of the same tally."""

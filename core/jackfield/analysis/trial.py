@@ -26,17 +26,16 @@ class Figures:
     Attributes:
         calls: how many of its calls say something of it.
         errors: how many of them count as errors.
-        error_rate: the part of them, 0.0 without calls.
         p95: the measured 95th percentile of its durations in seconds; None without calls.
     """
 
     calls: int
     errors: int
     p95: float | None
-    error_rate: float = attrs.field(init=False)
 
-    @error_rate.default
-    def _error_rate(self) -> float:
+    @property
+    def error_rate(self) -> float:
+        """The part of the calls that count as errors; 0.0 without calls."""
         return self.errors / self.calls if self.calls else 0.0
 
 
@@ -50,7 +49,8 @@ class Verdict:
         canary: the version under trial.
         stable: the version beside it.
         p_value: how likely so many of the errors would be the canary's by chance; None when nothing was judged.
-        p95_at_least: seconds that the canary's true p95 is not below, but for chance; None when latency was not compared.
+        p95_at_least: seconds that the canary's true p95 is not below, but for chance; None when latency was not
+            compared.
         p95_allowed: seconds that it may not exceed; None likewise.
         step: which step of the plan, from 1.
         share: the share of that step; None for a plan without steps.

@@ -100,7 +100,8 @@ def _host(observer: Any = None) -> "Host":
 
 def _found(host: "Host", name: str, version: str | None) -> "FunctionSpec":
     """Import the function, in this thread, and give its contract."""
-    host.function(name, Any, Any)
+    anything: Any = Any
+    host.function(name, anything, anything)
     route = host.snapshot.functions[name]
     endpoint = route.endpoints.get(version or route.default)
     return route.spec if endpoint is None else endpoint.spec
@@ -131,7 +132,7 @@ def _one(
                     spans.show()
     except JackfieldError as error:
         fail(_described(error))
-    if sys.__stdout__ is not None and out.isatty():
+    if out.isatty():
         import msgspec  # noqa: PLC0415
 
         result = msgspec.json.format(result, indent=2)

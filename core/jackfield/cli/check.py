@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from jackfield.cli.entries import complete_name
-from jackfield.cli.output import counted, show_faults, styled, write_json
+from jackfield.cli.entries import complete_name, read_catalogue, unknown
+from jackfield.cli.output import counted, fail, show_faults, styled, write_json
 
 
 def check(
@@ -25,6 +25,8 @@ def check(
     """
     from jackfield.cli.probe import Job, probe  # noqa: PLC0415
 
+    if names:
+        _refuse_unserved(names)
     report = probe(Job("check", tuple(names or ())), timeout)
     result = report.result or {"functions": [], "notes": []}
     if as_json:
@@ -38,3 +40,15 @@ def check(
         typer.echo(f"{counted(len(result['functions']), 'function')} can be called, {verdict}")
     if report.faults:
         raise typer.Exit(1)
+
+
+def _refuse_unserved(names: list[str]) -> None:
+    """Fail for a name that nobody advertises, or that is not served: nothing checked is not nothing wrong."""
+    catalogue = read_catalogue()
+    for name in names:
+        found = catalogue.explain(name)
+        if found.served or found.faults:
+            continue
+        if found.disabled or found.shadowed:
+            fail(f"{name!r} is not served: `pluginctl explain {name}` says why")
+        unknown(name, found.close)

@@ -137,7 +137,8 @@ def _graph(job: Job, tell: Tell) -> Finished:
 
 def _info(job: Job, tell: Tell) -> Finished:
     from jackfield.boot import load_function  # noqa: PLC0415
-    from jackfield.schema import payload_schema, render, result_schema  # noqa: PLC0415
+    from jackfield.payload import payload_schema, result_schema  # noqa: PLC0415
+    from jackfield.shapes import render  # noqa: PLC0415
 
     (name,) = job.names
     candidate = _catalogue().find(name)
@@ -227,7 +228,7 @@ def _load(host: Any, name: str) -> None:
 
 def _parameter(parameter: Any) -> str:
     from jackfield.model.spec import MISSING  # noqa: PLC0415
-    from jackfield.schema import render  # noqa: PLC0415
+    from jackfield.shapes import render  # noqa: PLC0415
 
     stars = "**" if parameter.kind is parameter.kind.VAR_KEYWORD else ""
     default = "" if parameter.default is MISSING else f" = {_shown(parameter.default)}"

@@ -33,6 +33,7 @@ def fits(spec: FunctionSpec, payload: Any, result: Any) -> tuple[str, ...]:
         The differences in words; empty if it fits.
 
     Examples:
+        >>> from jackfield.contract import specify
         >>> def length(text: str) -> int: ...
         >>> fits(specify("text.length", length), str, int)
         ()
@@ -191,6 +192,7 @@ def changes(old: FunctionSpec, new: FunctionSpec) -> tuple[str, ...]:
         The differences in words; empty if callers see none.
 
     Examples:
+        >>> from jackfield.contract import specify
         >>> def one(text: str) -> str: ...
         >>> def two(text: str, lower: bool) -> str: ...
         >>> changes(specify("f", one), specify("f", two))

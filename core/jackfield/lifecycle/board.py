@@ -5,22 +5,20 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import attrs
 
 from jackfield.errors import Fault, PluginError
 from jackfield.events.announced import PluginFailed, PluginStarted, PluginStateChanged, PluginStopped
+from jackfield.lifecycle.instance import Instance
 from jackfield.lifecycle.plugin import PluginDefinition, PluginRecord
 from jackfield.lifecycle.states import TRANSITIONS, PluginState
+from jackfield.lifecycle.timetable import Timer
+from jackfield.lifecycle.work import Term
 from jackfield.model.names import close_names
 from jackfield.observe.logger import host_log
 from jackfield.observe.stack import error_type
-
-if TYPE_CHECKING:
-    from jackfield.lifecycle.background import Term
-    from jackfield.lifecycle.instance import Instance
-    from jackfield.lifecycle.timetable import Timer
 
 _Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 _LEVELS: Mapping[PluginState, _Level] = {
@@ -49,8 +47,8 @@ class Live:
     """
 
     definition: PluginDefinition
-    term: "Term"
-    instance: "Instance | None" = None
+    term: Term
+    instance: Instance | None = None
     started: bool = False
     activated: bool = False
 
@@ -61,24 +59,30 @@ class Attempt:
 
     Attributes:
         slot: whose it is.
+        starting: whether it is a start.
         live: what is started or stopped.
-        timeout: seconds that it may take.
-        ends: when it will be given up, on `time.monotonic`'s clock.
-        doing: what it is at, for people.
+        began: when it began, on `time.monotonic`'s clock.
+        ends: when it will be given up, on the same clock.
+        doing: what it is at, for people; set by the thread that does it.
         then: what the plugin becomes when it has stopped; for a start: when somebody wants it stopped meanwhile.
         cancelled: whether somebody wants it to end early.
+        until: when that somebody gives up, if before the plugin's own timeouts.
         waits: the async method that it waits for.
+        failure: what it has failed with, while it is being undone.
         done: set when the plugin's next state is decided.
     """
 
     slot: "Slot"
     live: Live
-    timeout: float
+    began: float
     ends: float
     doing: str
+    starting: bool = attrs.field(kw_only=True)
     then: Outcome = (PluginState.STOPPED, None)
     cancelled: bool = False
+    until: float | None = None
     waits: "Future[Any] | None" = None
+    failure: Fault | None = None
     done: "Future[None]" = attrs.field(factory=Future)
 
 
@@ -103,7 +107,7 @@ class Slot:
     attempt: Attempt | None = None
     leaving: str = ""
     in_a_row: int = 0
-    timer: "Timer | None" = None
+    timer: Timer | None = None
     well_since: float = 0.0
 
     @property
@@ -204,7 +208,7 @@ class Board:
         events: list[object] = [PluginStateChanged(slot.name, old.value, state.value)]
         if state is PluginState.RUNNING:
             events.append(PluginStarted(slot.name, slot.record.version))
-        elif state is PluginState.STOPPED and old is PluginState.STOPPING:
+        elif old is PluginState.STOPPING and state is not PluginState.FAILED:
             events.append(PluginStopped(slot.name))
         elif state is PluginState.FAILED and fault is not None:
             events.append(PluginFailed(slot.name, fault))
@@ -212,7 +216,8 @@ class Board:
         extra: dict[str, object] = {"plugin": slot.name, "state": state.value, "old": old.value}
         if stack:
             extra["stack"] = stack
-        self._said.append((_LEVELS.get(state, "DEBUG"), fault or f"plugin {slot.name}: {old} → {state}", extra))
+        telling = fault if fault is not None and state in (PluginState.FAILED, PluginState.BLOCKED) else None
+        self._said.append((_LEVELS.get(state, "DEBUG"), telling or f"plugin {slot.name}: {old} → {state}", extra))
 
     def edit(self, slot: Slot, **fields: Any) -> None:
         """Change a record without changing the state."""
@@ -246,8 +251,6 @@ class Board:
             said, self._said = self._said, []
         for level, message, extra in said:
             host_log(level, message, **extra)
-        if not said:
-            return
         try:
             self._deliver()
         except Exception as error:  # noqa: BLE001  # as above

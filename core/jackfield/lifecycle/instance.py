@@ -21,7 +21,7 @@ METHODS = {"start": 0, "stop": 0, "health": 0, "snapshot": 0, "restore": 1}
 Watch = Callable[["Future[Any]"], object]
 
 
-class TookTooLong(Exception):  # noqa: N818  # not for users: it becomes a fault
+class TookTooLong(Exception):  # not for users: it becomes a fault
     """Something of a plugin did not end in its time."""
 
 
@@ -177,7 +177,7 @@ async def _contained(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | No
         return await awaitable, None
     except asyncio.CancelledError:
         raise
-    except BaseException as error:  # noqa: BLE001  # raised again in the thread that waits
+    except BaseException as error:  # raised again in the thread that waits
         if is_interrupt(error):
             raise
         return None, error

@@ -63,6 +63,10 @@ class Survivor:
         return f"{self.kind} {self.label}{held}"
 
 
+def _read_only(counts: Mapping[str, int]) -> Mapping[str, int]:
+    return MappingProxyType(dict(counts))
+
+
 @attrs.frozen
 class UnloadReport:
     """What unloading a plugin gave back, and what it could not.
@@ -75,7 +79,7 @@ class UnloadReport:
     """
 
     plugin: str
-    released: Mapping[str, int] = attrs.field(factory=dict, converter=lambda given: MappingProxyType(dict(given)))
+    released: Mapping[str, int] = attrs.field(factory=dict, converter=_read_only)
     failed: tuple[Fault, ...] = ()
     survivors: tuple[Survivor, ...] = ()
 

@@ -45,7 +45,7 @@ TRANSITIONS: Mapping[PluginState, frozenset[PluginState]] = MappingProxyType(
         _S.STOPPED: frozenset({_S.STARTING, _S.BLOCKED, _S.DISABLED, _S.FAILED, _S.UNLOADED}),
         _S.BLOCKED: frozenset({_S.STARTING, _S.STOPPED, _S.DISABLED, _S.FAILED, _S.UNLOADED}),
         _S.FAILED: frozenset({_S.STARTING, _S.BLOCKED, _S.REGISTERED, _S.DISABLED, _S.UNLOADED}),
-        _S.DISABLED: frozenset({_S.REGISTERED, _S.UNLOADED}),
+        _S.DISABLED: frozenset({_S.DISCOVERED, _S.REGISTERED, _S.UNLOADED}),
         _S.UNLOADED: frozenset({_S.DISCOVERED, _S.REGISTERED}),
     }
 )

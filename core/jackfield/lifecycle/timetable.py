@@ -120,9 +120,7 @@ class Repetition:
             has ended.
     """
 
-    def __init__(
-        self, timetable: Timetable, seconds: float, begin: Callable[[Callable[[], None]], object]
-    ) -> None:
+    def __init__(self, timetable: Timetable, seconds: float, begin: Callable[[Callable[[], None]], object]) -> None:
         if not 0 < seconds < math.inf:
             raise ValueError(f"every {seconds} seconds: give a finite number above 0")
         self._timetable = timetable

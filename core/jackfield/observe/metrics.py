@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from time import time
-from typing import Final
+from typing import Final, cast
 from weakref import WeakKeyDictionary
 
 from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
@@ -20,7 +20,7 @@ from jackfield.model.call import Call
 from jackfield.model.spec import FunctionSpec
 from jackfield.observe.logger import host_log
 from jackfield.observe.scheduler import SchedulerCollector
-from jackfield.ports import ExecutorStats
+from jackfield.ports import BoundObserver, ExecutorStats
 
 BUCKETS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -67,7 +67,7 @@ class Metrics:
             raise ValueError(f"Metrics: buckets must be ascending numbers of seconds, not {tuple(buckets)}")
         self._calls, self._scheduler = _collectors(REGISTRY if registry is None else registry, bounds)
 
-    def bind(self, spec: FunctionSpec) -> "BoundMetrics":
+    def bind(self, spec: FunctionSpec) -> BoundObserver:
         """Bind to one function version: its series appear.
 
         Args:
@@ -76,7 +76,9 @@ class Metrics:
         Returns:
             The bound observer.
         """
-        return BoundMetrics(self._calls, (spec.name, spec.version))
+        bound = BoundMetrics(self._calls, (spec.name, spec.version))
+        # pyright takes the slots, which hold bound methods, for methods of the class that are still to be bound.
+        return cast("BoundObserver", bound)
 
     def watch(self, name: str, stats: Callable[[], ExecutorStats]) -> Callable[[], None]:
         """Expose an executor's counts; they are asked for when the registry is scraped, and cost nothing else.

@@ -71,12 +71,8 @@ def read_content(
     Raises:
         PluginError: stage `source`, when it is missing, unreadable, too large, no package, or keeps changing.
     """
-    base, stem = os.path.realpath(path), _stem(path)
-    files: dict[str, bytes] = {}
-    if kind == "folder":
-        _expect(plugin, path, base, stat.S_ISDIR, "a folder")
-    else:
-        _expect(plugin, path, base, stat.S_ISREG, "a regular file")
+    stem, files = _stem(path), dict[str, bytes]()
+    base = _resolved(plugin, path, kind)
     for _ in range(_ATTEMPTS):
         try:
             before = _listing(base, kind)
@@ -119,38 +115,44 @@ def _stem(path: str) -> str:
     return name.removesuffix(".py")
 
 
-def _expect(plugin: str, path: str, base: str, test: Callable[[int], bool], wanted: str) -> None:
+def _resolved(plugin: str, path: str, kind: str) -> str:
     try:
-        found = os.stat(base)  # noqa: PTH116
+        base = os.path.realpath(path)
+        mode = os.stat(base).st_mode  # noqa: PTH116
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         _unreadable(plugin, path, error)
-    if not test(found.st_mode):  # opening a pipe would wait for its writer
+    if not (stat.S_ISDIR(mode) if kind == "folder" else stat.S_ISREG(mode)):  # opening a pipe would wait for its writer
+        wanted = "a folder" if kind == "folder" else "a regular file"
         _refuse(plugin, f"{printable(path)} is not {wanted}", "correct the plugin's `path`")
+    return base
 
 
 def _listing(base: str, kind: str) -> dict[str, _Identity]:
     """Give each file with what changes when its content does; a plain file is listed under the empty name."""
     if kind == "file":
         return {"": _identity(os.stat(base))}  # noqa: PTH116
+    return _walk(base)
+
+
+def _walk(base: str) -> dict[str, _Identity]:
     found: dict[str, _Identity] = {}
-    _walk(base, "", frozenset(), found)
+    todo = [(base, "", frozenset[tuple[int, int]]())]
+    while todo and len(found) <= FILES_LIMIT:
+        folder, prefix, around = todo.pop()
+        here = os.stat(folder)  # noqa: PTH116
+        place = (here.st_dev, here.st_ino)
+        if place in around:
+            continue  # a link to a folder that it is in
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or entry.name == "__pycache__" or entry.name.endswith(".pyc"):
+                    continue
+                status = entry.stat()
+                if stat.S_ISDIR(status.st_mode):
+                    todo.append((entry.path, f"{prefix}{entry.name}/", around | {place}))
+                elif stat.S_ISREG(status.st_mode):
+                    found[prefix + entry.name] = _identity(status)
     return dict(sorted(found.items()))
-
-
-def _walk(folder: str, prefix: str, around: frozenset[tuple[int, int]], found: dict[str, _Identity]) -> None:
-    here = os.stat(folder)  # noqa: PTH116
-    place = (here.st_dev, here.st_ino)
-    if place in around or len(found) > FILES_LIMIT:
-        return  # a link to a folder around it; or enough to be refused
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(".") or entry.name == "__pycache__" or entry.name.endswith(".pyc"):
-                continue
-            status = entry.stat()
-            if stat.S_ISDIR(status.st_mode):
-                _walk(entry.path, f"{prefix}{entry.name}/", around | {place}, found)
-            elif stat.S_ISREG(status.st_mode):
-                found[prefix + entry.name] = _identity(status)
 
 
 def _identity(status: os.stat_result) -> _Identity:
@@ -189,14 +191,12 @@ def _dangling(error: OSError) -> bool:
 
 
 def _unreadable(plugin: str, path: str, error: OSError | ValueError) -> NoReturn:
-    inner = getattr(error, "filename", None)
-    where = inner if isinstance(inner, str) and inner != os.path.realpath(path) else path
-    reason = f"{printable(where)} cannot be read: {getattr(error, 'strerror', None) or error}"
-    fix = "correct the plugin's `path`, or create what it names"
+    where = getattr(error, "filename", None)
+    inside = isinstance(where, str) and where != os.path.realpath(path)
+    reason = f"{printable(str(where) if inside else path)} cannot be read: {getattr(error, 'strerror', None) or error}"
+    fix = "remove it, or make it readable" if inside else "correct the plugin's `path`, or create what it names"
     if isinstance(error, PermissionError):
         fix = "make it readable for the user that runs the host"
-    elif where != path:
-        fix = "remove it, or make it readable"
     _refuse(plugin, reason, fix, error)
 
 

@@ -97,14 +97,18 @@ class _Finder(MetaPathFinder):
         self.loaders: dict[str, _Loader] = {}
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002  # as the import system passes it
+        target: ModuleType | None = None,  # noqa: ARG002  # as above
     ) -> ModuleSpec | None:
         loader = self.loaders.get(fullname.partition(".")[0])
         return None if loader is None else loader.spec(fullname)
 
 
 _finder: Final = _Finder()
-_reserving: Final = threading.Lock()
+# Reentrant: what goes from `sys.modules` may run a plugin's `__del__`.
+_reserving: Final = threading.RLock()
 
 
 def reserve(plugin: str, content: Content) -> str:
@@ -135,35 +139,46 @@ def modules(root: str) -> tuple[str, ...]:
     return tuple(name for name in list(sys.modules) if _within(name, root))
 
 
-def forget(root: str) -> None:
+def holds(root: str, content: Content) -> bool:
+    """Tell whether a private name is this very content's; after `forget`, the name can be another's."""
+    loader = _finder.loaders.get(root)
+    return loader is not None and loader.content is content
+
+
+def forget(root: str, content: Content) -> None:
     """Undo `reserve` and every import below it, and clear what the interpreter keeps by these names.
 
     Args:
-        root: the name that `reserve` gave; one that is gone already is no error.
+        root: the name that `reserve` gave.
+        content: what it was given for; when that is gone already, nothing happens.
     """
-    loader = _finder.loaders.pop(root, None)
-    for name in modules(root):
-        sys.modules.pop(name, None)
-    loggers = logging.Logger.manager.loggerDict
-    for name in list(loggers):
-        if _within(name, root):
-            loggers.pop(name, None)
-    # attrs and the like file generated code under names that contain the module's.
-    generated = re.compile(re.escape(root) + r"(?!\w)")
-    for file in list(linecache.cache):
-        if generated.search(file):
-            linecache.cache.pop(file, None)
-    if loader is not None:
-        content = loader.content
-        for name in content.files:
-            linecache.cache.pop(content.path(name), None)
-        if content.folder:  # `pkgutil` makes finders of its own for `__path__`
-            for place in list(sys.path_importer_cache):
-                if place == content.base or place.startswith(content.base + os.sep):
-                    sys.path_importer_cache.pop(place, None)
+    with _reserving:  # until all is gone nobody else gets the name
+        if not holds(root, content):
+            return
+        del _finder.loaders[root]
+        for name in modules(root):
+            sys.modules.pop(name, None)
+        loggers = logging.Logger.manager.loggerDict
+        for name in list(loggers):
+            if _within(name, root):
+                loggers.pop(name, None)
+        _forget_files(root, content)
     # `Optional[Loan]` stays in a cache of the typing module, and with it the class, its functions and their module.
     for clear in getattr(typing, "_cleanups", ()):
         clear()
+
+
+def _forget_files(root: str, content: Content) -> None:
+    # attrs and the like file generated code under names that contain the module's.
+    generated = re.compile(re.escape(root) + r"(?!\w)")
+    files = {content.path(name) for name in content.files}
+    for file in list(linecache.cache):
+        if file in files or generated.search(file):
+            linecache.cache.pop(file, None)
+    if content.folder:  # `pkgutil` has finders made for the folders in `__path__`
+        for place in list(sys.path_importer_cache):
+            if f"{place}{os.sep}".startswith(content.base + os.sep):
+                sys.path_importer_cache.pop(place, None)
 
 
 def _within(name: str, root: str) -> bool:

@@ -1,0 +1,174 @@
+"""The server: a control socket in a thread of its own, beside a host that knows nothing of it but its verbs."""
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+from jackfield.control.address import Listener, control_path, described
+from jackfield.control.connection import Connection, Desk, Verb
+from jackfield.control.peers import Peer, may_ask, peer_of
+from jackfield.errors import JackfieldError, PermissionDenied, ResourceExhausted, Unavailable
+from jackfield.observe.logger import host_log
+from jackfield.observe.stack import error_type
+
+
+class ControlServer:
+    """Listen on a control socket and run verbs for those who may ask: the same user, and root.
+
+    One thread speaks to all clients; verbs run in a pool of 16 threads, and an answer that is a stream waits for its
+    items in another one, so that neither a slow verb nor a follower keeps the next request waiting. A verb whose client
+    has left runs on, and its result is dropped.
+
+    Args:
+        path: where to listen; see `control_path`.
+        verbs: what the host can be asked to do, by name. A verb is called with the request's arguments, in any thread.
+            Its result travels as plain data. If it is an iterator, its items are sent one by one until the client
+            leaves; then it is closed. It may yield `IDLE`, and should do so every second or so if it waits.
+        connections: how many clients may be connected at once; more are refused and told so.
+        idle: seconds after which a client that asks nothing is disconnected.
+        patience: seconds that a client has for its greeting, for a frame it has begun, and to take a reply.
+
+    Examples:
+        >>> import tempfile
+        >>> from jackfield.control import ControlClient
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with ControlServer(f"{folder}/c.sock", {"add": lambda given: given["a"] + given["b"]}):
+        ...         ControlClient(f"{folder}/c.sock").request("add", a=1, b=2)
+        3
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None,
+        verbs: Mapping[str, Verb],
+        *,
+        connections: int = 128,
+        idle: float = 300.0,
+        patience: float = 10.0,
+    ) -> None:
+        self._path = control_path(path)
+        self._desk = Desk(dict(verbs), idle, patience)
+        self._most = connections
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._listener: Listener | None = None
+        self._grace = 1.0
+        # All that follows belongs to the loop's thread.
+        self._clients: set[asyncio.Task[None]] = set()
+        self._stop: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where it listens."""
+        return self._path
+
+    def start(self) -> Self:
+        """Listen. A server can be started once.
+
+        Returns:
+            The server.
+
+        Raises:
+            Unavailable: when a living host has the path (its process id is named), or nobody can listen there.
+            PermissionDenied: when others could put their own socket there.
+        """
+        with self._lock:
+            if self._thread is not None:
+                raise Unavailable(described(self._path), "this server has been started before: make a new one")
+            listener = Listener(self._path)
+            ready: Future[None] = Future()
+            thread = threading.Thread(target=self._run, args=(listener, ready), name="jackfield-control", daemon=True)
+            try:
+                thread.start()
+                ready.result()
+            except BaseException:
+                listener.close()
+                raise
+            self._listener, self._thread = listener, thread
+        return self
+
+    def close(self, grace: float = 1.0) -> None:
+        """Stop listening, let requests that run finish, end streams, disconnect everybody. May be repeated.
+
+        Not for a verb to call: it would wait for itself.
+
+        Args:
+            grace: seconds that requests have to finish, and closing streams after that.
+        """
+        with self._lock:
+            thread, listener, self._listener = self._thread, self._listener, None
+        if thread is None or listener is None:
+            return
+        assert self._loop is not None and self._stop is not None  # noqa: S101, PT018  # set before `start` returned
+        self._grace = grace
+        with suppress(RuntimeError):  # the loop is dead already, and said so
+            self._loop.call_soon_threadsafe(self._stop.set)
+        thread.join()
+        end = monotonic() + grace
+        for leaving in list(self._desk.leaving):
+            leaving.join(max(end - monotonic(), 0.0))
+        self._desk.requests.close()
+        self._desk.items.close()
+        listener.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, listener: Listener, ready: "Future[None]") -> None:
+        try:
+            asyncio.run(self._serve(listener, ready))
+        except Exception as error:  # noqa: BLE001  # the last one to see it
+            if ready.done():
+                host_log("ERROR", f"{described(self._path)} is dead: {error_type(error)}: {error}")
+            else:
+                ready.set_exception(error)
+
+    async def _serve(self, listener: Listener, ready: "Future[None]") -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_unix_server(self._welcome, sock=listener.socket)
+        ready.set_result(None)
+        try:
+            await self._stop.wait()
+            self._desk.stopping = True
+            server.close()
+            if self._desk.running:
+                await asyncio.wait(self._desk.running, timeout=self._grace)
+        finally:
+            server.close()
+            while self._clients:  # cancelled once, they send what is still to be sent; twice, they are cut off
+                for client in self._clients:
+                    client.cancel()
+                await asyncio.wait(self._clients, timeout=max(self._grace, 0.1))
+
+    def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            peer = peer_of(writer.get_extra_info("socket"))
+        except (OSError, JackfieldError) as error:
+            host_log("WARNING", f"{described(self._path)}: a client is turned away: {error}")
+            writer.transport.abort()
+            return
+        client = asyncio.create_task(Connection(self._desk, reader, writer, peer).run(self._refusal(peer)))
+        self._clients.add(client)
+        client.add_done_callback(self._clients.discard)
+
+    def _refusal(self, peer: Peer) -> JackfieldError | None:
+        if not may_ask(peer.uid):
+            host_log("WARNING", f"{described(self._path)}: user {peer.uid} (process {peer.pid}) is turned away")
+            return PermissionDenied(described(self._path), "only the user that the host runs as, and root, may use it")
+        if len(self._clients) >= self._most:
+            return ResourceExhausted(
+                described(self._path), f"{self._most} clients are connected, the most allowed", 1.0
+            )
+        return None

@@ -1,0 +1,41 @@
+"""The life of plugins: their states, their order, their background work, and giving back what they hold.
+
+The parts: `states` (the table of transitions), `plugin` (definition and record), `order` (who depends on whom), `board`
+(where states stand), `runner` (one start or stop), `walk` and `planner` (many, in order), `restarts` and `supervision`
+(what happens by itself), `instance` (a plugin object's optional methods), `handover` (its state), `work` and
+`background` (its threads, tasks and repetitions), `ledger` (what it holds), `hands` and `timetable` (threads and
+timers), `service` (the verbs).
+"""
+
+from jackfield.lifecycle.background import Background, Schedule
+from jackfield.lifecycle.handover import give_state, take_state
+from jackfield.lifecycle.instance import Instance
+from jackfield.lifecycle.ledger import Entry, Ledger, Survivor, UnloadReport
+from jackfield.lifecycle.order import dependency_faults
+from jackfield.lifecycle.plugin import Health, PluginDefinition, PluginRecord, RestartPolicy
+from jackfield.lifecycle.service import Lifecycle
+from jackfield.lifecycle.states import TRANSITIONS, PluginState
+from jackfield.lifecycle.timetable import Timetable
+from jackfield.lifecycle.work import Work
+
+__all__ = [
+    "TRANSITIONS",
+    "Background",
+    "Entry",
+    "Health",
+    "Instance",
+    "Ledger",
+    "Lifecycle",
+    "PluginDefinition",
+    "PluginRecord",
+    "PluginState",
+    "RestartPolicy",
+    "Schedule",
+    "Survivor",
+    "Timetable",
+    "UnloadReport",
+    "Work",
+    "dependency_faults",
+    "give_state",
+    "take_state",
+]
