@@ -1,47 +1,109 @@
-"""Call any function that any installed package advertises, by name: injected, with a deadline that holds, observed."""
+"""Call any function that any installed package advertises, by name: injected, with a deadline that holds, observed.
 
-from jackfield.canary import Canary, CanaryState, CanaryStatus
-from jackfield.contract import function
-from jackfield.dispatch import Caller
-from jackfield.errors import (
-    AsyncCallRequired,
-    Cancelled,
-    CaptiveDependency,
-    ConfigError,
-    ContractError,
-    DeadlineExceeded,
-    DependencyCycle,
-    DuplicateFunction,
-    Fault,
-    FunctionCrashed,
-    FunctionNotFound,
-    InjectionError,
-    JackfieldError,
-    MissingDependency,
-    Outcome,
-    PayloadError,
-    PermissionDenied,
-    PluginError,
-    Rejected,
-    ResourceExhausted,
-    Unavailable,
-)
-from jackfield.events import EventBus, FunctionRegistered, FunctionUnregistered, RouteChanged
-from jackfield.handles import Function, Registration
-from jackfield.hooks import hookimpl
-from jackfield.host import Host
-from jackfield.injection.markers import inject, provides
-from jackfield.model.call import Call, current_call
-from jackfield.model.deadline import check_deadline, deadline, remaining
-from jackfield.model.options import Config
-from jackfield.model.snapshot import Snapshot
-from jackfield.model.spec import FunctionSpec, Key
-from jackfield.observe.logger import Logger
-from jackfield.observe.logs import Logs
-from jackfield.observe.metrics import Metrics
-from jackfield.observe.spans import Spans
+Each public name is imported when it is first used: a command line that shows its help should not pay for a host.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from jackfield.analysis import Analysis
+    from jackfield.canary import Canary, CanaryState, CanaryStatus
+    from jackfield.contract import function
+    from jackfield.dispatch import Caller
+    from jackfield.errors import (
+        AsyncCallRequired,
+        Cancelled,
+        CaptiveDependency,
+        ConfigError,
+        ContractError,
+        DeadlineExceeded,
+        DependencyCycle,
+        DuplicateFunction,
+        Fault,
+        FunctionCrashed,
+        FunctionNotFound,
+        InjectionError,
+        JackfieldError,
+        MissingDependency,
+        Outcome,
+        PayloadError,
+        PermissionDenied,
+        PluginError,
+        Rejected,
+        ResourceExhausted,
+        Unavailable,
+    )
+    from jackfield.events import EventBus, FunctionRegistered, FunctionUnregistered, RouteChanged
+    from jackfield.handles import Function, Registration
+    from jackfield.hooks import hookimpl
+    from jackfield.host import Host
+    from jackfield.injection.markers import inject, provides
+    from jackfield.model.call import Call, current_call
+    from jackfield.model.deadline import check_deadline, deadline, remaining
+    from jackfield.model.options import Config
+    from jackfield.model.snapshot import Snapshot
+    from jackfield.model.spec import FunctionSpec, Key
+    from jackfield.observe.logger import Logger
+    from jackfield.observe.logs import Logs
+    from jackfield.observe.metrics import Metrics
+    from jackfield.observe.spans import Spans
+
+_HOMES: Final = {
+    "Analysis": "jackfield.analysis",
+    "AsyncCallRequired": "jackfield.errors",
+    "Call": "jackfield.model.call",
+    "Caller": "jackfield.dispatch",
+    "Canary": "jackfield.canary",
+    "CanaryState": "jackfield.canary",
+    "CanaryStatus": "jackfield.canary",
+    "Cancelled": "jackfield.errors",
+    "CaptiveDependency": "jackfield.errors",
+    "Config": "jackfield.model.options",
+    "ConfigError": "jackfield.errors",
+    "ContractError": "jackfield.errors",
+    "DeadlineExceeded": "jackfield.errors",
+    "DependencyCycle": "jackfield.errors",
+    "DuplicateFunction": "jackfield.errors",
+    "EventBus": "jackfield.events",
+    "Fault": "jackfield.errors",
+    "Function": "jackfield.handles",
+    "FunctionCrashed": "jackfield.errors",
+    "FunctionNotFound": "jackfield.errors",
+    "FunctionRegistered": "jackfield.events",
+    "FunctionSpec": "jackfield.model.spec",
+    "FunctionUnregistered": "jackfield.events",
+    "Host": "jackfield.host",
+    "InjectionError": "jackfield.errors",
+    "JackfieldError": "jackfield.errors",
+    "Key": "jackfield.model.spec",
+    "Logger": "jackfield.observe.logger",
+    "Logs": "jackfield.observe.logs",
+    "Metrics": "jackfield.observe.metrics",
+    "MissingDependency": "jackfield.errors",
+    "Outcome": "jackfield.errors",
+    "PayloadError": "jackfield.errors",
+    "PermissionDenied": "jackfield.errors",
+    "PluginError": "jackfield.errors",
+    "Registration": "jackfield.handles",
+    "Rejected": "jackfield.errors",
+    "ResourceExhausted": "jackfield.errors",
+    "RouteChanged": "jackfield.events",
+    "Snapshot": "jackfield.model.snapshot",
+    "Spans": "jackfield.observe.spans",
+    "Unavailable": "jackfield.errors",
+    "check_deadline": "jackfield.model.deadline",
+    "current_call": "jackfield.model.call",
+    "deadline": "jackfield.model.deadline",
+    "function": "jackfield.contract",
+    "hookimpl": "jackfield.hooks",
+    "inject": "jackfield.injection.markers",
+    "provides": "jackfield.injection.markers",
+    "remaining": "jackfield.model.deadline",
+}
 
 __all__ = [
+    "Analysis",
     "AsyncCallRequired",
     "Call",
     "Caller",
@@ -92,3 +154,16 @@ __all__ = [
     "provides",
     "remaining",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name at its first use (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted({*globals(), *__all__})

@@ -3,15 +3,21 @@
 import threading
 from collections.abc import Callable, Iterable
 from enum import StrEnum
+from typing import Final
 
 import attrs
 
+from jackfield.analysis import Analysis, Decision, Tally, Trial
 from jackfield.errors import FunctionNotFound, PluginError
 from jackfield.functions import Functions
 from jackfield.model.names import close_names
 from jackfield.model.route import Route, Split
 from jackfield.model.snapshot import Snapshot
+from jackfield.model.spec import FunctionSpec
 from jackfield.observe.logger import host_log
+from jackfield.ports import BoundObserver, Observer
+
+_POLL: Final = 0.1  # seconds; a look that is not due costs some microseconds
 
 
 class CanaryState(StrEnum):
@@ -57,6 +63,7 @@ class Canary:
         version: the version under trial.
         share: from 0.0 to 1.0.
         tenants: those that go there in any case.
+        analysis: how the two versions are compared; None compares nothing.
 
     Raises:
         FunctionNotFound: if there is no such function or plugin, or no such version of it.
@@ -73,10 +80,16 @@ class Canary:
         version: str,
         share: float = 0.0,
         tenants: Iterable[str] = (),
+        analysis: Analysis | None = None,
     ) -> None:
         self._functions = functions
         self._lock = threading.RLock()
         covered = _covered(snapshot(), name, version)
+        if analysis is not None and share:
+            steps = (_checked(share), *(step for step in analysis.steps if step > share))
+            analysis = attrs.evolve(analysis, steps=steps)
+        elif analysis is not None and analysis.steps:
+            share = analysis.steps[0]
         split = Split(version, name, _checked(share), frozenset(tenants))
         stable = snapshot().routes[covered[0]].default
 
@@ -93,6 +106,16 @@ class Canary:
         self.status = CanaryStatus(
             name, version, stable, CanaryState.RUNNING, split.share, tuple(sorted(split.tenants)), covered
         )
+        self._ended = threading.Event()
+        self._watchers: dict[str, Observer] = {}
+        if analysis is not None:
+            under_trial, beside = Tally(), Tally()
+            trial = Trial(analysis, under_trial, beside)
+            for function in covered:
+                self._watchers[f"{function}@{version}"] = _Watcher(under_trial)
+                self._watchers[f"{function}@{stable}"] = _Watcher(beside)
+            functions.watch(self._watchers)
+            threading.Thread(target=self._follow, args=(trial,), name=f"jackfield-canary-{name}", daemon=True).start()
 
     def ramp(self, share: float, reason: str = "") -> None:
         """Change the share: raising it only adds tenants, lowering it only takes some away.
@@ -120,6 +143,7 @@ class Canary:
         """
         self._change(lambda route, split: attrs.evolve(route, default=split.version, split=None))
         self._note(state=CanaryState.PROMOTED, reason=reason)
+        self._end()
 
     def abort(self, reason: str = "") -> None:
         """Send everybody back to the default version, in one swap.
@@ -132,6 +156,29 @@ class Canary:
         """
         self._change(lambda route, _split: attrs.evolve(route, split=None))
         self._note(state=CanaryState.ABORTED, reason=reason)
+        self._end()
+
+    def _follow(self, trial: Trial) -> None:
+        """Look as often as the plan says, and act on what is found; ends with the canary."""
+        while not self._ended.wait(_POLL):
+            verdict = trial.look()
+            if verdict.decision is Decision.HOLD:
+                continue
+            try:
+                if verdict.decision is Decision.FAIL:
+                    self.abort(verdict.reason)
+                elif verdict.step_passed and (share := trial.next_share) is not None:
+                    self.ramp(share, verdict.reason)
+                    trial.advance()
+                elif verdict.step_passed:
+                    self.promote(verdict.reason)
+            except PluginError as error:  # somebody else ended it, or the function has gone
+                host_log("WARNING", f"canary of {self.status.name}@{self.status.version}: {error}")
+                self._end()
+
+    def _end(self) -> None:
+        self._ended.set()
+        self._functions.watch(self._watchers, until=True)
 
     def _change(self, change: Callable[[Route, Split], Route]) -> None:
         def checked(route: Route) -> Route:
@@ -156,6 +203,17 @@ class Canary:
     def __repr__(self) -> str:
         """Show the status."""
         return f"Canary({self.status})"
+
+
+class _Watcher:
+    """An observer whose bound form is there already: one tally for all functions of a trial."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+
+    def bind(self, _spec: FunctionSpec, /) -> BoundObserver:
+        """Give the tally."""
+        return self._tally
 
 
 def _checked(share: float) -> float:

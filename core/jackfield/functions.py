@@ -1,7 +1,7 @@
 """The functions of one host: every change of them, from the check of a transaction to the news of it."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from time import monotonic
 
 from jackfield import transaction
@@ -16,10 +16,11 @@ from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import FunctionSpec
 from jackfield.observe.logger import host_log
+from jackfield.ports import Observer
 from jackfield.registry import Registry
 from jackfield.transaction import Addition, Expectation, Removal
 
-Compile = Callable[[FunctionSpec], Endpoint]
+Compile = Callable[[FunctionSpec, Sequence[Observer]], Endpoint]
 
 
 class Functions:
@@ -56,6 +57,7 @@ class Functions:
         self._executors = executors
         self._expectations: tuple[Expectation, ...] = ()
         self._pid = os.getpid()
+        self._watchers: Mapping[str, Observer] = {}
         self._refusal = "the host is not started: use `with host:` or `host.start()`"
         self.running = False
 
@@ -205,6 +207,19 @@ class Functions:
             old = self._rewire(lambda _: True)
         return _drain(old, timeout)
 
+    def watch(self, watchers: Mapping[str, Observer], *, until: bool = False) -> None:
+        """Let further observers see the calls of some function versions, or end that.
+
+        Args:
+            watchers: `name@version` → who watches it.
+            until: end it.
+        """
+        with self._registry.writing():
+            kept = {key: watcher for key, watcher in self._watchers.items() if key not in watchers}
+            self._watchers = kept if until else {**kept, **watchers}
+            if self.running:
+                self._rewire(lambda endpoint: endpoint.spec.key in watchers)
+
     def rewire(self) -> None:
         """Compile every function that has dependencies against the providers and overrides of now."""
         with self._registry.writing():
@@ -240,7 +255,8 @@ class Functions:
 
     def _wire(self, spec: FunctionSpec) -> Endpoint:
         if self.running:
-            return self._compile(spec)
+            watcher = self._watchers.get(spec.key)
+            return self._compile(spec, () if watcher is None else (watcher,))
         return compile_refusal(spec, lambda call: Unavailable(call.name, self._refusal), ())
 
     def _check_graph(self, specs: Sequence[FunctionSpec]) -> None:
@@ -266,9 +282,8 @@ class Functions:
         for spec in added:
             self._hooks.queue("jackfield_registered", function=spec)
             news.append(FunctionRegistered(spec, revision))
-        for name in {*touched} & before.keys() & routes.keys():
-            if (routes[name].default, routes[name].split) != (before[name].default, before[name].split):
-                news.append(RouteChanged(name, routes[name].default, revision))
+        moved = [name for name in {*touched} & before.keys() & routes.keys() if _differ(before[name], routes[name])]
+        news += [RouteChanged(name, routes[name].default, revision) for name in moved]
         return self._events.announce(news)
 
     def _deliver(self, announcement: Announcement) -> None:
@@ -280,6 +295,10 @@ class Functions:
 def _endpoints(snapshot: Snapshot) -> Iterator[Endpoint]:
     for route in snapshot.routes.values():
         yield from route.endpoints.values()
+
+
+def _differ(old: Route, new: Route) -> bool:
+    return (old.default, old.split) != (new.default, new.split)
 
 
 def _drain(endpoints: Sequence[Endpoint], timeout: float) -> tuple[Call, ...]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
+from jackfield.analysis import Analysis
 from jackfield.canary import Canary
 from jackfield.contract import fits
 from jackfield.dispatch import Caller, compile_endpoint, compile_refusal
@@ -202,7 +203,15 @@ class Host(Caller):
         """
         return self._functions.rollback(revision)
 
-    def canary(self, name: str, *, version: str, share: float = 0.0, tenants: Iterable[str] = ()) -> Canary:
+    def canary(
+        self,
+        name: str,
+        *,
+        version: str,
+        share: float = 0.0,
+        tenants: Iterable[str] = (),
+        analysis: Analysis | None = None,
+    ) -> Canary:
         """Send a share of the calls, or some tenants, to another version, until it is promoted or aborted.
 
         A tenant always goes to the same version; raising the share only adds tenants. Calls without tenant are drawn
@@ -213,6 +222,7 @@ class Host(Caller):
             version: the version under trial.
             share: the part of the tenants, and of the calls without tenant: 0.2 is 20 %.
             tenants: those that go there in any case.
+            analysis: compare the two versions, promote in steps, abort when the trial does worse; None moves nothing.
 
         Returns:
             The canary: `status`, `ramp(share)`, `promote()`, `abort()`.
@@ -222,7 +232,15 @@ class Host(Caller):
             PluginError: if it is the default already, or another trial is under way.
             ValueError: if the share is not a part of 1.
         """
-        return Canary(self._functions, lambda: self.snapshot, name, version=version, share=share, tenants=tenants)
+        return Canary(
+            self._functions,
+            lambda: self.snapshot,
+            name,
+            version=version,
+            share=share,
+            tenants=tenants,
+            analysis=analysis,
+        )
 
     def expect(self, pattern: str, payload: Any, result: Any) -> None:
         """Declare an extension point: whatever is registered under the pattern must fit, now and later.
@@ -436,11 +454,11 @@ class Host(Caller):
 
     # --- Inside -----------------------------------------------------------------------------------------------------
 
-    def _compile(self, spec: FunctionSpec) -> Endpoint:
+    def _compile(self, spec: FunctionSpec, further: Sequence[Observer]) -> Endpoint:
         return compile_endpoint(
             spec,
             injector=self._injector,
-            observers=self._observers,
+            observers=(*self._observers, *further),
             executors={**self._executors, "thread": self._threads},
             home=self._home,
             timeout=self._timeout,

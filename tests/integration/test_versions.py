@@ -1,13 +1,26 @@
 """Versions side by side: the precedence of the rules, stickiness, ramps, promotion and abort."""
 
 import asyncio
+import contextlib
+import itertools
 import threading
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackfield import Call, Caller, FunctionNotFound, Host, PluginError, RouteChanged, current_call, inject
+from jackfield import (
+    Analysis,
+    Call,
+    Caller,
+    FunctionCrashed,
+    FunctionNotFound,
+    Host,
+    PluginError,
+    RouteChanged,
+    current_call,
+    inject,
+)
 from jackfield.routing import bucket
 
 
@@ -241,3 +254,50 @@ def test_a_call_that_finds_its_endpoint_retired_goes_to_the_current_one(host):
 
 async def _await(awaitable):
     return await awaitable
+
+
+def eager():
+    return Analysis(steps=(0.5,), looks=2, samples=60, interval=0.0, risk=0.05)
+
+
+def drive(host, canary):
+    """Call until the canary has ended."""
+    for number in itertools.count():
+        if canary.status.state.value != "running":
+            return
+        with contextlib.suppress(FunctionCrashed):
+            host.call("f", tenant=f"t-{number}")
+        assert number < 2_000_000
+
+
+def test_a_bad_canary_rolls_itself_back_under_load(host):
+    """A version that fails a third of its calls is aborted by the analysis, with the figures as the reason."""
+    count = itertools.count()
+
+    def bad(payload: object = None):
+        if next(count) % 3 == 0:
+            raise ValueError
+        return "bad"
+
+    host.register("f", bad, version="2.0.0")
+    canary = host.canary("f", version="2.0.0", analysis=eager())
+    assert canary.status.share == 0.5
+    drive(host, canary)
+    assert canary.status.state.value == "aborted"
+    assert "error" in canary.status.reason
+    assert {host.call("f", tenant=tenant) for tenant in tenants(100)} == {"stable"}
+
+
+def test_a_good_canary_is_promoted_in_steps(host):
+    """Nothing is found in any look of any step, so the default moves."""
+    canary = host.canary("f", version="1.1.0", analysis=eager())
+    drive(host, canary)
+    assert canary.status.state.value == "promoted"
+    assert {host.call("f", tenant=tenant) for tenant in tenants(100)} == {"canary"}
+
+
+def test_a_canary_without_calls_holds(host):
+    """No data is no proof."""
+    canary = host.canary("f", version="1.1.0", analysis=eager())
+    assert not canary._ended.wait(0.3)
+    canary.abort()

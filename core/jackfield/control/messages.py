@@ -63,7 +63,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
 _KINDS: Final[Mapping[str, type[JackfieldError]]] = {
     name: kind
     for name, kind in vars(errors).items()
-    if isinstance(kind, type) and issubclass(kind, JackfieldError) and (attrs.has(kind) or kind is JackfieldError)
+    if isinstance(kind, type) and issubclass(kind, JackfieldError)
 }
 
 

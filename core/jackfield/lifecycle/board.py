@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from types import MappingProxyType
@@ -142,13 +143,14 @@ class Board:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.lock = threading.RLock()
-        self.records: Mapping[str, PluginRecord] = MappingProxyType({})
+        self._records: dict[str, PluginRecord] = {}
+        self.records: Mapping[str, PluginRecord] = MappingProxyType(self._records)
         self.slots: dict[str, Slot] = {}
         self._announce = announce
         self._deliver = deliver
         self.wall = wall
         self._dependents: dict[str, dict[str, None]] = {}
-        self._said: list[tuple[_Level, str | Fault, dict[str, object]]] = []
+        self._said: deque[tuple[_Level, str | Fault, dict[str, object]]] = deque()
 
     # ---- the lock is held by the caller ----
 
@@ -229,9 +231,8 @@ class Board:
         self._said.append((level, message, extra))
 
     def _publish(self, slot: Slot) -> None:
-        records = dict(self.records)
-        records[slot.name] = slot.record
-        self.records = MappingProxyType(records)
+        self._records = {**self._records, slot.name: slot.record}
+        self.records = MappingProxyType(self._records)
 
     def _unlink(self, record: PluginRecord) -> None:
         for wanted in record.depends_on:
@@ -247,9 +248,11 @@ class Board:
 
     def flush(self) -> None:
         """Log and deliver what has happened; call it without the lock after changes."""
-        with self.lock:
-            said, self._said = self._said, []
-        for level, message, extra in said:
+        while self._said:
+            try:
+                level, message, extra = self._said.popleft()
+            except IndexError:  # another thread was quicker
+                break
             host_log(level, message, **extra)
         try:
             self._deliver()

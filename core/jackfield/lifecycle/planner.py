@@ -61,8 +61,10 @@ class Planner:
         self, name: str, goals: frozenset[str], wanted: set[str], tried: set[str], epoch: int
     ) -> Attempt | None:
         """Begin the start of one plugin, join the one that is under way, or tell that nothing is left to do."""
+        slot = self._board.slots[name]
+        if name in tried and slot.attempt is None:
+            return None
         with self._board.lock:
-            slot = self._board.slots[name]
             if slot.attempt is not None:
                 if slot.attempt.starting:
                     tried.add(name)

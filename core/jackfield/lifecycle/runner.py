@@ -192,8 +192,7 @@ class Runner:
                 future.cancel()
 
     def _may_activate(self, attempt: Attempt) -> bool:
-        with self._board.lock:
-            return attempt.slot.attempt is attempt and not attempt.cancelled
+        return attempt.slot.attempt is attempt and not attempt.cancelled  # a guess: settling decides under the lock
 
     def _guarded(self, attempt: Attempt, body: Callable[[], Any], faults: list[Fault]) -> bool:
         """Do one step of a stop; give whether it has ended, well or not."""

@@ -188,10 +188,7 @@ class Lifecycle:
             names = {each.name for each in new}
             # What is there may depend on what comes back under its old name: their edges can close a cycle, too.
             there = [slot.definition for name, slot in slots.items() if slot.definition and name not in names]
-            known = [name for name, slot in slots.items() if slot.definition is None]
-            faults += dependency_faults(
-                [*new, *there], {*known, *(w for each in there for w in each.depends_on)} - names
-            )
+            faults += dependency_faults([*new, *there], slots.keys() - names)
             if faults:
                 first = faults[0]
                 raise PluginError(first.plugin, first.stage, first.reason, first.fix, tuple(faults))

@@ -169,11 +169,9 @@ def forget(root: str, content: Content) -> None:
 
 
 def _forget_files(root: str, content: Content) -> None:
-    # attrs and the like file generated code under names that contain the module's.
-    generated = re.compile(re.escape(root) + r"(?!\w)")
     files = {content.path(name) for name in content.files}
     for file in list(linecache.cache):
-        if file in files or generated.search(file):
+        if file in files or _mentions(file, root):
             linecache.cache.pop(file, None)
     if content.folder:  # `pkgutil` has finders made for the folders in `__path__`
         for place in list(sys.path_importer_cache):
@@ -183,3 +181,10 @@ def _forget_files(root: str, content: Content) -> None:
 
 def _within(name: str, root: str) -> bool:
     return name == root or name.startswith(f"{root}.")
+
+
+def _mentions(file: str, root: str) -> bool:
+    """Tell whether generated code is a module's: attrs and the like file it under a name that contains the module's."""
+    _, found, rest = file.partition(root)
+    # No pattern: `re` would keep each one.
+    return bool(found) and not (rest[:1] == "_" or rest[:1].isalnum())
