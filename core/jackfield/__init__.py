@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from jackfield.analysis import Analysis
     from jackfield.canary import Canary, CanaryState, CanaryStatus
+    from jackfield.config.secrets import Secret
     from jackfield.contract import function
     from jackfield.dispatch import Caller
     from jackfield.errors import (
@@ -34,11 +35,21 @@ if TYPE_CHECKING:
         ResourceExhausted,
         Unavailable,
     )
-    from jackfield.events import EventBus, FunctionRegistered, FunctionUnregistered, RouteChanged
+    from jackfield.events import (
+        EventBus,
+        FunctionRegistered,
+        FunctionUnregistered,
+        PluginFailed,
+        PluginStarted,
+        PluginStateChanged,
+        PluginStopped,
+        RouteChanged,
+    )
     from jackfield.handles import Function, Registration
     from jackfield.hooks import hookimpl
     from jackfield.host import Host
     from jackfield.injection.markers import inject, provides
+    from jackfield.lifecycle import Background, Health, PluginRecord, PluginState, UnloadReport
     from jackfield.model.call import Call, current_call
     from jackfield.model.deadline import check_deadline, deadline, remaining
     from jackfield.model.options import Config
@@ -52,6 +63,7 @@ if TYPE_CHECKING:
 _HOMES: Final = {
     "Analysis": "jackfield.analysis",
     "AsyncCallRequired": "jackfield.errors",
+    "Background": "jackfield.lifecycle",
     "Call": "jackfield.model.call",
     "Caller": "jackfield.dispatch",
     "Canary": "jackfield.canary",
@@ -73,6 +85,7 @@ _HOMES: Final = {
     "FunctionRegistered": "jackfield.events",
     "FunctionSpec": "jackfield.model.spec",
     "FunctionUnregistered": "jackfield.events",
+    "Health": "jackfield.lifecycle",
     "Host": "jackfield.host",
     "InjectionError": "jackfield.errors",
     "JackfieldError": "jackfield.errors",
@@ -85,13 +98,21 @@ _HOMES: Final = {
     "PayloadError": "jackfield.errors",
     "PermissionDenied": "jackfield.errors",
     "PluginError": "jackfield.errors",
+    "PluginFailed": "jackfield.events",
+    "PluginRecord": "jackfield.lifecycle",
+    "PluginStarted": "jackfield.events",
+    "PluginState": "jackfield.lifecycle",
+    "PluginStateChanged": "jackfield.events",
+    "PluginStopped": "jackfield.events",
     "Registration": "jackfield.handles",
     "Rejected": "jackfield.errors",
     "ResourceExhausted": "jackfield.errors",
     "RouteChanged": "jackfield.events",
+    "Secret": "jackfield.config.secrets",
     "Snapshot": "jackfield.model.snapshot",
     "Spans": "jackfield.observe.spans",
     "Unavailable": "jackfield.errors",
+    "UnloadReport": "jackfield.lifecycle",
     "check_deadline": "jackfield.model.deadline",
     "current_call": "jackfield.model.call",
     "deadline": "jackfield.model.deadline",
@@ -105,6 +126,7 @@ _HOMES: Final = {
 __all__ = [
     "Analysis",
     "AsyncCallRequired",
+    "Background",
     "Call",
     "Caller",
     "Canary",
@@ -126,6 +148,7 @@ __all__ = [
     "FunctionRegistered",
     "FunctionSpec",
     "FunctionUnregistered",
+    "Health",
     "Host",
     "InjectionError",
     "JackfieldError",
@@ -138,13 +161,21 @@ __all__ = [
     "PayloadError",
     "PermissionDenied",
     "PluginError",
+    "PluginFailed",
+    "PluginRecord",
+    "PluginStarted",
+    "PluginState",
+    "PluginStateChanged",
+    "PluginStopped",
     "Registration",
     "Rejected",
     "ResourceExhausted",
     "RouteChanged",
+    "Secret",
     "Snapshot",
     "Spans",
     "Unavailable",
+    "UnloadReport",
     "check_deadline",
     "current_call",
     "deadline",

@@ -7,7 +7,7 @@ from time import monotonic
 from jackfield import transaction
 from jackfield.contract import changes
 from jackfield.dispatch import compile_refusal
-from jackfield.errors import ContractError, Fault, Unavailable
+from jackfield.errors import ContractError, Fault, PluginError, Unavailable
 from jackfield.events import Announcement, EventBus, FunctionRegistered, FunctionUnregistered, RouteChanged
 from jackfield.hooks import Hooks
 from jackfield.injection.injector import Injector
@@ -171,13 +171,21 @@ class Functions:
             fix = f"use one of {', '.join(sorted(self._executors))}"
             raise ContractError(spec.name, (Fault("contract", spec.plugin, spec.key, reason, fix),))
 
-    def vet(self, spec: FunctionSpec) -> None:
-        """Ask the hooks about one function, ahead of its transaction.
+    def refusals(self, spec: FunctionSpec) -> tuple[Fault, ...]:
+        """Check one function by itself and ask the hooks about it, ahead of its transaction.
 
-        Raises:
-            PluginError: if one refuses.
+        Args:
+            spec: the function.
+
+        Returns:
+            Why it must be left out; empty if it need not.
         """
-        self._hooks.vet([spec])
+        try:
+            self.check(spec)
+            self._hooks.vet([spec])
+        except (ContractError, PluginError) as error:
+            return error.faults
+        return ()
 
     def open(self) -> None:
         """Check the graph as a whole, and let calls in.
@@ -225,6 +233,35 @@ class Functions:
         with self._registry.writing():
             if self.running:
                 self._rewire(lambda endpoint: bool(endpoint.spec.dependencies))
+
+    def drain(self, endpoints: Sequence[Endpoint], timeout: float) -> tuple[Call, ...]:
+        """Wait until nobody is inside any of some retired endpoints.
+
+        Args:
+            endpoints: they are no longer in the snapshot.
+            timeout: seconds to wait at most.
+
+        Returns:
+            The calls that are still inside.
+        """
+        return _drain(endpoints, timeout)
+
+    def purge(self, plugin: str) -> None:
+        """Forget a plugin's functions in the history, so that nothing here refers to them.
+
+        Args:
+            plugin: whose functions; they are unregistered already.
+        """
+
+        def keep(route: Route) -> Route | None:
+            left = {version: e for version, e in route.endpoints.items() if e.spec.plugin != plugin}
+            if len(left) == len(route.endpoints):
+                return route
+            default = route.default if route.default in left else next(iter(left), None)
+            return None if default is None else Route(route.name, default, left)
+
+        with self._registry.writing():
+            self._registry.purge(keep)
 
     def check_process(self) -> None:
         """Refuse to work in a child process.

@@ -5,15 +5,18 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 from jackfield.analysis import Analysis
 from jackfield.canary import Canary
 from jackfield.contract import fits
+from jackfield.discovery import Switches, scan
 from jackfield.dispatch import Caller, compile_endpoint, compile_refusal
-from jackfield.errors import AsyncCallRequired, ContractError, Fault, FunctionNotFound, PermissionDenied
-from jackfield.events import EventBus
+from jackfield.errors import AsyncCallRequired, ContractError, Fault, FunctionNotFound, PermissionDenied, PluginError
+from jackfield.events import EventBus, PluginBus, PluginStarted, PluginStopped
 from jackfield.executors.loop import HomeLoop
 from jackfield.executors.thread import ThreadExecutor
 from jackfield.functions import Functions
@@ -24,6 +27,7 @@ from jackfield.injection.drawing import dot, mermaid
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import describe, value_provider
 from jackfield.installed import Installed
+from jackfield.lifecycle import Background, Health, Lifecycle, PluginRecord, UnloadReport
 from jackfield.model.call import Call
 from jackfield.model.names import close_names
 from jackfield.model.options import Config
@@ -34,14 +38,22 @@ from jackfield.observe.logger import Logger, host_log
 from jackfield.observe.logs import Logs
 from jackfield.observe.metrics import Metrics
 from jackfield.observe.spans import Spans
+from jackfield.plugins import Plugins
 from jackfield.ports import Executor, Observer
 from jackfield.registry import Registry
 from jackfield.transaction import Expectation, Removal, Update
 
+if TYPE_CHECKING:
+    pass
+
+if TYPE_CHECKING:
+    from jackfield.config import Configuration
+
 P = TypeVar("P")
 R = TypeVar("R")
 
-_UNKNOWN = FunctionSpec("(unknown)", "", "", "", target=lambda: None, colour=Colour.SYNC)
+_STOP_AT_LEAST: Final = 1.0  # seconds that plugins have to stop, even when calls took all the time there was
+_UNKNOWN: Final = FunctionSpec("(unknown)", "", "", "", target=lambda: None, colour=Colour.SYNC)
 
 
 class Host(Caller):
@@ -76,13 +88,13 @@ class Host(Caller):
         self._observers: tuple[Observer, ...] = (Spans(), Metrics(), Logs()) if observers is None else tuple(observers)
         self._executors = dict(executors or {})
         self._timeout = timeout
-        self._options: dict[str, Mapping[str, Any]] = {}
         self._pickers: frozenset[str] | None = None
         self._unwatch: list[Callable[[], None]] = []
         self._home = HomeLoop()
         self._threads = ThreadExecutor()
         self.events = EventBus(lambda coroutine: self._home.submit("events", coroutine))
 
+        self._lifecycle = Lifecycle(self._home, announce=self._announce, deliver=self._deliver)
         registry, hooks = Registry(), Hooks()
         unknown = compile_refusal(_UNKNOWN, self._not_found, self._observers)
         super().__init__(registry, unknown, self._find, self._check_pick)
@@ -90,15 +102,17 @@ class Host(Caller):
         self._injector = Injector(
             contextual={
                 Logger: Logger,
-                Config: lambda plugin: Config(plugin, self._options.get(plugin, {})),
+                Config: lambda plugin: Config(plugin, self._plugins.options.get(plugin, {})),
                 Caller: lambda _: self._plain_caller,
-                EventBus: lambda _: self.events,
+                EventBus: lambda plugin: PluginBus(self.events, plugin),
+                Background: self._lifecycle.background,
             }
         )
         places = {"inline", "thread", *self._executors}
         self._functions = Functions(registry, self._injector, hooks, self.events, self._compile, places)
         self._installed = Installed(self._functions, self._injector, hooks)
         self._hooks = hooks
+        self._plugins = Plugins(self._functions, self._injector, hooks, self.events, self._lifecycle, self._home.run)
         _living.add(self)
 
     # --- Filling ----------------------------------------------------------------------------------------------------
@@ -137,7 +151,56 @@ class Host(Caller):
         for pattern, payload, result in expect:
             host.expect(pattern, payload, result)
         host._installed.discover(path, lazy=lazy, strict=strict)
+        if not lazy:
+            host._installed.note(host._plugins.advertised(host._installed.catalogue, ()))
         return host
+
+    @classmethod
+    def from_config(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        observers: Sequence[Observer] | None = None,
+        executors: Mapping[str, Executor] | None = None,
+        timeout: float | None = None,
+    ) -> Self:
+        """Make a host of what a configuration file declares.
+
+        A plugin that cannot be loaded fails alone, and blocks those that depend on it; the reason is in `plugins` and
+        `faults`.
+
+        Args:
+            path: the `jackfield.toml`.
+            observers: as for `Host`.
+            executors: as for `Host`; the names that the file may use beside `inline` and `thread`.
+            timeout: as for `Host`; the file's comes first.
+
+        Raises:
+            ConfigError: with every fault of the file.
+            PluginError: with all faults of plugins, if the file says `strict`.
+        """
+        from jackfield.config import load_config  # noqa: PLC0415  # cattrs is for those who have a configuration
+
+        configuration = load_config(Path(path), executors=("inline", "thread", *(executors or ())))
+        limit = timeout if configuration.timeout is None else configuration.timeout
+        host = cls(observers=observers, executors=executors, timeout=limit)
+        host._configure(configuration)
+        return host
+
+    def _configure(self, configuration: "Configuration") -> None:
+        if configuration.discover:
+            self._installed.discover(None, lazy=configuration.lazy, strict=False)
+        else:
+            self._installed.catalogue = scan(switches=Switches.from_environment(os.environ))
+        faults = self._plugins.declare(configuration, self._installed.catalogue)
+        if configuration.discover:
+            faults += self._plugins.advertised(self._installed.catalogue, configuration.plugins)
+        self._installed.note(faults)
+        if configuration.tenants is not None:
+            self._pickers = frozenset(name for name, tenant in configuration.tenants.items() if tenant.versions)
+        if configuration.strict and self.faults:
+            first = self.faults[0]
+            raise PluginError(first.plugin or first.entry, first.stage, first.reason, first.fix, self.faults)
 
     def register(self, name: str, target: Callable[..., Any], *, version: str = "0", plugin: str = "") -> Registration:
         """Register a function.
@@ -373,6 +436,84 @@ class Host(Caller):
         draw = mermaid if style == "mermaid" else dot
         return draw(self._injector.graph, [endpoint.spec for endpoint in self._functions.endpoints()])
 
+    # --- Plugins ----------------------------------------------------------------------------------------------------
+
+    @property
+    def plugins(self) -> Mapping[str, PluginRecord]:
+        """Name → record of every plugin that is declared, or advertises an object: its state, and why it is in it."""
+        return self._lifecycle.records
+
+    def start_plugin(self, name: str) -> PluginRecord:
+        """Start a plugin, after those that it depends on.
+
+        Args:
+            name: which; nothing happens if it runs.
+
+        Returns:
+            Its record.
+
+        Raises:
+            PluginError: if it does not run now, and why.
+        """
+        return self._lifecycle.start(name)
+
+    def stop_plugin(self, name: str) -> PluginRecord:
+        """Stop a plugin, after those that depend on it; its functions go first, and calls that are inside finish.
+
+        Args:
+            name: which; nothing happens if it does not run.
+
+        Returns:
+            Its record.
+
+        Raises:
+            PluginError: if nobody knows it.
+        """
+        return self._lifecycle.stop(name)
+
+    def restart_plugin(self, name: str) -> PluginRecord:
+        """Stop a plugin and what depends on it, then start them again.
+
+        Args:
+            name: which.
+
+        Returns:
+            Its record.
+
+        Raises:
+            PluginError: if it does not run now, and why.
+        """
+        return self._lifecycle.restart(name)
+
+    def health(self, name: str | None = None, *, timeout: float = 5.0) -> Mapping[str, Health]:
+        """Ask plugins how they are.
+
+        Args:
+            name: which plugin; None for all.
+            timeout: seconds that one answer may take; all are asked at once.
+
+        Returns:
+            Name → what was found.
+
+        Raises:
+            PluginError: if nobody knows the plugin.
+        """
+        return self._lifecycle.health(name, timeout=timeout)
+
+    def unload(self, name: str) -> UnloadReport:
+        """Stop a plugin, and release everything that it acquired through the host, the latest first.
+
+        Args:
+            name: which.
+
+        Returns:
+            What was released, and what is still there.
+
+        Raises:
+            PluginError: if nobody knows it, or it is unloaded already.
+        """
+        return self._plugins.unload(name)
+
     # --- Starting and stopping --------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -387,6 +528,7 @@ class Host(Caller):
         self._home.open()
         self._threads = ThreadExecutor()
         self._functions.open()
+        self._lifecycle.start_all()
         watching = [observer for observer in self._observers if isinstance(observer, Metrics)]
         self._unwatch = [observer.watch("thread", self._threads.stats) for observer in watching]
 
@@ -402,7 +544,9 @@ class Host(Caller):
         if self._home.is_here:
             raise AsyncCallRequired("host.stop")
         if self._functions.running:
+            until = monotonic() + timeout
             self._say_left(self._functions.close(timeout))
+            self._lifecycle.stop_all(max(until - monotonic(), _STOP_AT_LEAST))
             _report(self._injector.close(self._home.run))
             self._end()
 
@@ -413,7 +557,9 @@ class Host(Caller):
             timeout: as for `stop`.
         """
         if self._functions.running:
+            until = monotonic() + timeout
             self._say_left(await asyncio.to_thread(self._functions.close, timeout))
+            await asyncio.to_thread(self._lifecycle.stop_all, max(until - monotonic(), _STOP_AT_LEAST))
             _report(await self._injector.aclose())
             await asyncio.to_thread(self._end)
 
@@ -443,7 +589,7 @@ class Host(Caller):
     async def __aenter__(self) -> Self:
         """Start, with the running loop as the home loop."""
         self._home.adopt()
-        self.start()
+        await asyncio.to_thread(self.start)
         return self
 
     async def __aexit__(
@@ -464,6 +610,18 @@ class Host(Caller):
             timeout=self._timeout,
             again=self._again,
         )
+
+    def _announce(self, events: Sequence[object]) -> None:
+        """Queue what happened to plugins, for hooks and subscribers. The lifecycle's lock is held: only queue."""
+        for event in events:
+            if isinstance(event, PluginStarted):
+                self._hooks.queue("jackfield_plugin_started", plugin=event.plugin)
+            elif isinstance(event, PluginStopped):
+                self._hooks.queue("jackfield_plugin_stopped", plugin=event.plugin)
+        self.events.announce(events)
+
+    def _deliver(self) -> None:
+        self._hooks.deliver()
 
     def _find(self, name: str) -> None:
         """Load a function that is known by name alone."""

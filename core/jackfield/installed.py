@@ -8,7 +8,7 @@ import attrs
 
 from jackfield import boot
 from jackfield.discovery import FUNCTIONS, HOOKS, PROVIDERS, Catalogue, Switches, scan
-from jackfield.errors import ContractError, Fault, PluginError
+from jackfield.errors import Fault, PluginError
 from jackfield.functions import Functions
 from jackfield.hooks import Hooks
 from jackfield.injection.injector import Injector
@@ -54,7 +54,7 @@ class Installed:
         """
         switches = Switches.from_environment(os.environ)
         self.catalogue = scan(path, switches=switches)
-        self._note(self.catalogue.faults)
+        self.note(self.catalogue.faults)
         if lazy:
             self._waiting = {candidate.name for candidate in self.catalogue.group(FUNCTIONS)}
         self._provided = not lazy
@@ -103,17 +103,15 @@ class Installed:
         for spec in loaded.functions:
             if spec.key in diagnosis.functions:
                 continue
-            try:
-                self._functions.check(spec)
-                self._functions.vet(spec)
-            except (ContractError, PluginError) as error:
-                faults += error.faults
-            else:
+            refusals = self._functions.refusals(spec)
+            faults += refusals
+            if not refusals:
                 additions.append(Addition(spec))
-        self._note(faults)
+        self.note(faults)
         self._functions.commit(additions, vetted=True)
 
-    def _note(self, faults: Iterable[Fault]) -> None:
+    def note(self, faults: Iterable[Fault]) -> None:
+        """Keep faults, and log them."""
         for fault in faults:
             self.faults = (*self.faults, fault)
             host_log("WARNING", fault)

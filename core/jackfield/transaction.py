@@ -28,11 +28,13 @@ class Removal:
         name: the function.
         version: the one version, or None for all.
         only: remove it only if it is this very registration.
+        succeed: let the next version take over if it is the default, instead of refusing.
     """
 
     name: str
     version: str | None = None
     only: FunctionSpec | None = None
+    succeed: bool = False
 
 
 @attrs.frozen
@@ -158,7 +160,7 @@ def _selected(
         return list(there)
     if version not in there:
         raise FunctionNotFound(removal.name, version=version, versions=tuple(sorted(there)))
-    if version == next(iter(there)) and len(there) > 1:
+    if version == next(iter(there)) and len(there) > 1 and not removal.succeed:
         others = ", ".join(other for other in there if other != version)
         reason = f"{removal.name}@{version} is the default version and {others} would remain without one"
         spec = _spec(there[version])

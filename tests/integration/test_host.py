@@ -247,7 +247,7 @@ class Everything:
 
     async def __call__(self, text: str):
         inner = await self.caller.acall("inner", text)
-        return self.call.name, inner, self.config.plugin, isinstance(self.bus, EventBus), isinstance(self.log, Logger)
+        return self.call.name, inner, self.config.plugin, hasattr(self.bus, "subscribe"), isinstance(self.log, Logger)
 
 
 def test_what_is_always_injectable(host):

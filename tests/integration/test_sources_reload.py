@@ -1,10 +1,13 @@
 """Versions of a file or folder side by side in one process, and what is left when they go."""
 
+import contextlib
 import gc
+import itertools
 import linecache
 import logging
 import os
 import random
+import statistics
 import sys
 import threading
 import traceback
@@ -18,6 +21,7 @@ import pytest
 from jackfield import Host
 from jackfield.config import PluginConfig
 from jackfield.discovery import Catalogue
+from jackfield.errors import PluginError
 from jackfield.sources import current_digest, load_source, purge
 
 PRIVATE = "_jackfield_plugin_"
@@ -128,11 +132,11 @@ def test_two_versions_are_called_through_one_host(tmp_path):
             loaded.append(load_source(config, Catalogue()))
             for spec in loaded[-1].functions:
                 host.register(spec.name, spec.target, version=spec.version, plugin=spec.plugin)
-        assert host.call("shop.charge", {"amount": 1}) == 2
-        assert host.call("shop.charge", {"amount": 1}, version="1.1") == 3
+        assert host.call("shop.charge", 1) == 2
+        assert host.call("shop.charge", 1, version="1.1") == 3
         host.unregister("shop.charge", version="1.1")
         purge(loaded[1])
-        assert host.call("shop.charge", {"amount": 1}) == 2
+        assert host.call("shop.charge", 1) == 2
         purge(loaded[0])
 
 
@@ -144,10 +148,11 @@ def test_nothing_keeps_a_purged_version_alive(tmp_path, kind):
         loaded = load(tmp_path / "shop")
         assert charge(loaded, 10) == 20
         fail = loaded.functions[1].target
-        try:
-            fail()
-        except ValueError as error:
-            assert "no" in "".join(traceback.format_exception(error))
+        with contextlib.suppress(ValueError):
+            try:
+                fail()
+            finally:
+                assert "raise ValueError" in traceback.format_exc()
     else:
         (tmp_path / "shop.py").write_text(
             "import typing\nfrom jackfield import function\nclass Loan: ...\n"
@@ -200,7 +205,7 @@ def test_loads_and_purges_from_many_threads_do_not_meet(tmp_path):
             price = choose.randrange(1, 5)
             loaded = load(tmp_path / f"v{price}" / "shop", choose.choice(["shop", "shop.b", "shop_b"]))
             assert charge(loaded, 3) == 3 * price
-            with pytest.raises(Exception, match=r"No module named 'bad\.none'|cannot import name 'none' from 'bad'"):
+            with pytest.raises(PluginError, match=r"cannot import name 'none' from .*'bad'"):
                 load(tmp_path / "bad")
             assert set(loaded.modules) >= {loaded.root, f"{loaded.root}.prices", f"{loaded.root}.inner.late"}
             purge(loaded)
@@ -214,11 +219,16 @@ def test_loads_and_purges_from_many_threads_do_not_meet(tmp_path):
 
 
 def descriptors():
-    return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    listed = Path("/proc/self/fd")
+    return len(list(listed.iterdir())) if listed.is_dir() else 0
 
 
+@pytest.mark.slow
 def test_a_thousand_versions_leave_nothing_behind(tmp_path):
-    """Modules, source lines, finders, loggers, threads and descriptors are flat; memory does not grow."""
+    """Modules, source lines, finders, loggers, threads and descriptors are flat; memory is accounted for.
+
+    CPython itself never frees the file name of a piece of generated code: about 110 bytes for each attrs class.
+    """
 
     def cycles(numbers):
         for number in numbers:
@@ -244,14 +254,16 @@ def test_a_thousand_versions_leave_nothing_behind(tmp_path):
     write(tmp_path / "shop", 1)
     cycles(range(1, 101))
     before = counts()
+    sizes = []
     tracemalloc.start()
     try:
-        cycles(range(101, 201))
-        first = tracemalloc.get_traced_memory()[0]
-        cycles(range(201, 301))
-        growth = (tracemalloc.get_traced_memory()[0] - first) / 100
+        for start in range(101, 601, 100):
+            cycles(range(start, start + 100))
+            sizes.append(tracemalloc.get_traced_memory()[0])
     finally:
         tracemalloc.stop()
-    cycles(range(301, 1001))
+    cycles(range(601, 1001))
     assert counts() == before
+    # The median: a table of the interpreter that happens to double its size is no leak.
+    growth = statistics.median(after - before for before, after in itertools.pairwise(sizes)) / 100
     assert growth < 512

@@ -164,7 +164,7 @@ def test_a_forked_child_does_not_keep_the_path_of_a_dead_host(folder):
         "print(child, flush=True)\n"
         "signal.pause()\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code, str(folder / "c.sock")], stdout=subprocess.PIPE) as host:  # noqa: S603  # this interpreter
+    with subprocess.Popen([sys.executable, "-c", code, str(folder / "c.sock")], stdout=subprocess.PIPE) as host:
         child = int(host.stdout.readline())
         try:
             with pytest.raises(Unavailable, match=str(host.pid)):
@@ -181,7 +181,7 @@ def test_a_forked_child_does_not_keep_the_path_of_a_dead_host(folder):
 def test_without_unix_sockets_the_import_works_and_the_use_says_so():
     """As on Windows: no `fcntl`, no AF_UNIX, no user ids."""
     code = (
-        "import os, socket, sys, asyncio\n"
+        "import asyncio, os, random, socket, sys\n"
         "sys.modules['fcntl'] = None\n"
         "del socket.AF_UNIX, os.geteuid, os.register_at_fork\n"
         "from jackfield.control import ControlClient, ControlServer, pack, unpack\n"
@@ -192,4 +192,4 @@ def test_without_unix_sockets_the_import_works_and_the_use_says_so():
         "    else: sys.exit('accepted')\n"
         "assert unpack(pack(1)[4:]) == 1\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603  # this interpreter
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -133,7 +133,9 @@ def test_an_oversized_frame_is_refused_by_its_length_alone(length):
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("head", [b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff"])
+@pytest.mark.parametrize(
+    "head", [b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff"]
+)
 def test_a_length_within_a_value_reserves_nothing_either(head):
     """An array that says it has four thousand million items, in five bytes."""
     tracemalloc.start()
@@ -271,7 +273,7 @@ def test_a_value_crosses_between_two_processes():
 
     with closing(FrameSocket(one)) as near:
         arguments = [sys.executable, "-c", code, str(other.fileno())]
-        with subprocess.Popen(arguments, pass_fds=[other.fileno()]) as child:  # noqa: S603  # this interpreter
+        with subprocess.Popen(arguments, pass_fds=[other.fileno()]) as child:
             other.close()
             near.greet()
             near.send(pack("ab"))

@@ -157,4 +157,8 @@ def test_an_error_that_is_too_large_is_cut():
 
 def test_a_reply_says_only_what_is_needed():
     """Fields that have their default are left out, so that old clients read what they know."""
-    assert msgspec.msgpack.decode(reply_frame(Reply(1, ok=True, result=2), "v")[4:]) == {"id": 1, "ok": True, "result": 2}
+    assert msgspec.msgpack.decode(reply_frame(Reply(1, ok=True, result=2), "v")[4:]) == {
+        "id": 1,
+        "ok": True,
+        "result": 2,
+    }

@@ -95,7 +95,9 @@ def test_a_function_decorated_twice_has_the_outer_policy(plugin):
 
 def test_the_configuration_overrides_the_policy_of_functions(plugin):
     """`timeout` and `executor` of the plugin, each where it is given; `idempotent` is the author's to know."""
-    code = "from jackfield import function\n@function(timeout=2, executor='thread', idempotent=True)\ndef f(): return 1\n"
+    code = (
+        "from jackfield import function\n@function(timeout=2, executor='thread', idempotent=True)\ndef f(): return 1\n"
+    )
     (spec,) = plugin(code, timeout=0.25).functions
     assert spec.policy == Policy(0.25, "thread", idempotent=True)
     (spec,) = plugin(code, executor="inline", version="1.4").functions
@@ -106,7 +108,8 @@ def test_the_configuration_maps_names_to_attributes(plugin):
     """Attributes of the module, dotted ones, those of the plugin's own modules, and those of public ones."""
     loaded = plugin(
         {
-            "billing/__init__.py": "from jackfield import function\n@function\ndef unused(): ...\ndef charge(): return 1\n",
+            "billing/__init__.py": "from jackfield import function\n"
+            "@function\ndef unused(): ...\ndef charge(): return 1\n",
             "billing/tax.py": "class Vat:\n    @staticmethod\n    def of(x: int) -> int: return x + 19\n",
         },
         "billing",
@@ -131,7 +134,8 @@ def test_a_folder_brings_what_its_package_takes_from_its_submodules(plugin):
     try:
         loaded = plugin(
             {
-                "shop/__init__.py": "from .inner.deep import sell, hidden as _h\nfrom public_twin_of_other import foreign\n",
+                "shop/__init__.py": "from .inner.deep import sell, hidden as _h\n"
+                "from public_twin_of_other import foreign\n",
                 "shop/inner/deep.py": "from jackfield import function\nfrom .. import prices\n"
                 "@function\ndef sell(): return prices.PRICE\n"
                 "@function\ndef kept(): ...\ndef hidden(): ...\n",
@@ -231,7 +235,7 @@ def test_an_instance_named_in_the_path_brings_its_methods_at_once(plugin):
     """And is the hook implementation in place of its class."""
     loaded = plugin(OBJECT, "billing.py:ready")
     assert (loaded.object.rate, loaded.methods) == (5, ())
-    assert {name: target for name, target in functions(loaded).items()}["billing.charge"](2) == 10
+    assert functions(loaded)["billing.charge"](2) == 10
     assert loaded.hooks[0] is loaded.object
     assert loaded.hooks[1].__name__ == "Audit"
 
@@ -287,10 +291,10 @@ def test_instances_are_pickled_by_the_private_name(plugin):
     """Which works while the version is loaded, and only then."""
     loaded = plugin("class Loan:\n    pass\n", functions={})
     text = pickle.dumps(sys.modules[loaded.root].Loan())
-    assert type(pickle.loads(text)).__module__ == loaded.root
+    assert type(pickle.loads(text)).__module__ == loaded.root  # noqa: S301  # our own bytes
     purge(loaded)
     with pytest.raises(ModuleNotFoundError):
-        pickle.loads(text)
+        pickle.loads(text)  # noqa: S301  # our own bytes
 
 
 def test_a_plugin_of_nothing_says_so(plugin):

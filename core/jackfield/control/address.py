@@ -193,7 +193,7 @@ def _check_free(path: Path) -> None:
         raise PermissionDenied(described(path), f"belongs to user {found.st_uid}: choose another ({VARIABLE}=PATH)")
     # The lock is ours; but a cleaner of temporary files may have removed the one that a living host holds.
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)  # noqa: FBT003  # the standard library's signature
+        probe.settimeout(0)
         try:
             probe.connect(os.fspath(path))
         except (ConnectionRefusedError, FileNotFoundError):
@@ -215,7 +215,7 @@ def _bind(path: Path) -> tuple[socket.socket, tuple[int, int]]:
         try:
             temporary.chmod(0o600)
             listener.listen(_BACKLOG)
-            listener.setblocking(False)  # noqa: FBT003  # the standard library's signature
+            listener.settimeout(0)
             made = os.lstat(temporary)
             temporary.replace(path)
         except BaseException:

@@ -84,17 +84,17 @@ class Connection:
                 await self._send(failure_frame(None, refusal, ""))
                 return
             while True:
-                self._take_up(unpack(await self._receive(), Request))
+                await self._take_up(unpack(await self._receive(), Request))
         except FrameError as error:
             host_log("WARNING", f"control socket: {self._who} broke the protocol: {error}")
             await self._complain(Unavailable("control socket", f"the request cannot be read: {error}"))
-        except EOFError:
-            pass  # the usual end
+        except (EOFError, ConnectionError):
+            pass  # the usual end: the client has left
         except TimeoutError:
             if not self._frames.greeted or self._frames.partial:
                 host_log("WARNING", f"control socket: {self._who} stopped in the middle of a frame")
         except OSError as error:
-            host_log("DEBUG", f"control socket: the connection of {self._who} broke: {error}")
+            host_log("WARNING", f"control socket: the connection of {self._who} broke: {error}")
         finally:
             await self._leave()
 
@@ -116,7 +116,13 @@ class Connection:
                 begun = loop.time()
         return body
 
-    def _take_up(self, request: Request) -> None:
+    async def _take_up(self, request: Request) -> None:
+        if len(self._tasks) >= IN_FLIGHT:
+            refusal = ResourceExhausted(
+                asked(request.verb), f"{IN_FLIGHT} requests of this client run, the most allowed"
+            )
+            await self._send(failure_frame(request.id, refusal, request.verb))
+            return
         task = asyncio.create_task(self._answer(request))
         self._tasks.add(task)
         self._desk.running.add(task)

@@ -61,9 +61,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 _KINDS: Final[Mapping[str, type[JackfieldError]]] = {
-    name: kind
-    for name, kind in vars(errors).items()
-    if isinstance(kind, type) and issubclass(kind, JackfieldError)
+    name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, JackfieldError)
 }
 
 

@@ -23,6 +23,7 @@ from jackfield.events.announced import (
 )
 from jackfield.events.bus import EventBus
 from jackfield.events.mailbox import Announcement, SubscriptionStats, WhenFull
+from jackfield.events.scoped import PluginBus
 from jackfield.events.subscription import Subscription
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "EventBus",
     "FunctionRegistered",
     "FunctionUnregistered",
+    "PluginBus",
     "PluginFailed",
     "PluginStarted",
     "PluginStateChanged",

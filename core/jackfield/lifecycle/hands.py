@@ -5,24 +5,25 @@ are daemons: a plugin that hangs must not keep the interpreter from ending.
 """
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextvars import Context
+from queue import Empty, SimpleQueue
 
 from jackfield.observe.logger import host_log
 from jackfield.observe.stack import error_type, frames
 
 _IDLE = 0.5  # seconds that a thread waits for more to do
 _RESTING = "jackfield-idle"
+_Job = tuple[str, Callable[[], object]]
 
 
 class Hands:
     """An elastic set of daemon threads, each named after what it does."""
 
     def __init__(self) -> None:
-        self._wake = threading.Condition()
-        self._jobs: deque[tuple[str, Callable[[], object]]] = deque()
-        self._idle = 0
+        self._lock = threading.Lock()
+        self._idle = 0  # threads that wait and that no job is on its way to
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
 
     def submit(self, name: str, body: Callable[[], object]) -> None:
         """Run something at once, in a thread of its own and in an empty context.
@@ -34,27 +35,35 @@ class Hands:
         Raises:
             RuntimeError: if the system gives no more threads.
         """
-        with self._wake:
-            if self._idle > len(self._jobs):
-                self._jobs.append((name, body))
-                self._wake.notify()
+        with self._lock:
+            if self._idle:
+                self._idle -= 1
+                self._jobs.put((name, body))
                 return
         threading.Thread(target=self._work, args=(name, body), name=name, daemon=True).start()
 
     def _work(self, name: str, body: Callable[[], object]) -> None:
         me = threading.current_thread()
-        while True:
+        job: _Job | None = name, body
+        del body  # nobody but the job keeps a plugin alive
+        while job is not None:
+            me.name = job[0]
             try:
-                Context().run(body)
+                Context().run(job[1])
             except BaseException as error:  # noqa: BLE001  # a thread of ours serves others afterwards
-                host_log("ERROR", f"{name}: {error_type(error)}", stack=frames(error))
-            del body  # an idle thread keeps no plugin alive
+                host_log("ERROR", f"{job[0]}: {error_type(error)}", stack=frames(error))
+            job = None
             me.name = _RESTING
-            with self._wake:
-                self._idle += 1
-                self._wake.wait_for(lambda: self._jobs, _IDLE)
-                self._idle -= 1
-                if not self._jobs:
-                    return
-                name, body = self._jobs.popleft()
-            me.name = name
+            job = self._next()
+
+    def _next(self) -> _Job | None:
+        with self._lock:
+            self._idle += 1
+        try:
+            return self._jobs.get(timeout=_IDLE)
+        except Empty:
+            with self._lock:
+                if self._idle:
+                    self._idle -= 1
+                    return None
+            return self._jobs.get()  # one is on its way to this thread

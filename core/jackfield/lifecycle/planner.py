@@ -81,16 +81,18 @@ class Planner:
             tried.add(name)
             self._restarts.cancel(slot)
             down = next((each for each in slot.record.depends_on if not self._runs(each)), None)
+            attempt = None
             if down is None:
                 slot.well_since = self._clock()
-                return self._runner.start(slot)
-            fault = self._missing(slot, down)
-            if slot.state is PluginState.BLOCKED:
-                self._board.edit(slot, fault=fault)
+                attempt = self._runner.start(slot)
+            elif slot.state is PluginState.BLOCKED:
+                self._board.edit(slot, fault=self._missing(slot, down))
             else:
-                self._board.change(slot, PluginState.BLOCKED, fault)
+                self._board.change(slot, PluginState.BLOCKED, self._missing(slot, down))
+        if attempt is not None:
+            self._runner.go(attempt)
         self._board.flush()
-        return None
+        return attempt
 
     def _runs(self, name: str) -> bool:
         slot = self._board.slots.get(name)
@@ -126,7 +128,7 @@ class Planner:
         walk(graph, lambda name: self._step_stop(name, goals, outcomes, until, only), self._runner.expire)
 
     def _blocked_by(self, name: str, family: Collection[str], why: str) -> Outcome:
-        needed = next(each for each in self._board.slots[name].record.depends_on if each in family)
+        needed = next((each for each in self._board.slots[name].record.depends_on if each in family), name)
         fault = Fault("start", name, name, f"it needs {needed!r}, which {why}", f"start {needed!r} again")
         return PluginState.BLOCKED, fault
 
@@ -141,25 +143,33 @@ class Planner:
         """Begin the stop of one plugin, join the one that is under way, or tell that nothing is left to do."""
         with self._board.lock:
             slot = self._board.slots[name]
-            then = outcomes[name]
             if only is not None and name in goals and slot.live is not only:
                 return None
-            # Somebody may have started a dependent since the graph was drawn.
-            for dependent in self._board.dependents(name):
-                if self._board.slots[dependent].state in ACTIVE:
-                    extra = {dependent: self._blocked_by(dependent, (name,), "was stopped"), **outcomes}
-                    return self._step_stop(dependent, goals, extra, until, None)
-            attempt = slot.attempt
+            then, slot = outcomes[name], self._outermost(slot)
+            if slot.name != name:
+                then = outcomes.get(slot.name) or self._blocked_by(slot.name, outcomes, "was stopped")
+            attempt, begun = slot.attempt, None
             if attempt is not None:
                 if slot.state is PluginState.STARTING:
-                    self._runner.interrupt(attempt, then, until)
-                elif name in goals and attempt.then[0] is PluginState.BLOCKED:
+                    self._runner.interrupt(attempt, then)
+                elif slot.name in goals and attempt.then[0] is PluginState.BLOCKED:
                     attempt.then = then  # it is stopped because of another: now somebody means it
+                self._runner.hurry(attempt, until)
             elif slot.state is PluginState.RUNNING:
-                return self._runner.stop(slot, then, until)
+                attempt = begun = self._runner.stop(slot, then, until)
             elif name in goals:
                 self._restarts.cancel(slot)
                 if slot.state is PluginState.BLOCKED:
                     self._board.change(slot, PluginState.STOPPED)
+        if begun is not None:
+            self._runner.go(begun)
         self._board.flush()
         return attempt
+
+    def _outermost(self, slot: Slot) -> Slot:
+        """Give what must stop first: somebody may have started a dependent since the graph was drawn."""
+        while True:
+            active = [each for each in self._board.dependents(slot.name) if self._board.slots[each].state in ACTIVE]
+            if not active:
+                return slot
+            slot = self._board.slots[active[0]]

@@ -48,7 +48,7 @@ class Runner:
     # ---- the lock is held by the caller ----
 
     def start(self, slot: Slot) -> Attempt:
-        """Begin to start a plugin."""
+        """Bring a plugin to `starting`; `go` begins the work itself, once the lock is released."""
         definition = slot.definition
         assert definition is not None  # noqa: S101  # for the type checker: only what is defined is started
         slot.live = Live(definition, self._open_term(slot.name))
@@ -57,14 +57,10 @@ class Runner:
             slot, slot.live, now, now + definition.start_timeout, "making the plugin object", starting=True
         )
         self._board.change(slot, PluginState.STARTING)
-        try:
-            self._hands.submit(f"{slot.name}:start", partial(self._start, attempt))
-        except RuntimeError as error:  # no more threads
-            self._settle_start(attempt, fault_of(error, "start", slot.name, "starting a thread"))
         return attempt
 
     def stop(self, slot: Slot, then: Outcome, until: float | None = None) -> Attempt:
-        """Begin to stop a plugin that runs, or whose start has just ended while somebody wants it stopped.
+        """Bring a plugin to `stopping` that runs, or whose start has just ended while somebody wants it stopped.
 
         Args:
             slot: which.
@@ -80,29 +76,40 @@ class Runner:
         slot.attempt = attempt = Attempt(slot, live, now, ends, "taking its functions away", starting=False, then=then)
         if slot.state is not PluginState.STOPPING:
             self._board.change(slot, PluginState.STOPPING)
-        try:
-            self._hands.submit(f"{slot.name}:stop", partial(self._stop, attempt))
-        except RuntimeError as error:  # no more threads
-            self._settle_stop(attempt, [fault_of(error, "stop", slot.name, "starting a thread")], ended=False)
         return attempt
 
-    def interrupt(self, attempt: Attempt, then: Outcome, until: float | None = None) -> None:
+    def interrupt(self, attempt: Attempt, then: Outcome) -> None:
         """Have a start end early, and the plugin be stopped after it: an async one is cancelled, a sync one told.
 
         Args:
             attempt: the start.
             then: what the plugin is to become.
-            until: as for `stop`.
         """
-        attempt.then, attempt.cancelled, attempt.until = then, True, until
-        if until is not None:
-            attempt.ends = min(attempt.ends, until)
+        attempt.then, attempt.cancelled = then, True
         self._board.change(attempt.slot, PluginState.STOPPING)
         if attempt.waits is not None:
             attempt.waits.cancel()
         attempt.live.term.ask_to_end()
 
+    def hurry(self, attempt: Attempt, until: float | None) -> None:
+        """Have a start or stop, and what follows it, given up no later than at a time, if there is one."""
+        if until is not None:
+            attempt.ends = min(attempt.ends, until)
+            attempt.until = until
+
     # ---- the lock is not held ----
+
+    def go(self, attempt: Attempt) -> None:
+        """Begin the work of an attempt, in a thread of its own."""
+        stage, body = ("start", self._start) if attempt.starting else ("stop", self._stop)
+        try:
+            self._hands.submit(f"{attempt.slot.name}:{stage}", partial(body, attempt))
+        except RuntimeError as error:  # no more threads
+            fault = fault_of(error, stage, attempt.slot.name, "starting a thread")
+            if attempt.starting:
+                self._settle_start(attempt, fault)
+            else:
+                self._settle_stop(attempt, [fault], ended=False)
 
     def expire(self, attempt: Attempt) -> None:
         """Give up a start or stop whose time is up: what hangs stays behind in its thread."""
@@ -235,9 +242,9 @@ class Runner:
             slot = attempt.slot
             if slot.attempt is not attempt:
                 return False
-            slot.attempt = None
+            slot.attempt = following = None
             if slot.state is PluginState.STOPPING and fault is None:
-                self.stop(slot, attempt.then, attempt.until)
+                following = self.stop(slot, attempt.then, attempt.until)
             elif slot.state is PluginState.STOPPING:
                 slot.live = None
                 self._board.change(slot, *attempt.then)
@@ -247,6 +254,8 @@ class Runner:
                 slot.live = None
                 self._board.change(slot, PluginState.FAILED, fault, stack=stack)
                 self._on_failure(slot)
+        if following is not None:
+            self.go(following)
         self._finish(attempt)
         return True
 

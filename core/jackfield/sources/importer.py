@@ -185,6 +185,5 @@ def _within(name: str, root: str) -> bool:
 
 def _mentions(file: str, root: str) -> bool:
     """Tell whether generated code is a module's: attrs and the like file it under a name that contains the module's."""
-    _, found, rest = file.partition(root)
-    # No pattern: `re` would keep each one.
+    _, found, rest = file.partition(root)  # no pattern: `re` would keep it
     return bool(found) and not (rest[:1] == "_" or rest[:1].isalnum())

@@ -1,0 +1,239 @@
+"""The plugins of one host: declared in its configuration or advertised with an object; loaded, wired, unloaded."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import attrs
+
+from jackfield.config import Configuration, PluginConfig
+from jackfield.discovery import PLUGINS, Catalogue, load
+from jackfield.errors import Fault, InjectionError, PluginError
+from jackfield.events import EventBus
+from jackfield.functions import Functions
+from jackfield.hooks import Hooks
+from jackfield.injection.injector import Injector
+from jackfield.injection.providers import Provider, describe
+from jackfield.lifecycle import Lifecycle, PluginDefinition, UnloadReport
+from jackfield.model.call import Call
+from jackfield.model.spec import Colour, FunctionSpec
+from jackfield.observe.logger import host_log
+from jackfield.sources import LoadedPlugin, load_source, purge
+from jackfield.transaction import Addition, Removal
+
+RunAsync = Callable[[Any], Any]
+
+
+class Plugins:
+    """Brings plugins into the parts of a host, and out of them again.
+
+    What a plugin acquires stands in its ledger in the order in which it did: the modules of a file, hooks, providers,
+    its place in the history, subscriptions. Unloading releases it in reverse.
+
+    Args:
+        functions: where functions go when a plugin has started.
+        injector: where providers go; makes plugin objects.
+        hooks: where hook implementations go.
+        events: whose subscriptions end with a plugin.
+        lifecycle: starts and stops plugins.
+        run_async: runs a coroutine on the home loop and waits for it.
+
+    Attributes:
+        options: plugin → what the operator configured for it.
+    """
+
+    def __init__(
+        self,
+        functions: Functions,
+        injector: Injector,
+        hooks: Hooks,
+        events: EventBus,
+        lifecycle: Lifecycle,
+        run_async: RunAsync,
+    ) -> None:
+        self._functions = functions
+        self._injector = injector
+        self._hooks = hooks
+        self._events = events
+        self._lifecycle = lifecycle
+        self._run_async = run_async
+        self.loaded: dict[str, tuple[PluginConfig, LoadedPlugin]] = {}
+        self.options: dict[str, Mapping[str, Any]] = {}
+
+    def declare(self, configuration: Configuration, catalogue: Catalogue) -> tuple[Fault, ...]:
+        """Load every plugin of a configuration and register it; one that cannot be loaded fails alone.
+
+        Args:
+            configuration: checked.
+            catalogue: for paths that name distributions.
+
+        Returns:
+            What was left out, and why.
+        """
+        faults: list[Fault] = []
+        definitions = []
+        for name, config in configuration.plugins.items():
+            self.options[name] = config.options
+            try:
+                loaded = load_source(config, catalogue)
+            except PluginError as error:
+                found = error.faults or (Fault(error.stage, name, name, error.reason, error.fix),)
+                faults += found
+                self._lifecycle.discover(name, config.version or "0", config.path, found[0])
+                # Registered all the same, so that whoever starts it, or depends on it, hears why it cannot run.
+                definitions.append(_definition(config, config.version or "0", make=partial(_raise, error)))
+                continue
+            faults += loaded.faults
+            definitions.append(self._take_in(config, loaded))
+        diagnosis = self._injector.diagnose()
+        self._injector.remove(*diagnosis.providers)
+        self._lifecycle.add(definitions)
+        return (*faults, *diagnosis.faults)
+
+    def advertised(self, catalogue: Catalogue, besides: Iterable[str]) -> tuple[Fault, ...]:
+        """Register the plugin objects that installed distributions advertise.
+
+        Args:
+            catalogue: what the scan found.
+            besides: plugins that are declared, and so known already.
+        """
+        faults = []
+        known = {*besides}
+        for candidate in catalogue.group(PLUGINS):
+            name = candidate.plugin
+            if name in known:
+                continue
+            known.add(name)
+            try:
+                made = load(candidate)
+            except PluginError as error:
+                faults.append(Fault(error.stage, name, candidate.name, error.reason, error.fix))
+                continue
+            config = PluginConfig(name, name)
+            loaded = LoadedPlugin(name, candidate.version, candidate.distribution, object=made)
+            self._lifecycle.add([self._take_in(config, loaded)])
+        return tuple(faults)
+
+    def unload(self, name: str) -> UnloadReport:
+        """Stop a plugin, give back everything that it acquired, and forget its functions in the history.
+
+        Args:
+            name: which.
+
+        Returns:
+            What was released, and what is still there.
+
+        Raises:
+            PluginError: if nobody knows it.
+        """
+        report = self._lifecycle.unload(name)
+        self.options.pop(name, None)
+        return report
+
+    def _take_in(self, config: PluginConfig, loaded: LoadedPlugin) -> PluginDefinition:
+        """Add what a plugin brings before it starts, note it in the ledger, and say how to start it."""
+        name, ledger = loaded.name, self._lifecycle.ledger(loaded.name)
+        self.loaded[name] = config, loaded
+        ledger.record("modules", config.path, partial(self._forget, name))
+        for implementation in loaded.hooks:
+            self._hooks.add(implementation, name)
+        if loaded.hooks:
+            ledger.record("hooks", name, partial(self._hooks.remove, name))
+        if loaded.providers:
+            self._injector.add(*loaded.providers)
+            ledger.record("providers", name, partial(self._remove_providers, loaded.providers))
+        ledger.record("history", name, partial(self._functions.purge, name))
+        ledger.record("subscriptions", name, partial(self._events.cancel_all, plugin=name))
+        return _definition(
+            config,
+            loaded.version,
+            make=partial(self._make, loaded) if loaded.object is not None else None,
+            activate=partial(self._activate, loaded),
+            deactivate=partial(self._deactivate, name, config.stop_timeout),
+        )
+
+    def _forget(self, name: str) -> None:
+        found = self.loaded.pop(name, None)
+        if found is not None:
+            purge(found[1])
+
+    def _remove_providers(self, providers: tuple[Provider, ...]) -> None:
+        closing = self._injector.remove(*providers)
+        self._functions.rewire()
+        for failure in closing.close(self._run_async):
+            host_log("ERROR", failure.fault)
+
+    def _make(self, loaded: LoadedPlugin) -> object:
+        """Give the plugin object; a class is instantiated with its dependencies."""
+        if not isinstance(loaded.object, type):
+            return loaded.object
+        described = describe(loaded.object, plugin=loaded.name)
+        diagnosis = self._injector.diagnose(adding=[described])
+        if described in diagnosis.providers:
+            raise InjectionError(diagnosis.providers[described])
+        spec = FunctionSpec(
+            f"{loaded.name}.object",
+            loaded.version,
+            loaded.name,
+            loaded.distribution,
+            target=loaded.object,
+            colour=Colour.SYNC,
+            dependencies=described.dependencies,
+        )
+        return self._injector.body(spec)(Call(spec.name), None)
+
+    def _activate(self, loaded: LoadedPlugin, instance: Any) -> tuple[str, ...]:
+        """Register a plugin's functions in one swap; a faulty one is left out alone."""
+        specs = (*loaded.functions, *(loaded.bound(instance) if loaded.methods else ()))
+        diagnosis = self._injector.diagnose(specs)
+        additions = []
+        for spec in specs:
+            faults = diagnosis.functions.get(spec.key) or self._functions.refusals(spec)
+            for fault in faults:
+                host_log("WARNING", fault)
+            if not faults:
+                additions.append(Addition(spec))
+        if additions:
+            self._functions.commit(additions, vetted=True)
+        return tuple(addition.spec.name for addition in additions)
+
+    def _deactivate(self, name: str, timeout: float) -> None:
+        """Take a plugin's functions away in one swap, and wait for the calls that are inside."""
+        gone = [endpoint for endpoint in self._functions.endpoints() if endpoint.spec.plugin == name]
+        if gone:
+            # Another plugin may have versions of the same names: the next of them takes over.
+            self._functions.commit([Removal(e.spec.name, e.spec.version, only=e.spec, succeed=True) for e in gone])
+            left = self._functions.drain(gone, timeout)
+            if left:
+                names = ", ".join(sorted({call.name for call in left}))
+                raise PluginError(name, "stop", f"{len(left)} calls have not ended: {names}", "give them deadlines")
+
+
+def _definition(
+    config: PluginConfig,
+    version: str,
+    *,
+    make: Callable[[], object | None] | None,
+    activate: Callable[[Any], Iterable[str]] | None = None,
+    deactivate: Callable[[], object] | None = None,
+) -> PluginDefinition:
+    definition = PluginDefinition(
+        config.name,
+        version,
+        depends_on=config.depends_on,
+        auto_start=config.auto_start,
+        location=config.path,
+        make=make,
+        start_timeout=config.start_timeout,
+        stop_timeout=config.stop_timeout,
+        restart=config.restart,
+        restart_limit=config.restart_limit,
+        restart_backoff=config.restart_backoff,
+    )
+    if activate is not None and deactivate is not None:
+        definition = attrs.evolve(definition, activate=activate, deactivate=deactivate)
+    return definition
+
+
+def _raise(error: PluginError) -> None:
+    raise error

@@ -1,0 +1,181 @@
+"""Hosts from a configuration: declared plugins, their order, their functions, and unloading them."""
+
+import gc
+import json
+import textwrap
+import weakref
+
+import pytest
+
+from jackfield import ConfigError, FunctionNotFound, Host, PermissionDenied, PluginError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def write(name, text):
+        path = tmp_path / name
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
+        return path
+
+    return write
+
+
+STORE = """
+    import json
+    from jackfield import function
+
+    class Store:
+        log = []
+        def start(self):
+            self.log.append("store starts")
+        def stop(self):
+            self.log.append("store stops")
+
+    @function
+    def get(key: str) -> str:
+        return key.upper()
+"""
+
+BILLING = """
+    import attrs
+    from jackfield import Caller, Config, Background, function, inject, provides
+
+    LOG = []
+
+    @provides
+    def currency(config: Config) -> "Currency":
+        return Currency(config["currency"])
+
+    @attrs.frozen
+    class Currency:
+        code: str
+
+    @attrs.define(slots=False)
+    class Billing:
+        currency: Currency = inject()
+        background: Background = inject()
+        async def start(self):
+            self.background.every(3600, LOG.append, 1)
+            LOG.append("start")
+        async def stop(self):
+            LOG.append("stop")
+        def health(self):
+            return True
+        @function
+        def charge(self, amount: int) -> str:
+            return f"{amount} {self.currency.code}"
+
+    @function
+    def log() -> list:
+        return LOG
+"""
+
+
+@pytest.fixture
+def config(folder):
+    folder("store.py", STORE)
+    folder("billing.py", BILLING)
+    return folder(
+        "jackfield.toml",
+        """
+        [[plugin]]
+        name = "billing"
+        path = "./billing.py:Billing"
+        depends_on = ["store"]
+        version = "2.1"
+        [plugin.options]
+        currency = "EUR"
+
+        [[plugin]]
+        name = "store"
+        path = "./store.py:Store"
+
+        [tenants.vip]
+        versions = true
+        [tenants.plain]
+        """,
+    )
+
+
+def test_declared_plugins_start_in_order_and_their_functions_are_there(config):
+    """The object is injected, its methods are functions, its options are its own."""
+    with Host.from_config(config, observers=()) as host:
+        assert {name: record.state.value for name, record in host.plugins.items()} == {
+            "billing": "running",
+            "store": "running",
+        }
+        assert host.call("billing.charge", 5) == "5 EUR"
+        assert host.call("store.get", "a") == "A"
+        assert host.snapshot.functions["billing.charge"].spec.version == "2.1"
+        assert host.plugins["billing"].functions == ("billing.log", "billing.charge") or set(
+            host.plugins["billing"].functions
+        ) == {"billing.log", "billing.charge"}
+        assert host.health()["billing"].healthy
+        assert host.call("billing.log") == ["start"]
+    assert host.plugins["billing"].state.value == "stopped"
+
+
+def test_stopping_a_plugin_takes_its_functions_and_its_dependents_along(config):
+    """And starting it brings both back."""
+    with Host.from_config(config, observers=()) as host:
+        host.stop_plugin("store")
+        assert host.plugins["billing"].state.value == "blocked"
+        for name in ("store.get", "billing.charge"):
+            with pytest.raises(FunctionNotFound):
+                host.call(name, "x")
+        host.start_plugin("billing")
+        assert host.call("billing.charge", 5) == "5 EUR"
+        host.restart_plugin("store")
+        assert host.call("billing.charge", 5) == "5 EUR"
+
+
+def test_only_tenants_that_may_pick_a_version_by_header(config):
+    """Once tenants are configured."""
+    with Host.from_config(config, observers=()) as host:
+        headers = {"x-version": "2.1"}
+        assert host.call("billing.charge", 5, tenant="vip", headers=headers) == "5 EUR"
+        for tenant in ("plain", "stranger", None):
+            with pytest.raises(PermissionDenied, match="versions = true"):
+                host.call("billing.charge", 5, tenant=tenant, headers=headers)
+
+
+def test_a_plugin_that_cannot_be_loaded_fails_alone_and_blocks_its_dependents(config, folder):
+    """The rest serves; the reason is in `plugins` and `faults`."""
+    folder("store.py", "import nothing_of_that_name")
+    with Host.from_config(config, observers=()) as host:
+        assert host.plugins["store"].state.value == "failed"
+        assert host.plugins["billing"].state.value == "blocked"
+        assert any("nothing_of_that_name" in fault.reason for fault in host.faults)
+        with pytest.raises(PluginError, match="nothing_of_that_name"):
+            host.start_plugin("store")
+
+
+def test_a_bad_configuration_shows_every_fault(folder):
+    """All at once, with their lines."""
+    path = folder("jackfield.toml", '[[plugin]]\nname = "a b"\npath = 5\n\n[[plugin]]\npath = "x"\n')
+    with pytest.raises(ConfigError) as caught:
+        Host.from_config(path)
+    assert len(caught.value.faults) >= 3
+
+
+def test_unloading_leaves_nothing_behind(config):
+    """Functions, providers, subscriptions, background work, history and modules are released; the module is collected."""
+    with Host.from_config(config, observers=()) as host:
+        host.call("billing.charge", 5)
+        spec = host.snapshot.functions["billing.log"].spec
+        references = [weakref.ref(spec), weakref.ref(spec.target)]
+        del spec
+        report = host.unload("billing")
+        assert report.clean, str(report)
+        assert host.plugins["billing"].state.value == "unloaded"
+        gc.collect()
+        assert [reference() for reference in references] == [None, None]
+        assert host.call("store.get", "a") == "A"
+
+
+def test_the_report_and_the_records_can_be_shown_as_json(config):
+    """They are plain values."""
+    import attrs
+
+    with Host.from_config(config, observers=()) as host:
+        assert json.dumps({name: attrs.asdict(record) for name, record in host.plugins.items()}, default=str)
