@@ -20,7 +20,8 @@ def _find_pyenv() -> None:
     pyenv = shutil.which("pyenv")
     if pyenv is None:
         return
-    root = Path(subprocess.run([pyenv, "root"], capture_output=True, text=True, check=True).stdout.strip())
+    asked = subprocess.run([pyenv, "root"], capture_output=True, text=True, check=True)  # noqa: S603  # found above
+    root = Path(asked.stdout.strip())
     found = [path for version in PYTHONS for path in sorted(root.glob(f"versions/{version}.*/bin"), reverse=True)[:1]]
     os.environ["PATH"] = os.pathsep.join([*map(str, found), os.environ["PATH"]])
 

@@ -31,6 +31,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.tree import Tree
 
+from jackfield import Caller, Host, JackfieldError, Logs, Metrics, Spans, inject
+
 FLIGHTS = 5_000
 console = Console(highlight=False, width=110)
 
@@ -46,20 +48,19 @@ def main() -> None:
         pluginctl("check")
         step("One call from the shell", 'pluginctl call text.slugify text="Grüße aus Köln"')
         pluginctl("call", "text.slugify", "text=Grüße aus Köln")
-        tour(folder)
+        tour()
 
 
-def tour(folder: str) -> None:
+def tour() -> None:
     """Embed a host, and send thousands of real records through it."""
-    from jackfield import Host, JackfieldError, Logs, Metrics, Spans
-
     spans, registry, log = InMemorySpanExporter(), CollectorRegistry(), io.StringIO()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(spans))
     observers = [Spans(provider), Metrics(registry), Logs(log, successes=False)]
     step("A host in a program: discovered, ordered, checked, started", "with Host.discover() as host: ...")
     with Host.discover(observers=observers) as host:
-        console.print(f"{len(host.snapshot.functions)} functions at revision {host.snapshot.revision}, {len(host.faults)} faults")
+        functions, revision = len(host.snapshot.functions), host.snapshot.revision
+        console.print(f"{functions} functions at revision {revision}, {len(host.faults)} faults")
 
         step("3,376 airports, a call each", 'host.call("flights.import_airport", row, timeout=1.0)')
         count(host, "flights.import_airport", airports())
@@ -117,7 +118,7 @@ def step(title: str, how: str) -> None:
 def pluginctl(*arguments: str) -> None:
     """Run the command line as its user would."""
     environment = {**os.environ, "COLUMNS": "110", "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603  # our own command line
         [sys.executable, "-m", "jackfield", *arguments],
         env=environment,
         capture_output=True,
@@ -153,10 +154,8 @@ def flights() -> Iterator[dict[str, Any]]:
             }
 
 
-def count(host: Any, name: str, rows: Iterator[dict[str, Any]]) -> None:
+def count(host: Host, name: str, rows: Iterator[dict[str, Any]]) -> None:
     """Call a function once for each row, and show how the calls ended."""
-    from jackfield import JackfieldError
-
     outcomes: Counter[str] = Counter()
     began = perf_counter()
     for row in rows:
@@ -168,10 +167,8 @@ def count(host: Any, name: str, rows: Iterator[dict[str, Any]]) -> None:
     summarise(outcomes, perf_counter() - began)
 
 
-async def record_all(host: Any, rows: list[dict[str, Any]]) -> None:
+async def record_all(host: Host, rows: list[dict[str, Any]]) -> None:
     """Record flights, four at a time."""
-    from jackfield import JackfieldError
-
     outcomes: Counter[str] = Counter()
     remaining = iter(rows)
 
@@ -197,9 +194,8 @@ def summarise(outcomes: Counter[str], seconds: float) -> None:
     console.print(f"{sum(outcomes.values()):,} calls in {seconds:.1f} s, every one with a span, metrics and a deadline")
 
 
-def show_trace(host: Any, spans: InMemorySpanExporter, flight: dict[str, Any]) -> None:
+def show_trace(host: Host, spans: InMemorySpanExporter, flight: dict[str, Any]) -> None:
     """Call a function that calls others, and draw its trace."""
-    from jackfield import Caller, inject
 
     def postcard(origin: str, destination: str, *, caller: Caller = inject()) -> str:
         miles = caller.call("flights.distance", {"origin": origin, "destination": destination})
@@ -208,7 +204,8 @@ def show_trace(host: Any, spans: InMemorySpanExporter, flight: dict[str, Any]) -
 
     host.register("demo.postcard", postcard)
     spans.clear()
-    answer = host.call("demo.postcard", {"origin": flight["origin"], "destination": flight["destination"]}, tenant="demo")
+    route = {"origin": flight["origin"], "destination": flight["destination"]}
+    answer = host.call("demo.postcard", route, tenant="demo")
     console.print(f"→ {answer}")
     finished = spans.get_finished_spans()
     tree = Tree(f"trace {finished[-1].context.trace_id:032x}")

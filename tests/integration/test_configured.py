@@ -5,6 +5,7 @@ import json
 import textwrap
 import weakref
 
+import attrs
 import pytest
 
 from jackfield import ConfigError, FunctionNotFound, Host, PermissionDenied, PluginError
@@ -159,7 +160,7 @@ def test_a_bad_configuration_shows_every_fault(folder):
 
 
 def test_unloading_leaves_nothing_behind(config):
-    """Functions, providers, subscriptions, background work, history and modules are released; the module is collected."""
+    """Functions, providers, subscriptions, background work, history and modules are released and collected."""
     with Host.from_config(config, observers=()) as host:
         host.call("billing.charge", 5)
         spec = host.snapshot.functions["billing.log"].spec
@@ -175,7 +176,5 @@ def test_unloading_leaves_nothing_behind(config):
 
 def test_the_report_and_the_records_can_be_shown_as_json(config):
     """They are plain values."""
-    import attrs
-
     with Host.from_config(config, observers=()) as host:
         assert json.dumps({name: attrs.asdict(record) for name, record in host.plugins.items()}, default=str)

@@ -10,7 +10,7 @@ import pytest
 from jackfield.errors import Fault, PluginError, Unavailable
 from jackfield.events import PluginFailed, PluginStarted, PluginStateChanged, PluginStopped
 from jackfield.executors.loop import HomeLoop
-from jackfield.lifecycle import TRANSITIONS, Lifecycle, PluginDefinition, PluginState
+from jackfield.lifecycle import TRANSITIONS, Lifecycle, PluginDefinition, PluginState, hands
 from jackfield.model.deadline import remaining
 from jackfield.testing import no_leaks
 
@@ -34,7 +34,10 @@ class World:
     def plugin(self, name, *depends_on, make=None, **options):
         """A plugin that notes its start and stop."""
         return PluginDefinition(
-            name, depends_on=depends_on, make=make or (lambda: Noting(name, self.log)), **{"stop_timeout": 5.0, **options}
+            name,
+            depends_on=depends_on,
+            make=make or (lambda: Noting(name, self.log)),
+            **{"stop_timeout": 5.0, **options},
         )
 
     def state(self, name):
@@ -83,7 +86,8 @@ class Noting:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+def world(monkeypatch) -> Iterator[World]:
+    monkeypatch.setattr(hands, "_IDLE", 0.02)  # the leak check waits for idle threads
     with no_leaks(timeout=PATIENCE):
         world = World()
         yield world

@@ -153,6 +153,9 @@ class ControlServer:
                 await asyncio.wait(self._clients, timeout=max(self._grace, 0.1))
 
     def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._desk.stopping:  # accepted a moment ago
+            writer.transport.abort()
+            return
         try:
             peer = peer_of(writer.get_extra_info("socket"))
         except (OSError, JackfieldError) as error:
@@ -162,6 +165,8 @@ class ControlServer:
         client = asyncio.create_task(Connection(self._desk, reader, writer, peer).run(self._refusal(peer)))
         self._clients.add(client)
         client.add_done_callback(self._clients.discard)
+        # A task that is cancelled before its first step never comes to close anything.
+        client.add_done_callback(lambda _: writer.transport.abort())
 
     def _refusal(self, peer: Peer) -> JackfieldError | None:
         if not may_ask(peer.uid):

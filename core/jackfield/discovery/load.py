@@ -107,7 +107,9 @@ def _import_fix(candidate: Candidate, module: str, error: BaseException) -> str:
         package = missing.partition(".")[0]
         if package == module.partition(".")[0]:
             # The module that the entry names: of the distribution itself, or of one that it should depend on.
-            return f"`pip install {package}` if that is another distribution, else `pip install --force-reinstall {name}`"
+            return (
+                f"`pip install {package}` if that is another distribution, else `pip install --force-reinstall {name}`"
+            )
         if isinstance(error, ModuleNotFoundError):
             return f"`pip install {package}`, or whatever distribution provides the module {package}"
         return f"`pip install --upgrade {package}`: {name} expects another version of it"
