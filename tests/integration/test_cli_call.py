@@ -81,7 +81,7 @@ def command(site, tmp_path):
 
     def start(*arguments, **options):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(  # noqa: S603  # our own
+        return subprocess.Popen(  # our own
             [sys.executable, "-m", "jackfield", "call", *arguments], env=env, **pipes | options
         )
 

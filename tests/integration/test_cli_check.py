@@ -94,7 +94,7 @@ def pluginctl(site, tmp_path):
             "JACKFIELD_LOAD_PLUGINS": ",".join(f"checktest-{plugin}" for plugin in plugins.split()),
             "NO_COLOR": "1",
         }
-        done = subprocess.run(  # noqa: S603  # our own
+        done = subprocess.run(  # our own
             [sys.executable, "-m", "jackfield", *arguments], env=env, capture_output=True, text=True, check=False
         )
         assert "Traceback" not in done.stderr

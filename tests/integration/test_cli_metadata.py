@@ -201,7 +201,7 @@ def test_the_shell_completes_names_without_importing(site, tmp_path):
     def complete(line):
         words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
         command = [sys.executable, "-m", "jackfield"]
-        done = subprocess.run(command, env={**env, **words}, capture_output=True, text=True, check=False)  # noqa: S603  # our own
+        done = subprocess.run(command, env={**env, **words}, capture_output=True, text=True, check=False)  # our own
         return done.stdout.split()
 
     assert complete("pluginctl call clit") == ["clitest.slugify", "clitest.upper"]

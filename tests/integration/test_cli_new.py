@@ -39,7 +39,7 @@ def run(project, source, *command):
         "JACKFIELD_LOAD_PLUGINS": "newtest-plugin",
     }
     command = [sys.executable, "-m", *command]
-    return subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)  # noqa: S603  # our own
+    return subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)  # our own
 
 
 def test_a_new_project_passes_its_own_tests_and_serves_its_function(tmp_path, monkeypatch):

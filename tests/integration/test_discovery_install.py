@@ -65,7 +65,7 @@ def make_wheel(folder, function, name="wheeled_plugin"):
 def pip(*arguments, python=sys.executable):
     command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-index", "--no-deps"]
     command += ["--disable-pip-version-check", "--root-user-action=ignore", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own arguments
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # our own arguments
     assert done.returncode == 0, done.stderr
 
 
@@ -138,7 +138,7 @@ def test_an_editable_project_is_one_plugin_although_it_is_seen_twice(tmp_path):
     )
     pip("--no-build-isolation", "--editable", project, python=python)
     code = "import json, sys; print(json.dumps(sys.path[1:]))"
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603  # our own code
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)  # our own code
     path = json.loads(done.stdout)
     assert str((project / "src").resolve()) in path, "pip made the .pth file"
 

@@ -170,7 +170,7 @@ def test_calls_that_interleave_on_one_loop_keep_their_traces_apart(traced):
 
 
 def run(code, **environment):
-    return subprocess.run(  # noqa: S603  # our own interpreter
+    return subprocess.run(  # our own interpreter
         [sys.executable, "-c", textwrap.dedent(code)],
         capture_output=True,
         text=True,

@@ -301,7 +301,7 @@ for _ in range(60):
 def test_processes_that_write_at_once_never_see_half_an_index(cache):
     """Each replaces the file in one step: whoever reads gets one or the other, whole."""
     writers = [
-        subprocess.Popen(  # noqa: S603  # our own code
+        subprocess.Popen(  # our own code
             [sys.executable, "-c", WRITER, "/some/site", mark],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -652,7 +652,7 @@ bus.subscribe(Tick, lambda event: (entered.set(), threading.Event().wait()))
 bus.publish(Tick(1))
 assert entered.wait(30)
 """
-    done = subprocess.run(  # noqa: S603  # our own interpreter and script
+    done = subprocess.run(  # our own interpreter and script
         [sys.executable, "-c", script], timeout=60, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
