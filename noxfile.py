@@ -37,7 +37,7 @@ def _group(name: str) -> list[str]:
 def tests(session: nox.Session) -> None:
     """Run the test suite on every Python that is here."""
     session.install("-e", ".", *_group("test"))
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "-n", "auto", *session.posargs)
 
 
 @nox.session
@@ -81,7 +81,7 @@ def wheels(session: nox.Session) -> None:
     session.install("build", *_group("test"))
     session.run("python", "-m", "build", "--wheel", "--outdir", str(out), ".")
     session.install(*map(str, out.glob("jackfield-*.whl")))
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "-n", "auto", *session.posargs)
 
 
 @nox.session

@@ -110,6 +110,56 @@ class Executor(Protocol):
         ...
 
 
+@attrs.frozen
+class Stored:
+    """One value of a store.
+
+    Attributes:
+        value: the bytes.
+        revision: of the store, when this value was written; grows with every write of any key.
+    """
+
+    value: bytes
+    revision: int
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Keeps small values under keys, safe for any number of threads; what a host must not forget between two instances.
+
+    Keys are paths as in `state/billing`. Values are at most a megabyte: larger things are kept elsewhere, their digest
+    here.
+    """
+
+    def get(self, key: str, /) -> Stored | None:
+        """Read a value, or None."""
+        ...
+
+    def put(self, key: str, value: bytes, /, *, expected: int | None = None) -> int:
+        """Write a value.
+
+        Args:
+            key: where.
+            value: what.
+            expected: write only if the key's revision is this one; 0 for a key that is not there. None writes anyway.
+
+        Returns:
+            The revision of this write; 0 if something else was there than expected, and nothing was written.
+
+        Raises:
+            ValueError: if the value is larger than a megabyte.
+        """
+        ...
+
+    def delete(self, key: str, /) -> bool:
+        """Forget a key; tells whether it was there."""
+        ...
+
+    def keys(self, prefix: str = "", /) -> tuple[str, ...]:
+        """List the keys that begin with a prefix, sorted."""
+        ...
+
+
 class Clock(Protocol):
     """Where time comes from."""
 

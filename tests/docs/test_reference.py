@@ -1,5 +1,6 @@
 """The reference pages say what the code says: names, tables, files, commands."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -10,11 +11,21 @@ import typer.main
 import jackfield
 from jackfield import errors
 from jackfield.cli import app
+from jackfield.config import model as configured
 from jackfield.observe.record import Record
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(jackfield.__path__[0])
 REFERENCE = ROOT / "docs" / "reference"
+CONFIGURED = {
+    "The top of the file": configured.Document,
+    "[[plugin]]": configured.PluginConfig,
+    "[routes]": configured.RouteConfig,
+    "[tenants.NAME]": configured.TenantConfig,
+    "[observability]": configured.ObservabilityConfig,
+    "[observability.logs]": configured.LogsConfig,
+    "[observability.metrics]": configured.MetricsConfig,
+}
 
 
 def rows(page, columns):
@@ -74,21 +85,54 @@ def test_the_page_of_records_has_every_field():
     assert sorted(listed) == sorted(Record.__struct_fields__)
 
 
+def source(file):
+    """Give the text of a file of the package, or of all modules of a package in it, as in `payload/`; None for neither."""
+    place = PACKAGE / file
+    if place.is_dir():
+        return "\n".join(module.read_text("utf-8") for module in sorted(place.glob("*.py")))
+    return place.read_text("utf-8") if place.is_file() else None
+
+
 def test_files_and_functions_that_pages_name_exist():
-    """A file that a page names is in the package, and what is said to be in it is."""
+    """A file or package that a page names is there, and what is said to be in it is."""
+    wrong = []
     for page in (ROOT / "docs").rglob("*.md"):
         text = page.read_text("utf-8")
-        pairs = re.findall(r"`([\w.]+)`,? \(?(?:in|also) `([\w/]+\.py)`", text)
+        pairs = re.findall(r"`([\w.]+)`,? \(?(?:in|also) `([\w/]+(?:\.py|/))`", text)
         if page.parent.name in {"explanation", "decisions"}:
-            pairs += [("", name) for name in re.findall(r"`([\w/]+\.py)`", text)]
+            pairs += [("", name) for name in re.findall(r"`([\w/]+(?:\.py|/))`", text) if "/jackfield/" not in name]
             pairs += [
                 (found[0], file)
                 for file, said in re.findall(r"^\| \d+ \| `([\w/.]+)` \| (.+) \|$", text, re.MULTILINE)
                 if (found := quoted(said))
             ]
         for name, file in pairs:
-            source = (PACKAGE / file).read_text("utf-8")
-            assert name.rpartition(".")[2] in source, f"{page}: {name} is not in {file}"
+            found = source(file)
+            if found is None:
+                wrong.append(f"{page.name}: there is no {file}")
+            elif name.rpartition(".")[2] not in found:
+                wrong.append(f"{page.name}: {name} is not in {file}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_page_of_the_configuration_has_every_key():
+    """Each table of the file is a section whose rows are its keys, in order, with their defaults as TOML has them."""
+    text = (REFERENCE / "configuration.md").read_text("utf-8")
+    for title, model in CONFIGURED.items():
+        section = text.partition(f"## {title}\n")[2].partition("\n## ")[0]
+        cells = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
+        keys = {quoted(row[0])[0]: row[2].strip() for row in cells if len(row) == len(("key", "type", "default", "meaning"))}
+        assert list(keys) == [field.name for field in attrs.fields(model)]
+        for field in attrs.fields(model):
+            shown = quoted(keys[field.name])
+            assert not shown or json.loads(shown[0]) == default(field), f"{title}.{field.name}"
+            assert (not keys[field.name]) is (field.default is attrs.NOTHING), f"{title}.{field.name}"
+
+
+def default(field):
+    """Give a field's default as TOML can say it."""
+    value = field.default.factory() if isinstance(field.default, attrs.Factory) else field.default
+    return list(value) if isinstance(value, tuple) else value
 
 
 def test_commands_that_pages_show_can_be_given(page):

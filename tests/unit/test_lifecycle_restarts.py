@@ -37,19 +37,11 @@ class World:
     def __init__(self) -> None:
         self.time = ManualTime()
         self.home = HomeLoop()
-        self.changed = threading.Condition()
-        self.lifecycle = Lifecycle(
-            self.home, announce=self._announce, timetable=self.time.timetable, wall=self.time.__call__
-        )
-
-    def _announce(self, _events):
-        with self.changed:
-            self.changed.notify_all()
+        self.lifecycle = Lifecycle(self.home, timetable=self.time.timetable, wall=self.time.__call__)
 
     def until(self, condition):
-        """Wait for something to become true by a change of state."""
-        with self.changed:
-            assert self.changed.wait_for(condition, PATIENCE), dict(self.lifecycle.records)
+        """Wait for what other threads are about to bring about."""
+        wait_for(condition)
 
     def until_state(self, name, state):
         self.until(lambda: self.record(name).state is state)

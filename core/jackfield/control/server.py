@@ -1,6 +1,7 @@
 """The server: a control socket in a thread of its own, beside a host that knows nothing of it but its verbs."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -8,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from jackfield.control.address import Listener, control_path, described
 from jackfield.control.connection import Connection, Desk, Verb
@@ -16,6 +17,8 @@ from jackfield.control.peers import Peer, may_ask, peer_of
 from jackfield.errors import JackfieldError, PermissionDenied, ResourceExhausted, Unavailable
 from jackfield.observe.logger import host_log
 from jackfield.observe.stack import error_type
+
+_PAUSE: Final = 0.5  # seconds without new clients when the system gives no more descriptors
 
 
 class ControlServer:
@@ -137,42 +140,56 @@ class ControlServer:
 
     async def _serve(self, listener: Listener, ready: "Future[None]") -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_unix_server(self._welcome, sock=listener.socket)
+        self._listen(listener.socket)
         ready.set_result(None)
         try:
             await self._stop.wait()
             self._desk.stopping = True
-            server.close()
+            self._loop.remove_reader(listener.socket)
             if self._desk.running:
                 await asyncio.wait(self._desk.running, timeout=self._grace)
         finally:
-            server.close()
             while self._clients:  # cancelled once, they send what is still to be sent; twice, they are cut off
                 for client in self._clients:
                     client.cancel()
                 await asyncio.wait(self._clients, timeout=max(self._grace, 0.1))
 
-    def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._desk.stopping:  # accepted a moment ago
-            writer.transport.abort()
-            return
+    def _listen(self, listener: socket.socket) -> None:
+        # Not asyncio's own server: when it is closed it drops, unclosed, what it has just accepted.
+        if self._loop is not None and not self._desk.stopping:
+            self._loop.add_reader(listener, self._accept, listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        assert self._loop is not None  # noqa: S101  # it calls this
         try:
-            peer = peer_of(writer.get_extra_info("socket"))
-        except (OSError, JackfieldError) as error:
-            host_log("WARNING", f"{described(self._path)}: a client is turned away: {error}")
-            writer.transport.abort()
+            connection, _ = listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return  # the client has left again
+        except OSError as error:
+            host_log("ERROR", f"{described(self._path)}: no client can be accepted for {_PAUSE:g} s: {error}")
+            self._loop.remove_reader(listener)
+            self._loop.call_later(_PAUSE, self._listen, listener)
             return
-        client = asyncio.create_task(Connection(self._desk, reader, writer, peer).run(self._refusal(peer)))
+        client = self._loop.create_task(self._welcome(connection))
         self._clients.add(client)
         client.add_done_callback(self._clients.discard)
         # A task that is cancelled before its first step never comes to close anything.
-        client.add_done_callback(lambda _: writer.transport.abort())
+        client.add_done_callback(lambda _: connection.close())
+
+    async def _welcome(self, connection: socket.socket) -> None:
+        try:
+            peer = peer_of(connection)
+            reader, writer = await asyncio.open_connection(sock=connection)
+        except (OSError, JackfieldError) as error:
+            host_log("WARNING", f"{described(self._path)}: a client is turned away: {error}")
+            return
+        await Connection(self._desk, reader, writer, peer).run(self._refusal(peer))
 
     def _refusal(self, peer: Peer) -> JackfieldError | None:
         if not may_ask(peer.uid):
             host_log("WARNING", f"{described(self._path)}: user {peer.uid} (process {peer.pid}) is turned away")
             return PermissionDenied(described(self._path), "only the user that the host runs as, and root, may use it")
-        if len(self._clients) >= self._most:
+        if len(self._clients) > self._most:  # this one included
             return ResourceExhausted(
                 described(self._path), f"{self._most} clients are connected, the most allowed", 1.0
             )

@@ -125,7 +125,8 @@ class Planner:
             outcomes: dict[str, Outcome] = {}
             for name in family:
                 outcomes[name] = goals.get(name) or self._blocked_by(name, family, why)
-        walk(graph, lambda name: self._step_stop(name, goals, outcomes, until, only), self._runner.expire)
+        seen: set[str] = set()
+        walk(graph, lambda name: self._step_stop(name, goals, outcomes, seen, until, only), self._runner.expire)
 
     def _blocked_by(self, name: str, family: Collection[str], why: str) -> Outcome:
         needed = next((each for each in self._board.slots[name].record.depends_on if each in family), name)
@@ -137,6 +138,7 @@ class Planner:
         name: str,
         goals: Collection[str],
         outcomes: Mapping[str, Outcome],
+        seen: set[str],
         until: float | None,
         only: Live | None,
     ) -> Attempt | None:
@@ -145,6 +147,8 @@ class Planner:
             slot = self._board.slots[name]
             if only is not None and name in goals and slot.live is not only:
                 return None
+            if name in seen and slot.state in ACTIVE:
+                return None  # it was stopped, and somebody has started it again
             then, slot = outcomes[name], self._outermost(slot)
             if slot.name != name:
                 then = outcomes.get(slot.name) or self._blocked_by(slot.name, outcomes, "was stopped")
@@ -155,8 +159,11 @@ class Planner:
                 elif slot.name in goals and attempt.then[0] is PluginState.BLOCKED:
                     attempt.then = then  # it is stopped because of another: now somebody means it
                 self._runner.hurry(attempt, until)
+                if not attempt.starting:
+                    seen.add(slot.name)
             elif slot.state is PluginState.RUNNING:
                 attempt = begun = self._runner.stop(slot, then, until)
+                seen.add(slot.name)
             elif name in goals:
                 self._restarts.cancel(slot)
                 if slot.state is PluginState.BLOCKED:
