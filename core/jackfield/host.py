@@ -27,7 +27,7 @@ from jackfield.injection.drawing import dot, mermaid
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import describe, value_provider
 from jackfield.installed import Installed
-from jackfield.lifecycle import Background, Health, Lifecycle, PluginRecord, UnloadReport
+from jackfield.lifecycle import Background, Health, Lifecycle, PluginRecord, SwapReport, UnloadReport
 from jackfield.model.call import Call
 from jackfield.model.names import close_names
 from jackfield.model.options import Config
@@ -39,8 +39,9 @@ from jackfield.observe.logs import Logs
 from jackfield.observe.metrics import Metrics
 from jackfield.observe.spans import Spans
 from jackfield.plugins import Plugins
-from jackfield.ports import Executor, Observer
+from jackfield.ports import Executor, Observer, Store
 from jackfield.registry import Registry
+from jackfield.store import MemoryStore
 from jackfield.transaction import Expectation, Removal, Update
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Host(Caller):
         observers: see every call; the default is `Spans()`, `Metrics()` and `Logs()` on the process's own providers,
             `()` is none.
         executors: further places to run functions, by the name that policies use.
+        store: where the state of plugins goes when they are replaced; the default is this process's memory.
         timeout: seconds for calls that neither their caller nor their function limits.
 
     Attributes:
@@ -83,6 +85,7 @@ class Host(Caller):
         *,
         observers: Sequence[Observer] | None = None,
         executors: Mapping[str, Executor] | None = None,
+        store: Store | None = None,
         timeout: float | None = None,
     ) -> None:
         self._observers: tuple[Observer, ...] = (Spans(), Metrics(), Logs()) if observers is None else tuple(observers)
@@ -112,7 +115,9 @@ class Host(Caller):
         self._functions = Functions(registry, self._injector, hooks, self.events, self._compile, places)
         self._installed = Installed(self._functions, self._injector, hooks)
         self._hooks = hooks
-        self._plugins = Plugins(self._functions, self._injector, hooks, self.events, self._lifecycle, self._home.run)
+        self._plugins = Plugins(
+            self._functions, self._injector, hooks, self.events, self._lifecycle, self._home.run, store or MemoryStore()
+        )
         _living.add(self)
 
     # --- Filling ----------------------------------------------------------------------------------------------------
@@ -499,6 +504,24 @@ class Host(Caller):
             PluginError: if nobody knows the plugin.
         """
         return self._lifecycle.health(name, timeout=timeout)
+
+    def reload(self, name: str, *, keep_warm: float = 0.0) -> SwapReport:
+        """Load a file or folder plugin anew beside the running one, and replace that without losing a call.
+
+        The old instance's state is handed over; calls that are inside finish in the old version. What is importable by
+        a public name cannot be reloaded in a running process, and is refused.
+
+        Args:
+            name: which; it is running.
+            keep_warm: seconds that the old instance idles before it stops, so that `rollback` finds it at work.
+
+        Returns:
+            What it came to; the same version twice when the files have not changed.
+
+        Raises:
+            PluginError: if it cannot be reloaded, or the new version fails; then the old one serves on.
+        """
+        return self._plugins.reload(name, keep_warm=keep_warm)
 
     def unload(self, name: str) -> UnloadReport:
         """Stop a plugin, and release everything that it acquired through the host, the latest first.

@@ -1,6 +1,6 @@
 """The plugins of one host: declared in its configuration or advertised with an object; loaded, wired, unloaded."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,11 +14,13 @@ from jackfield.functions import Functions
 from jackfield.hooks import Hooks
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import Provider, describe
-from jackfield.lifecycle import Lifecycle, PluginDefinition, UnloadReport
+from jackfield.lifecycle import Lifecycle, PluginDefinition, SwapReport, UnloadReport
 from jackfield.model.call import Call
+from jackfield.model.route import Endpoint
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.observe.logger import host_log
-from jackfield.sources import LoadedPlugin, load_source, purge
+from jackfield.ports import Store
+from jackfield.sources import LoadedPlugin, current_digest, load_source, purge, refuse_reload
 from jackfield.transaction import Addition, Removal
 
 RunAsync = Callable[[Any], Any]
@@ -27,8 +29,8 @@ RunAsync = Callable[[Any], Any]
 class Plugins:
     """Brings plugins into the parts of a host, and out of them again.
 
-    What a plugin acquires stands in its ledger in the order in which it did: the modules of a file, hooks, providers,
-    its place in the history, subscriptions. Unloading releases it in reverse.
+    What a plugin acquires stands in its ledger in the order in which it did: its code with its providers, its hooks,
+    its place in the history, its subscriptions. Unloading releases it in reverse.
 
     Args:
         functions: where functions go when a plugin has started.
@@ -37,6 +39,7 @@ class Plugins:
         events: whose subscriptions end with a plugin.
         lifecycle: starts and stops plugins.
         run_async: runs a coroutine on the home loop and waits for it.
+        store: where plugins' states go when they are replaced.
 
     Attributes:
         options: plugin → what the operator configured for it.
@@ -50,6 +53,7 @@ class Plugins:
         events: EventBus,
         lifecycle: Lifecycle,
         run_async: RunAsync,
+        store: Store,
     ) -> None:
         self._functions = functions
         self._injector = injector
@@ -57,6 +61,8 @@ class Plugins:
         self._events = events
         self._lifecycle = lifecycle
         self._run_async = run_async
+        self._store = store
+        self._replaced: dict[str, tuple[LoadedPlugin, ...]] = {}
         self.loaded: dict[str, tuple[PluginConfig, LoadedPlugin]] = {}
         self.options: dict[str, Mapping[str, Any]] = {}
 
@@ -130,18 +136,100 @@ class Plugins:
         self.options.pop(name, None)
         return report
 
+    def reload(self, name: str, *, keep_warm: float = 0.0) -> SwapReport:
+        """Load a file or folder plugin anew beside the running one, and swap without losing a call.
+
+        Args:
+            name: which; it is running.
+            keep_warm: seconds that the old instance idles before it stops, for a rollback.
+
+        Returns:
+            What it came to; the same version twice when the files have not changed.
+
+        Raises:
+            PluginError: if it cannot be reloaded in process, or the new version fails; then the old one serves on.
+        """
+        if name not in self.loaded:
+            record = self._lifecycle.records.get(name)
+            reason = f"it is {record.state}" if record is not None else f"no plugin is named {name!r}"
+            raise PluginError(name, "reload", reason, "see `host.plugins` for what can be reloaded")
+        config, old = self.loaded[name]
+        if not old.reloadable:
+            raise refuse_reload(config)
+        if current_digest(config) == old.digest:
+            return SwapReport(name, old.version, old.version)
+        new = load_source(config, Catalogue())
+        if new.version == old.version.partition("+")[0]:
+            new = _labelled(new, f"{new.version}+{new.digest[:8]}")
+        gone = [endpoint for endpoint in self._functions.endpoints() if endpoint.spec.plugin == name]
+        used = {endpoint.spec for endpoint in gone}
+        definition = _definition(
+            config,
+            new.version,
+            make=partial(self._make, new) if new.object is not None else None,
+            activate=partial(self._replace, new, gone),
+            deactivate=partial(self._deactivate, name, config.stop_timeout),
+        )
+        try:
+            self._add_providers(new)
+            report = self._lifecycle.swap(
+                name,
+                definition,
+                store=self._store,
+                drain=partial(self._drained, gone),
+                in_use=lambda: any(endpoint.spec in used for endpoint in self._functions.endpoints()),
+                keep_warm=keep_warm,
+            )
+        except PluginError:
+            self._drop(new)
+            raise
+        self.loaded[name] = config, new
+        # What is kept warm, or could be rolled back to, keeps its modules and providers until the next reload.
+        for replaced in self._replaced.pop(name, ()):
+            self._drop(replaced)
+        self._replaced[name] = (old,)
+        return report
+
+    def _add_providers(self, loaded: LoadedPlugin) -> None:
+        """Add the providers of a version beside those of the one that runs.
+
+        Raises:
+            PluginError: if the two clash: both provide a type that neither of them defines.
+        """
+        diagnosis = self._injector.diagnose(adding=loaded.providers)
+        if diagnosis.faults:
+            first = diagnosis.faults[0]
+            raise PluginError(loaded.name, "inject", first.reason, first.fix, diagnosis.faults)
+        self._injector.add(*loaded.providers)
+
+    def _drop(self, loaded: LoadedPlugin) -> None:
+        """Take the providers and modules of a version out that serves no more."""
+        there = {*self._injector.providers}
+        self._remove_providers(tuple(provider for provider in loaded.providers if provider in there))
+        purge(loaded)
+
+    def _replace(self, new: LoadedPlugin, gone: Sequence[Endpoint], instance: Any) -> tuple[str, ...]:
+        """Move the calls: the new functions come and the old ones go in one swap."""
+        additions = self._additions(new, instance)
+        removals = [Removal(e.spec.name, e.spec.version, only=e.spec, succeed=True) for e in gone]
+        self._functions.commit([*additions, *removals], vetted=True)
+        self._hooks.remove(new.name)
+        for implementation in new.hooks:
+            self._hooks.add(implementation, new.name)
+        return tuple(addition.spec.name for addition in additions)
+
+    def _drained(self, gone: Sequence[Endpoint], timeout: float) -> tuple[str, ...]:
+        return tuple(sorted({call.name for call in self._functions.drain(gone, timeout)}))
+
     def _take_in(self, config: PluginConfig, loaded: LoadedPlugin) -> PluginDefinition:
         """Add what a plugin brings before it starts, note it in the ledger, and say how to start it."""
         name, ledger = loaded.name, self._lifecycle.ledger(loaded.name)
         self.loaded[name] = config, loaded
-        ledger.record("modules", config.path, partial(self._forget, name))
+        ledger.record("code", config.path, partial(self._forget, name))
         for implementation in loaded.hooks:
             self._hooks.add(implementation, name)
-        if loaded.hooks:
-            ledger.record("hooks", name, partial(self._hooks.remove, name))
-        if loaded.providers:
-            self._injector.add(*loaded.providers)
-            ledger.record("providers", name, partial(self._remove_providers, loaded.providers))
+        ledger.record("hooks", name, partial(self._hooks.remove, name))
+        self._injector.add(*loaded.providers)
         ledger.record("history", name, partial(self._functions.purge, name))
         ledger.record("subscriptions", name, partial(self._events.cancel_all, plugin=name))
         return _definition(
@@ -153,11 +241,15 @@ class Plugins:
         )
 
     def _forget(self, name: str) -> None:
+        for replaced in self._replaced.pop(name, ()):
+            self._drop(replaced)
         found = self.loaded.pop(name, None)
         if found is not None:
-            purge(found[1])
+            self._drop(found[1])
 
     def _remove_providers(self, providers: tuple[Provider, ...]) -> None:
+        if not providers:
+            return
         closing = self._injector.remove(*providers)
         self._functions.rewire()
         for failure in closing.close(self._run_async):
@@ -183,7 +275,14 @@ class Plugins:
         return self._injector.body(spec)(Call(spec.name), None)
 
     def _activate(self, loaded: LoadedPlugin, instance: Any) -> tuple[str, ...]:
-        """Register a plugin's functions in one swap; a faulty one is left out alone."""
+        """Register a plugin's functions in one swap."""
+        additions = self._additions(loaded, instance)
+        if additions:
+            self._functions.commit(additions, vetted=True)
+        return tuple(addition.spec.name for addition in additions)
+
+    def _additions(self, loaded: LoadedPlugin, instance: Any) -> list[Addition]:
+        """Check a plugin's functions; a faulty one is left out alone."""
         specs = (*loaded.functions, *(loaded.bound(instance) if loaded.methods else ()))
         diagnosis = self._injector.diagnose(specs)
         additions = []
@@ -193,9 +292,7 @@ class Plugins:
                 host_log("WARNING", fault)
             if not faults:
                 additions.append(Addition(spec))
-        if additions:
-            self._functions.commit(additions, vetted=True)
-        return tuple(addition.spec.name for addition in additions)
+        return additions
 
     def _deactivate(self, name: str, timeout: float) -> None:
         """Take a plugin's functions away in one swap, and wait for the calls that are inside."""
@@ -233,6 +330,16 @@ def _definition(
     if activate is not None and deactivate is not None:
         definition = attrs.evolve(definition, activate=activate, deactivate=deactivate)
     return definition
+
+
+def _labelled(loaded: LoadedPlugin, version: str) -> LoadedPlugin:
+    """Give a plugin's functions another version, so that they can stand beside those of the same number."""
+    return attrs.evolve(
+        loaded,
+        version=version,
+        functions=tuple(attrs.evolve(spec, version=version) for spec in loaded.functions),
+        methods=tuple((attribute, attrs.evolve(spec, version=version)) for attribute, spec in loaded.methods),
+    )
 
 
 def _raise(error: PluginError) -> None:

@@ -110,7 +110,9 @@ class Page:
     def _pytest(self):
         environ = {**os.environ, "PYTHONPATH": os.pathsep.join(self.places)}
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
-        ran = subprocess.run(command, cwd=self.folder, env=environ, capture_output=True, text=True, check=False)  # as above
+        ran = subprocess.run(
+            command, cwd=self.folder, env=environ, capture_output=True, text=True, check=False
+        )  # as above
         assert ran.returncode == 0, f"{self.path}: its tests fail:\n{ran.stdout}{ran.stderr}"
 
 

@@ -86,7 +86,7 @@ def test_the_page_of_records_has_every_field():
 
 
 def source(file):
-    """Give the text of a file of the package, or of all modules of a package in it, as in `payload/`; None for neither."""
+    """Give the text of a file of the package, or of all modules of a package in it (`payload/`); None for neither."""
     place = PACKAGE / file
     if place.is_dir():
         return "\n".join(module.read_text("utf-8") for module in sorted(place.glob("*.py")))
@@ -121,7 +121,9 @@ def test_the_page_of_the_configuration_has_every_key():
     for title, model in CONFIGURED.items():
         section = text.partition(f"## {title}\n")[2].partition("\n## ")[0]
         cells = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| `")]
-        keys = {quoted(row[0])[0]: row[2].strip() for row in cells if len(row) == len(("key", "type", "default", "meaning"))}
+        keys = {
+            quoted(row[0])[0]: row[2].strip() for row in cells if len(row) == len(("key", "type", "default", "meaning"))
+        }
         assert list(keys) == [field.name for field in attrs.fields(model)]
         for field in attrs.fields(model):
             shown = quoted(keys[field.name])

@@ -79,8 +79,8 @@ def messages():
 
 
 @contextlib.contextmanager
-def host(path: Path, says: str = "ready"):
-    with subprocess.Popen([sys.executable, "-c", HOST, str(path)], stdout=subprocess.PIPE, text=True) as process:
+def host(path: Path, says: str = "ready", code: str = HOST):
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True) as process:
         try:
             line = process.stdout.readline().strip()
             assert says in line, line
@@ -545,6 +545,18 @@ def test_a_thousand_connects_leave_no_descriptor_and_no_thread(path):
             round_trip(number)
         until(lambda: descriptors() <= before)
         until(lambda: threading.active_count() <= max(threads, 50))
+
+
+def test_a_host_without_descriptors_left_answers_again_when_there_are_some(path):
+    """Clients that cannot be accepted wait; neither they nor the host are lost."""
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))"
+    with host(path, code=f"{limit}\n{HOST}") as process, contextlib.ExitStack() as many:
+        for _ in range(60):
+            many.enter_context(connected(path))
+        with pytest.raises(DeadlineExceeded):
+            ControlClient(path, timeout=0.2).request("status")
+        many.close()
+        assert ControlClient(path).request("status")["pid"] == process.pid
 
 
 # --- processes --------------------------------------------------------------------------------------------------------

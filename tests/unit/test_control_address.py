@@ -160,8 +160,7 @@ def test_a_forked_child_does_not_keep_the_path_of_a_dead_host(folder):
         "child = os.fork()\n"
         "if child == 0:\n"
         "    held.socket.close()\n"
-        "    signal.pause()\n"
-        "print(child, flush=True)\n"
+        "    print(os.getpid(), flush=True)\n"
         "signal.pause()\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(folder / "c.sock")], stdout=subprocess.PIPE) as host:

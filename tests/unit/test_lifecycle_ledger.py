@@ -1,5 +1,6 @@
 """The ledger of a plugin: release in reverse, guarded, with what survives."""
 
+import sys
 import threading
 import weakref
 
@@ -20,7 +21,7 @@ def test_everything_is_released_in_reverse_and_one_that_raises_keeps_nobody():
     ledger, log = Ledger("billing"), []
     ledger.record("function", "a", lambda: log.append("a"))
     ledger.record("hook", "b", lambda: 1 / 0)
-    ledger.record("hook", "exit", lambda: exit(1))
+    ledger.record("hook", "exit", lambda: sys.exit(1))
     ledger.record("function", "c", lambda: log.append("c"))
     report = ledger.release_all()
     assert log == ["c", "a"]

@@ -283,7 +283,12 @@ def test_a_plugin_that_is_being_unloaded_is_not_started(world):
     assert inside.wait(PATIENCE)
     with pytest.raises(PluginError, match="it is being unloaded"):
         world.lifecycle.disable("db")
-    starting = threading.Thread(target=lambda: pytest.raises(PluginError, world.lifecycle.start, "db"))
+
+    def start():
+        with pytest.raises(PluginError, match="it is"):
+            world.lifecycle.start("db")
+
+    starting = threading.Thread(target=start)
     starting.start()
     go_on.set()
     thread.join(PATIENCE)

@@ -56,7 +56,7 @@ class World:
         def run():
             try:
                 result.append((body(), None))
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  # raised again by `join`
                 result.append((None, error))
 
         thread = threading.Thread(target=run)
@@ -128,8 +128,7 @@ def test_async_and_sync_plugins_start_together(world):
     class Async:
         async def start(self):
             self.loop = asyncio.get_running_loop()
-            while not asked.is_set():
-                await asyncio.sleep(0)
+            await asyncio.to_thread(asked.wait, PATIENCE)
 
         async def stop(self):
             assert asyncio.get_running_loop() is self.loop
@@ -603,7 +602,7 @@ def test_health_says_how_plugins_are_and_changes_nothing(world):
         "text": lambda: "3 connections",
         "no": lambda: False,
         "raises": lambda: {}["pool"],
-        "hangs": lambda: world.gate.wait(),
+        "hangs": world.gate.wait,
     }
     world.add(*(world.plugin(name, make=lambda a=answer: Health(a)) for name, answer in answers.items()))
     world.add(world.plugin("plain"), world.plugin("idle", auto_start=False))

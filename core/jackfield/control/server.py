@@ -32,7 +32,8 @@ class ControlServer:
         path: where to listen; see `control_path`.
         verbs: what the host can be asked to do, by name. A verb is called with the request's arguments, in any thread.
             Its result travels as plain data. If it is an iterator, its items are sent one by one until the client
-            leaves; then it is closed. It may yield `IDLE`, and should do so every second or so if it waits.
+            leaves; then it is closed. Each may be taken in another thread. A generator that waits should yield `IDLE`
+            every second or so; any other iterator should end its wait when its `close` is called.
         connections: how many clients may be connected at once; more are refused and told so.
         idle: seconds after which a client that asks nothing is disconnected.
         patience: seconds that a client has for its greeting, for a frame it has begun, and to take a reply.

@@ -15,6 +15,7 @@ from jackfield.lifecycle.order import dependency_faults
 from jackfield.lifecycle.plugin import Health, PluginDefinition, PluginRecord, RestartPolicy
 from jackfield.lifecycle.service import Lifecycle
 from jackfield.lifecycle.states import TRANSITIONS, PluginState
+from jackfield.lifecycle.swap import SwapReport
 from jackfield.lifecycle.timetable import Timetable
 from jackfield.lifecycle.work import Work
 
@@ -32,6 +33,7 @@ __all__ = [
     "RestartPolicy",
     "Schedule",
     "Survivor",
+    "SwapReport",
     "Timetable",
     "UnloadReport",
     "Work",

@@ -115,6 +115,14 @@ class Background:
         self._term = Term(self.plugin, self._home, self._ledger)
         return self._term
 
+    def reopen(self, term: Term) -> None:
+        """For the host: make an earlier term the current one again, after a replacement that failed.
+
+        Args:
+            term: what `open` gave; it has not ended.
+        """
+        self._term = term
+
     def close(self, timeout: float) -> tuple[str, ...]:
         """For the host: end the term and wait for its work; gives what has not ended.
 

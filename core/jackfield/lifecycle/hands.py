@@ -59,11 +59,12 @@ class Hands:
     def _next(self) -> _Job | None:
         with self._lock:
             self._idle += 1
-        try:
-            return self._jobs.get(timeout=_IDLE)
-        except Empty:
-            with self._lock:
-                if self._idle:
-                    self._idle -= 1
-                    return None
-            return self._jobs.get()  # one is on its way to this thread
+        while True:
+            try:
+                return self._jobs.get(timeout=_IDLE)
+            except Empty:
+                with self._lock:
+                    if self._idle:
+                        self._idle -= 1
+                        return None
+                # A job is on its way to this thread, unless one that is idle since takes it.

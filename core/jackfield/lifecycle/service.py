@@ -21,8 +21,10 @@ from jackfield.lifecycle.restarts import Restarts
 from jackfield.lifecycle.runner import Runner
 from jackfield.lifecycle.states import ACTIVE, STARTABLE, PluginState
 from jackfield.lifecycle.supervision import Supervision
+from jackfield.lifecycle.swap import Swap, SwapReport
 from jackfield.lifecycle.timetable import Timetable
 from jackfield.lifecycle.work import Term
+from jackfield.ports import Store
 
 
 def _nothing(*_: object) -> None:
@@ -274,6 +276,38 @@ class Lifecycle:
 
     def _restart_by_itself(self, name: str) -> None:
         self._planner.start([name], only_from=PluginState.FAILED)
+
+    def swap(
+        self,
+        name: str,
+        definition: PluginDefinition,
+        *,
+        store: Store,
+        drain: Callable[[float], tuple[str, ...]],
+        in_use: Callable[[], bool],
+        keep_warm: float = 0.0,
+    ) -> SwapReport:
+        """Replace the running instance of a plugin by a new one, in the order that `lifecycle.swap` gives.
+
+        Args:
+            name: which; it is running.
+            definition: the new version; its `activate` moves the calls.
+            store: where the states go.
+            drain: waits, at most some seconds, for the calls inside the old version; names what is left.
+            in_use: whether calls go to the old version.
+            keep_warm: seconds that the old instance idles before it stops.
+
+        Returns:
+            What it came to.
+
+        Raises:
+            PluginError: with the stage that failed; then the old instance runs on, and serves.
+        """
+        self._check_thread("swap")
+        background = self.background(name)
+        swap = Swap(self._board, self._home, self.hands, self._open_term, background.reopen, store)
+        with self._leaving(name, "it is being replaced"):
+            return swap.run(name, definition, drain=drain, in_use=in_use, keep_warm=keep_warm)
 
     # --- Stopping
     # ------------------------------------------------------------------------------------------------------------

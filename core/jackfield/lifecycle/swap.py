@@ -1,0 +1,230 @@
+"""Replacing the running instance of a plugin by a new one without losing a call.
+
+The order, and why:
+
+1. the old one's `snapshot()` goes to the store: what cannot be stored stops the swap before anything has changed;
+2. the new one is made, gets the state by `restore()`, starts, and is asked for its health: a failure in any of them
+ends the
+   new one, and the old one goes on as if nothing had been;
+3. the pointer moves: the functions of the new one come and those of the old one go in one swap of the registry;
+4. the old one drains: calls that are inside finish, or meet their deadlines;
+5. its final `snapshot()` is stored beside;
+6. it idles until `keep_warm` ends, so that a rollback of the registry finds it at work; then it stops.
+
+A rollback moves calls, not state.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from time import monotonic
+
+import attrs
+
+from jackfield.errors import Fault, PluginError
+from jackfield.executors.loop import HomeLoop
+from jackfield.lifecycle.board import Board, Live
+from jackfield.lifecycle.handover import give_state, take_state
+from jackfield.lifecycle.hands import Hands
+from jackfield.lifecycle.instance import Instance, fault_of
+from jackfield.lifecycle.plugin import PluginDefinition
+from jackfield.lifecycle.states import PluginState
+from jackfield.lifecycle.work import Term
+from jackfield.model.call import Call, current
+from jackfield.ports import Store
+
+
+@attrs.frozen
+class SwapReport:
+    """What a swap came to.
+
+    Attributes:
+        plugin: its name.
+        old: the version that ran before.
+        new: the version that runs now; the same when there was nothing to do.
+        state_handed: whether the old instance's state was given to the new one.
+        left: names of functions with calls that did not end in time, and are left behind in the old version.
+        faults: what went wrong after the pointer had moved.
+    """
+
+    plugin: str
+    old: str
+    new: str
+    state_handed: bool = False
+    left: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+
+class Swap:
+    """One replacement of one plugin's instance.
+
+    Args:
+        board: where the plugin's state stands.
+        home: where async methods run.
+        hands: where threads come from.
+        open_term: begins the background work of the new instance.
+        reopen_term: makes an earlier term the current one again.
+        store: where states go.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        home: HomeLoop,
+        hands: Hands,
+        open_term: Callable[[str], Term],
+        reopen_term: Callable[[Term], None],
+        store: Store,
+    ) -> None:
+        self._board = board
+        self._home = home
+        self._hands = hands
+        self._open_term = open_term
+        self._reopen_term = reopen_term
+        self._store = store
+
+    def run(
+        self,
+        name: str,
+        definition: PluginDefinition,
+        *,
+        drain: Callable[[float], tuple[str, ...]],
+        in_use: Callable[[], bool],
+        keep_warm: float,
+    ) -> SwapReport:
+        """Replace the running instance.
+
+        Args:
+            name: the plugin; it is running.
+            definition: the new version; its `activate` moves the pointer.
+            drain: waits, at most some seconds, for the calls inside the old version; names what is left.
+            in_use: whether calls go to the old version, after a rollback.
+            keep_warm: seconds that the old instance idles before it stops.
+
+        Raises:
+            PluginError: with the stage that failed; then the old instance runs on, and serves.
+        """
+        with self._board.lock:
+            slot = self._board.slot(name)
+            old = slot.live
+            if slot.state is not PluginState.RUNNING or old is None:
+                raise PluginError(name, "reload", f"it is {slot.state}, not running", f"start {name!r} first")
+        state = self._saved(old, f"state/{name}")
+        fresh = self._begin(name, definition, old, state)
+        with self._board.lock:
+            slot.definition, slot.live = definition, fresh
+        target = fresh.instance.target if fresh.instance is not None else None
+        try:
+            functions = tuple(definition.activate(target))
+        except BaseException as error:
+            with self._board.lock:
+                slot.definition, slot.live = old.definition, old
+            self._end(fresh, [])
+            self._reopen_term(old.term)
+            raise _as_plugin_error(error, "register", name) from error
+        with self._board.lock:
+            self._board.edit(slot, version=definition.version, functions=functions, location=definition.location)
+            self._board.say("INFO", f"plugin {name}: {old.definition.version} → {definition.version}")
+        self._board.flush()
+        left = drain(old.definition.stop_timeout)
+        faults: list[Fault] = []
+        try:
+            self._saved(old, f"state/{name}@{old.definition.version}")
+        except PluginError as error:
+            faults.append(Fault(error.stage, name, name, error.reason, error.fix))
+        self._retire(old, faults, in_use, keep_warm)
+        return SwapReport(name, old.definition.version, definition.version, state is not None, left, tuple(faults))
+
+    def _saved(self, live: Live, key: str) -> bytes | None:
+        if live.instance is None:
+            return None
+        state = take_state(live.instance, live.definition.stop_timeout, self._hands)
+        if state is not None:
+            try:
+                self._store.put(key, state)
+            except ValueError as error:
+                raise PluginError(live.definition.name, "snapshot", str(error), "keep large state elsewhere") from error
+        return state
+
+    def _begin(self, name: str, definition: PluginDefinition, old: Live, state: bytes | None) -> Live:
+        """Make, restore and start the new instance, and ask for its health; on failure nothing of it stays."""
+        fresh = Live(definition, self._open_term(name))
+        ends = monotonic() + definition.start_timeout
+
+        def body() -> None:
+            current.set(Call("", deadline=ends))
+            fresh.term.enter()
+            fresh.instance = Instance(name, definition.make() if definition.make is not None else None, self._home)
+            left = ends - monotonic()
+            if state is not None and fresh.instance.has("restore"):
+                give_state(fresh.instance, state, left, self._hands)
+            fresh.instance.invoke("start", ends=ends)
+            fresh.started = True
+            if fresh.instance.invoke("health", ends=ends) is False:
+                raise PluginError(name, "health", "health() of the new version gave False", "see its log")
+
+        try:
+            self._wait(name, body, definition.start_timeout)
+        except BaseException as error:
+            self._end(fresh, [])
+            self._reopen_term(old.term)
+            raise _as_plugin_error(error, "start", name) from error
+        return fresh
+
+    def _wait(self, name: str, body: Callable[[], None], timeout: float) -> None:
+        done: Future[BaseException | None] = Future()
+
+        def contained() -> None:
+            try:
+                body()
+            except BaseException as error:  # noqa: BLE001  # raised in the thread that waits
+                done.set_result(error)
+            else:
+                done.set_result(None)
+
+        self._hands.submit(f"{name}:swap", contained)
+        try:
+            error = done.result(timeout)
+        except TimeoutError:
+            reason = f"the new version took longer than {timeout:g} s to start"
+            raise PluginError(name, "start", reason, "raise start_timeout, or make start() return sooner") from None
+        if error is not None:
+            raise error
+
+    def _retire(self, old: Live, faults: list[Fault], in_use: Callable[[], bool], keep_warm: float) -> None:
+        if keep_warm <= 0:
+            self._end(old, faults)
+            return
+
+        def later() -> None:
+            if in_use():  # rolled back meanwhile: look again after as long
+                self._retire(old, [], in_use, keep_warm)
+            else:
+                self._hands.submit(f"{old.definition.name}:stop", lambda: self._end(old, []))
+
+        timer = threading.Timer(keep_warm, later)
+        timer.name, timer.daemon = f"jackfield-keep-warm-{old.definition.name}", True
+        timer.start()
+
+    def _end(self, live: Live, faults: list[Fault]) -> None:
+        """Stop an instance and its background work, whatever it does."""
+        name, timeout = live.definition.name, live.definition.stop_timeout
+        live.term.ask_to_end()
+        if live.started and live.instance is not None:
+            try:
+                live.instance.bounded("stop", timeout=timeout, hands=self._hands)
+            except PluginError as error:
+                faults.append(Fault("stop", name, name, error.reason, error.fix))
+        left = live.term.join(monotonic() + timeout)
+        faults += [Fault("stop", name, name, f"its background work {each} has not ended") for each in left]
+        with self._board.lock:
+            for fault in faults:
+                self._board.say("ERROR", fault)
+        self._board.flush()
+
+
+def _as_plugin_error(error: BaseException, stage: str, name: str) -> PluginError:
+    if isinstance(error, PluginError):
+        return error
+    fault = fault_of(error, stage, name, f"the new version's {stage}")
+    return PluginError(name, fault.stage, fault.reason, fault.fix, (fault,))

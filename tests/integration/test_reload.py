@@ -1,0 +1,144 @@
+"""Reloading file plugins in a running host: state handed over, no call lost, failures leave the old one serving."""
+
+import textwrap
+import threading
+
+import pytest
+
+from jackfield import FunctionNotFound, Host, PluginError
+
+COUNTER = """
+    from jackfield import function, provides, inject
+
+    class Config2:
+        step = {step}
+
+    @provides
+    def config() -> Config2:
+        return Config2()
+
+    class Counter:
+        def __init__(self, config: Config2 = inject()):
+            self.count, self.config = 0, config
+        def snapshot(self):
+            return {{"count": self.count}}
+        def restore(self, state: dict):
+            self.count = state["count"]
+        def start(self):
+            {start}
+        def health(self):
+            return {health}
+        @function
+        def add(self) -> int:
+            self.count += self.config.step
+            return self.count
+
+    @function
+    def {name}() -> int:
+        return {step}
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    def write(step=1, start="pass", health=True, name="step"):
+        source = textwrap.dedent(COUNTER).format(step=step, start=start, health=health, name=name)
+        (tmp_path / "counter.py").write_text(source, encoding="utf-8")
+
+    write()
+    config = '[[plugin]]\nname = "counter"\npath = "./counter.py:Counter"\nversion = "1.0"\nstart_timeout = 5\n'
+    (tmp_path / "jackfield.toml").write_text(config, encoding="utf-8")
+    write.path = tmp_path / "jackfield.toml"
+    return write
+
+
+def test_the_state_is_handed_over_and_the_new_code_serves(plugin):
+    """And what the new version no longer has is gone."""
+    with Host.from_config(plugin.path, observers=()) as host:
+        assert [host.call("counter.add") for _ in range(3)] == [1, 2, 3]
+        plugin(step=10, name="stride")
+        report = host.reload("counter")
+        assert (report.old, report.new.partition("+")[0], report.state_handed, report.faults) == ("1.0", "1.0", True, ())
+        assert host.call("counter.add") == 13
+        assert host.call("counter.stride") == 10
+        with pytest.raises(FunctionNotFound):
+            host.call("counter.step")
+        assert host.plugins["counter"].version == report.new
+        assert host.plugins["counter"].state.value == "running"
+        again = host.reload("counter")
+        assert again.old == again.new == report.new
+        assert host.unload("counter").clean
+
+
+def test_a_rollback_finds_the_old_instance_kept_warm(plugin):
+    """It moves calls, not state: the old instance counts on from where it was."""
+    with Host.from_config(plugin.path, observers=()) as host:
+        host.call("counter.add")
+        before = host.snapshot.revision
+        plugin(step=10)
+        host.reload("counter", keep_warm=60)
+        assert host.call("counter.add") == 11
+        host.rollback(before)
+        assert host.call("counter.add") == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"start": "raise ValueError('no')"}, "ValueError"),
+        ({"health": False}, "health"),
+        ({"start": "def"}, "SyntaxError"),
+    ],
+)
+def test_a_new_version_that_fails_leaves_the_old_one_serving(plugin, change, message):
+    """At once, with the reason; and the next attempt may succeed."""
+    with Host.from_config(plugin.path, observers=()) as host:
+        host.call("counter.add")
+        revision = host.snapshot.revision
+        plugin(step=10, **change)
+        with pytest.raises(PluginError, match=message):
+            host.reload("counter")
+        assert host.call("counter.add") == 2
+        assert host.plugins["counter"].state.value == "running"
+        assert host.snapshot.functions["counter.add"].spec.version == "1.0"
+        assert host.snapshot.revision >= revision
+        plugin(step=100)
+        host.reload("counter")
+        assert host.call("counter.add") == 102
+
+
+def test_no_call_is_lost_while_a_plugin_is_reloaded_under_load(plugin):
+    """Four threads call throughout ten reloads."""
+    failures, done = [], threading.Event()
+    with Host.from_config(plugin.path, observers=()) as host:
+
+        def call():
+            while not done.is_set():
+                try:
+                    host.call("counter.step")
+                except BaseException as error:  # noqa: BLE001  # whatever it is, it is a lost call
+                    failures.append(error)
+
+        callers = [threading.Thread(target=call) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        for step in range(2, 12):
+            plugin(step=step)
+            host.reload("counter")
+            assert host.call("counter.step") == step
+        done.set()
+        for caller in callers:
+            caller.join()
+    assert failures == []
+
+
+def test_what_has_a_public_name_is_refused_honestly(tmp_path):
+    """Workers are named as the way."""
+    config = '[[plugin]]\nname = "text"\npath = "textwrap"\n[plugin.functions]\n"text.dedent" = "dedent"\n'
+    (tmp_path / "jackfield.toml").write_text(config, encoding="utf-8")
+    with Host.from_config(tmp_path / "jackfield.toml", observers=()) as host:
+        assert host.call("text.dedent", " x") == "x"
+        with pytest.raises(PluginError, match="worker"):
+            host.reload("text")
+        with pytest.raises(PluginError, match="no plugin is named"):
+            host.reload("texts")
