@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         EventBus,
         FunctionRegistered,
         FunctionUnregistered,
+        HostEvent,
         PluginFailed,
         PluginStarted,
         PluginStateChanged,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from jackfield.hooks import hookimpl
     from jackfield.host import Host
     from jackfield.injection.markers import inject, provides
-    from jackfield.lifecycle import Background, Health, PluginRecord, PluginState, UnloadReport
+    from jackfield.lifecycle import Background, Health, PluginRecord, PluginState, SwapReport, UnloadReport
     from jackfield.model.call import Call, current_call
     from jackfield.model.deadline import check_deadline, deadline, remaining
     from jackfield.model.options import Config
@@ -87,6 +88,7 @@ _HOMES: Final = {
     "FunctionUnregistered": "jackfield.events",
     "Health": "jackfield.lifecycle",
     "Host": "jackfield.host",
+    "HostEvent": "jackfield.events",
     "InjectionError": "jackfield.errors",
     "JackfieldError": "jackfield.errors",
     "Key": "jackfield.model.spec",
@@ -111,6 +113,7 @@ _HOMES: Final = {
     "Secret": "jackfield.config.secrets",
     "Snapshot": "jackfield.model.snapshot",
     "Spans": "jackfield.observe.spans",
+    "SwapReport": "jackfield.lifecycle",
     "Unavailable": "jackfield.errors",
     "UnloadReport": "jackfield.lifecycle",
     "check_deadline": "jackfield.model.deadline",
@@ -150,6 +153,7 @@ __all__ = [
     "FunctionUnregistered",
     "Health",
     "Host",
+    "HostEvent",
     "InjectionError",
     "JackfieldError",
     "Key",
@@ -174,6 +178,7 @@ __all__ = [
     "Secret",
     "Snapshot",
     "Spans",
+    "SwapReport",
     "Unavailable",
     "UnloadReport",
     "check_deadline",

@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 
 from jackfield.analysis import Analysis, Decision, Tally, Trial
-from jackfield.errors import FunctionNotFound, PluginError
+from jackfield.errors import FunctionNotFound, JackfieldError, PluginError
 from jackfield.functions import Functions
 from jackfield.model.names import close_names
 from jackfield.model.route import Route, Split
@@ -90,7 +90,7 @@ class Canary:
             analysis = attrs.evolve(analysis, steps=steps)
         elif analysis is not None and analysis.steps:
             share = analysis.steps[0]
-        split = Split(version, name, _checked(share), frozenset(tenants))
+        split = Split(name, ((version, _checked(share)),), dict.fromkeys(tenants, version), version)
         stable = snapshot().routes[covered[0]].default
 
         def begin(route: Route) -> Route:
@@ -98,13 +98,15 @@ class Canary:
                 reason = f"{route.name}@{version} is the default already"
                 raise PluginError(name, "route", reason, "name a version that is not")
             if route.split is not None:
-                reason = f"{route.name} is under trial already: {route.split.share:.0%} go to {route.split.version}"
-                raise PluginError(name, "route", reason, "promote or abort that canary first")
+                trial = route.split.trial
+                what = f"under trial already, with {trial}" if trial else "split by the configuration"
+                fix = "promote or abort that canary first" if trial else "take its shares out of [routes] first"
+                raise PluginError(name, "route", f"{route.name} is {what}", fix)
             return attrs.evolve(route, split=split)
 
         functions.reroute(begin, covered)
         self.status = CanaryStatus(
-            name, version, stable, CanaryState.RUNNING, split.share, tuple(sorted(split.tenants)), covered
+            name, version, stable, CanaryState.RUNNING, share, tuple(sorted(split.tenants)), covered
         )
         self._ended = threading.Event()
         self._watchers: dict[str, Observer] = {}
@@ -129,7 +131,9 @@ class Canary:
             PluginError: if the canary has ended.
         """
         checked = _checked(share)
-        self._change(lambda route, split: attrs.evolve(route, split=attrs.evolve(split, share=checked)))
+        self._change(
+            lambda route, split: attrs.evolve(route, split=attrs.evolve(split, shares=((split.trial, checked),)))
+        )
         self._note(share=checked, reason=reason)
 
     def promote(self, reason: str = "") -> None:
@@ -141,9 +145,9 @@ class Canary:
         Raises:
             PluginError: if the canary has ended.
         """
-        self._change(lambda route, split: attrs.evolve(route, default=split.version, split=None))
+        self._change(lambda route, split: attrs.evolve(route, default=split.trial, split=None))
         self._note(state=CanaryState.PROMOTED, reason=reason)
-        self._end()
+        self.release()
 
     def abort(self, reason: str = "") -> None:
         """Send everybody back to the default version, in one swap.
@@ -154,15 +158,16 @@ class Canary:
         Raises:
             PluginError: if the canary has ended.
         """
-        self._change(lambda route, _split: attrs.evolve(route, split=None))
+        self._change(lambda route, _split: attrs.evolve(route, split=None), gone_is_fine=True)
         self._note(state=CanaryState.ABORTED, reason=reason)
-        self._end()
+        self.release()
 
     def _follow(self, trial: Trial) -> None:
         """Look as often as the plan says, and act on what is found; ends with the canary."""
         while not self._ended.wait(_POLL):
             verdict = trial.look()
             if verdict.decision is Decision.HOLD:
+                self.status = attrs.evolve(self.status, reason=verdict.reason)
                 continue
             try:
                 if verdict.decision is Decision.FAIL:
@@ -172,19 +177,23 @@ class Canary:
                     trial.advance()
                 elif verdict.step_passed:
                     self.promote(verdict.reason)
-            except PluginError as error:  # somebody else ended it, or the function has gone
+            except JackfieldError as error:  # somebody else ended it, or the function has gone
                 host_log("WARNING", f"canary of {self.status.name}@{self.status.version}: {error}")
-                self._end()
+                self.release()
 
-    def _end(self) -> None:
+    def release(self) -> None:
+        """End the analysis, and leave the routes as they are; the host calls this when it stops."""
         self._ended.set()
         self._functions.watch(self._watchers, until=True)
 
-    def _change(self, change: Callable[[Route, Split], Route]) -> None:
+    def _change(self, change: Callable[[Route, Split], Route], *, gone_is_fine: bool = False) -> None:
         def checked(route: Route) -> Route:
             split = route.split
-            if split is None or split.version != self.status.version or split.salt != self.status.name:
-                raise PluginError(self.status.name, "route", f"{route.name} is no longer under this trial")
+            if split is None or split.trial != self.status.version or split.salt != self.status.name:
+                if gone_is_fine:
+                    return route
+                reason = f"{route.name} is no longer under this trial: it was rolled back, or registered anew"
+                raise PluginError(self.status.name, "route", reason, "abort this canary and make a new one")
             return change(route, split)
 
         with self._lock:

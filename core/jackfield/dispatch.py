@@ -52,12 +52,12 @@ class Caller:
         registry: Registry,
         unknown: Endpoint,
         find: Callable[[str], None],
-        authorise: Callable[[str, str | None], None],
+        denial: Callable[[str, str | None, bool], str],
     ) -> None:
         self._registry = registry
         self._unknown = unknown
         self._find = find
-        self._authorise = authorise
+        self._denial = denial
 
     def call(
         self,
@@ -107,8 +107,10 @@ class Caller:
             timeout = endpoint.timeout
         elif endpoint.limit is not None and endpoint.limit < timeout:
             timeout = endpoint.limit
-        if timeout is None and tenant is None:
+        if tenant is None and timeout is None:
             return endpoint.run(Call(name, payload, endpoint.version, snapshot.revision))
+        if tenant is not None and self._denial(name, tenant, False):  # noqa: FBT003  # whether it picks a version
+            endpoint = self._unknown
         deadline = None if timeout is None else tighten(None, timeout)
         return endpoint.run(Call(name, payload, endpoint.version, snapshot.revision, deadline, tenant))
 
@@ -131,7 +133,7 @@ class Caller:
         endpoint, call = self._prepare(name, payload, timeout, tenant, version, headers)
         return await endpoint.arun(call)
 
-    def _prepare(
+    def _prepare(  # noqa: C901  # one decision after another, each two lines
         self,
         name: str,
         payload: Any,
@@ -153,15 +155,16 @@ class Caller:
         endpoint: Endpoint | None = None
         if (route := snapshot.routes.get(name)) is not None:
             if version is None and headers and (version := headers.get("x-version")) is not None:
-                self._authorise(name, tenant)
                 rule = "header"
-            if version is not None:
+            if self._denial(name, tenant, rule == "header"):
+                pass  # the endpoint that refuses works out the reason again
+            elif version is not None:
                 endpoint, rule = route.endpoints.get(version), rule or "asked"
             else:
                 endpoint = self._same_set(snapshot, route, outer)
                 endpoint, rule = (endpoint, "set") if endpoint is not None else choose(route, tenant, draw)
         if endpoint is None:
-            endpoint, rule, shown = self._unknown, "", version or ""
+            endpoint, shown = self._unknown, version or ""
         else:
             shown = endpoint.version
         if timeout is None:
@@ -193,10 +196,14 @@ class Caller:
         route = snapshot.routes.get(call.name)
         endpoint: Endpoint | None = None
         if route is not None:
-            asked = call.rule in {"asked", "header"}
-            endpoint = route.endpoints.get(call.version) if asked else choose(route, call.tenant, call.draw)[0]
-        endpoint = endpoint or self._unknown
-        return endpoint, msgspec.structs.replace(call, version=endpoint.version, revision=snapshot.revision)
+            if call.rule in {"asked", "header"}:
+                endpoint = route.endpoints.get(call.version)
+            else:
+                same = self._same_set(snapshot, route, call.parent)
+                endpoint = same or choose(route, call.tenant, call.draw)[0]
+        version = call.version if endpoint is None else endpoint.version
+        again = msgspec.structs.replace(call, version=version, revision=snapshot.revision)
+        return endpoint or self._unknown, again
 
 
 # What a walk is made of. A function's walk has the lines whose tag applies to it.

@@ -12,7 +12,7 @@ from jackfield.events import Announcement, EventBus, FunctionRegistered, Functio
 from jackfield.hooks import Hooks
 from jackfield.injection.injector import Injector
 from jackfield.model.call import Call
-from jackfield.model.route import Endpoint, Route
+from jackfield.model.route import Endpoint, Route, Rule
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import FunctionSpec
 from jackfield.observe.logger import host_log
@@ -38,6 +38,10 @@ class Functions:
         events: is told.
         compiler: makes an endpoint of a spec.
         executors: the names that policies may use.
+
+    Attributes:
+        running: whether calls are let in.
+        rules: what the configuration says of functions, registered or not.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Functions:
         self._watchers: Mapping[str, Observer] = {}
         self._refusal = "the host is not started: use `with host:` or `host.start()`"
         self.running = False
+        self.rules: Mapping[str, Rule] = {}
 
     def endpoints(self) -> Iterator[Endpoint]:
         """Walk the endpoints of the current snapshot."""
@@ -89,7 +94,7 @@ class Functions:
             self._check_graph(change.added)
             wired = {spec: self._wire(spec) for spec in change.added}
             _warn(change)
-            new = transaction.routes(change, snapshot.routes, wired)
+            new = transaction.routes(change, snapshot.routes, wired, self.rules)
             announcement = self._swap(new, change.added, change.removed, change.touched)
         self._deliver(announcement)
         return self._registry.snapshot
@@ -120,6 +125,7 @@ class Functions:
             gone = [endpoint for spec, endpoint in here.items() if spec not in there]
             self._check_graph(back)
             new = transaction.rewired(old.routes, lambda e: here.get(e.spec) or self._wire(e.spec))
+            new = {name: _without_trial(route) for name, route in new.items()}
             announcement = self._swap(new, back, gone, old.routes)
         self._deliver(announcement)
         return self._registry.snapshot
@@ -129,14 +135,14 @@ class Functions:
 
         Args:
             change: gives the new route; raises to change nothing.
-            names: the functions.
+            names: the functions; one that is gone is passed over.
 
         Returns:
             The new snapshot.
         """
         self.check_process()
         with self._registry.writing() as snapshot:
-            new = {name: change(snapshot.routes[name]) for name in names}
+            new = {name: change(snapshot.routes[name]) for name in names if name in snapshot.routes}
             revision = self._registry.swap({**snapshot.routes, **new}).revision
             news = [RouteChanged(name, route.default, revision) for name, route in new.items()]
             announcement = self._events.announce(news)
@@ -332,6 +338,13 @@ class Functions:
 def _endpoints(snapshot: Snapshot) -> Iterator[Endpoint]:
     for route in snapshot.routes.values():
         yield from route.endpoints.values()
+
+
+def _without_trial(route: Route) -> Route:
+    """Drop the split of a canary: whoever made it may have ended, and nobody could end it again."""
+    if route.split is None or not route.split.trial:
+        return route
+    return Route(route.name, route.default, route.endpoints)
 
 
 def _differ(old: Route, new: Route) -> bool:

@@ -5,17 +5,26 @@ import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 from jackfield.analysis import Analysis
-from jackfield.canary import Canary
+from jackfield.canary import Canary, CanaryState
 from jackfield.contract import fits
 from jackfield.discovery import Switches, scan
 from jackfield.dispatch import Caller, compile_endpoint, compile_refusal
-from jackfield.errors import AsyncCallRequired, ContractError, Fault, FunctionNotFound, PermissionDenied, PluginError
+from jackfield.errors import (
+    AsyncCallRequired,
+    ContractError,
+    Fault,
+    FunctionNotFound,
+    JackfieldError,
+    PermissionDenied,
+    PluginError,
+)
 from jackfield.events import EventBus, PluginBus, PluginStarted, PluginStopped
 from jackfield.executors.loop import HomeLoop
 from jackfield.executors.thread import ThreadExecutor
@@ -31,7 +40,7 @@ from jackfield.lifecycle import Background, Health, Lifecycle, PluginRecord, Swa
 from jackfield.model.call import Call
 from jackfield.model.names import close_names
 from jackfield.model.options import Config
-from jackfield.model.route import Endpoint, Route
+from jackfield.model.route import Endpoint, Route, Rule, Split
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.observe.logger import Logger, host_log
@@ -48,7 +57,7 @@ if TYPE_CHECKING:
     pass
 
 if TYPE_CHECKING:
-    from jackfield.config import Configuration
+    from jackfield.config import Configuration, RouteConfig
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -92,6 +101,8 @@ class Host(Caller):
         self._executors = dict(executors or {})
         self._timeout = timeout
         self._pickers: frozenset[str] | None = None
+        self._canaries: tuple[Canary, ...] = ()
+        self._permissions: dict[str, tuple[str, ...]] = {}
         self._unwatch: list[Callable[[], None]] = []
         self._home = HomeLoop()
         self._threads = ThreadExecutor()
@@ -99,9 +110,9 @@ class Host(Caller):
 
         self._lifecycle = Lifecycle(self._home, announce=self._announce, deliver=self._deliver)
         registry, hooks = Registry(), Hooks()
-        unknown = compile_refusal(_UNKNOWN, self._not_found, self._observers)
-        super().__init__(registry, unknown, self._find, self._check_pick)
-        self._plain_caller = Caller(registry, unknown, self._find, self._check_pick)
+        unknown = compile_refusal(_UNKNOWN, self._refusal, self._observers)
+        super().__init__(registry, unknown, self._find, self._denial)
+        self._plain_caller = Caller(registry, unknown, self._find, self._denial)
         self._injector = Injector(
             contextual={
                 Logger: Logger,
@@ -201,7 +212,13 @@ class Host(Caller):
         if configuration.discover:
             faults += self._plugins.advertised(self._installed.catalogue, configuration.plugins)
         self._installed.note(faults)
+        self._functions.rules = {name: _rule(name, route) for name, route in configuration.routes.items()}
         if configuration.tenants is not None:
+            self._permissions = {
+                name: tenant.permissions
+                for name, tenant in configuration.tenants.items()
+                if tenant.permissions is not None
+            }
             self._pickers = frozenset(name for name, tenant in configuration.tenants.items() if tenant.versions)
         if configuration.strict and self.faults:
             first = self.faults[0]
@@ -300,7 +317,7 @@ class Host(Caller):
             PluginError: if it is the default already, or another trial is under way.
             ValueError: if the share is not a part of 1.
         """
-        return Canary(
+        canary = Canary(
             self._functions,
             lambda: self.snapshot,
             name,
@@ -309,6 +326,13 @@ class Host(Caller):
             tenants=tenants,
             analysis=analysis,
         )
+        self._canaries = (*(each for each in self._canaries if each.status.state is CanaryState.RUNNING), canary)
+        return canary
+
+    @property
+    def canaries(self) -> tuple[Canary, ...]:
+        """The canaries that run, and the one that was made last."""
+        return self._canaries
 
     def expect(self, pattern: str, payload: Any, result: Any) -> None:
         """Declare an extension point: whatever is registered under the pattern must fit, now and later.
@@ -587,6 +611,8 @@ class Host(Caller):
             await asyncio.to_thread(self._end)
 
     def _end(self) -> None:
+        for canary in self._canaries:
+            canary.release()
         self.events.close()
         for unwatch in self._unwatch:
             unwatch()
@@ -650,11 +676,18 @@ class Host(Caller):
         """Load a function that is known by name alone."""
         self._installed.load(name)
 
-    def _check_pick(self, name: str, tenant: str | None) -> None:
-        """Refuse a version picked by header, once tenants are configured, to those that may not."""
-        if self._pickers is not None and tenant not in self._pickers:
-            reason = f"tenant {tenant!r} may not pick a version by header; `versions = true` under [tenants] allows it"
-            raise PermissionDenied(name, reason)
+    def _denial(self, name: str, tenant: str | None, picks: bool) -> str:
+        """Say why a call is not allowed, or "" if it is: without `[tenants]` everything is."""
+        if picks and self._pickers is not None and tenant not in self._pickers:
+            return f"tenant {tenant!r} may not pick a version by header; `versions = true` under [tenants] allows it"
+        patterns = self._permissions.get(tenant) if tenant is not None else None
+        if patterns is not None and not any(fnmatchcase(name, pattern) for pattern in patterns):
+            return f"tenant {tenant!r} may not call it; its `permissions` under [tenants] name what it may"
+        return ""
+
+    def _refusal(self, call: Call) -> JackfieldError:
+        denial = self._denial(call.name, call.tenant, call.rule == "header")
+        return PermissionDenied(call.name, denial) if denial else self._not_found(call)
 
     def _not_found(self, call: Call) -> FunctionNotFound:
         route = self.snapshot.functions.get(call.name)
@@ -679,6 +712,12 @@ class _Everywhere(dict[str, Route]):
 
     def get(self, _name: str, _default: Any = None) -> Route:
         return self._route
+
+
+def _rule(name: str, route: "RouteConfig") -> Rule:
+    """Translate what the configuration says of a function's versions."""
+    split = Split(name, tuple(route.shares.items()), dict(route.tenants)) if route.shares or route.tenants else None
+    return Rule(route.default, split)
 
 
 def _report(failures: Iterable[TeardownFailure]) -> None:

@@ -25,21 +25,25 @@ def choose(route: Route, tenant: str | None, draw: int) -> tuple[Endpoint, str]:
 
     Examples:
         >>> from jackfield.model.route import Split
-        >>> split = Split("2", "f", share=0.25, tenants=frozenset({"t"}))
+        >>> split = Split("f", shares=(("2", 0.25),), tenants={"t": "2"})
         >>> route = Route("f", "1", {"1": "stable", "2": "canary"}, split)
         >>> choose(route, None, 0), choose(route, None, 2**63), choose(route, "t", 2**63)
         (('canary', 'share'), ('stable', ''), ('canary', 'tenant'))
     """
-    split = route.split
+    split, endpoints = route.split, route.endpoints
     if split is None:
-        return route.endpoints[route.default], ""
+        return endpoints[route.default], ""
     if tenant is not None:
-        if tenant in split.tenants:
-            return route.endpoints[split.version], "tenant"
+        named = split.tenants.get(tenant)
+        if named is not None and named in endpoints:
+            return endpoints[named], "tenant"
         draw = bucket(split.salt, tenant)
-    if draw < split.share * _WHOLE:
-        return route.endpoints[split.version], "share"
-    return route.endpoints[route.default], ""
+    end = 0.0
+    for version, share in split.shares:
+        end += share
+        if draw < end * _WHOLE and version in endpoints:
+            return endpoints[version], "share"
+    return endpoints[route.default], ""
 
 
 @lru_cache(maxsize=16_384)

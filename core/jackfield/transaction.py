@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -9,7 +10,7 @@ import attrs
 from jackfield.contract import fits, specify
 from jackfield.errors import ContractError, DuplicateFunction, Fault, FunctionNotFound, PluginError
 from jackfield.model.names import close_names
-from jackfield.model.route import Endpoint, Route
+from jackfield.model.route import Endpoint, Route, Rule
 from jackfield.model.spec import FunctionSpec
 
 
@@ -171,13 +172,19 @@ def _selected(
     return [version]
 
 
-def routes(change: Change, functions: dict[str, Route], wired: Mapping[FunctionSpec, Endpoint]) -> dict[str, Route]:
+def routes(
+    change: Change,
+    functions: dict[str, Route],
+    wired: Mapping[FunctionSpec, Endpoint],
+    rules: Mapping[str, Rule] = MappingProxyType({}),
+) -> dict[str, Route]:
     """Build the routes of the next revision; pure.
 
     Args:
         change: what changes.
         functions: the current routes.
         wired: an endpoint for each spec that is added.
+        rules: what the configuration says of functions.
     """
     new = functions.copy()
     for name, versions in change.touched.items():
@@ -185,12 +192,21 @@ def routes(change: Change, functions: dict[str, Route], wired: Mapping[FunctionS
             version: found if isinstance(found, Endpoint) else wired[found] for version, found in versions.items()
         }
         if endpoints:
-            old = functions.get(name)
-            split = old.split if old is not None and old.split and old.split.version in endpoints else None
-            new[name] = Route(name, next(iter(endpoints)), endpoints, split)
+            new[name] = _route(name, endpoints, functions.get(name), rules.get(name, Rule()))
         else:
             new.pop(name, None)
     return new
+
+
+def _route(name: str, endpoints: Mapping[str, Endpoint], old: Route | None, rule: Rule) -> Route:
+    """Build one route: rules that are there stay; the configured default takes over when it comes."""
+    default = next(iter(endpoints))
+    if rule.default is not None and rule.default in endpoints and (old is None or rule.default not in old.endpoints):
+        default = rule.default
+    split = rule.split if old is None else old.split
+    if split is not None and split.trial and split.trial not in endpoints:
+        split = None
+    return Route(name, default, endpoints, split)
 
 
 def rewired(functions: Mapping[str, Route], wire: Callable[[Endpoint], Endpoint]) -> dict[str, Route]:

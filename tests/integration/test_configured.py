@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from jackfield import ConfigError, FunctionNotFound, Host, PermissionDenied, PluginError
+from jackfield.testing import Recorder
 
 
 @pytest.fixture
@@ -94,6 +95,14 @@ def config(folder):
         [tenants.vip]
         versions = true
         [tenants.plain]
+        [tenants.guest]
+        permissions = ["store.*"]
+
+        [routes]
+        "later.f" = "2"
+        [routes."later.g"]
+        default = "1"
+        shares = { "2" = 1.0 }
         """,
     )
 
@@ -138,6 +147,36 @@ def test_only_tenants_that_may_pick_a_version_by_header(config):
         for tenant in ("plain", "stranger", None):
             with pytest.raises(PermissionDenied, match="versions = true"):
                 host.call("billing.charge", 5, tenant=tenant, headers=headers)
+
+
+def answering(value):
+    def function():
+        return value
+
+    return function
+
+
+def test_a_tenant_may_call_what_its_permissions_name(config):
+    """And nothing else; refusals are observed as such."""
+    recorder = Recorder()
+    with Host.from_config(config, observers=[recorder]) as host:
+        assert host.call("store.get", "a", tenant="guest") == "A"
+        for keywords in ({}, {"timeout": 5}, {"headers": {"x-version": "0"}}, {"version": "2.1"}):
+            with pytest.raises(PermissionDenied, match="guest"):
+                host.call("billing.charge", 5, tenant="guest", **keywords)
+    assert [seen.outcome.value for seen in recorder.calls] == ["ok", *["permission_denied"] * 4]
+
+
+def test_configured_routes_hold_for_whatever_is_registered_later(config):
+    """The default takes over when it comes; shares apply as soon as their version is there."""
+    with Host.from_config(config, observers=()) as host:
+        for version in ("1", "2"):
+            host.register("later.f", answering(version), version=version)
+            assert host.call("later.f") == version
+            host.register("later.g", answering(version), version=version)
+            assert host.call("later.g") == version
+        with pytest.raises(PluginError, match="split by the configuration"):
+            host.canary("later.g", version="2", share=0.1)
 
 
 def test_a_plugin_that_cannot_be_loaded_fails_alone_and_blocks_its_dependents(config, folder):

@@ -489,7 +489,7 @@ def test_an_idle_client_is_disconnected_but_not_while_it_waits(path):
 
 def test_a_client_that_takes_no_reply_is_cut_off(path):
     """A reply that nobody reads does not stay in memory."""
-    with ControlServer(path, {"large": lambda given: b"x" * 8_000_000}, patience=0.2), connected(path) as raw:
+    with ControlServer(path, {"large": lambda given: b"x" * 8_000_000}, patience=1.0), connected(path) as raw:
         assert raw.recv(100) == GREETING
         before = descriptors()
         raw.sendall(GREETING + pack({"id": 1, "verb": "large"}))
@@ -704,6 +704,7 @@ def test_something_else_that_listens_is_not_understood_and_not_believed(path):
             (GREETING + pack("hello"), Unavailable, "cannot be understood"),
             (GREETING + b"\xff\xff\xff\xff", Unavailable, "cannot be understood"),
             (b"", Unavailable, "went away"),
+            (GREETING + pack({"id": 1, "ok": True})[:-1], Unavailable, "went away"),
             (None, DeadlineExceeded, "did not answer within 0.3 s"),
         ]:
             thread = threading.Thread(target=speak, args=(says,))

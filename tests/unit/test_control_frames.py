@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jackfield.control import Deframer, FrameError, FrameSocket, FrameStream, pack, unpack
-from jackfield.control.frames import GREETING, LIMIT, MAGIC, VERSION
+from jackfield.control.frames import GREETING, LIMIT, MAGIC, VERSION, FrameCut
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text() | st.binary(),
@@ -103,7 +103,7 @@ def test_an_end_in_the_middle_is_an_error_and_between_frames_it_is_none(size):
     if size in whole:
         deframer.end()
     else:
-        with pytest.raises(FrameError, match="ended within"):
+        with pytest.raises(FrameCut, match="ended within"):
             deframer.end()
 
 

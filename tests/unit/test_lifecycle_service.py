@@ -1,5 +1,6 @@
 """Starting and stopping plugins with real threads and a real loop: order, deadlines, blocking, joining, containment."""
 
+import _thread
 import asyncio
 import threading
 from collections.abc import Iterator
@@ -359,6 +360,26 @@ def test_concurrent_starts_are_one_start(world):
     world.gate.set()
     assert all(join().state is PluginState.RUNNING for join in (first, *others))
     assert count == [1]
+
+
+def test_the_users_interrupt_ends_the_wait_and_a_stop_is_still_possible(world):
+    """Ctrl-C passes through the verb; what was under way is stopped by the next one, within its bound."""
+    entered = threading.Event()
+
+    class Hanging:
+        def start(self):
+            entered.set()
+            world.gate.wait(PATIENCE)
+
+    world.add(world.plugin("hangs", make=Hanging, start_timeout=PATIENCE), world.plugin("child", "hangs"))
+    thread = threading.Thread(target=lambda: entered.wait(PATIENCE) and _thread.interrupt_main())
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        world.lifecycle.start_all()
+    thread.join()
+    assert world.states() == {"hangs": "starting", "child": "registered"}
+    world.lifecycle.stop_all(timeout=SHORT)
+    assert world.states() == {"hangs": "failed", "child": "registered"}
 
 
 def test_a_stop_during_an_async_start_cancels_it(world):

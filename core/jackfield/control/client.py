@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from jackfield.control.address import VARIABLE, control_path, described
-from jackfield.control.frames import FrameError, FrameSocket, pack, unpack
+from jackfield.control.frames import FrameCut, FrameError, FrameSocket, pack, unpack
 from jackfield.control.messages import Reply, Request, asked, restore
 from jackfield.control.peers import may_trust, peer_of
 from jackfield.errors import DeadlineExceeded, PermissionDenied, ResourceExhausted, Unavailable
@@ -199,11 +199,11 @@ class _Exchange:
             reply = unpack(self._frames.receive(deadline), Reply)
         except TimeoutError:
             raise self._late() from None
-        except FrameError as error:
-            raise Unavailable(what, f"what listens there cannot be understood: {error}") from None
-        except (EOFError, OSError) as error:
+        except (EOFError, FrameCut, OSError) as error:
             reason = f"the host went away before it answered; how far it got with {self._verb!r} is not known"
             raise Unavailable(what, reason) from error
+        except FrameError as error:
+            raise Unavailable(what, f"what listens there cannot be understood: {error}") from None
         if reply.error is not None:
             raise restore(reply.error, self._verb)
         return reply

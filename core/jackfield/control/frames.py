@@ -92,6 +92,10 @@ def unpack(body: bytes, kind: Any = Any) -> Any:
         raise FrameError(f"a frame of {len(body):,} bytes is not what was expected: {error}") from None
 
 
+class FrameCut(FrameError):
+    """The connection ended in the middle of a frame: the other side died, or was cut off."""
+
+
 class Deframer:
     r"""Cut what arrives, in pieces of any size, into the greeting and the bodies of frames.
 
@@ -157,10 +161,10 @@ class Deframer:
         """Take note that nothing more will come.
 
         Raises:
-            FrameError: when that is in the middle of a frame.
+            FrameCut: when that is in the middle of a frame.
         """
         if self._held:
-            raise FrameError(f"the connection ended within a frame, {len(self._held):,} bytes into it")
+            raise FrameCut(f"the connection ended within a frame, {len(self._held):,} bytes into it")
 
     def _greet(self) -> bool:
         """Check as much of the greeting as is there: who speaks something else may never send eight bytes."""

@@ -11,7 +11,12 @@ from jackfield.model.spec import FunctionSpec
 
 
 @attrs.frozen
-class FunctionRegistered:
+class HostEvent:
+    """Any of them: whoever subscribes to this gets all kinds in one order."""
+
+
+@attrs.frozen
+class FunctionRegistered(HostEvent):
     """A version of a function became callable.
 
     Attributes:
@@ -24,7 +29,7 @@ class FunctionRegistered:
 
 
 @attrs.frozen
-class FunctionUnregistered:
+class FunctionUnregistered(HostEvent):
     """A version of a function is no longer callable.
 
     Attributes:
@@ -37,7 +42,7 @@ class FunctionUnregistered:
 
 
 @attrs.frozen
-class RouteChanged:
+class RouteChanged(HostEvent):
     """Calls of a function that name no version go elsewhere than before.
 
     Attributes:
@@ -52,7 +57,7 @@ class RouteChanged:
 
 
 @attrs.frozen
-class PluginStarted:
+class PluginStarted(HostEvent):
     """A plugin runs.
 
     Attributes:
@@ -65,7 +70,7 @@ class PluginStarted:
 
 
 @attrs.frozen
-class PluginStopped:
+class PluginStopped(HostEvent):
     """A plugin was stopped in order.
 
     Attributes:
@@ -76,7 +81,7 @@ class PluginStopped:
 
 
 @attrs.frozen
-class PluginFailed:
+class PluginFailed(HostEvent):
     """A plugin could not be started, or failed while it ran.
 
     Attributes:
@@ -89,7 +94,7 @@ class PluginFailed:
 
 
 @attrs.frozen
-class PluginStateChanged:
+class PluginStateChanged(HostEvent):
     """A plugin went from one state to another; also announced for the changes that have an event of their own.
 
     Attributes:

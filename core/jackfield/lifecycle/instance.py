@@ -125,7 +125,7 @@ class Instance:
             try:
                 value, error = done.result(max(ends - monotonic(), 0.0))
             except TimeoutError:
-                error = TookTooLong()
+                value, error = None, TookTooLong()
             if error is None:
                 return value
             if isinstance(error, TookTooLong):

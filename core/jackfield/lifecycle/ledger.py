@@ -23,6 +23,7 @@ class Living(Protocol):
 
     def is_alive(self) -> bool:
         """Tell whether it has not ended."""
+        ...
 
 
 @attrs.frozen(eq=False)

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Mapping
 
+import attrs
+
 from jackfield.errors import Fault
 from jackfield.lifecycle.board import Attempt, Board, Live, Outcome, Slot
 from jackfield.lifecycle.order import closure
@@ -10,6 +12,25 @@ from jackfield.lifecycle.runner import Runner
 from jackfield.lifecycle.states import ACTIVE, STARTABLE, PluginState
 from jackfield.lifecycle.walk import walk
 from jackfield.ports import Clock
+
+
+@attrs.define
+class _Stops:
+    """What one walk of stops is about.
+
+    Attributes:
+        goals: the plugins that are meant; the others only depend on them.
+        outcomes: plugin → what it becomes.
+        until: when to give up.
+        only: the one start of the goal that is meant, if not whichever is the present one.
+        seen: the plugins that the walk has stopped, or seen stopping.
+    """
+
+    goals: Collection[str]
+    outcomes: Mapping[str, Outcome]
+    until: float | None
+    only: Live | None
+    seen: set[str] = attrs.field(factory=set)
 
 
 class Planner:
@@ -125,53 +146,49 @@ class Planner:
             outcomes: dict[str, Outcome] = {}
             for name in family:
                 outcomes[name] = goals.get(name) or self._blocked_by(name, family, why)
-        seen: set[str] = set()
-        walk(graph, lambda name: self._step_stop(name, goals, outcomes, seen, until, only), self._runner.expire)
+        plan = _Stops(goals, outcomes, until, only)
+        walk(graph, lambda name: self._step_stop(name, plan), self._runner.expire)
 
     def _blocked_by(self, name: str, family: Collection[str], why: str) -> Outcome:
         needed = next((each for each in self._board.slots[name].record.depends_on if each in family), name)
         fault = Fault("start", name, name, f"it needs {needed!r}, which {why}", f"start {needed!r} again")
         return PluginState.BLOCKED, fault
 
-    def _step_stop(
-        self,
-        name: str,
-        goals: Collection[str],
-        outcomes: Mapping[str, Outcome],
-        seen: set[str],
-        until: float | None,
-        only: Live | None,
-    ) -> Attempt | None:
+    def _step_stop(self, name: str, plan: _Stops) -> Attempt | None:
         """Begin the stop of one plugin, join the one that is under way, or tell that nothing is left to do."""
         with self._board.lock:
             slot = self._board.slots[name]
-            if only is not None and name in goals and slot.live is not only:
+            if plan.only is not None and name in plan.goals and slot.live is not plan.only:
                 return None
-            if name in seen and slot.state in ACTIVE:
+            if name in plan.seen and slot.state in ACTIVE:
                 return None  # it was stopped, and somebody has started it again
-            then, slot = outcomes[name], self._outermost(slot)
-            if slot.name != name:
-                then = outcomes.get(slot.name) or self._blocked_by(slot.name, outcomes, "was stopped")
-            attempt, begun = slot.attempt, None
+            slot = self._outermost(slot)
+            then = plan.outcomes.get(slot.name) or self._blocked_by(slot.name, plan.outcomes, "was stopped")
+            attempt, is_new = slot.attempt, False
             if attempt is not None:
-                if slot.state is PluginState.STARTING:
-                    self._runner.interrupt(attempt, then)
-                elif slot.name in goals and attempt.then[0] is PluginState.BLOCKED:
-                    attempt.then = then  # it is stopped because of another: now somebody means it
-                self._runner.hurry(attempt, until)
-                if not attempt.starting:
-                    seen.add(slot.name)
+                self._join(attempt, then, plan)
             elif slot.state is PluginState.RUNNING:
-                attempt = begun = self._runner.stop(slot, then, until)
-                seen.add(slot.name)
-            elif name in goals:
+                attempt, is_new = self._runner.stop(slot, then, plan.until), True
+                plan.seen.add(slot.name)
+            elif name in plan.goals:
                 self._restarts.cancel(slot)
                 if slot.state is PluginState.BLOCKED:
                     self._board.change(slot, PluginState.STOPPED)
-        if begun is not None:
-            self._runner.go(begun)
+        if attempt is not None and is_new:
+            self._runner.go(attempt)
         self._board.flush()
         return attempt
+
+    def _join(self, attempt: Attempt, then: Outcome, plan: _Stops) -> None:
+        """Make the start or stop that is under way serve this walk, too."""
+        slot = attempt.slot
+        if slot.state is PluginState.STARTING:
+            self._runner.interrupt(attempt, then)
+        elif slot.name in plan.goals and attempt.then[0] is PluginState.BLOCKED:
+            attempt.then = then  # it is stopped because of another: now somebody means it
+        self._runner.hurry(attempt, plan.until)
+        if not attempt.starting:
+            plan.seen.add(slot.name)
 
     def _outermost(self, slot: Slot) -> Slot:
         """Give what must stop first: somebody may have started a dependent since the graph was drawn."""

@@ -1,6 +1,7 @@
 """Routes: the versions of one function and the rule that picks among them."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -40,20 +41,36 @@ class Endpoint:
 
 @attrs.frozen
 class Split:
-    """A rule that sends a part of a function's calls to another version than the default.
+    """A rule that sends parts of a function's calls to other versions than the default.
+
+    A version that is not registered (yet) is passed over.
 
     Attributes:
-        version: the other version.
         salt: what the draw is salted with: the function or plugin that the rule was made for, so that all functions of
             one plugin draw alike, and two functions by themselves do not.
-        share: the part of the tenants, and of the calls without tenant, from 0.0 to 1.0.
-        tenants: those that go there whatever the draw says.
+        shares: version and its part of the tenants, and of the calls without tenant, from 0.0 to 1.0; one after another
+            on the scale of the draw, so that raising a share only adds.
+        tenants: tenant → version, whatever the draw says.
+        trial: the version that a canary tries; "" for a rule of the configuration.
     """
 
-    version: str
     salt: str
-    share: float = 0.0
-    tenants: frozenset[str] = frozenset()
+    shares: tuple[tuple[str, float], ...] = ()
+    tenants: Mapping[str, str] = MappingProxyType({})
+    trial: str = ""
+
+
+@attrs.frozen
+class Rule:
+    """What the configuration says of a function's versions, whenever they come to be registered.
+
+    Attributes:
+        default: the version that calls go to when no rule says otherwise; None for the first that is registered.
+        split: the rest.
+    """
+
+    default: str | None = None
+    split: Split | None = None
 
 
 @attrs.frozen(eq=False)
