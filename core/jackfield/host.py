@@ -11,6 +11,8 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
+import attrs
+
 from jackfield.analysis import Analysis
 from jackfield.canary import Canary, CanaryState
 from jackfield.contract import fits
@@ -48,7 +50,7 @@ from jackfield.observe.logs import Logs
 from jackfield.observe.metrics import Metrics
 from jackfield.observe.spans import Spans
 from jackfield.plugins import Plugins
-from jackfield.ports import Executor, Observer, Store
+from jackfield.ports import Executor, ExecutorStats, Observer, Store
 from jackfield.registry import Registry
 from jackfield.store import MemoryStore
 from jackfield.transaction import Expectation, Removal, Update
@@ -560,6 +562,51 @@ class Host(Caller):
             PluginError: if nobody knows it, or it is unloaded already.
         """
         return self._plugins.unload(name)
+
+    def reroute(self, name: str, *, default: str) -> Snapshot:
+        """Make another version the default of a function: calls that name none go there.
+
+        Args:
+            name: the function.
+            default: the version.
+
+        Returns:
+            The new snapshot.
+
+        Raises:
+            FunctionNotFound: if there is no such function or version.
+            PluginError: if the function is under trial: promote or abort the canary instead.
+        """
+        if default not in getattr(self.snapshot.functions.get(name), "endpoints", ()):
+            raise self._not_found(Call(name, version=default))
+
+        def change(route: Route) -> Route:
+            if default not in route.endpoints:
+                raise self._not_found(Call(name, version=default))
+            if route.split is not None and route.split.trial:
+                reason = f"{name} is under trial, with {route.split.trial}"
+                raise PluginError(name, "route", reason, "promote or abort that canary first")
+            return attrs.evolve(route, default=default)
+
+        return self._functions.reroute(change, [name])
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The calls that are under way, those inside versions that were replaced lately included."""
+        kept = [snapshot for number in self.revisions if (snapshot := self._registry.revision(number)) is not None]
+        routes = (route for snapshot in kept for route in snapshot.functions.values())
+        gates = {endpoint.gate: None for route in routes for endpoint in route.endpoints.values()}
+        return tuple(call for gate in gates for call in list(gate.calls))
+
+    @property
+    def ledgers(self) -> Mapping[str, Mapping[str, int]]:
+        """Plugin → how many things of each kind it holds."""
+        return {name: self._lifecycle.ledger(name).counts for name in self.plugins}
+
+    @property
+    def executors(self) -> Mapping[str, ExecutorStats]:
+        """Name → the counts of each executor."""
+        return {name: each.stats() for name, each in {"thread": self._threads, **self._executors}.items()}
 
     # --- Starting and stopping --------------------------------------------------------------------------------------
 

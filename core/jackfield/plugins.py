@@ -1,5 +1,6 @@
 """The plugins of one host: declared in its configuration or advertised with an object; loaded, wired, unloaded."""
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -65,6 +66,8 @@ class Plugins:
         self._replaced: dict[str, tuple[LoadedPlugin, ...]] = {}
         self.loaded: dict[str, tuple[PluginConfig, LoadedPlugin]] = {}
         self.options: dict[str, Mapping[str, Any]] = {}
+        # A host that is dropped without unloading must not leave the modules of its files in `sys.modules` for ever.
+        weakref.finalize(self, _purge_all, self.loaded, self._replaced)
 
     def declare(self, configuration: Configuration, catalogue: Catalogue) -> tuple[Fault, ...]:
         """Load every plugin of a configuration and register it; one that cannot be loaded fails alone.
@@ -304,6 +307,16 @@ class Plugins:
             if left:
                 names = ", ".join(sorted({call.name for call in left}))
                 raise PluginError(name, "stop", f"{len(left)} calls have not ended: {names}", "give them deadlines")
+
+
+def _purge_all(
+    loaded: Mapping[str, tuple[PluginConfig, LoadedPlugin]], replaced: Mapping[str, tuple[LoadedPlugin, ...]]
+) -> None:
+    for _, one in loaded.values():
+        purge(one)
+    for several in replaced.values():
+        for one in several:
+            purge(one)
 
 
 def _definition(

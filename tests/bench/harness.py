@@ -8,10 +8,12 @@ sample, never within.
 import gc
 import statistics
 import timeit
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
+from loguru import logger
 
 Sampler = Callable[[int], float]
 """Runs an operation that many times and gives the seconds it took for one operation each, in total."""
@@ -25,15 +27,17 @@ class Effort:
         sample: seconds that one sample should take.
         rounds: samples of each operation.
         quick: whether sizes and repeats are cut down too; such figures show that it runs, not how fast.
+        load: seconds of hot swaps under full read load, all rounds together.
     """
 
     sample: float
     rounds: int
     quick: bool
+    load: float
 
 
-FULL = Effort(sample=0.12, rounds=9, quick=False)
-QUICK = Effort(sample=0.02, rounds=3, quick=True)
+FULL = Effort(sample=0.12, rounds=9, quick=False, load=60.0)
+QUICK = Effort(sample=0.02, rounds=3, quick=True, load=10.0)
 
 
 @attrs.frozen
@@ -96,6 +100,17 @@ def measure(effort: Effort, samplers: Mapping[str, Sampler]) -> dict[str, Series
         for label in list(samplers) if turn % 2 == 0 else list(samplers)[::-1]:
             taken[label].append(_sample(samplers[label], numbers[label]) / numbers[label])
     return {label: Series(tuple(samples)) for label, samples in taken.items()}
+
+
+@contextmanager
+def forgetting_logs() -> Iterator[None]:
+    """Have what jackfield logs written to a sink that forgets it, so that it costs what it costs and shows nowhere."""
+    logger.remove()
+    sink = logger.add(lambda _: None, level="INFO")
+    try:
+        yield
+    finally:
+        logger.remove(sink)
 
 
 def _calibrate(sampler: Sampler, target: float) -> int:

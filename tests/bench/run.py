@@ -13,16 +13,23 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import attrs
 import calls
+import canaries
 import colours
 import discovery
+import fanout
 import growth
 import injection
 import lookup
 import observed
 import payloads
 import report
+import rollbacks
+import startup
 import swaps
+import tails
+import unloading
 from harness import FULL, QUICK, Effort
 from results import Section
 
@@ -33,6 +40,12 @@ BENCHES: dict[str, Callable[[Effort], Section]] = {
     "observed": observed.run,
     "discovery": discovery.run,
     "swaps": swaps.run,
+    "tails": tails.run,
+    "canaries": canaries.run,
+    "rollbacks": rollbacks.run,
+    "startup": startup.run,
+    "fanout": fanout.run,
+    "unloading": unloading.run,
     "growth": growth.run,
     "colours": colours.run,
     "payloads": payloads.run,
@@ -47,6 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = _options(arguments)
     effort = QUICK if options.quick else FULL
+    if options.load is not None:
+        effort = attrs.evolve(effort, load=options.load)
     about = report.environment(effort)
     pages = [report.header(about)]
     _say(pages[0])
@@ -80,7 +95,10 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only", action="append", choices=list(BENCHES), metavar="NAME", help="run this bench; repeatable"
     )
-    parser.add_argument("--quick", action="store_true", help="see that it runs, in well under a minute")
+    parser.add_argument("--quick", action="store_true", help="see that it runs, in a minute or so")
+    parser.add_argument(
+        "--load", type=float, metavar="SECONDS", help="hot swaps under read load: 60 s, 10 with --quick"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures as JSON")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write what is printed to a file too")
     parser.add_argument("--strict", action="store_true", help="exit with 1 when a bar is missed")

@@ -458,14 +458,14 @@ def test_garbage_is_answered_with_an_error_and_a_closed_connection(path, message
 )
 def test_a_client_that_drips_is_cut_off(path, begun):
     """A greeting or a frame has its time, however many bytes come meanwhile."""
-    with ControlServer(path, {"status": dict}, patience=0.2), connected(path) as raw:
+    with ControlServer(path, {"status": dict}, patience=0.5), connected(path) as raw:
         raw.sendall(begun)
         assert everything(raw) == GREETING
 
 
 def test_dripping_bytes_do_not_prolong_a_frame(path):
     """One byte now and then is a frame that takes too long."""
-    with ControlServer(path, {"status": dict}, patience=0.3), connected(path) as raw:
+    with ControlServer(path, {"status": dict}, patience=0.5), connected(path) as raw:
         raw.sendall(GREETING + (1_000_000).to_bytes(4, "big"))
         with pytest.raises((BrokenPipeError, ConnectionResetError)):
             for _ in range(int(PATIENCE / 0.01)):

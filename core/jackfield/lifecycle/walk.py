@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from graphlib import TopologicalSorter
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 from time import monotonic
 
 from jackfield.lifecycle.board import Attempt
@@ -29,7 +29,7 @@ def walk(
         {name: [each for each in sorted(before) if each in graph] for name, before in sorted(graph.items())}
     )
     sorter.prepare()
-    ended: SimpleQueue[str] = SimpleQueue()
+    ended: Queue[str] = Queue()  # not a `SimpleQueue`, whose `get(timeout=…)` may wait for ever on Python 3.11
     under_way: dict[str, Attempt] = {}
     todo = deque(sorter.get_ready())
     while sorter.is_active():
@@ -48,11 +48,11 @@ def walk(
             todo.appendleft(name)
 
 
-def _put(ended: "SimpleQueue[str]", name: str, _done: object) -> None:
+def _put(ended: "Queue[str]", name: str, _done: object) -> None:
     ended.put(name)
 
 
-def _next(ended: "SimpleQueue[str]", under_way: Mapping[str, Attempt], expire: Callable[[Attempt], object]) -> str:
+def _next(ended: "Queue[str]", under_way: Mapping[str, Attempt], expire: Callable[[Attempt], object]) -> str:
     while True:
         # What is decided already only has to be told to everybody.
         undecided = [attempt.ends for attempt in under_way.values() if attempt.slot.attempt is attempt]

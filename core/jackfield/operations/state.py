@@ -1,0 +1,85 @@
+"""What there is to see of a host: its status, and all of its state at one moment."""
+
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from time import monotonic
+from types import FrameType
+from typing import Any, Final
+
+import attrs
+
+from jackfield.host import Host
+from jackfield.model.call import Call
+from jackfield.operations import plugins, routes
+
+_FRAMES: Final = 100  # of one thread's stack
+
+
+def status(host: Host, about: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """Give what an operator looks at first: plugins, canaries, faults, and how many calls are under way."""
+    snapshot = host.snapshot
+    inside: Counter[str] = Counter()
+    for route in snapshot.functions.values():
+        for endpoint in route.endpoints.values():
+            inside[endpoint.spec.plugin] += len(endpoint.gate.calls)
+    return {
+        **about(),
+        "revision": snapshot.revision,
+        "functions": len(snapshot.functions),
+        "calls": len(host.calls),
+        "plugins": [{**plugins.shown(record), "calls": inside[name]} for name, record in host.plugins.items()],
+        "canaries": routes.canary_list(host),
+        "faults": [attrs.asdict(fault) for fault in host.faults],
+    }
+
+
+def dump(host: Host, about: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """Give everything: as `status`, and routes, calls, queues, ledgers and threads.
+
+    Payloads, headers, options and the values of variables are never in it.
+    """
+    return {
+        **status(host, about),
+        "revisions": list(host.revisions),
+        "routes": routes.show(host),
+        "in_flight": [_call(call) for call in host.calls],
+        "subscriptions": [attrs.asdict(stats) for stats in host.events.stats()],
+        "ledgers": {plugin: dict(counts) for plugin, counts in host.ledgers.items()},
+        "executors": {name: attrs.asdict(stats) for name, stats in host.executors.items()},
+        "threads": threads(),
+    }
+
+
+def threads() -> list[dict[str, Any]]:
+    """Give every thread of the process with its stack, as `file:line function`, outermost first: no values, no code."""
+    stacks = sys._current_frames()  # noqa: SLF001  # the documented way, for debuggers
+    found = [
+        {"name": thread.name, "daemon": thread.daemon, "stack": _stack(stacks.get(thread.ident or 0))}
+        for thread in threading.enumerate()
+    ]
+    return sorted(found, key=lambda row: str(row["name"]))
+
+
+def _stack(frame: FrameType | None) -> list[str]:
+    lines: list[str] = []
+    while frame is not None and len(lines) < _FRAMES:
+        code = frame.f_code
+        lines.append(f"{code.co_filename}:{frame.f_lineno} {code.co_qualname}")
+        frame = frame.f_back
+    return lines[::-1]
+
+
+def _call(call: Call) -> dict[str, Any]:
+    return {
+        "id": call.id,
+        "function": call.name,
+        "version": call.version,
+        "revision": call.revision,
+        "rule": call.rule,
+        "tenant": call.tenant,
+        "attempt": call.attempt,
+        "parent": call.parent.id if call.parent is not None else None,
+        "seconds_left": None if call.deadline is None else round(call.deadline - monotonic(), 3),
+    }

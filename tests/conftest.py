@@ -1,0 +1,23 @@
+"""What every test may rely on."""
+
+import gc
+import signal
+import sys
+from time import monotonic
+
+import pytest
+
+# A shell without job control starts background commands with SIGINT ignored, and children inherit that; tests that
+# interrupt their children need the default.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _no_modules_of_earlier_hosts(request):
+    """Let the hosts of earlier tests go, and their private modules with them, where those are counted."""
+    end = monotonic() + 5.0  # idle threads of a host that was dropped hold on to it for up to two seconds
+    while "test_sources" in request.node.nodeid and monotonic() < end:
+        gc.collect()
+        if not any(name.startswith("_jackfield_plugin_") for name in sys.modules):
+            break
