@@ -577,8 +577,8 @@ class Host(Caller):
             FunctionNotFound: if there is no such function or version.
             PluginError: if the function is under trial: promote or abort the canary instead.
         """
-        if default not in getattr(self.snapshot.functions.get(name), "endpoints", ()):
-            raise self._not_found(Call(name, version=default))
+        if name not in self.snapshot.functions:
+            raise self._not_found(Call(name))
 
         def change(route: Route) -> Route:
             if default not in route.endpoints:

@@ -21,7 +21,7 @@ from jackfield.lifecycle.restarts import Restarts
 from jackfield.lifecycle.runner import Runner
 from jackfield.lifecycle.states import ACTIVE, STARTABLE, PluginState
 from jackfield.lifecycle.supervision import Supervision
-from jackfield.lifecycle.swap import Swap, SwapReport
+from jackfield.lifecycle.swap import Swap, SwapReport, Warm
 from jackfield.lifecycle.timetable import Timetable
 from jackfield.lifecycle.work import Term
 from jackfield.ports import Store
@@ -78,6 +78,7 @@ class Lifecycle:
         self.hands = Hands()
         self._backgrounds: dict[str, Background] = {}
         self._ledgers: dict[str, Ledger] = {}
+        self._warm = Warm()
         self._restarts = Restarts(self._board, self._timetable, self.hands, self._restart_by_itself)
         self._runner = Runner(self._board, home, self.hands, self._open_term, self._restarts.schedule)
         self._planner = Planner(self._board, self._runner, self._restarts, self._timetable.clock)
@@ -223,6 +224,7 @@ class Lifecycle:
             The faults of those that do not run now.
         """
         self._check_thread("start_all")
+        self._warm.open()
         with self._board.lock:
             goals = [
                 name
@@ -305,7 +307,7 @@ class Lifecycle:
         """
         self._check_thread("swap")
         background = self.background(name)
-        swap = Swap(self._board, self._home, self.hands, self._open_term, background.reopen, store)
+        swap = Swap(self._board, self._home, self.hands, self._open_term, background.reopen, store, self._warm)
         with self._leaving(name, "it is being replaced"):
             return swap.run(name, definition, drain=drain, in_use=in_use, keep_warm=keep_warm)
 
@@ -340,6 +342,7 @@ class Lifecycle:
         """
         self._check_thread("stop_all")
         self._supervision.stop()
+        self._warm.close()
         until = None if timeout is None else monotonic() + timeout
         self._planner.end_starts()
         with self._board.lock:

@@ -55,6 +55,56 @@ class SwapReport:
     faults: tuple[Fault, ...] = ()
 
 
+class Warm:
+    """The old instances that idle, each until its time has come, nobody uses it, or the host stops."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: dict[threading.Timer, Callable[[], None]] = {}
+        self._closed = False
+
+    def keep(self, name: str, seconds: float, in_use: Callable[[], bool], end: Callable[[], None]) -> None:
+        """Keep one.
+
+        Args:
+            name: whose it is, for the thread.
+            seconds: how long; again as long whenever calls go to it when they are over.
+            in_use: whether calls go to it.
+            end: stops it.
+        """
+
+        def due() -> None:
+            with self._lock:
+                mine = self._idle.pop(timer, None) is not None
+            if mine and in_use():
+                self.keep(name, seconds, in_use, end)
+            elif mine:
+                end()
+
+        timer = threading.Timer(seconds, due)
+        timer.name, timer.daemon = f"jackfield-keep-warm-{name}", True
+        with self._lock:
+            if not self._closed:
+                self._idle[timer] = end
+                timer.start()
+                return
+        end()
+
+    def close(self) -> None:
+        """Stop all of them now, and whatever comes later at once."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, {}
+        for timer, end in idle.items():
+            timer.cancel()
+            end()
+
+    def open(self) -> None:
+        """Keep what comes from now on, after a `close`."""
+        with self._lock:
+            self._closed = False
+
+
 class Swap:
     """One replacement of one plugin's instance.
 
@@ -65,6 +115,7 @@ class Swap:
         open_term: begins the background work of the new instance.
         reopen_term: makes an earlier term the current one again.
         store: where states go.
+        warm: keeps the old instance.
     """
 
     def __init__(
@@ -75,6 +126,7 @@ class Swap:
         open_term: Callable[[str], Term],
         reopen_term: Callable[[Term], None],
         store: Store,
+        warm: Warm,
     ) -> None:
         self._board = board
         self._home = home
@@ -82,6 +134,7 @@ class Swap:
         self._open_term = open_term
         self._reopen_term = reopen_term
         self._store = store
+        self._warm = warm
 
     def run(
         self,
@@ -132,7 +185,10 @@ class Swap:
             self._saved(old, f"state/{name}@{old.definition.version}")
         except PluginError as error:
             faults.append(Fault(error.stage, name, name, error.reason, error.fix))
-        self._retire(old, faults, in_use, keep_warm)
+        if keep_warm > 0:
+            self._warm.keep(name, keep_warm, in_use, lambda: self._end(old, []))
+        else:
+            self._end(old, faults)
         return SwapReport(name, old.definition.version, definition.version, state is not None, left, tuple(faults))
 
     def _saved(self, live: Live, key: str) -> bytes | None:
@@ -190,21 +246,6 @@ class Swap:
             raise PluginError(name, "start", reason, "raise start_timeout, or make start() return sooner") from None
         if error is not None:
             raise error
-
-    def _retire(self, old: Live, faults: list[Fault], in_use: Callable[[], bool], keep_warm: float) -> None:
-        if keep_warm <= 0:
-            self._end(old, faults)
-            return
-
-        def later() -> None:
-            if in_use():  # rolled back meanwhile: look again after as long
-                self._retire(old, [], in_use, keep_warm)
-            else:
-                self._hands.submit(f"{old.definition.name}:stop", lambda: self._end(old, []))
-
-        timer = threading.Timer(keep_warm, later)
-        timer.name, timer.daemon = f"jackfield-keep-warm-{old.definition.name}", True
-        timer.start()
 
     def _end(self, live: Live, faults: list[Fault]) -> None:
         """Stop an instance and its background work, whatever it does."""

@@ -35,7 +35,7 @@ class RecentEvents:
         bus.subscribe(HostEvent, self._take)
 
     def read(self, follow: bool = False) -> Iterator[Any]:
-        """Give the events that are kept, oldest first; then, if asked to, each further one for as long as they are read.
+        """Give the events that are kept, oldest first; then, if asked to, each further one.
 
         Args:
             follow: go on. `IDLE` comes about once a second when nothing happens, and `{"event": "lost"}` with a `count`

@@ -66,9 +66,9 @@ def checked(name: str, function: Callable[..., Any]) -> Verb:
         >>> verb({"number": "x"})
         Traceback (most recent call last):
         ...
-        jackfield.errors.PayloadError: control:double: payload at $.number: expected int, got str
+        jackfield.errors.PayloadError: control.double: payload at $.number: expected int, got str
     """
-    spec = specify(f"control:{name}", function)
+    spec = specify(f"control.{name}", function)
     # A mapping of the names, also where there is only one parameter, or none.
     convert = compile_payload(attrs.evolve(spec, shape="many")).convert
 

@@ -1,0 +1,134 @@
+"""`pluginctl route`, `canary` and `rollback`: which version the running host calls."""
+
+from typing import Annotated, Any
+
+import typer
+
+from jackfield.cli.output import columns, say, styled, write_json
+from jackfield.cli.running import QUICK, AsJson, Control, ask
+
+
+def route(
+    name: Annotated[str, typer.Argument(help="A function, or a pattern with * and ?.", metavar="[NAME]")] = "*",
+    default: Annotated[
+        str | None, typer.Option(help="Make this version the one that is called by default.", metavar="VERSION")
+    ] = None,
+    control: Control = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which versions of functions the running host has, or choose the default one."""
+    if default is None:
+        found = ask(control, "routes", within=QUICK, pattern=name)
+    else:
+        found = [ask(control, "reroute", within=QUICK, name=name, default=default)]
+    if as_json:
+        write_json(found)
+        return
+    rows = [_row(each, version) for each in found for version in each["versions"]]
+    for line in columns([("FUNCTION", "VERSION", "PLUGIN", "CALLS", "GETS"), *rows]) if rows else ():
+        typer.echo(line)
+    if not rows:
+        say("the host has no functions" if name == "*" else f"nothing matches {name!r}")
+
+
+def canary(
+    name: Annotated[
+        str | None, typer.Argument(help="A function or plugin; without it, the canaries are listed.", metavar="[NAME]")
+    ] = None,
+    version: Annotated[str | None, typer.Option(help="Begin: the version to try.", metavar="V")] = None,
+    share: Annotated[
+        float | None,
+        typer.Option(help="Begin: the part of the tenants that go there, 0.0 to 1.0; 20 % is 0.2.", metavar="X"),
+    ] = None,
+    tenant: Annotated[
+        list[str] | None, typer.Option(help="Begin: a tenant that goes there; may be repeated.", metavar="T")
+    ] = None,
+    analyse: Annotated[
+        bool,
+        typer.Option("--analyse", help="Begin: compare the versions, promote in steps, abort when the trial is worse."),
+    ] = False,
+    ramp: Annotated[float | None, typer.Option(help="Change the share.", metavar="X")] = None,
+    promote: Annotated[bool, typer.Option("--promote", help="Make the version the default, and end.")] = False,
+    abort: Annotated[bool, typer.Option("--abort", help="Send everybody back to the default, and end.")] = False,
+    control: Control = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try a version on a share of the calls, or on some tenants, of the running host."""
+    begins = version is not None
+    if sum((begins, ramp is not None, promote, abort)) > 1:
+        raise typer.BadParameter("give one of --version, --ramp, --promote and --abort")
+    if not begins and (share is not None or tenant or analyse):
+        raise typer.BadParameter("--share, --tenant and --analyse go with --version")
+    if name is None:
+        if begins or ramp is not None or promote or abort:
+            raise typer.BadParameter("say of which function or plugin: NAME")
+        found = ask(control, "canary_list", within=QUICK)
+    elif begins:
+        if share is None and not tenant and not analyse:
+            raise typer.BadParameter("say who is to try it: --share, --tenant or --analyse")
+        found = [
+            ask(
+                control,
+                "canary_start",
+                within=QUICK,
+                name=name,
+                version=version,
+                share=_part(share, "--share"),
+                tenants=tenant or [],
+                analysis={} if analyse else None,
+            )
+        ]
+    elif ramp is not None:
+        found = [ask(control, "canary_ramp", within=QUICK, name=name, share=_part(ramp, "--ramp"))]
+    elif promote or abort:
+        found = [ask(control, "canary_promote" if promote else "canary_abort", within=QUICK, name=name)]
+    else:
+        found = [each for each in ask(control, "canary_list", within=QUICK) if each["name"] == name]
+    if as_json:
+        write_json(found)
+        return
+    for each in found:
+        typer.echo(canary_line(each))
+    if not found:
+        say("no canary is under way")
+
+
+def rollback(
+    revision: Annotated[int, typer.Argument(min=0, help="One of the last 16.", metavar="REVISION")],
+    control: Control = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring back the functions that the running host had at an earlier revision.
+
+    It makes a new revision; calls move, the state of plugins does not. `pluginctl dump-state` lists the revisions.
+    """
+    done = ask(control, "rollback", within=QUICK, revision=revision)
+    if as_json:
+        write_json(done)
+    else:
+        typer.echo(f"revision {styled(str(done['revision']), 'good')} has the functions of revision {revision}")
+
+
+def canary_line(shown: dict[str, Any]) -> str:
+    """Render one canary as a line."""
+    role = {"running": "odd", "promoted": "good", "aborted": "bad"}[shown["state"]]
+    tenants = f" and {', '.join(shown['tenants'])}" if shown["tenants"] else ""
+    reason = f": {shown['reason']}" if shown["reason"] else ""
+    trial = f"{shown['name']}: {shown['version']} beside {shown['stable']}"
+    return f"{trial}, {shown['share']:.0%}{tenants}: {styled(shown['state'], role)}{reason}"
+
+
+def _part(share: float | None, option: str) -> float:
+    if share is not None and not 0.0 <= share <= 1.0:
+        raise typer.BadParameter(f"{option} {share:g}: a share is a part of 1, from 0.0 to 1.0; 20 % is 0.2")
+    return share or 0.0
+
+
+def _row(shown: dict[str, Any], version: dict[str, Any]) -> tuple[str, ...]:
+    gets = []
+    if version["version"] == shown["default"]:
+        gets.append("default")
+    if (split := shown["split"]) is not None:
+        gets += [f"{part:.0%}" for name, part in split["shares"].items() if name == version["version"]]
+        gets += [tenant for tenant, name in split["tenants"].items() if name == version["version"]]
+    return shown["name"], version["version"], version["plugin"] or "-", str(version["calls"]), ", ".join(gets) or "-"

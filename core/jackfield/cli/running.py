@@ -1,0 +1,69 @@
+"""What the verbs that speak to a running host share: reaching it, and saying why that failed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+import typer
+
+from jackfield.cli.output import fail
+
+if TYPE_CHECKING:
+    from jackfield.errors import JackfieldError
+
+Control: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        help="The host's control socket; by default $JACKFIELD_CONTROL, else this user's own host.", metavar="PATH"
+    ),
+]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+Plugin: TypeAlias = Annotated[str, typer.Argument(help="The plugin.", metavar="PLUGIN")]
+
+QUICK = 10.0  # seconds for what only looks; what waits for plugins is bounded by their own limits
+
+
+def ask(control: Path | None, verb: str, *, within: float | None = None, **arguments: Any) -> Any:
+    """Ask the running host for something and wait for its answer; end with exit code 1 when there is none.
+
+    Args:
+        control: the control socket, or None for the usual one.
+        verb: what to do.
+        within: seconds, or None for as long as it takes.
+        **arguments: with what.
+
+    Raises:
+        typer.Exit: with what the host said, or that none runs.
+    """
+    from jackfield.control import ControlClient  # noqa: PLC0415
+    from jackfield.errors import JackfieldError  # noqa: PLC0415
+
+    try:
+        return ControlClient(control, within).request(verb, **arguments)
+    except JackfieldError as error:
+        fail(told(error))
+
+
+def follow(control: Path | None, verb: str, **arguments: Any) -> Iterator[Any]:
+    """Ask the running host for something that goes on.
+
+    Raises:
+        typer.Exit: as for `ask`; also when the host goes away meanwhile.
+    """
+    from jackfield.control import ControlClient  # noqa: PLC0415
+    from jackfield.errors import JackfieldError  # noqa: PLC0415
+
+    try:
+        with ControlClient(control, QUICK).stream(verb, **arguments) as items:
+            yield from items
+    except JackfieldError as error:
+        fail(told(error))
+
+
+def told(error: "JackfieldError") -> str:
+    """Render what a host said went wrong: a fault of the host itself with its stack."""
+    from jackfield.errors import FunctionCrashed  # noqa: PLC0415
+
+    if isinstance(error, FunctionCrashed) and error.function.startswith("control:"):
+        return f"the host failed at {error.function}: {error.error_type}: {error.message}\n{error.remote_stack}".strip()
+    return str(error)

@@ -1,0 +1,170 @@
+"""`pluginctl status`, `events` and `dump-state`: what goes on in the running host."""
+
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+
+from jackfield.cli.output import columns, counted, printable, styled, write_json
+from jackfield.cli.route_verbs import canary_line
+from jackfield.cli.running import QUICK, AsJson, Control, ask, follow
+
+_EVERY = 1.0  # seconds between two looks
+_ROLES = {"running": "good", "failed": "bad", "blocked": "bad", "stopped": "quiet", "unloaded": "quiet"}
+
+
+def status(
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it anew every second, until Ctrl-C.")] = False,
+    control: Control = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the plugins, canaries and faults of the running host."""
+    if as_json:
+        write_json(ask(control, "status", within=QUICK))
+        while watch:
+            time.sleep(_EVERY)
+            write_json(ask(control, "status", within=QUICK))
+    elif not watch:
+        for line in _lines(ask(control, "status", within=QUICK)):
+            typer.echo(line)
+    else:
+        from rich.console import Console  # noqa: PLC0415
+        from rich.live import Live  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
+        with Live(console=Console(), auto_refresh=False, vertical_overflow="crop") as live:
+            while True:
+                shown = Text.from_ansi("\n".join(_lines(ask(control, "status", within=QUICK))))
+                live.update(shown, refresh=True)
+                time.sleep(_EVERY)
+
+
+def events(
+    following: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what happens, until Ctrl-C.")] = False,
+    control: Control = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what happened lately to functions, routes and plugins of the running host.
+
+    What plugins publish among themselves is not shown. With `--json`, one object a line.
+    """
+    import msgspec  # noqa: PLC0415
+
+    for event in follow(control, "events", follow=following):
+        typer.echo(msgspec.json.encode(event) if as_json else _event(event))
+
+
+def dump_state(control: Control = None, as_json: AsJson = False) -> None:
+    """Show everything that the running host knows of itself.
+
+    Routes, calls in flight, subscriptions with what waits in their queues, what each plugin holds, threads with their
+    stacks. Payloads, headers, options and values of variables are never in it.
+    """
+    state = ask(control, "dump_state", within=QUICK)
+    if as_json:
+        write_json(state)
+        return
+    for line in _lines(state):
+        typer.echo(line)
+    typer.echo(f"revisions   {', '.join(map(str, state['revisions']))}")
+    for title, rows in _tables(state):
+        typer.echo(f"\n{styled(title, 'head')}")
+        for line in columns(rows, "  ") if rows else ():
+            typer.echo(printable(line))
+
+
+def _lines(state: dict[str, Any]) -> Iterator[str]:
+    """Render a status."""
+    calls, functions = counted(state["calls"], "call"), counted(state["functions"], "function")
+    yield f"{styled(str(state.get('config', 'host')), 'head')}: {state.get('state', 'running')}, {functions}, {calls}"
+    for key in ("pid", "revision", "control", "metrics"):
+        if key in state:
+            yield f"  {key:<9} {state[key]}"
+    rows = [("PLUGIN", "VERSION", "STATE", "FUNCTIONS", "CALLS", "RESTARTS", "FOR")]
+    rows += [
+        (
+            plugin["name"],
+            plugin["version"],
+            plugin["state"],
+            str(len(plugin["functions"])),
+            str(plugin["calls"]),
+            str(plugin["restarts"]),
+            _span(time.time() - plugin["since"]),
+        )
+        for plugin in state["plugins"]
+    ]
+    head, *lines = columns(rows)
+    yield styled(head, "quiet")
+    for plugin, line in zip(state["plugins"], lines, strict=True):
+        yield styled(printable(line), _ROLES[plugin["state"]]) if plugin["state"] in _ROLES else printable(line)
+        if plugin["fault"]:
+            yield printable(f"    {plugin['fault']['stage']}: {plugin['fault']['reason']}")
+    for canary in state["canaries"]:
+        yield f"canary {canary_line(canary)}"
+    for fault in state["faults"]:
+        fix = f" → {fault['fix']}" if fault["fix"] else ""
+        yield printable(f"fault {fault['entry'] or fault['plugin']}: {fault['stage']}: {fault['reason']}{fix}")
+
+
+def _tables(state: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+    yield (
+        "routes",
+        [
+            (route["name"], each["version"], each["plugin"], f"{each['calls']} inside", "*"[: each["version"] == route["default"]])
+            for route in state["routes"]
+            for each in route["versions"]
+        ],
+    )
+    yield (
+        "calls in flight",
+        [
+            (
+                f"{call['function']}@{call['version']}",
+                call["id"],
+                call["tenant"] or "-",
+                call["rule"] or "default",
+                "no deadline" if call["seconds_left"] is None else f"{call['seconds_left']:g} s left",
+            )
+            for call in state["in_flight"]
+        ],
+    )
+    counts = ("delivered", "pending", "failed", "dropped")
+    yield (
+        "subscriptions",
+        [
+            (each["event"], each["handler"], each["plugin"] or "-", *(f"{each[key]} {key}" for key in counts), "lagging" if each["lagging"] else "")
+            for each in state["subscriptions"]
+        ],
+    )
+    yield (
+        "ledgers",
+        [
+            (plugin, ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items())) or "nothing")
+            for plugin, kinds in state["ledgers"].items()
+        ],
+    )
+    yield (
+        "executors",
+        [(name, *(f"{number} {key}" for key, number in stats.items())) for name, stats in state["executors"].items()],
+    )
+    yield (
+        "threads",
+        [row for thread in state["threads"] for row in ((thread["name"],), *(("", line) for line in thread["stack"]))],
+    )
+
+
+def _event(event: dict[str, Any]) -> str:
+    at = time.strftime("%H:%M:%S", time.localtime(event["at"]))
+    fault = event.get("fault")
+    told = [f"{fault['stage']}: {fault['reason']}"] if fault else []
+    told += [f"{key}={value}" for key, value in event.items() if key not in {"at", "event", "fault"} and value != ""]
+    return printable(f"{at}  {event['event']:<22}  {' '.join(told)}")
+
+
+def _span(seconds: float) -> str:
+    """Render a time roughly, as in `3 min`."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
