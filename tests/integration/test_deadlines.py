@@ -168,7 +168,7 @@ def test_stuck_functions_cannot_eat_the_process(host, gate):
     while host._threads.stats().lingering:
         time.sleep(0.001)
     assert host.call("well") == 1
-    assert host._threads.stats().late == 32
+    assert host._threads.stats().late >= 32  # a call whose time was up before its thread began counts as well
 
 
 def test_the_pool_serves_more_calls_than_it_has_threads(host):

@@ -143,3 +143,15 @@ def test_what_has_a_public_name_is_refused_honestly(tmp_path):
             host.reload("text")
         with pytest.raises(PluginError, match="no plugin is named"):
             host.reload("texts")
+
+
+def test_stopping_a_reloaded_plugin_takes_its_functions_away(plugin):
+    """It is a plugin like any other afterwards."""
+    with Host.from_config(plugin.path, observers=()) as host:
+        plugin(step=10)
+        host.reload("counter")
+        host.stop_plugin("counter")
+        with pytest.raises(FunctionNotFound):
+            host.call("counter.add")
+        host.start_plugin("counter")
+        assert host.call("counter.add") == 10

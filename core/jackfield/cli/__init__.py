@@ -12,6 +12,10 @@ from jackfield.cli.graph import graph
 from jackfield.cli.info import info
 from jackfield.cli.listing import list_entries
 from jackfield.cli.new import new
+from jackfield.cli.plugin_verbs import reload, restart, start, stop, unload
+from jackfield.cli.route_verbs import canary, rollback, route
+from jackfield.cli.serve import serve
+from jackfield.cli.status import dump_state, events, status
 
 _EPILOG = "Exit codes: 0 ok, 1 the call or check failed, 2 wrong usage. NO_COLOR is heeded."
 
@@ -58,12 +62,40 @@ for _name, _verb, _examples in (
             """pluginctl call risk.score --json '{"amount": 10000, "months": 12}'""",
             "pluginctl call risk.score - < loan.json",
             "pluginctl call risk.score --lines loans.jsonl --jobs 8 --errors bad.jsonl > scores.jsonl",
+            "pluginctl call risk.score amount=10000 months=12 --running",
         ),
     ),
     ("check", check, ("pluginctl check", "pluginctl check my-plugin text.slugify", "pluginctl check --json")),
     ("doctor", doctor, ("pluginctl doctor", "pluginctl doctor --json | jq .faults")),
     ("graph", graph, ("pluginctl graph", "pluginctl graph --format dot | dot -Tsvg > graph.svg")),
     ("new", new, ("pluginctl new my-plugin",)),
+    (
+        "serve",
+        serve,
+        ("pluginctl serve jackfield.toml", "pluginctl serve jackfield.toml --metrics-port 9464 --drain 30"),
+    ),
+    ("status", status, ("pluginctl status", "pluginctl status --watch", "pluginctl status --json | jq .plugins")),
+    ("start", start, ("pluginctl start billing",)),
+    ("stop", stop, ("pluginctl stop billing", "pluginctl stop billing --json | jq .state")),
+    ("restart", restart, ("pluginctl restart billing",)),
+    ("reload", reload, ("pluginctl reload billing", "pluginctl reload billing --keep-warm 300")),
+    ("unload", unload, ("pluginctl unload billing",)),
+    ("route", route, ("pluginctl route", "pluginctl route 'text.*'", "pluginctl route text.slugify --default 1.4")),
+    (
+        "canary",
+        canary,
+        (
+            "pluginctl canary text.slugify --version 1.4 --share 0.2",
+            "pluginctl canary billing --version 2.0 --tenant t-1 --tenant t-2",
+            "pluginctl canary billing --version 2.0 --share 0.05 --analyse",
+            "pluginctl canary billing --ramp 0.5",
+            "pluginctl canary billing --promote",
+            "pluginctl canary",
+        ),
+    ),
+    ("rollback", rollback, ("pluginctl rollback 41",)),
+    ("events", events, ("pluginctl events", "pluginctl events --follow --json | jq .event")),
+    ("dump-state", dump_state, ("pluginctl dump-state", "pluginctl dump-state --json | jq .in_flight")),
 ):
     app.command(_name, epilog="\b\nExamples:\n" + "\n".join(f"  {line}" for line in _examples))(_verb)
 

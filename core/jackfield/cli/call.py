@@ -11,6 +11,7 @@ import typer
 
 from jackfield.cli.entries import complete_function
 from jackfield.cli.output import abandon, claim_stdout, fail, say, styled
+from jackfield.cli.running import Control
 
 if TYPE_CHECKING:
     from jackfield.host import Host
@@ -41,6 +42,10 @@ def call(
         list[str] | None, typer.Option(help="A header of the call; may be repeated.", metavar="K=V")
     ] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Show the call's spans as a tree, on stderr.")] = False,
+    running: Annotated[
+        bool, typer.Option("--running", help="Call it in the running host, not in this process.")
+    ] = False,
+    control: Control = None,
 ) -> None:
     """Call a function by name, and write its result as JSON.
 
@@ -55,10 +60,12 @@ def call(
         given = []
     if sum((bool(given), from_stdin, document not in {None, "-"}, lines is not None)) > 1:
         raise typer.BadParameter("give the payload once: as name=value, with --json, with --lines, or - for stdin")
-    if lines is None and (errors is not None or jobs != 1):
-        raise typer.BadParameter("--jobs and --errors go with --lines")
-    if lines is not None and trace:
-        raise typer.BadParameter("--trace shows one call, and --lines makes many")
+    elsewhere = running or control is not None
+    _refuse(
+        ("--jobs and --errors go with --lines", lines is None and (errors is not None or jobs != 1)),
+        ("--trace shows one call, and --lines makes many", lines is not None and trace),
+        ("--lines and --trace are for calls in this process", elsewhere and (lines is not None or trace)),
+    )
     try:
         typed, headers = pairs(given), pairs(header or ())
     except BadInput as bad:
@@ -66,7 +73,9 @@ def call(
     options = {"timeout": timeout, "tenant": tenant, "version": version, "headers": headers or None}
     out = claim_stdout()
     try:
-        if lines is not None:
+        if elsewhere:
+            _remote(name, options, typed, _text(document, from_stdin), out, control)
+        elif lines is not None:
             _many(name, options, lines, out, jobs=jobs, errors=errors)
         else:
             given_json = _document(document, from_stdin)
@@ -79,6 +88,13 @@ def call(
         raise typer.Exit(1) from None
 
 
+def _refuse(*mistakes: tuple[str, bool]) -> None:
+    """Refuse options that do not go together."""
+    for message, made in mistakes:
+        if made:
+            raise typer.BadParameter(message)
+
+
 def _document(document: str | None, from_stdin: bool) -> tuple[Any] | None:
     """Give the JSON payload in a tuple, or None when there is none: `null` is a payload."""
     from jackfield.cli.payload import decode, read  # noqa: PLC0415
@@ -86,6 +102,36 @@ def _document(document: str | None, from_stdin: bool) -> tuple[Any] | None:
     if from_stdin:
         return (read(sys.stdin.buffer),)
     return (decode(document.encode("utf-8", "surrogateescape")),) if document is not None else None
+
+
+def _text(document: str | None, from_stdin: bool) -> bytes | None:
+    """Give the JSON payload as it is, or None when there is none."""
+    from jackfield.cli.payload import LIMIT  # noqa: PLC0415
+
+    if from_stdin:
+        return sys.stdin.buffer.read(LIMIT + 1)
+    return document.encode("utf-8", "surrogateescape") if document is not None else None
+
+
+def _remote(
+    name: str,
+    options: dict[str, Any],
+    typed: dict[str, str],
+    document: bytes | None,
+    out: BinaryIO,
+    control: Path | None,
+) -> None:
+    """Call a function in the running host, which knows its contract, and so makes the payload."""
+    from jackfield.control import ControlClient  # noqa: PLC0415
+    from jackfield.errors import JackfieldError  # noqa: PLC0415
+
+    try:
+        result = ControlClient(control, None).request(
+            "console_call", name=name, typed=typed, document=document, **options
+        )
+    except JackfieldError as error:
+        fail(_described(error))
+    _show(result, out)
 
 
 def _host(observer: Any = None) -> "Host":
@@ -132,6 +178,10 @@ def _one(
                     spans.show()
     except JackfieldError as error:
         fail(_described(error))
+    _show(result, out)
+
+
+def _show(result: bytes, out: BinaryIO) -> None:
     if out.isatty():
         import msgspec  # noqa: PLC0415
 

@@ -1,5 +1,6 @@
 """`pluginctl route`, `canary` and `rollback`: which version the running host calls."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,7 +10,7 @@ from jackfield.cli.running import QUICK, AsJson, Control, ask
 
 
 def route(
-    name: Annotated[str, typer.Argument(help="A function, or a pattern with * and ?.", metavar="[NAME]")] = "*",
+    name: Annotated[str, typer.Argument(help="A function, or a pattern with * and ?.", metavar="NAME")] = "*",
     default: Annotated[
         str | None, typer.Option(help="Make this version the one that is called by default.", metavar="VERSION")
     ] = None,
@@ -33,7 +34,7 @@ def route(
 
 def canary(
     name: Annotated[
-        str | None, typer.Argument(help="A function or plugin; without it, the canaries are listed.", metavar="[NAME]")
+        str | None, typer.Argument(help="A function or plugin; without it, the canaries are listed.", metavar="NAME")
     ] = None,
     version: Annotated[str | None, typer.Option(help="Begin: the version to try.", metavar="V")] = None,
     share: Annotated[
@@ -54,36 +55,21 @@ def canary(
     as_json: AsJson = False,
 ) -> None:
     """Try a version on a share of the calls, or on some tenants, of the running host."""
-    begins = version is not None
-    if sum((begins, ramp is not None, promote, abort)) > 1:
+    if sum((version is not None, ramp is not None, promote, abort)) > 1:
         raise typer.BadParameter("give one of --version, --ramp, --promote and --abort")
-    if not begins and (share is not None or tenant or analyse):
+    if version is None and (share is not None or tenant or analyse):
         raise typer.BadParameter("--share, --tenant and --analyse go with --version")
-    if name is None:
-        if begins or ramp is not None or promote or abort:
-            raise typer.BadParameter("say of which function or plugin: NAME")
-        found = ask(control, "canary_list", within=QUICK)
-    elif begins:
-        if share is None and not tenant and not analyse:
-            raise typer.BadParameter("say who is to try it: --share, --tenant or --analyse")
-        found = [
-            ask(
-                control,
-                "canary_start",
-                within=QUICK,
-                name=name,
-                version=version,
-                share=_part(share, "--share"),
-                tenants=tenant or [],
-                analysis={} if analyse else None,
-            )
-        ]
+    if version is not None and share is None and not tenant and not analyse:
+        raise typer.BadParameter("say who is to try it: --share, --tenant or --analyse")
+    if version is not None:
+        given: dict[str, Any] = {"version": version, "share": _part(share or 0.0, "--share"), "tenants": tenant or []}
+        found = _change(control, "start", name, **given, analysis={} if analyse else None)
     elif ramp is not None:
-        found = [ask(control, "canary_ramp", within=QUICK, name=name, share=_part(ramp, "--ramp"))]
+        found = _change(control, "ramp", name, share=_part(ramp, "--ramp"))
     elif promote or abort:
-        found = [ask(control, "canary_promote" if promote else "canary_abort", within=QUICK, name=name)]
+        found = _change(control, "promote" if promote else "abort", name)
     else:
-        found = [each for each in ask(control, "canary_list", within=QUICK) if each["name"] == name]
+        found = [each for each in ask(control, "canary_list", within=QUICK) if name in {None, each["name"]}]
     if as_json:
         write_json(found)
         return
@@ -118,10 +104,16 @@ def canary_line(shown: dict[str, Any]) -> str:
     return f"{trial}, {shown['share']:.0%}{tenants}: {styled(shown['state'], role)}{reason}"
 
 
-def _part(share: float | None, option: str) -> float:
-    if share is not None and not 0.0 <= share <= 1.0:
+def _change(control: Path | None, what: str, name: str | None, **arguments: Any) -> list[dict[str, Any]]:
+    if name is None:
+        raise typer.BadParameter("say of which function or plugin: NAME")
+    return [ask(control, f"canary_{what}", within=QUICK, name=name, **arguments)]
+
+
+def _part(share: float, option: str) -> float:
+    if not 0.0 <= share <= 1.0:
         raise typer.BadParameter(f"{option} {share:g}: a share is a part of 1, from 0.0 to 1.0; 20 % is 0.2")
-    return share or 0.0
+    return share
 
 
 def _row(shown: dict[str, Any], version: dict[str, Any]) -> tuple[str, ...]:

@@ -111,7 +111,13 @@ def _tables(state: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, ...]]]
     yield (
         "routes",
         [
-            (route["name"], each["version"], each["plugin"], f"{each['calls']} inside", "*"[: each["version"] == route["default"]])
+            (
+                route["name"],
+                each["version"],
+                each["plugin"],
+                f"{each['calls']} inside",
+                "*"[: each["version"] == route["default"]],
+            )
             for route in state["routes"]
             for each in route["versions"]
         ],
@@ -133,7 +139,13 @@ def _tables(state: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, ...]]]
     yield (
         "subscriptions",
         [
-            (each["event"], each["handler"], each["plugin"] or "-", *(f"{each[key]} {key}" for key in counts), "lagging" if each["lagging"] else "")
+            (
+                each["event"],
+                each["handler"],
+                each["plugin"] or "-",
+                *(f"{each[key]} {key}" for key in counts),
+                "lagging" if each["lagging"] else "",
+            )
             for each in state["subscriptions"]
         ],
     )
@@ -150,7 +162,11 @@ def _tables(state: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, ...]]]
     )
     yield (
         "threads",
-        [row for thread in state["threads"] for row in ((thread["name"],), *(("", line) for line in thread["stack"]))],
+        [
+            row
+            for thread in state["threads"]
+            for row in ((thread["name"], ""), *(("", line) for line in thread["stack"]))
+        ],
     )
 
 

@@ -165,10 +165,17 @@ class Swap:
         state = self._saved(old, f"state/{name}")
         fresh = self._begin(name, definition, old, state)
         with self._board.lock:
-            slot.definition, slot.live = definition, fresh
+            undisturbed = slot.live is old and slot.attempt is None  # no stop has begun
+            if undisturbed:
+                slot.definition, slot.live = definition, fresh
+        if not undisturbed:
+            self._end(fresh, [])
+            reason = f"it is {slot.state}: somebody stopped it, or it failed, meanwhile"
+            raise PluginError(name, "reload", reason, f"start {name!r}, then reload it again")
         target = fresh.instance.target if fresh.instance is not None else None
         try:
             functions = tuple(definition.activate(target))
+            fresh.activated = True
         except BaseException as error:
             with self._board.lock:
                 slot.definition, slot.live = old.definition, old
@@ -176,7 +183,8 @@ class Swap:
             self._reopen_term(old.term)
             raise _as_plugin_error(error, "register", name) from error
         with self._board.lock:
-            self._board.edit(slot, version=definition.version, functions=functions, location=definition.location)
+            if slot.live is fresh:  # else it was stopped in this moment, and its record says so
+                self._board.edit(slot, version=definition.version, functions=functions, location=definition.location)
             self._board.say("INFO", f"plugin {name}: {old.definition.version} → {definition.version}")
         self._board.flush()
         left = drain(old.definition.stop_timeout)
@@ -220,15 +228,17 @@ class Swap:
                 raise PluginError(name, "health", "health() of the new version gave False", "see its log")
 
         try:
-            self._wait(name, body, definition.start_timeout)
+            self._wait(name, body, definition.start_timeout, late=lambda: self._end(fresh, []))
         except BaseException as error:
             self._end(fresh, [])
             self._reopen_term(old.term)
             raise _as_plugin_error(error, "start", name) from error
         return fresh
 
-    def _wait(self, name: str, body: Callable[[], None], timeout: float) -> None:
+    def _wait(self, name: str, body: Callable[[], None], timeout: float, late: Callable[[], None]) -> None:
+        """Run the body in a thread and wait for it; if it comes back after that, `late` undoes what it did."""
         done: Future[BaseException | None] = Future()
+        given_up = threading.Event()
 
         def contained() -> None:
             try:
@@ -237,11 +247,14 @@ class Swap:
                 done.set_result(error)
             else:
                 done.set_result(None)
+            if given_up.is_set():
+                late()
 
         self._hands.submit(f"{name}:swap", contained)
         try:
             error = done.result(timeout)
         except TimeoutError:
+            given_up.set()
             reason = f"the new version took longer than {timeout:g} s to start"
             raise PluginError(name, "start", reason, "raise start_timeout, or make start() return sooner") from None
         if error is not None:

@@ -66,7 +66,7 @@ def canary_start(
     try:
         canary = host.canary(name, version=version, share=share, tenants=tenants, analysis=analysis)
     except ValueError as error:
-        raise Rejected(str(error), code="bad_share") from None
+        raise Rejected(str(error), code="bad_canary") from None
     return canary_shown(canary.status)
 
 
@@ -76,7 +76,7 @@ def canary_ramp(host: Host, name: str, share: float) -> dict[str, Any]:
     try:
         canary.ramp(share)
     except ValueError as error:
-        raise Rejected(str(error), code="bad_share") from None
+        raise Rejected(str(error), code="bad_canary") from None
     return canary_shown(canary.status)
 
 

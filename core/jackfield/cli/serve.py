@@ -1,0 +1,38 @@
+"""`pluginctl serve`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jackfield.cli.output import fail
+from jackfield.cli.running import Control
+
+
+def serve(
+    config: Annotated[Path, typer.Argument(help="The configuration file, as in jackfield.toml.", metavar="CONFIG")],
+    control: Control = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65_535, help="The loopback port of /metrics; by default the file's, else any free.", metavar="N"
+        ),
+    ] = None,
+    drain: Annotated[
+        float, typer.Option(min=0.0, help="Seconds that calls and plugins have to end.", metavar="S")
+    ] = 10.0,
+) -> None:
+    """Run a host from a configuration file, until SIGTERM or Ctrl-C.
+
+    Plugins that fail are told of, and the others serve, unless the file says `strict`. `pluginctl status` and the verbs
+    beside it speak to the host through its control socket. Spans are exported where the OTEL_* variables say so.
+    """
+    from jackfield.cli.service import Service  # noqa: PLC0415
+    from jackfield.errors import JackfieldError  # noqa: PLC0415
+
+    try:
+        finished = Service(config, control, metrics_port, drain).run()
+    except JackfieldError as error:
+        fail(str(error))
+    if not finished:
+        raise typer.Exit(1)
