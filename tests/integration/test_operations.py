@@ -10,7 +10,7 @@ from jackfield import Analysis, FunctionNotFound, Host, PayloadError, PluginErro
 from jackfield.control import IDLE
 from jackfield.operations import verbs
 
-SECRET = "correct-horse-battery-staple"
+SECRET = "correct-horse-battery-staple"  # noqa: S105  # what must not be shown
 
 STORE = f"""
 import threading
