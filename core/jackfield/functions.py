@@ -6,7 +6,6 @@ from time import monotonic
 
 from jackfield import transaction
 from jackfield.contract import changes
-from jackfield.dispatch import compile_refusal
 from jackfield.errors import ContractError, Fault, PluginError, Unavailable
 from jackfield.events import Announcement, EventBus, FunctionRegistered, FunctionUnregistered, RouteChanged
 from jackfield.hooks import Hooks
@@ -19,6 +18,7 @@ from jackfield.observe.logger import host_log
 from jackfield.ports import Observer
 from jackfield.registry import Registry
 from jackfield.transaction import Addition, Expectation, Removal
+from jackfield.walk import compile_refusal
 
 Compile = Callable[[FunctionSpec, Sequence[Observer]], Endpoint]
 

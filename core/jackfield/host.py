@@ -2,10 +2,8 @@
 
 import asyncio
 import os
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -13,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 import attrs
 
+from jackfield import forking
+from jackfield.access import Access
 from jackfield.analysis import Analysis
 from jackfield.canary import Canary, CanaryState
 from jackfield.contract import fits
 from jackfield.discovery import Switches, scan
-from jackfield.dispatch import Caller, compile_endpoint, compile_refusal
+from jackfield.dispatch import Caller
 from jackfield.errors import (
     AsyncCallRequired,
     ContractError,
@@ -54,6 +54,7 @@ from jackfield.ports import Executor, ExecutorStats, Observer, Store
 from jackfield.registry import Registry
 from jackfield.store import MemoryStore
 from jackfield.transaction import Expectation, Removal, Update
+from jackfield.walk import compile_endpoint, compile_refusal
 
 if TYPE_CHECKING:
     pass
@@ -102,9 +103,8 @@ class Host(Caller):
         self._observers: tuple[Observer, ...] = (Spans(), Metrics(), Logs()) if observers is None else tuple(observers)
         self._executors = dict(executors or {})
         self._timeout = timeout
-        self._pickers: frozenset[str] | None = None
+        self._access = Access()
         self._canaries: tuple[Canary, ...] = ()
-        self._permissions: dict[str, tuple[str, ...]] = {}
         self._unwatch: list[Callable[[], None]] = []
         self._home = HomeLoop()
         self._threads = ThreadExecutor()
@@ -113,8 +113,8 @@ class Host(Caller):
         self._lifecycle = Lifecycle(self._home, announce=self._announce, deliver=self._deliver)
         registry, hooks = Registry(), Hooks()
         unknown = compile_refusal(_UNKNOWN, self._refusal, self._observers)
-        super().__init__(registry, unknown, self._find, self._denial)
-        self._plain_caller = Caller(registry, unknown, self._find, self._denial)
+        super().__init__(registry, unknown, self._find, self._access.denial)
+        self._plain_caller = Caller(registry, unknown, self._find, self._access.denial)
         self._injector = Injector(
             contextual={
                 Logger: Logger,
@@ -131,7 +131,7 @@ class Host(Caller):
         self._plugins = Plugins(
             self._functions, self._injector, hooks, self.events, self._lifecycle, self._home.run, store or MemoryStore()
         )
-        _living.add(self)
+        forking.watch(self)
 
     # --- Filling ----------------------------------------------------------------------------------------------------
 
@@ -215,13 +215,7 @@ class Host(Caller):
             faults += self._plugins.advertised(self._installed.catalogue, configuration.plugins)
         self._installed.note(faults)
         self._functions.rules = {name: _rule(name, route) for name, route in configuration.routes.items()}
-        if configuration.tenants is not None:
-            self._permissions = {
-                name: tenant.permissions
-                for name, tenant in configuration.tenants.items()
-                if tenant.permissions is not None
-            }
-            self._pickers = frozenset(name for name, tenant in configuration.tenants.items() if tenant.versions)
+        self._access.configure(configuration.tenants)
         if configuration.strict and self.faults:
             first = self.faults[0]
             raise PluginError(first.plugin or first.entry, first.stage, first.reason, first.fix, self.faults)
@@ -723,17 +717,8 @@ class Host(Caller):
         """Load a function that is known by name alone."""
         self._installed.load(name)
 
-    def _denial(self, name: str, tenant: str | None, picks: bool) -> str:
-        """Say why a call is not allowed, or "" if it is: without `[tenants]` everything is."""
-        if picks and self._pickers is not None and tenant not in self._pickers:
-            return f"tenant {tenant!r} may not pick a version by header; `versions = true` under [tenants] allows it"
-        patterns = self._permissions.get(tenant) if tenant is not None else None
-        if patterns is not None and not any(fnmatchcase(name, pattern) for pattern in patterns):
-            return f"tenant {tenant!r} may not call it; its `permissions` under [tenants] name what it may"
-        return ""
-
     def _refusal(self, call: Call) -> JackfieldError:
-        denial = self._denial(call.name, call.tenant, call.rule == "header")
+        denial = self._access.denial(call.name, call.tenant, call.rule == "header")
         return PermissionDenied(call.name, denial) if denial else self._not_found(call)
 
     def _not_found(self, call: Call) -> FunctionNotFound:
@@ -744,21 +729,11 @@ class Host(Caller):
         known = () if fault else {*self.snapshot.functions, *self._installed.waiting}
         return FunctionNotFound(call.name, close_names(call.name, sorted(known)), call.version or None, fault=fault)
 
-    def _disown(self) -> None:
+    def disown(self) -> None:
         """Refuse every call in a child process. Takes no lock: whoever held it did not survive the fork."""
         refusal = compile_refusal(_UNKNOWN, lambda _: self._functions.forked(), ())
         self._unknown = self._plain_caller._unknown = refusal  # noqa: SLF001  # our own caller
-        self._registry.snapshot = Snapshot(routes=_Everywhere(Route("*", "", {"": refusal})))
-
-
-class _Everywhere(dict[str, Route]):
-    """A mapping that gives the same route for every name."""
-
-    def __init__(self, route: Route) -> None:
-        self._route = route
-
-    def get(self, _name: str, _default: Any = None) -> Route:
-        return self._route
+        self._registry.snapshot = forking.everywhere(Route("*", "", {"": refusal}))
 
 
 def _rule(name: str, route: "RouteConfig") -> Rule:
@@ -770,16 +745,3 @@ def _rule(name: str, route: "RouteConfig") -> Rule:
 def _report(failures: Iterable[TeardownFailure]) -> None:
     for failure in failures:
         host_log("ERROR", failure.fault)
-
-
-_living: "weakref.WeakSet[Host]" = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    """Make the hosts of the parent process refuse calls in the child, without a check on anybody's call path."""
-    for host in list(_living):
-        host._disown()  # noqa: SLF001  # the same module
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
