@@ -616,7 +616,7 @@ class Host(Caller):
         self._home.open()
         self._threads = ThreadExecutor()
         self._functions.open()
-        self._lifecycle.start_all()
+        self._plugins.withdraw(self._lifecycle.start_all())
         watching = [observer for observer in self._observers if isinstance(observer, Metrics)]
         self._unwatch = [observer.watch("thread", self._threads.stats) for observer in watching]
 

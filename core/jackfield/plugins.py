@@ -1,7 +1,7 @@
 """The plugins of one host: declared in its configuration or advertised with an object; loaded, wired, unloaded."""
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -119,7 +119,8 @@ class Plugins:
                 faults.append(Fault(error.stage, name, candidate.name, error.reason, error.fix))
                 continue
             config = PluginConfig(name, name)
-            loaded = LoadedPlugin(name, candidate.version, candidate.distribution, object=made)
+            functions = tuple(endpoint.spec for endpoint in self._functions.endpoints() if endpoint.spec.plugin == name)
+            loaded = LoadedPlugin(name, candidate.version, candidate.distribution, object=made, functions=functions)
             self._lifecycle.add([self._take_in(config, loaded)])
         return tuple(faults)
 
@@ -278,15 +279,27 @@ class Plugins:
         return self._injector.body(spec)(Call(spec.name), None)
 
     def _activate(self, loaded: LoadedPlugin, instance: Any) -> tuple[str, ...]:
-        """Register a plugin's functions in one swap."""
-        additions = self._additions(loaded, instance)
+        """Register a plugin's functions in one swap, but for those that discovery has registered already."""
+        there = {endpoint.spec for endpoint in self._functions.endpoints()}
+        additions = self._additions(loaded, instance, besides=there)
         if additions:
             self._functions.commit(additions, vetted=True)
-        return tuple(addition.spec.name for addition in additions)
+        kept = [spec.name for spec in loaded.functions if spec in there]
+        return (*kept, *(addition.spec.name for addition in additions))
 
-    def _additions(self, loaded: LoadedPlugin, instance: Any) -> list[Addition]:
+    def withdraw(self, faults: Iterable[Fault]) -> None:
+        """Take the functions of plugins away that have not started, although discovery has registered them.
+
+        Args:
+            faults: of those plugins.
+        """
+        for name in {fault.plugin for fault in faults}:
+            self._deactivate(name, 0.0)
+
+    def _additions(self, loaded: LoadedPlugin, instance: Any, besides: Collection[FunctionSpec] = ()) -> list[Addition]:
         """Check a plugin's functions; a faulty one is left out alone."""
-        specs = (*loaded.functions, *(loaded.bound(instance) if loaded.methods else ()))
+        bound = loaded.bound(instance) if loaded.methods else ()
+        specs = [spec for spec in (*loaded.functions, *bound) if spec not in besides]
         diagnosis = self._injector.diagnose(specs)
         additions = []
         for spec in specs:

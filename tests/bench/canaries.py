@@ -29,9 +29,19 @@ def run(effort: Effort) -> Section:
         "Two versions each; 20 % of the calls and of the tenants go to the second. A call without tenant is drawn at"
         " random, a tenant's draw is a kept hash.",
         [
-            Row("`host.call(name, item)`", against, taken["trial none"], taken["plain none"], bar=_BAR),
-            Row("with a tenant, drawn", against, taken["trial drawn"], taken["plain drawn"], bar=_BAR),
-            Row("with a tenant, named by the rule", against, taken["trial named"], taken["plain named"], bar=_BAR),
-            Row("with a version asked for", against, taken["trial asked"], taken["plain asked"]),
+            Row(
+                "`host.call(name, item)` on a canary route", against, taken["trial none"], taken["plain none"], bar=_BAR
+            ),
+            Row(
+                "on a canary route with a tenant, drawn", against, taken["trial drawn"], taken["plain drawn"], bar=_BAR
+            ),
+            Row(
+                "on a canary route with a tenant, named by the rule",
+                against,
+                taken["trial named"],
+                taken["plain named"],
+                bar=_BAR,
+            ),
+            Row("on a canary route with a version asked for", against, taken["trial asked"], taken["plain asked"]),
         ],
     )
