@@ -7,6 +7,8 @@ from time import monotonic
 
 import pytest
 
+from jackfield.plugins import purge_abandoned
+
 # A shell without job control starts background commands with SIGINT ignored, and children inherit that; tests that
 # interrupt their children need the default.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -19,5 +21,6 @@ def _no_modules_of_earlier_hosts(request):
     end = monotonic() + 5.0  # idle threads of a host that was dropped hold on to it for up to two seconds
     while "test_sources" in request.node.nodeid and monotonic() < end:
         gc.collect()
+        purge_abandoned()
         if not any(name.startswith("_jackfield_plugin_") for name in sys.modules):
             break

@@ -1,9 +1,10 @@
 """The plugins of one host: declared in its configuration or advertised with an object; loaded, wired, unloaded."""
 
 import weakref
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -66,8 +67,8 @@ class Plugins:
         self._replaced: dict[str, tuple[LoadedPlugin, ...]] = {}
         self.loaded: dict[str, tuple[PluginConfig, LoadedPlugin]] = {}
         self.options: dict[str, Mapping[str, Any]] = {}
-        # A host that is dropped without unloading must not leave the modules of its files in `sys.modules` for ever.
-        weakref.finalize(self, _purge_all, self.loaded, self._replaced)
+        purge_abandoned()
+        weakref.finalize(self, _abandoned.append, (self.loaded, self._replaced))
 
     def declare(self, configuration: Configuration, catalogue: Catalogue) -> tuple[Fault, ...]:
         """Load every plugin of a configuration and register it; one that cannot be loaded fails alone.
@@ -322,13 +323,22 @@ class Plugins:
                 raise PluginError(name, "stop", f"{len(left)} calls have not ended: {names}", "give them deadlines")
 
 
-def _purge_all(
-    loaded: Mapping[str, tuple[PluginConfig, LoadedPlugin]], replaced: Mapping[str, tuple[LoadedPlugin, ...]]
-) -> None:
-    for _, one in loaded.values():
-        purge(one)
-    for several in replaced.values():
-        for one in several:
+# What hosts that were dropped without unloading have left in `sys.modules`. It is purged when the next host is made,
+# and not at once: the garbage collector runs finalizers in the middle of anything, somebody's walk over `sys.modules`
+# included.
+_abandoned: Final[deque[tuple[dict[str, tuple[PluginConfig, LoadedPlugin]], dict[str, tuple[LoadedPlugin, ...]]]]] = (
+    deque()
+)
+
+
+def purge_abandoned() -> None:
+    """Purge the modules of file plugins whose hosts have been dropped."""
+    while _abandoned:
+        loaded, replaced = _abandoned.popleft()
+        for one in (
+            *(each for _, each in loaded.values()),
+            *(each for several in replaced.values() for each in several),
+        ):
             purge(one)
 
 

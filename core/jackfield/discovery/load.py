@@ -138,7 +138,7 @@ def _drop_half_made(error: BaseException, before: frozenset[str]) -> None:
         if frame.f_code.co_name == "<module>"
     }
     dead = {name for name in dead if name not in before and name not in sys.modules}
-    suspects = {name: module for name, module in list(sys.modules.items()) if name not in before}
+    suspects = {name: module for name, module in sys.modules.copy().items() if name not in before}
     while dead:
         broken = {name for name, module in suspects.items() if _refers_to(module, dead)}
         for name in broken:

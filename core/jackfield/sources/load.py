@@ -266,7 +266,7 @@ def _loaded(plugin: PluginConfig, reading: Reading, version: str, found: Any, di
 def _public_twins(plugin: str, content: Content, before: Collection[str]) -> list[Fault]:
     """Name the folder's own modules that it imported by a public name: those would stay old at a reload."""
     faults = []
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():
         file = getattr(module, "__dict__", {}).get("__file__") if name not in before else None
         if isinstance(file, str) and not name.startswith(importer.PREFIX) and _is_in(file, content):
             reason = f"{printable(file)} was imported as {name}, which a reload cannot replace"
