@@ -228,6 +228,8 @@ class Functions:
             watchers: `name@version` → who watches it.
             until: end it.
         """
+        if not watchers:
+            return
         with self._registry.writing():
             kept = {key: watcher for key, watcher in self._watchers.items() if key not in watchers}
             self._watchers = kept if until else {**kept, **watchers}

