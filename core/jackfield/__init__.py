@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from jackfield.analysis import Analysis
     from jackfield.canary import Canary, CanaryState, CanaryStatus
+    from jackfield.config import PluginConfig
     from jackfield.config.secrets import Secret
     from jackfield.contract import function
     from jackfield.dispatch import Caller
@@ -99,6 +100,7 @@ _HOMES: Final = {
     "Outcome": "jackfield.errors",
     "PayloadError": "jackfield.errors",
     "PermissionDenied": "jackfield.errors",
+    "PluginConfig": "jackfield.config",
     "PluginError": "jackfield.errors",
     "PluginFailed": "jackfield.events",
     "PluginRecord": "jackfield.lifecycle",
@@ -164,6 +166,7 @@ __all__ = [
     "Outcome",
     "PayloadError",
     "PermissionDenied",
+    "PluginConfig",
     "PluginError",
     "PluginFailed",
     "PluginRecord",

@@ -60,12 +60,13 @@ if TYPE_CHECKING:
     pass
 
 if TYPE_CHECKING:
-    from jackfield.config import Configuration, RouteConfig
+    from jackfield.config import Configuration, PluginConfig, RouteConfig
 
 P = TypeVar("P")
 R = TypeVar("R")
 
 _STOP_AT_LEAST: Final = 1.0  # seconds that plugins have to stop, even when calls took all the time there was
+_HEALTH_EVERY: Final = 10.0  # seconds between two health checks; one that fails sets the restart policy to work
 _UNKNOWN: Final = FunctionSpec("(unknown)", "", "", "", target=lambda: None, colour=Colour.SYNC)
 
 
@@ -145,6 +146,7 @@ class Host(Caller):
         expect: Iterable[tuple[str, Any, Any]] = (),
         observers: Sequence[Observer] | None = None,
         executors: Mapping[str, Executor] | None = None,
+        store: Store | None = None,
         timeout: float | None = None,
     ) -> Self:
         """Make a host of everything that installed packages advertise.
@@ -160,12 +162,13 @@ class Host(Caller):
                 error.
             observers: as for `Host`.
             executors: as for `Host`.
+            store: as for `Host`.
             timeout: as for `Host`.
 
         Raises:
             PluginError: with all faults, if strict.
         """
-        host = cls(observers=observers, executors=executors, timeout=timeout)
+        host = cls(observers=observers, executors=executors, store=store, timeout=timeout)
         for pattern, payload, result in expect:
             host.expect(pattern, payload, result)
         host._installed.discover(path, lazy=lazy, strict=strict)
@@ -180,6 +183,7 @@ class Host(Caller):
         *,
         observers: Sequence[Observer] | None = None,
         executors: Mapping[str, Executor] | None = None,
+        store: Store | None = None,
         timeout: float | None = None,
     ) -> Self:
         """Make a host of what a configuration file declares.
@@ -191,6 +195,7 @@ class Host(Caller):
             path: the `jackfield.toml`.
             observers: as for `Host`.
             executors: as for `Host`; the names that the file may use beside `inline` and `thread`.
+            store: as for `Host`.
             timeout: as for `Host`; the file's comes first.
 
         Raises:
@@ -201,7 +206,7 @@ class Host(Caller):
 
         configuration = load_config(Path(path), executors=("inline", "thread", *(executors or ())))
         limit = timeout if configuration.timeout is None else configuration.timeout
-        host = cls(observers=observers, executors=executors, timeout=limit)
+        host = cls(observers=observers, executors=executors, store=store, timeout=limit)
         host._configure(configuration)
         return host
 
@@ -210,7 +215,7 @@ class Host(Caller):
             self._installed.discover(None, lazy=configuration.lazy, strict=False)
         else:
             self._installed.catalogue = scan(switches=Switches.from_environment(os.environ))
-        faults = self._plugins.declare(configuration, self._installed.catalogue)
+        faults = self._plugins.declare(configuration.plugins.values(), self._installed.catalogue)
         if configuration.discover:
             faults += self._plugins.advertised(self._installed.catalogue, configuration.plugins)
         self._installed.note(faults)
@@ -525,6 +530,24 @@ class Host(Caller):
         """
         return self._lifecycle.health(name, timeout=timeout)
 
+    def load(self, plugin: "PluginConfig") -> PluginRecord:
+        """Load one more plugin, or one that was unloaded, and start it if the host runs.
+
+        Args:
+            plugin: what its `[[plugin]]` would say; a path of a file or folder is relative to the current folder.
+
+        Returns:
+            Its record.
+
+        Raises:
+            PluginError: if its name is taken, or it cannot be loaded or started, and why.
+        """
+        self._installed.note(self._plugins.declare([plugin], self._installed.catalogue))
+        self._functions.rewire()
+        if self._functions.running and plugin.auto_start:
+            return self._lifecycle.start(plugin.name)
+        return self.plugins[plugin.name]
+
     def reload(self, name: str, *, keep_warm: float = 0.0) -> SwapReport:
         """Load a file or folder plugin anew beside the running one, and replace that without losing a call.
 
@@ -617,6 +640,8 @@ class Host(Caller):
         self._threads = ThreadExecutor()
         self._functions.open()
         self._plugins.withdraw(self._lifecycle.start_all())
+        if self.plugins:
+            self._lifecycle.supervise(_HEALTH_EVERY)
         watching = [observer for observer in self._observers if isinstance(observer, Metrics)]
         self._unwatch = [observer.watch("thread", self._threads.stats) for observer in watching]
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from jackfield.config import Configuration, PluginConfig
+from jackfield.config import PluginConfig
 from jackfield.discovery import PLUGINS, Catalogue, load
 from jackfield.errors import Fault, InjectionError, PluginError
 from jackfield.events import EventBus
@@ -16,7 +16,7 @@ from jackfield.functions import Functions
 from jackfield.hooks import Hooks
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import Provider, describe
-from jackfield.lifecycle import Lifecycle, PluginDefinition, SwapReport, UnloadReport
+from jackfield.lifecycle import Lifecycle, PluginDefinition, PluginState, SwapReport, UnloadReport
 from jackfield.model.call import Call
 from jackfield.model.route import Endpoint
 from jackfield.model.spec import Colour, FunctionSpec
@@ -70,19 +70,26 @@ class Plugins:
         purge_abandoned()
         weakref.finalize(self, _abandoned.append, (self.loaded, self._replaced))
 
-    def declare(self, configuration: Configuration, catalogue: Catalogue) -> tuple[Fault, ...]:
-        """Load every plugin of a configuration and register it; one that cannot be loaded fails alone.
+    def declare(self, plugins: Iterable[PluginConfig], catalogue: Catalogue) -> tuple[Fault, ...]:
+        """Load plugins and register them; one that cannot be loaded fails alone.
 
         Args:
-            configuration: checked.
+            plugins: as configured, and checked; each may depend on the others and on those that are there.
             catalogue: for paths that name distributions.
 
         Returns:
             What was left out, and why.
+
+        Raises:
+            PluginError: if a name is taken.
         """
         faults: list[Fault] = []
         definitions = []
-        for name, config in configuration.plugins.items():
+        for config in plugins:
+            name = config.name
+            there = self._lifecycle.records.get(name)
+            if there is not None and there.state is not PluginState.UNLOADED:
+                raise PluginError(name, "name", f"there is a plugin {name!r} already", "unload it first")
             self.options[name] = config.options
             try:
                 loaded = load_source(config, catalogue)
@@ -185,7 +192,7 @@ class Plugins:
                 in_use=lambda: any(endpoint.spec in used for endpoint in self._functions.endpoints()),
                 keep_warm=keep_warm,
             )
-        except PluginError:
+        except BaseException:
             self._drop(new)
             raise
         self.loaded[name] = config, new

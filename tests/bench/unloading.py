@@ -156,7 +156,7 @@ def _cycling(host: Host, file: _File, config: Path) -> Callable[[], bool]:
 
     def cycle() -> bool:
         file.renew()
-        faults = host._plugins.declare(load_config(config), catalogue)
+        faults = host._plugins.declare(load_config(config).plugins.values(), catalogue)
         host.start_plugin("billing")
         answer = host.call("billing.charge", {"amount": 2})
         report = host.unload("billing")

@@ -8,7 +8,7 @@ import weakref
 import attrs
 import pytest
 
-from jackfield import ConfigError, FunctionNotFound, Host, PermissionDenied, PluginError
+from jackfield import ConfigError, FunctionNotFound, Host, PermissionDenied, PluginConfig, PluginError
 from jackfield.testing import Recorder
 
 
@@ -217,3 +217,19 @@ def test_the_report_and_the_records_can_be_shown_as_json(config):
     """They are plain values."""
     with Host.from_config(config, observers=()) as host:
         assert json.dumps({name: attrs.asdict(record) for name, record in host.plugins.items()}, default=str)
+
+
+def test_a_plugin_can_be_loaded_into_a_running_host_again_and_again(folder):
+    """Unloaded, changed and loaded anew; a taken name and a broken file are refused with the reason."""
+    path = folder("text.py", "from jackfield import function\n@function\ndef f():\n    return 1\n")
+    with Host(observers=()) as host:
+        for answer in (1, 2, 3):
+            path.write_text(f"from jackfield import function\n@function\ndef f():\n    return {answer}\n")
+            assert host.load(PluginConfig("text", str(path))).state.value == "running"
+            assert host.call("text.f") == answer
+            with pytest.raises(PluginError, match="already"):
+                host.load(PluginConfig("text", str(path)))
+            assert host.unload("text").clean
+        path.write_text("def f(:")
+        with pytest.raises(PluginError, match="SyntaxError"):
+            host.load(PluginConfig("text", str(path)))

@@ -2,13 +2,13 @@
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
-from types import FrameType
 from typing import Any, Final
 
 from jackfield.cli.output import say
@@ -65,7 +65,7 @@ class Service:
             server.start()
             stack.callback(server.close, _REPLIES)
             self._about |= {"state": "starting", "control": str(server.path)}
-            self._handle_signals()
+            self._handle_signals(stack)
             try:
                 self._start(host)
                 if not self._asked.is_set():
@@ -110,15 +110,25 @@ class Service:
             "console_call": checked("console_call", console_call),
         }
 
-    def _handle_signals(self) -> None:
-        def asked(number: int, _frame: FrameType | None) -> None:
-            if self._asked.is_set():
-                os._exit(128 + number)  # whoever asks twice does not want to wait
-            self._by = signal.Signals(number).name
-            self._asked.set()
-
+    def _handle_signals(self, stack: ExitStack) -> None:
+        """Have a thread read what signals arrive: it notices them whatever the main thread is waiting for."""
+        reader, writer = socket.socketpair()
+        stack.callback(writer.close)
+        writer.settimeout(0)
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        stack.callback(signal.set_wakeup_fd, -1)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, asked)
+            signal.signal(number, lambda *_: None)  # else the signal would do what it does by default
+
+        def watch() -> None:
+            with reader:
+                while arrived := reader.recv(1):
+                    if self._asked.is_set():
+                        os._exit(128 + arrived[0])  # whoever asks twice does not want to wait
+                    self._by = signal.Signals(arrived[0]).name
+                    self._asked.set()
+
+        threading.Thread(target=watch, name="pluginctl-signals", daemon=True).start()
 
     def _start(self, host: Host) -> None:
         """Start the host beside this thread, so that a signal ends a start that takes its time."""

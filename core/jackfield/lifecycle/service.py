@@ -380,6 +380,7 @@ class Lifecycle:
         with self._board.lock:
             self._board.slot(name)
         self._planner.stop({name: (PluginState.STOPPED, None)}, why)
+        self._warm.end(name)
 
     def supervise(self, interval: float, *, timeout: float = 5.0) -> None:
         """Ask the running plugins every so often how they are; one that is not healthy has failed, as by `fail`.
@@ -465,7 +466,8 @@ class Lifecycle:
             slot = self._board.slot(name)
             why_not = slot.leaving or ("it is unloaded" if slot.state is PluginState.UNLOADED else "")
             if why_not:
-                raise PluginError(name, "unload", why_not, "add it again to use it")
+                fix = "wait for that" if slot.leaving else "load it again to use it"
+                raise PluginError(name, "state", why_not, fix)
             slot.leaving = why
         try:
             yield slot

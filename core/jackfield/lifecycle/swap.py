@@ -60,7 +60,7 @@ class Warm:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._idle: dict[threading.Timer, Callable[[], None]] = {}
+        self._idle: dict[threading.Timer, tuple[str, Callable[[], None]]] = {}
         self._closed = False
 
     def keep(self, name: str, seconds: float, in_use: Callable[[], bool], end: Callable[[], None]) -> None:
@@ -85,7 +85,7 @@ class Warm:
         timer.name, timer.daemon = f"jackfield-keep-warm-{name}", True
         with self._lock:
             if not self._closed:
-                self._idle[timer] = end
+                self._idle[timer] = name, end
                 timer.start()
                 return
         end()
@@ -94,8 +94,20 @@ class Warm:
         """Stop all of them now, and whatever comes later at once."""
         with self._lock:
             self._closed = True
-            idle, self._idle = self._idle, {}
-        for timer, end in idle.items():
+        for name in {name for name, _ in self._idle.copy().values()}:
+            self.end(name)
+
+    def end(self, plugin: str) -> None:
+        """Stop those of one plugin now.
+
+        Args:
+            plugin: whose.
+        """
+        with self._lock:
+            mine = [(timer, end) for timer, (name, end) in self._idle.items() if name == plugin]
+            for timer, _ in mine:
+                del self._idle[timer]
+        for timer, end in mine:
             timer.cancel()
             end()
 
