@@ -278,6 +278,20 @@ def test_a_call_that_does_not_end_is_left_behind_and_told(fresh, tmp_path):
     assert caller.returncode == 1
 
 
+def test_a_second_signal_ends_it_at_once(fresh, tmp_path):
+    """Whatever still runs, and however long it might wait."""
+    fresh.start("--drain", "600")
+    started = tmp_path / "started"
+    command = [sys.executable, "-m", "jackfield", "call", "store.slow", f"started={started}", "secret=", "until=never"]
+    with subprocess.Popen([*command, "--running"], env=fresh.env, stderr=subprocess.PIPE) as caller:
+        while not started.exists():
+            assert caller.poll() is None
+        fresh.process.send_signal(signal.SIGTERM)
+        while "SIGTERM" not in fresh.process.stderr.readline():
+            pass
+        assert fresh.end(signal.SIGINT)[0] == 128 + signal.SIGINT
+
+
 def test_without_a_host_every_verb_says_so(tmp_path):
     """Where it was looked for, and how to start one."""
     served = Served(tmp_path)
