@@ -146,8 +146,8 @@ class Canary:
             PluginError: if the canary has ended.
         """
         self._change(lambda route, split: attrs.evolve(route, default=split.trial, split=None))
-        self._note(state=CanaryState.PROMOTED, reason=reason)
         self.release()
+        self._note(state=CanaryState.PROMOTED, reason=reason)
 
     def abort(self, reason: str = "") -> None:
         """Send everybody back to the default version, in one swap.
@@ -159,8 +159,8 @@ class Canary:
             PluginError: if the canary has ended.
         """
         self._change(lambda route, _split: attrs.evolve(route, split=None), gone_is_fine=True)
-        self._note(state=CanaryState.ABORTED, reason=reason)
         self.release()
+        self._note(state=CanaryState.ABORTED, reason=reason)
 
     def _follow(self, trial: Trial) -> None:
         """Look as often as the plan says, and act on what is found; ends with the canary."""

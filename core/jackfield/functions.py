@@ -231,10 +231,14 @@ class Functions:
         if not watchers:
             return
         with self._registry.writing():
-            kept = {key: watcher for key, watcher in self._watchers.items() if key not in watchers}
-            self._watchers = kept if until else {**kept, **watchers}
+            if until:  # another may watch the same version by now
+                mine = {key for key, watcher in watchers.items() if self._watchers.get(key) is watcher}
+                self._watchers = {key: watcher for key, watcher in self._watchers.items() if key not in mine}
+            else:
+                mine = set(watchers)
+                self._watchers = {**self._watchers, **watchers}
             if self.running:
-                self._rewire(lambda endpoint: endpoint.spec.key in watchers)
+                self._rewire(lambda endpoint: endpoint.spec.key in mine)
 
     def rewire(self) -> None:
         """Compile every function that has dependencies against the providers and overrides of now."""

@@ -325,3 +325,13 @@ def test_a_canary_of_a_function_that_has_gone_can_still_be_aborted(host):
     assert host.canaries[-1] is canary
     host.stop()
     assert canary._ended.wait(10)
+
+
+def test_a_canary_that_ends_takes_no_other_ones_samples_away(host):
+    """The next trial of the same stable version keeps its tally, whenever the last one is released."""
+    first = host.canary("f", version="1.1.0", analysis=eager())
+    first.abort()
+    second = host.canary("f", version="1.1.0", analysis=eager())
+    first.release()
+    drive(host, second)
+    assert second.status.state.value == "promoted"
