@@ -57,9 +57,6 @@ from jackfield.transaction import Expectation, Removal, Update
 from jackfield.walk import compile_endpoint, compile_refusal
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from jackfield.config import Configuration, PluginConfig, RouteConfig
 
 P = TypeVar("P")
@@ -752,7 +749,7 @@ class Host(Caller):
             return FunctionNotFound(call.name, version=call.version, versions=tuple(sorted(route.endpoints)))
         fault = next((fault for fault in self.faults if fault.entry.partition("@")[0] == call.name), None)
         known = () if fault else {*self.snapshot.functions, *self._installed.waiting}
-        return FunctionNotFound(call.name, close_names(call.name, sorted(known)), call.version or None, fault=fault)
+        return FunctionNotFound(call.name, close_names(call.name, known), call.version or None, fault=fault)
 
     def disown(self) -> None:
         """Refuse every call in a child process. Takes no lock: whoever held it did not survive the fork."""
