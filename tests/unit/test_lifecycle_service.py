@@ -1,7 +1,7 @@
 """Starting and stopping plugins with real threads and a real loop: order, deadlines, blocking, joining, containment."""
 
-import _thread
 import asyncio
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -372,7 +372,11 @@ def test_the_users_interrupt_ends_the_wait_and_a_stop_is_still_possible(world):
             world.gate.wait(PATIENCE)
 
     world.add(world.plugin("hangs", make=Hanging, start_timeout=PATIENCE), world.plugin("child", "hangs"))
-    thread = threading.Thread(target=lambda: entered.wait(PATIENCE) and _thread.interrupt_main())
+    main = threading.main_thread().ident
+    # A real signal: `_thread.interrupt_main` alone does not wake a main thread that waits for a lock.
+    thread = threading.Thread(
+        target=lambda: entered.wait(PATIENCE) and signal.pthread_kill(main, signal.SIGINT) is None
+    )
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         world.lifecycle.start_all()
