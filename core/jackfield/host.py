@@ -470,6 +470,11 @@ class Host(Caller):
         """Name → record of every plugin that is declared, or advertises an object: its state, and why it is in it."""
         return self._lifecycle.records
 
+    def declared(self) -> tuple[tuple[str, ...], tuple[Fault, ...]]:
+        """Tell, without starting anything, which functions the declared plugins would register, and every fault."""
+        names, faults = self._plugins.declared()
+        return names, (*self.faults, *faults)
+
     def start_plugin(self, name: str) -> PluginRecord:
         """Start a plugin, after those that it depends on.
 

@@ -107,6 +107,17 @@ class Plugins:
         self._lifecycle.add(definitions)
         return (*faults, *diagnosis.faults)
 
+    def declared(self) -> tuple[tuple[str, ...], tuple[Fault, ...]]:
+        """Tell which functions the loaded plugins would register, and which of them cannot be injected.
+
+        A method of an object that is yet to be made counts as it was checked at load.
+        """
+        loaded = [one for _, one in self.loaded.values()]
+        specs = [spec for one in loaded for spec in (*one.functions, *(spec for _, spec in one.methods))]
+        diagnosis = self._injector.diagnose(specs)
+        names = tuple(sorted(spec.name for spec in specs if spec.key not in diagnosis.functions))
+        return names, tuple(fault for faults in diagnosis.functions.values() for fault in faults)
+
     def advertised(self, catalogue: Catalogue, besides: Iterable[str]) -> tuple[Fault, ...]:
         """Register the plugin objects that installed distributions advertise.
 

@@ -33,8 +33,8 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        import platform  # noqa: PLC0415
-        from importlib.metadata import version  # noqa: PLC0415
+        import platform
+        from importlib.metadata import version
 
         typer.echo(f"jackfield {version('jackfield')}, Python {platform.python_version()}")
         raise typer.Exit
@@ -65,7 +65,16 @@ for _name, _verb, _examples in (
             "pluginctl call risk.score amount=10000 months=12 --running",
         ),
     ),
-    ("check", check, ("pluginctl check", "pluginctl check my-plugin text.slugify", "pluginctl check --json")),
+    (
+        "check",
+        check,
+        (
+            "pluginctl check",
+            "pluginctl check my-plugin text.slugify",
+            "pluginctl check jackfield.toml",
+            "pluginctl check --json",
+        ),
+    ),
     ("doctor", doctor, ("pluginctl doctor", "pluginctl doctor --json | jq .faults")),
     ("graph", graph, ("pluginctl graph", "pluginctl graph --format dot | dot -Tsvg > graph.svg")),
     ("new", new, ("pluginctl new my-plugin",)),

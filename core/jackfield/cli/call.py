@@ -52,7 +52,7 @@ def call(
     A V that is JSON is taken as JSON, any other as text; where the function wants text it is always text. The keys are
     the function's parameters, or the fields of its record if it has only one. What plugins print goes to stderr.
     """
-    from jackfield.cli.payload import BadInput, build, pairs  # noqa: PLC0415
+    from jackfield.cli.payload import BadInput, build, pairs
 
     given = list(arguments or ())
     from_stdin = given == ["-"] or document == "-"
@@ -97,7 +97,7 @@ def _refuse(*mistakes: tuple[str, bool]) -> None:
 
 def _document(document: str | None, from_stdin: bool) -> tuple[Any] | None:
     """Give the JSON payload in a tuple, or None when there is none: `null` is a payload."""
-    from jackfield.cli.payload import decode, read  # noqa: PLC0415
+    from jackfield.cli.payload import decode, read
 
     if from_stdin:
         return (read(sys.stdin.buffer),)
@@ -106,7 +106,7 @@ def _document(document: str | None, from_stdin: bool) -> tuple[Any] | None:
 
 def _text(document: str | None, from_stdin: bool) -> bytes | None:
     """Give the JSON payload as it is, or None when there is none."""
-    from jackfield.cli.payload import LIMIT  # noqa: PLC0415
+    from jackfield.cli.payload import LIMIT
 
     if from_stdin:
         return sys.stdin.buffer.read(LIMIT + 1)
@@ -122,8 +122,8 @@ def _remote(
     control: Path | None,
 ) -> None:
     """Call a function in the running host, which knows its contract, and so makes the payload."""
-    from jackfield.control import ControlClient  # noqa: PLC0415
-    from jackfield.errors import JackfieldError  # noqa: PLC0415
+    from jackfield.control import ControlClient
+    from jackfield.errors import JackfieldError
 
     try:
         result = ControlClient(control, None).request(
@@ -135,9 +135,9 @@ def _remote(
 
 
 def _host(observer: Any = None) -> "Host":
-    from loguru import logger  # noqa: PLC0415
+    from loguru import logger
 
-    from jackfield.host import Host  # noqa: PLC0415
+    from jackfield.host import Host
 
     # What the host has to say of other plugins is `doctor`'s business, and a failed call is reported below.
     logger.disable("jackfield")
@@ -156,14 +156,14 @@ def _found(host: "Host", name: str, version: str | None) -> "FunctionSpec":
 def _one(
     name: str, options: dict[str, Any], make: Callable[["FunctionSpec"], Any], out: BinaryIO, *, trace: bool
 ) -> None:
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
-    from jackfield.cli.payload import encode  # noqa: PLC0415
-    from jackfield.errors import JackfieldError  # noqa: PLC0415
+    from jackfield.cli.payload import encode
+    from jackfield.errors import JackfieldError
 
     spans = None
     if trace:
-        from jackfield.cli.spans import Trace  # noqa: PLC0415
+        from jackfield.cli.spans import Trace
 
         spans = Trace()
     try:
@@ -183,7 +183,7 @@ def _one(
 
 def _show(result: bytes, out: BinaryIO) -> None:
     if out.isatty():
-        import msgspec  # noqa: PLC0415
+        import msgspec
 
         result = msgspec.json.format(result, indent=2)
     out.write(result + b"\n")
@@ -192,8 +192,8 @@ def _show(result: bytes, out: BinaryIO) -> None:
 
 def _described(error: Exception) -> str:
     """Render an error as its outcome, its message, and the line of the function that crashed."""
-    from jackfield.errors import FunctionCrashed, JackfieldError  # noqa: PLC0415
-    from jackfield.observe.stack import frames  # noqa: PLC0415
+    from jackfield.errors import FunctionCrashed, JackfieldError
+    from jackfield.observe.stack import frames
 
     outcome = f"{error.outcome.value}: " if isinstance(error, JackfieldError) and not error.faults else ""
     where = ""
@@ -204,10 +204,10 @@ def _described(error: Exception) -> str:
 
 
 def _many(name: str, options: dict[str, Any], lines: str, out: BinaryIO, *, jobs: int, errors: Path | None) -> None:
-    from contextlib import ExitStack  # noqa: PLC0415
+    from contextlib import ExitStack
 
-    from jackfield.cli.lines import Run, progress  # noqa: PLC0415
-    from jackfield.errors import JackfieldError  # noqa: PLC0415
+    from jackfield.cli.lines import Run, progress
+    from jackfield.errors import JackfieldError
 
     with ExitStack() as stack:
         try:

@@ -1,5 +1,6 @@
 """`pluginctl check`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +12,11 @@ from jackfield.cli.output import counted, fail, show_faults, styled, write_json
 def check(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Functions or plugins; by default all.", metavar="[NAME]...", autocompletion=complete_name),
+        typer.Argument(
+            help="Functions or plugins, or one configuration file; by default all that is installed.",
+            metavar="[NAME|CONFIG]...",
+            autocompletion=complete_name,
+        ),
     ] = None,
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds that importing one module may take.", metavar="S")
@@ -21,10 +26,14 @@ def check(
     """Import everything and report every fault.
 
     In a process of its own; nothing is started. A plugin that ends that process, crashes it or hangs is named, and the
-    others are checked all the same.
+    others are checked all the same. Of a configuration file, every fault is shown with its line; if it has none, the
+    plugins that it declares are loaded.
     """
-    from jackfield.cli.probe import Job, probe  # noqa: PLC0415
+    from jackfield.cli.probe import Job, probe
 
+    if names and len(names) == 1 and names[0].endswith(".toml"):
+        _configuration(Path(names[0]), timeout, as_json=as_json)
+        return
     if names:
         _refuse_unserved(names)
     report = probe(Job("check", tuple(names or ())), timeout)
@@ -39,6 +48,20 @@ def check(
         verdict = styled(found, "bad") if report.faults else styled("no faults", "good")
         typer.echo(f"{counted(len(result['functions']), 'function')} can be called, {verdict}")
     if report.faults:
+        raise typer.Exit(1)
+
+
+def _configuration(path: Path, timeout: float, *, as_json: bool) -> None:
+    from jackfield.cli.configured import check_configuration
+
+    functions, faults = check_configuration(path, timeout)
+    if as_json:
+        write_json({"ok": not faults, "functions": functions, "notes": [], "faults": faults})
+    else:
+        show_faults(faults)
+        verdict = styled(counted(len(faults), "fault"), "bad") if faults else styled("no faults", "good")
+        typer.echo(f"{counted(len(functions), 'function')} can be called, {verdict}")
+    if faults:
         raise typer.Exit(1)
 
 

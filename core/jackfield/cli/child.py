@@ -72,7 +72,7 @@ Tell = Callable[[Message], None]
 
 def main() -> None:
     """Do the job that stands in stdin, and end this process at once: threads that plugins started do not keep it."""
-    from loguru import logger  # noqa: PLC0415
+    from loguru import logger
 
     logger.disable("jackfield")  # the report has what the host would log
     channel = claim_stdout()
@@ -89,8 +89,8 @@ def main() -> None:
 
 
 def _check(job: Job, tell: Tell) -> Finished:
-    from jackfield.discovery import FUNCTIONS  # noqa: PLC0415
-    from jackfield.host import Host  # noqa: PLC0415
+    from jackfield.discovery import FUNCTIONS
+    from jackfield.host import Host
 
     catalogue = _catalogue()
     wanted = {one.name: one for one in catalogue.group(FUNCTIONS) if concerns(job.names, one.name, one.plugin)}
@@ -116,13 +116,13 @@ def _check(job: Job, tell: Tell) -> Finished:
 
 def _graph(job: Job, tell: Tell) -> Finished:
     """Draw from what could be loaded, not from a host: a host leaves out what is missing, a drawing should show it."""
-    from jackfield.boot import load_all  # noqa: PLC0415
-    from jackfield.discovery import FUNCTIONS, PROVIDERS  # noqa: PLC0415
-    from jackfield.dispatch import Caller  # noqa: PLC0415
-    from jackfield.events import EventBus  # noqa: PLC0415
-    from jackfield.injection import drawing, graph  # noqa: PLC0415
-    from jackfield.model.options import Config  # noqa: PLC0415
-    from jackfield.observe.logger import Logger  # noqa: PLC0415
+    from jackfield.boot import load_all
+    from jackfield.discovery import FUNCTIONS, PROVIDERS
+    from jackfield.dispatch import Caller
+    from jackfield.events import EventBus
+    from jackfield.injection import drawing, graph
+    from jackfield.model.options import Config
+    from jackfield.observe.logger import Logger
 
     catalogue = _catalogue()
     for candidate in catalogue.candidates:
@@ -136,9 +136,9 @@ def _graph(job: Job, tell: Tell) -> Finished:
 
 
 def _info(job: Job, tell: Tell) -> Finished:
-    from jackfield.boot import load_function  # noqa: PLC0415
-    from jackfield.payload import payload_schema, result_schema  # noqa: PLC0415
-    from jackfield.shapes import render  # noqa: PLC0415
+    from jackfield.boot import load_function
+    from jackfield.payload import payload_schema, result_schema
+    from jackfield.shapes import render
 
     (name,) = job.names
     candidate = _catalogue().find(name)
@@ -167,7 +167,7 @@ def _info(job: Job, tell: Tell) -> Finished:
 
 
 def _catalogue() -> Any:
-    from jackfield.cli.entries import read_catalogue  # noqa: PLC0415
+    from jackfield.cli.entries import read_catalogue
 
     return read_catalogue()
 
@@ -179,7 +179,7 @@ def concerns(names: tuple[str, ...], entry: str, plugin: str) -> bool:
         >>> concerns((), "text.slugify", "text"), concerns(("Text",), "text.slugify", "text"), concerns(("a",), "b", "")
         (True, True, False)
     """
-    from jackfield.discovery.entries import canonical  # noqa: PLC0415
+    from jackfield.discovery.entries import canonical
 
     return not names or entry.partition("@")[0] in names or canonical(plugin) in map(canonical, names)
 
@@ -198,9 +198,9 @@ def packages(module: str) -> Iterator[str]:
 
 def _touch(candidate: Any, tell: Tell) -> None:
     """Import an entry package by package, and check it alone."""
-    from jackfield.boot import load_function  # noqa: PLC0415
-    from jackfield.discovery import FUNCTIONS, PROVIDERS, load  # noqa: PLC0415
-    from jackfield.injection.providers import describe  # noqa: PLC0415
+    from jackfield.boot import load_function
+    from jackfield.discovery import FUNCTIONS, PROVIDERS, load
+    from jackfield.injection.providers import describe
 
     module = candidate.value.partition(":")[0].strip()
     try:
@@ -220,15 +220,15 @@ def _touch(candidate: Any, tell: Tell) -> None:
 
 
 def _load(host: Any, name: str) -> None:
-    from contextlib import suppress  # noqa: PLC0415
+    from contextlib import suppress
 
     with suppress(JackfieldError):  # it stands in `host.faults`
         host.function(name, Any, Any)
 
 
 def _parameter(parameter: Any) -> str:
-    from jackfield.model.spec import MISSING  # noqa: PLC0415
-    from jackfield.shapes import render  # noqa: PLC0415
+    from jackfield.model.spec import MISSING
+    from jackfield.shapes import render
 
     stars = "**" if parameter.kind is parameter.kind.VAR_KEYWORD else ""
     default = "" if parameter.default is MISSING else f" = {_shown(parameter.default)}"

@@ -23,7 +23,7 @@ def doctor(
 
     Works when plugins are broken: it imports none of them.
     """
-    from jackfield.discovery import Switches  # noqa: PLC0415
+    from jackfield.discovery import Switches
 
     switches = Switches.from_environment(os.environ)
     catalogue = read_catalogue()
@@ -47,14 +47,14 @@ def doctor(
 
 
 def _jackfield() -> dict[str, str]:
-    from importlib.metadata import version  # noqa: PLC0415
+    from importlib.metadata import version
 
     return {"version": version("jackfield"), "location": str(Path(__file__).parents[1])}
 
 
 def _python() -> dict[str, Any]:
-    import platform  # noqa: PLC0415
-    import sysconfig  # noqa: PLC0415
+    import platform
+    import sysconfig
 
     return {
         "version": platform.python_version(),
@@ -77,7 +77,7 @@ def _switches(switches: "Switches") -> dict[str, Any]:
 
 
 def _cache(switches: "Switches") -> dict[str, Any]:
-    import platformdirs  # noqa: PLC0415
+    import platformdirs
 
     folder = Path(platformdirs.user_cache_dir("jackfield", appauthor=False))
     existing = next((place for place in (folder, *folder.parents) if place.exists()), folder)

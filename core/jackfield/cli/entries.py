@@ -45,7 +45,7 @@ class Row(NamedTuple):  # and no attrs class: attrs would be a fifth of the time
 
 def read_catalogue() -> "Catalogue":
     """Scan what is installed, with the switches of this environment. Imports no plugin."""
-    from jackfield.discovery import Switches, scan  # noqa: PLC0415
+    from jackfield.discovery import Switches, scan
 
     return scan(switches=Switches.from_environment(os.environ))
 

@@ -25,7 +25,7 @@ def graph(
 
     Missing things included. Imports all plugins, in a process of its own.
     """
-    from jackfield.cli.probe import Job, probe  # noqa: PLC0415
+    from jackfield.cli.probe import Job, probe
 
     report = probe(Job("graph", style=style.value), timeout)
     for fault in report.faults:

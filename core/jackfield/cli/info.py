@@ -66,7 +66,7 @@ def _show(row: Row) -> None:
 
 
 def _contract(name: str) -> dict[str, Any]:
-    from jackfield.cli.probe import Job, probe  # noqa: PLC0415
+    from jackfield.cli.probe import Job, probe
 
     report = probe(Job("info", (name,)))
     if report.faults or report.result is None:

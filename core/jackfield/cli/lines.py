@@ -232,8 +232,8 @@ def progress(source: BinaryIO, out: BinaryIO) -> Iterator[Callable[[int], object
     if not sys.stderr.isatty() or out.isatty():
         yield lambda _: None
         return
-    from rich.console import Console  # noqa: PLC0415  # a tenth of a second, for terminals only
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.console import Console  # a tenth of a second, for terminals only
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     total = None
     with suppress(OSError, ValueError):

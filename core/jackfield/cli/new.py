@@ -20,7 +20,7 @@ def new(
 
     Into the new folder NAME: a function, its tests, and all that pip needs.
     """
-    from jackfield.cli.project import files  # noqa: PLC0415
+    from jackfield.cli.project import files
 
     package = re.sub(r"[-_.]+", "_", name).lower()
     _check(name, package)

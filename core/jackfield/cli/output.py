@@ -63,7 +63,7 @@ def printable(text: str, keep: str = "") -> str:
 
 def write_json(value: Any) -> None:
     """Write plain data or attrs values to stdout as JSON: indented on a terminal, else in one line."""
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
     text = msgspec.json.encode(value)
     typer.echo(msgspec.json.format(text, indent=2 if sys.stdout.isatty() else -1))

@@ -89,7 +89,7 @@ def _record(record: dict[str, Any], as_json: bool) -> None:
 
 def _faults(rows: list[dict[str, Any]]) -> None:
     if rows:
-        from jackfield.cli.output import show_faults  # noqa: PLC0415
-        from jackfield.errors import Fault  # noqa: PLC0415
+        from jackfield.cli.output import show_faults
+        from jackfield.errors import Fault
 
         show_faults(Fault(**row) for row in rows)

@@ -35,8 +35,8 @@ def ask(control: Path | None, verb: str, *, within: float | None = None, **argum
     Raises:
         typer.Exit: with what the host said, or that none runs.
     """
-    from jackfield.control import ControlClient  # noqa: PLC0415
-    from jackfield.errors import JackfieldError  # noqa: PLC0415
+    from jackfield.control import ControlClient
+    from jackfield.errors import JackfieldError
 
     try:
         return ControlClient(control, within).request(verb, **arguments)
@@ -50,8 +50,8 @@ def follow(control: Path | None, verb: str, **arguments: Any) -> Iterator[Any]:
     Raises:
         typer.Exit: as for `ask`; also when the host goes away meanwhile.
     """
-    from jackfield.control import ControlClient  # noqa: PLC0415
-    from jackfield.errors import JackfieldError  # noqa: PLC0415
+    from jackfield.control import ControlClient
+    from jackfield.errors import JackfieldError
 
     try:
         with ControlClient(control, QUICK).stream(verb, **arguments) as items:
@@ -62,7 +62,7 @@ def follow(control: Path | None, verb: str, **arguments: Any) -> Iterator[Any]:
 
 def told(error: "JackfieldError") -> str:
     """Render what a host said went wrong: a fault of the host itself with its stack."""
-    from jackfield.errors import FunctionCrashed  # noqa: PLC0415
+    from jackfield.errors import FunctionCrashed
 
     if isinstance(error, FunctionCrashed) and error.function.startswith("control:"):
         return f"the host failed at {error.function}: {error.error_type}: {error.message}\n{error.remote_stack}".strip()

@@ -27,8 +27,8 @@ def serve(
     Plugins that fail are told of, and the others serve, unless the file says `strict`. `pluginctl status` and the verbs
     beside it speak to the host through its control socket. Spans are exported where the OTEL_* variables say so.
     """
-    from jackfield.cli.service import Service  # noqa: PLC0415
-    from jackfield.errors import JackfieldError  # noqa: PLC0415
+    from jackfield.cli.service import Service
+    from jackfield.errors import JackfieldError
 
     try:
         finished = Service(config, control, metrics_port, drain).run()

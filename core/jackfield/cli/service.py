@@ -180,7 +180,7 @@ class Service:
 
 
 def _expose_metrics(port: int, stack: ExitStack) -> str:
-    from prometheus_client import start_http_server  # noqa: PLC0415
+    from prometheus_client import start_http_server
 
     try:
         server, thread = start_http_server(port, addr="127.0.0.1")

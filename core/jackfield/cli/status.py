@@ -29,9 +29,9 @@ def status(
         for line in _lines(ask(control, "status", within=QUICK)):
             typer.echo(line)
     else:
-        from rich.console import Console  # noqa: PLC0415
-        from rich.live import Live  # noqa: PLC0415
-        from rich.text import Text  # noqa: PLC0415
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
 
         with Live(console=Console(), auto_refresh=False, vertical_overflow="crop") as live:
             while True:
@@ -49,7 +49,7 @@ def events(
 
     What plugins publish among themselves is not shown. With `--json`, one object a line.
     """
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
     for event in follow(control, "events", follow=following):
         typer.echo(msgspec.json.encode(event) if as_json else _event(event))

@@ -65,7 +65,7 @@ def open_logs(config: LogsConfig) -> TextIO:
     Returns:
         The stream, for `Logs`.
     """
-    from loguru import logger  # noqa: PLC0415
+    from loguru import logger
 
     terminal = {"auto": None, "json": False, "text": True}[config.format]
     lines = Lines(sys.stdout if config.stream == "stdout" else sys.stderr, terminal)
@@ -93,9 +93,9 @@ def open_traces() -> "TracerProvider | None":
     names = _exporters()
     if not names:
         return None
-    from opentelemetry import trace  # noqa: PLC0415
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     made = [_exporter(name) for name in names]
     provider = TracerProvider()  # it reads the resource and the sampler from the environment

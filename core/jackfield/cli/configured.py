@@ -1,0 +1,63 @@
+"""Checking a configuration: the file here, the plugins that it declares in a process of their own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from jackfield.errors import ConfigError, Fault, JackfieldError
+
+
+def check_configuration(path: Path, timeout: float) -> tuple[list[str], tuple[Fault, ...]]:
+    """Check a configuration file, then load what it declares; nothing is started.
+
+    Args:
+        path: the file.
+        timeout: seconds that loading may take.
+
+    Returns:
+        The functions that could be called, and every fault.
+    """
+    from jackfield.config import load_config
+
+    try:
+        load_config(path)
+    except ConfigError as error:
+        return [], error.faults or (Fault("config", "", error.key or error.file, error.reason),)
+    command = [sys.executable, "-m", "jackfield.cli.configured", str(path)]
+    try:
+        # Plugins may print what they like to stdout; the report is the last line of what the child says there.
+        done = subprocess.run(command, capture_output=True, timeout=timeout, check=False)  # noqa: S603  # ourselves
+    except subprocess.TimeoutExpired:
+        return [], (Fault("import", "", path.name, f"loading its plugins took longer than {timeout:g} s"),)
+    lines = done.stdout.splitlines()
+    try:
+        functions, faults = json.loads(lines[-1])
+        return functions, tuple(Fault(**fault) for fault in faults)
+    except (IndexError, TypeError, ValueError):
+        said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:300]
+        reason = f"loading its plugins ended the process (status {done.returncode}){f': {said}' if said else ''}"
+        return [], (Fault("import", "", path.name, reason, "load its plugins one by one to see which"),)
+
+
+def report(path: str) -> str:
+    """Load what a configuration declares, in this process, and tell what came of it as JSON.
+
+    Args:
+        path: the file.
+    """
+    import attrs
+    from loguru import logger
+
+    from jackfield.host import Host
+
+    logger.disable("jackfield")
+    try:
+        functions, faults = Host.from_config(path, observers=()).declared()
+    except JackfieldError as error:
+        functions, faults = (), error.faults or (Fault("config", "", path, str(error)),)
+    return json.dumps([list(functions), [attrs.asdict(fault) for fault in faults]])
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"\n{report(sys.argv[1])}\n")
