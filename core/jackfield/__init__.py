@@ -7,12 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from jackfield.analysis import Analysis
-    from jackfield.canary import Canary, CanaryState, CanaryStatus
+    from jackfield.calls.dispatch import Caller
+    from jackfield.calls.handles import Function, Registration
     from jackfield.config import PluginConfig
     from jackfield.config.secrets import Secret
-    from jackfield.contract import function
-    from jackfield.dispatch import Caller
+    from jackfield.decorators import function, hookimpl, inject, provides
     from jackfield.errors import (
         AsyncCallRequired,
         Cancelled,
@@ -47,11 +46,7 @@ if TYPE_CHECKING:
         PluginStopped,
         RouteChanged,
     )
-    from jackfield.handles import Function, Registration
-    from jackfield.hooks import hookimpl
     from jackfield.host import Host
-    from jackfield.injection.markers import inject, provides
-    from jackfield.lifecycle import Background, Health, PluginRecord, PluginState, SwapReport, UnloadReport
     from jackfield.model.call import Call, current_call
     from jackfield.model.deadline import check_deadline, deadline, remaining
     from jackfield.model.options import Config
@@ -61,16 +56,19 @@ if TYPE_CHECKING:
     from jackfield.observe.logs import Logs
     from jackfield.observe.metrics import Metrics
     from jackfield.observe.spans import Spans
+    from jackfield.plugins.lifecycle import Background, Health, PluginRecord, PluginState, SwapReport, UnloadReport
+    from jackfield.rollout import Analysis
+    from jackfield.rollout.canary import Canary, CanaryState, CanaryStatus
 
 _HOMES: Final = {
-    "Analysis": "jackfield.analysis",
+    "Analysis": "jackfield.rollout",
     "AsyncCallRequired": "jackfield.errors",
-    "Background": "jackfield.lifecycle",
+    "Background": "jackfield.plugins.lifecycle",
     "Call": "jackfield.model.call",
-    "Caller": "jackfield.dispatch",
-    "Canary": "jackfield.canary",
-    "CanaryState": "jackfield.canary",
-    "CanaryStatus": "jackfield.canary",
+    "Caller": "jackfield.calls.dispatch",
+    "Canary": "jackfield.rollout.canary",
+    "CanaryState": "jackfield.rollout.canary",
+    "CanaryStatus": "jackfield.rollout.canary",
     "Cancelled": "jackfield.errors",
     "CaptiveDependency": "jackfield.errors",
     "Config": "jackfield.model.options",
@@ -81,13 +79,13 @@ _HOMES: Final = {
     "DuplicateFunction": "jackfield.errors",
     "EventBus": "jackfield.events",
     "Fault": "jackfield.errors",
-    "Function": "jackfield.handles",
+    "Function": "jackfield.calls.handles",
     "FunctionCrashed": "jackfield.errors",
     "FunctionNotFound": "jackfield.errors",
     "FunctionRegistered": "jackfield.events",
     "FunctionSpec": "jackfield.model.spec",
     "FunctionUnregistered": "jackfield.events",
-    "Health": "jackfield.lifecycle",
+    "Health": "jackfield.plugins.lifecycle",
     "Host": "jackfield.host",
     "HostEvent": "jackfield.events",
     "InjectionError": "jackfield.errors",
@@ -103,28 +101,28 @@ _HOMES: Final = {
     "PluginConfig": "jackfield.config",
     "PluginError": "jackfield.errors",
     "PluginFailed": "jackfield.events",
-    "PluginRecord": "jackfield.lifecycle",
+    "PluginRecord": "jackfield.plugins.lifecycle",
     "PluginStarted": "jackfield.events",
-    "PluginState": "jackfield.lifecycle",
+    "PluginState": "jackfield.plugins.lifecycle",
     "PluginStateChanged": "jackfield.events",
     "PluginStopped": "jackfield.events",
-    "Registration": "jackfield.handles",
+    "Registration": "jackfield.calls.handles",
     "Rejected": "jackfield.errors",
     "ResourceExhausted": "jackfield.errors",
     "RouteChanged": "jackfield.events",
     "Secret": "jackfield.config.secrets",
     "Snapshot": "jackfield.model.snapshot",
     "Spans": "jackfield.observe.spans",
-    "SwapReport": "jackfield.lifecycle",
+    "SwapReport": "jackfield.plugins.lifecycle",
     "Unavailable": "jackfield.errors",
-    "UnloadReport": "jackfield.lifecycle",
+    "UnloadReport": "jackfield.plugins.lifecycle",
     "check_deadline": "jackfield.model.deadline",
     "current_call": "jackfield.model.call",
     "deadline": "jackfield.model.deadline",
-    "function": "jackfield.contract",
-    "hookimpl": "jackfield.hooks",
-    "inject": "jackfield.injection.markers",
-    "provides": "jackfield.injection.markers",
+    "function": "jackfield.decorators",
+    "hookimpl": "jackfield.decorators",
+    "inject": "jackfield.decorators",
+    "provides": "jackfield.decorators",
     "remaining": "jackfield.model.deadline",
 }
 

@@ -15,7 +15,6 @@ from jackfield.errors import Fault, JackfieldError, PluginError
 from jackfield.model.spec import FunctionSpec
 
 hookspec = pluggy.HookspecMarker("jackfield")
-hookimpl = pluggy.HookimplMarker("jackfield")
 
 
 class Hookspecs:

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 import attrs
 
-from jackfield import forking
-from jackfield.access import Access
-from jackfield.analysis import Analysis
-from jackfield.canary import Canary, CanaryState
+from jackfield.calls.access import Access
+from jackfield.calls.dispatch import Caller
+from jackfield.calls.handles import Function, Registration
+from jackfield.calls.pipeline import compile_endpoint, compile_refusal
 from jackfield.contract import fits
-from jackfield.discovery import Switches, scan
-from jackfield.dispatch import Caller
 from jackfield.errors import (
     AsyncCallRequired,
     ContractError,
@@ -28,17 +26,12 @@ from jackfield.errors import (
     PluginError,
 )
 from jackfield.events import EventBus, PluginBus, PluginStarted, PluginStopped
-from jackfield.executors.loop import HomeLoop
 from jackfield.executors.thread import ThreadExecutor
-from jackfield.functions import Functions
-from jackfield.handles import Function, Registration
 from jackfield.hooks import Hooks
 from jackfield.injection.closing import TeardownFailure
 from jackfield.injection.drawing import dot, mermaid
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import describe, value_provider
-from jackfield.installed import Installed
-from jackfield.lifecycle import Background, Health, Lifecycle, PluginRecord, SwapReport, UnloadReport
 from jackfield.model.call import Call
 from jackfield.model.names import close_names
 from jackfield.model.options import Config
@@ -49,12 +42,19 @@ from jackfield.observe.logger import Logger, host_log
 from jackfield.observe.logs import Logs
 from jackfield.observe.metrics import Metrics
 from jackfield.observe.spans import Spans
-from jackfield.plugins import Plugins
+from jackfield.plugins.discovery import Switches, scan
+from jackfield.plugins.installed import Installed
+from jackfield.plugins.lifecycle import Background, Health, Lifecycle, PluginRecord, SwapReport, UnloadReport
+from jackfield.plugins.plugins import Plugins
 from jackfield.ports import Executor, ExecutorStats, Observer, Store
-from jackfield.registry import Registry
+from jackfield.registry.change import Expectation, Removal, Update
+from jackfield.registry.functions import Functions
+from jackfield.registry.registry import Registry
+from jackfield.rollout import Analysis
+from jackfield.rollout.canary import Canary, CanaryState
+from jackfield.runtime import forking
+from jackfield.runtime.home import HomeLoop
 from jackfield.store import MemoryStore
-from jackfield.transaction import Expectation, Removal, Update
-from jackfield.walk import compile_endpoint, compile_refusal
 
 if TYPE_CHECKING:
     from jackfield.config import Configuration, PluginConfig, RouteConfig
@@ -112,6 +112,7 @@ class Host(Caller):
         registry, hooks = Registry(), Hooks()
         unknown = compile_refusal(_UNKNOWN, self._refusal, self._observers)
         super().__init__(registry, unknown, self._find, self._access.denial)
+        self._registry: Registry = registry
         self._plain_caller = Caller(registry, unknown, self._find, self._access.denial)
         self._injector = Injector(
             contextual={

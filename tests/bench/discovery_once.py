@@ -25,7 +25,7 @@ def stevedore() -> Callable[[], int]:
 
 def jackfield(*, index: bool) -> Callable[[], int]:
     """Have jackfield scan all groups."""
-    from jackfield.discovery import scan  # noqa: PLC0415  # each process imports only what it measures
+    from jackfield.plugins.discovery import scan  # noqa: PLC0415  # each process imports only what it measures
 
     def find() -> int:
         return sum(candidate.name.startswith(PREFIX) for candidate in scan(cache=index).candidates)

@@ -13,8 +13,8 @@ import attrs
 from harness import Effort, Series, forgetting_logs
 from results import Check, Row, Section
 
-from jackfield.executors.loop import HomeLoop
-from jackfield.lifecycle import Lifecycle, PluginDefinition
+from jackfield.plugins.lifecycle import Lifecycle, PluginDefinition
+from jackfield.runtime.home import HomeLoop
 
 _DEPTH = 10
 _NEEDS = 3

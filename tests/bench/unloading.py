@@ -20,7 +20,7 @@ from results import Check, Row, Section, Table
 
 from jackfield import Host, Metrics
 from jackfield.config import load_config
-from jackfield.discovery import Catalogue
+from jackfield.plugins.discovery import Catalogue
 
 _AN_HOUR = 3_600.0
 _WARM = 20

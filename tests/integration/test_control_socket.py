@@ -20,7 +20,6 @@ import pytest
 from loguru import logger
 
 from jackfield.control import IDLE, ControlClient, ControlServer, FrameSocket, pack, unpack
-from jackfield.control.frames import GREETING, LIMIT
 from jackfield.errors import (
     DeadlineExceeded,
     FunctionCrashed,
@@ -31,6 +30,7 @@ from jackfield.errors import (
     Unavailable,
 )
 from jackfield.testing.leaks import no_leaks
+from jackfield.wire.frames import GREETING, LIMIT
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs Unix sockets")
 

@@ -9,8 +9,8 @@ import zipfile
 
 import pytest
 
-from jackfield.discovery import Switches, load, scan
-from jackfield.discovery.index import read_index
+from jackfield.plugins.discovery import Switches, load, scan
+from jackfield.plugins.discovery.index import read_index
 
 pytest.importorskip("pip")
 pytestmark = pytest.mark.slow

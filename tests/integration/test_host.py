@@ -34,7 +34,7 @@ from jackfield import (
     inject,
     provides,
 )
-from jackfield.registry import HISTORY
+from jackfield.registry.registry import HISTORY
 from jackfield.testing import Recorder
 
 

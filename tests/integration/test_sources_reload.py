@@ -19,9 +19,9 @@ import pytest
 
 from jackfield import Host
 from jackfield.config import PluginConfig
-from jackfield.discovery import Catalogue
 from jackfield.errors import PluginError
-from jackfield.sources import current_digest, load_source, purge
+from jackfield.plugins.discovery import Catalogue
+from jackfield.plugins.loading import current_digest, load_source, purge
 
 PRIVATE = "_jackfield_plugin_"
 

@@ -21,7 +21,7 @@ from jackfield import (
     current_call,
     inject,
 )
-from jackfield.routing import bucket
+from jackfield.calls.routing import bucket
 
 
 def answering(value):

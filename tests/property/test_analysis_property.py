@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from jackfield.analysis import Analysis, Decision, Tally, Trial, judge
-from jackfield.analysis.exact import at_least, error_rate_at_most, excess, rank
 from jackfield.errors import Outcome
+from jackfield.rollout import Analysis, Decision, Tally, Trial, judge
+from jackfield.rollout.exact import at_least, error_rate_at_most, excess, rank
 
 CLOSE = 1 / 32  # a bucket's width and rounding: what a duration read from the histogram may be off by
 tables = st.tuples(st.integers(1, 60), st.integers(1, 60)).flatmap(

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from jackfield.errors import Fault, PluginError
 from jackfield.events import PluginStateChanged
-from jackfield.executors.loop import HomeLoop
-from jackfield.lifecycle import TRANSITIONS, Lifecycle, PluginDefinition, PluginState, dependency_faults
+from jackfield.plugins.lifecycle import TRANSITIONS, Lifecycle, PluginDefinition, PluginState, dependency_faults
+from jackfield.runtime.home import HomeLoop
 
 NAMES = "abcdef"
 

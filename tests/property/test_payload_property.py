@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jackfield.contract import specify
+from jackfield.contract.payload import compile_payload
 from jackfield.errors import PayloadError
-from jackfield.payload import compile_payload
 
 KINDS = inspect._ParameterKind
 TEXT = st.text("abx\u00e9\ud800 1", max_size=5)

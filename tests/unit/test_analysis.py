@@ -5,11 +5,11 @@ import threading
 
 import pytest
 
-from jackfield.analysis import FAILURES, Analysis, Decision, Sample, Tally, Trial, judge
-from jackfield.analysis.exact import error_rate_at_most
 from jackfield.errors import Outcome
 from jackfield.model.call import Call
 from jackfield.ports import BoundObserver
+from jackfield.rollout import FAILURES, Analysis, Decision, Sample, Tally, Trial, judge
+from jackfield.rollout.exact import error_rate_at_most
 
 
 class Hand:

@@ -16,9 +16,9 @@ import msgspec
 import pydantic
 import pytest
 
-from jackfield.contract import changes, fits, function, specify
+from jackfield.contract import changes, fits, specify
+from jackfield.decorators import function, inject
 from jackfield.errors import ContractError
-from jackfield.injection.markers import inject
 from jackfield.model.call import Call
 from jackfield.model.spec import MISSING, Colour, Key, Policy
 
@@ -355,7 +355,7 @@ def test_future_annotations_in_a_module_of_strangers():
     source = """
 from __future__ import annotations
 import functools, attrs
-from jackfield.injection.markers import inject
+from jackfield.decorators import inject
 
 class Engine: ...
 
@@ -394,7 +394,7 @@ def test_a_field_of_a_base_class_in_another_module_is_evaluated_there(monkeypatc
     source = """
 from __future__ import annotations
 import attrs
-from jackfield.injection.markers import inject
+from jackfield.decorators import inject
 class Engine: ...
 @attrs.define
 class Base:

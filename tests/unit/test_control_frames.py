@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jackfield.control import Deframer, FrameError, FrameSocket, FrameStream, pack, unpack
-from jackfield.control.frames import GREETING, LIMIT, MAGIC, VERSION, FrameCut
+from jackfield.wire.frames import GREETING, LIMIT, MAGIC, VERSION, FrameCut
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text() | st.binary(),

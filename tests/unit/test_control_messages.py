@@ -5,7 +5,6 @@ import msgspec
 import pytest
 
 from jackfield import errors
-from jackfield.control.frames import LIMIT, unpack
 from jackfield.control.messages import Failure, Reply, describe, failure_frame, reply_frame, restore
 from jackfield.errors import (
     ConfigError,
@@ -21,6 +20,7 @@ from jackfield.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from jackfield.wire.frames import LIMIT, unpack
 
 FAULT = Fault("start", "billing", "billing", "it hangs", "raise its timeout")
 EXAMPLES = [

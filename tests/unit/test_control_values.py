@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jackfield.control import pack, unpack
-from jackfield.control.values import plain, shown
+from jackfield.wire.values import plain, shown
 
 
 class Colour(enum.Enum):

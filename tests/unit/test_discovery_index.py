@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from jackfield.discovery import Switches, scan
-from jackfield.discovery.index import Record, read_index, write_index
+from jackfield.plugins.discovery import Switches, scan
+from jackfield.plugins.discovery.index import Record, read_index, write_index
 
 ENTRIES = "[jackfield.functions]\ntext.{} = m:a\n"
 
@@ -284,7 +284,7 @@ def test_old_indexes_are_dropped(tmp_path, cache, later):
 
 WRITER = """
 import sys
-from jackfield.discovery.index import Record, read_index, write_index
+from jackfield.plugins.discovery.index import Record, read_index, write_index
 site, mark = sys.argv[1:]
 def full(mark):
     return {f"d{n}": Record(f"k{n}", (1, 2, 3, 4), None, mark, "1", (("g", "n", mark),)) for n in range(2000)}

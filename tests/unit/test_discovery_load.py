@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from jackfield.discovery import Candidate, load
 from jackfield.errors import PluginError
+from jackfield.plugins.discovery import Candidate, load
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jackfield.discovery import FUNCTIONS, HOOKS, PLUGINS, PROVIDERS, scan
+from jackfield.plugins.discovery import FUNCTIONS, HOOKS, PLUGINS, PROVIDERS, scan
 
 GOOD = "[jackfield.functions]\ntext.slugify = good.text:slugify\n"
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackfield.discovery import Switches, scan
+from jackfield.plugins.discovery import Switches, scan
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from jackfield.decorators import Inject, dependency, inject, provides
 from jackfield.errors import CaptiveDependency, DependencyCycle, InjectionError, MissingDependency
 from jackfield.injection.diagnosis import diagnose
 from jackfield.injection.drawing import dot, mermaid
 from jackfield.injection.graph import Graph
-from jackfield.injection.markers import Inject, dependency, inject, provides
 from jackfield.injection.providers import describe, value_provider
 from jackfield.model.call import Call
 from jackfield.model.spec import Colour, Dependency, FunctionSpec, Key

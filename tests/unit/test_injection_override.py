@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from jackfield.decorators import Inject, dependency, inject, provides
 from jackfield.errors import MissingDependency
 from jackfield.injection.injector import Injector
-from jackfield.injection.markers import Inject, dependency, inject, provides
 from jackfield.injection.providers import describe, value_provider
 from jackfield.model.call import Call
 from jackfield.model.spec import Colour, FunctionSpec, Key

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import attrs
 import pytest
 
+from jackfield.decorators import Inject, inject, provided, provides
 from jackfield.errors import InjectionError
-from jackfield.injection.markers import Inject, inject, provided, provides
 from jackfield.injection.providers import describe, value_provider
 from jackfield.model.spec import Colour, Dependency, Key
 

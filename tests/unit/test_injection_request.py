@@ -9,10 +9,10 @@ from time import monotonic
 
 import pytest
 
+from jackfield.decorators import Inject, dependency, inject, provides
 from jackfield.errors import DeadlineExceeded, InjectionError, Rejected
 from jackfield.injection import teardown
 from jackfield.injection.injector import Injector
-from jackfield.injection.markers import Inject, dependency, inject, provides
 from jackfield.injection.providers import describe
 from jackfield.model.call import Call
 from jackfield.model.spec import Colour, FunctionSpec

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from jackfield.decorators import Inject, dependency, inject, provides
 from jackfield.errors import DependencyCycle, InjectionError, Unavailable
 from jackfield.injection.injector import Injector
-from jackfield.injection.markers import Inject, dependency, inject, provides
 from jackfield.injection.providers import describe
 from jackfield.model.call import Call, current
 from jackfield.model.spec import Colour, FunctionSpec

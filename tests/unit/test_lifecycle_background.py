@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from jackfield.errors import Unavailable
-from jackfield.executors.loop import HomeLoop
-from jackfield.lifecycle import Lifecycle, PluginDefinition, PluginState, Timetable, hands
 from jackfield.model.call import current
 from jackfield.model.deadline import deadline
+from jackfield.plugins.lifecycle import Lifecycle, PluginDefinition, PluginState, Timetable, hands
+from jackfield.runtime.home import HomeLoop
 from jackfield.testing import no_leaks
 
 PATIENCE = 30.0  # seconds that only a broken lifecycle uses up

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from jackfield.errors import PluginError
-from jackfield.executors.loop import HomeLoop
-from jackfield.lifecycle import Instance, give_state, hands, take_state
+from jackfield.plugins.lifecycle import Instance, give_state, hands, take_state
+from jackfield.runtime.home import HomeLoop
 from jackfield.testing import no_leaks
 
 PATIENCE = 30.0

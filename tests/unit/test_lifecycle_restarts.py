@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from jackfield.errors import PluginError
-from jackfield.executors.loop import HomeLoop
-from jackfield.lifecycle import Lifecycle, PluginDefinition, PluginState, Timetable, hands
-from jackfield.lifecycle.timetable import Repetition
+from jackfield.plugins.lifecycle import Lifecycle, PluginDefinition, PluginState, Timetable, hands
+from jackfield.plugins.lifecycle.timetable import Repetition
+from jackfield.runtime.home import HomeLoop
 from jackfield.testing import no_leaks
 
 PATIENCE = 30.0  # seconds that only a broken lifecycle uses up

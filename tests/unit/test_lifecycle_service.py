@@ -10,9 +10,9 @@ import pytest
 
 from jackfield.errors import Fault, PluginError, Unavailable
 from jackfield.events import PluginFailed, PluginStarted, PluginStateChanged, PluginStopped
-from jackfield.executors.loop import HomeLoop
-from jackfield.lifecycle import TRANSITIONS, Lifecycle, PluginDefinition, PluginState, hands
 from jackfield.model.deadline import remaining
+from jackfield.plugins.lifecycle import TRANSITIONS, Lifecycle, PluginDefinition, PluginState, hands
+from jackfield.runtime.home import HomeLoop
 from jackfield.testing import no_leaks
 
 PATIENCE = 30.0  # seconds that only a broken lifecycle uses up

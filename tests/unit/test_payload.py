@@ -25,9 +25,9 @@ import pydantic.dataclasses
 import pytest
 
 from jackfield.contract import specify
+from jackfield.contract.payload import PAYLOAD_LIMIT, compile_payload
+from jackfield.decorators import inject
 from jackfield.errors import PayloadError
-from jackfield.injection.markers import inject
-from jackfield.payload import PAYLOAD_LIMIT, compile_payload
 
 
 def codec(target, name="f"):

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from jackfield import Host
-from jackfield.registry import RWLock
+from jackfield.registry.registry import RWLock
 
 
 def one():

@@ -15,8 +15,8 @@ import pydantic
 import pytest
 
 from jackfield.contract import specify
-from jackfield.payload import payload_schema, result_schema
-from jackfield.shapes import record, render
+from jackfield.contract.payload import payload_schema, result_schema
+from jackfield.contract.shapes import record, render
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

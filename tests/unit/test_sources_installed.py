@@ -5,9 +5,9 @@ import sys
 import pytest
 
 from jackfield.config import PluginConfig
-from jackfield.discovery import Catalogue, Switches, scan
 from jackfield.errors import PluginError
-from jackfield.sources import carries_hooks, load_source, purge, refuse_reload
+from jackfield.plugins.discovery import Catalogue, Switches, scan
+from jackfield.plugins.loading import carries_hooks, load_source, purge, refuse_reload
 
 
 @pytest.fixture

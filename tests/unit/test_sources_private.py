@@ -9,10 +9,10 @@ from importlib import resources
 import pytest
 
 from jackfield.config import PluginConfig
-from jackfield.discovery import Catalogue
 from jackfield.errors import Fault, PluginError
 from jackfield.model.spec import Policy
-from jackfield.sources import current_digest, load_source, purge
+from jackfield.plugins.discovery import Catalogue
+from jackfield.plugins.loading import current_digest, load_source, purge
 
 PRIVATE = "_jackfield_plugin_"
 

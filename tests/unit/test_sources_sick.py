@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from jackfield.config import PluginConfig
-from jackfield.discovery import Catalogue
 from jackfield.errors import PluginError
-from jackfield.sources import content, load_source, purge
+from jackfield.plugins.discovery import Catalogue
+from jackfield.plugins.loading import content, load_source, purge
 
 PRIVATE = "_jackfield_plugin_"
 

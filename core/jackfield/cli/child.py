@@ -89,8 +89,8 @@ def main() -> None:
 
 
 def _check(job: Job, tell: Tell) -> Finished:
-    from jackfield.discovery import FUNCTIONS
     from jackfield.host import Host
+    from jackfield.plugins.discovery import FUNCTIONS
 
     catalogue = _catalogue()
     wanted = {one.name: one for one in catalogue.group(FUNCTIONS) if concerns(job.names, one.name, one.plugin)}
@@ -116,13 +116,13 @@ def _check(job: Job, tell: Tell) -> Finished:
 
 def _graph(job: Job, tell: Tell) -> Finished:
     """Draw from what could be loaded, not from a host: a host leaves out what is missing, a drawing should show it."""
-    from jackfield.boot import load_all
-    from jackfield.discovery import FUNCTIONS, PROVIDERS
-    from jackfield.dispatch import Caller
+    from jackfield.calls.dispatch import Caller
     from jackfield.events import EventBus
     from jackfield.injection import drawing, graph
     from jackfield.model.options import Config
     from jackfield.observe.logger import Logger
+    from jackfield.plugins.boot import load_all
+    from jackfield.plugins.discovery import FUNCTIONS, PROVIDERS
 
     catalogue = _catalogue()
     for candidate in catalogue.candidates:
@@ -136,9 +136,9 @@ def _graph(job: Job, tell: Tell) -> Finished:
 
 
 def _info(job: Job, tell: Tell) -> Finished:
-    from jackfield.boot import load_function
-    from jackfield.payload import payload_schema, result_schema
-    from jackfield.shapes import render
+    from jackfield.contract.payload import payload_schema, result_schema
+    from jackfield.contract.shapes import render
+    from jackfield.plugins.boot import load_function
 
     (name,) = job.names
     candidate = _catalogue().find(name)
@@ -179,7 +179,7 @@ def concerns(names: tuple[str, ...], entry: str, plugin: str) -> bool:
         >>> concerns((), "text.slugify", "text"), concerns(("Text",), "text.slugify", "text"), concerns(("a",), "b", "")
         (True, True, False)
     """
-    from jackfield.discovery.entries import canonical
+    from jackfield.plugins.discovery.entries import canonical
 
     return not names or entry.partition("@")[0] in names or canonical(plugin) in map(canonical, names)
 
@@ -198,9 +198,9 @@ def packages(module: str) -> Iterator[str]:
 
 def _touch(candidate: Any, tell: Tell) -> None:
     """Import an entry package by package, and check it alone."""
-    from jackfield.boot import load_function
-    from jackfield.discovery import FUNCTIONS, PROVIDERS, load
     from jackfield.injection.providers import describe
+    from jackfield.plugins.boot import load_function
+    from jackfield.plugins.discovery import FUNCTIONS, PROVIDERS, load
 
     module = candidate.value.partition(":")[0].strip()
     try:
@@ -227,8 +227,8 @@ def _load(host: Any, name: str) -> None:
 
 
 def _parameter(parameter: Any) -> str:
+    from jackfield.contract.shapes import render
     from jackfield.model.spec import MISSING
-    from jackfield.shapes import render
 
     stars = "**" if parameter.kind is parameter.kind.VAR_KEYWORD else ""
     default = "" if parameter.default is MISSING else f" = {_shown(parameter.default)}"

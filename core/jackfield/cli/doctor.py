@@ -13,7 +13,7 @@ from jackfield.cli.entries import read_catalogue
 from jackfield.cli.output import columns, counted, show_faults, styled, write_json
 
 if TYPE_CHECKING:
-    from jackfield.discovery import Catalogue, Switches
+    from jackfield.plugins.discovery import Catalogue, Switches
 
 
 def doctor(
@@ -23,7 +23,7 @@ def doctor(
 
     Works when plugins are broken: it imports none of them.
     """
-    from jackfield.discovery import Switches
+    from jackfield.plugins.discovery import Switches
 
     switches = Switches.from_environment(os.environ)
     catalogue = read_catalogue()

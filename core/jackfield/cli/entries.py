@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from jackfield.cli.output import fail
 
 if TYPE_CHECKING:
-    from jackfield.discovery import Candidate, Catalogue
     from jackfield.errors import Fault
+    from jackfield.plugins.discovery import Candidate, Catalogue
 
 _KINDS = {
     "jackfield.functions": "function",
@@ -45,7 +45,7 @@ class Row(NamedTuple):  # and no attrs class: attrs would be a fifth of the time
 
 def read_catalogue() -> "Catalogue":
     """Scan what is installed, with the switches of this environment. Imports no plugin."""
-    from jackfield.discovery import Switches, scan
+    from jackfield.plugins.discovery import Switches, scan
 
     return scan(switches=Switches.from_environment(os.environ))
 

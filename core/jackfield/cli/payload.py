@@ -106,7 +106,7 @@ def build(spec: "FunctionSpec", given: Mapping[str, str]) -> Any:
 
 
 def _fields(annotation: Any) -> dict[str, Any]:
-    from jackfield.shapes import Choice, record, view
+    from jackfield.contract.shapes import Choice, record, view
 
     seen = view(annotation)
     members = seen.members if isinstance(seen, Choice) else (annotation,)
@@ -116,7 +116,7 @@ def _fields(annotation: Any) -> dict[str, Any]:
 
 
 def _value(text: str, annotation: Any) -> Any:
-    from jackfield.shapes import strip
+    from jackfield.contract.shapes import strip
 
     if strip(annotation) is str:
         return text

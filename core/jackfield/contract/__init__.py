@@ -1,11 +1,10 @@
 """Contracts: what a callable takes, gives and needs, learned before its first call.
 
-The parts: `marking` (`@function`), `specification` (callable → `FunctionSpec`), `compatibility` (how two of them
-differ).
+The parts: `specification` (callable → `FunctionSpec`), `compatibility` (how two of them differ), `shapes` (types as
+data), `payload` (plain data → what a function takes).
 """
 
 from jackfield.contract.compatibility import changes, fits
-from jackfield.contract.marking import function
 from jackfield.contract.specification import specify
 
-__all__ = ["changes", "fits", "function", "specify"]
+__all__ = ["changes", "fits", "specify"]

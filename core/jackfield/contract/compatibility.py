@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from jackfield.model.spec import MISSING, FunctionSpec
-from jackfield.shapes import (
+from jackfield.contract.shapes import (
     Array,
     Field,
     Table,
@@ -16,6 +15,7 @@ from jackfield.shapes import (
     strip,
     view,
 )
+from jackfield.model.spec import MISSING, FunctionSpec
 
 
 def fits(spec: FunctionSpec, payload: Any, result: Any) -> tuple[str, ...]:

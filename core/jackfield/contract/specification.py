@@ -6,15 +6,14 @@ import inspect
 import types
 from typing import Any, Final
 
-from jackfield.contract.marking import noted_policy
+from jackfield.contract.payload import annotation_note
+from jackfield.contract.shapes import render
+from jackfield.decorators import Inject, dependency, key_of, noted_policy
 from jackfield.errors import ContractError, Fault
 from jackfield.injection.hints import Unreadable, evaluate, signature
-from jackfield.injection.markers import Inject, dependency, key_of
 from jackfield.model.call import Call
 from jackfield.model.names import NAME_LIMIT, name_fault, version_fault
 from jackfield.model.spec import MISSING, Colour, Dependency, FunctionSpec, Parameter, PayloadShape, Policy
-from jackfield.payload import annotation_note
-from jackfield.shapes import render
 
 _SUMMARY_LIMIT: Final = 200
 _VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)

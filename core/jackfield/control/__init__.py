@@ -7,9 +7,9 @@ root, may use the socket: its folder, its mode and the peer's credentials each s
 
 from jackfield.control.address import control_path
 from jackfield.control.client import ControlClient, ControlStream
-from jackfield.control.frames import Deframer, FrameError, FrameSocket, FrameStream, pack, unpack
 from jackfield.control.server import ControlServer
 from jackfield.control.stream import IDLE
+from jackfield.wire.frames import Deframer, FrameError, FrameSocket, FrameStream, pack, unpack
 
 __all__ = [
     "IDLE",

@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from jackfield.control.address import VARIABLE, control_path, described
-from jackfield.control.frames import FrameCut, FrameError, FrameSocket, pack, unpack
 from jackfield.control.messages import Reply, Request, asked, restore
 from jackfield.control.peers import may_trust, peer_of
 from jackfield.errors import DeadlineExceeded, PermissionDenied, ResourceExhausted, Unavailable
+from jackfield.wire.frames import FrameCut, FrameError, FrameSocket, pack, unpack
 
 _FIX = "start one with `pluginctl serve CONFIG`"
 _AGAIN = 0.01  # seconds between two attempts to reach a host that has many waiting

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import attrs
 
-from jackfield.control.frames import FrameError, FrameStream, unpack
 from jackfield.control.messages import Reply, Request, asked, failure_frame, reply_frame
 from jackfield.control.peers import Peer
 from jackfield.control.stream import Stream
@@ -16,6 +15,7 @@ from jackfield.errors import JackfieldError, ResourceExhausted, Unavailable
 from jackfield.executors.thread import ThreadExecutor
 from jackfield.model.call import Call
 from jackfield.observe.logger import host_log
+from jackfield.wire.frames import FrameError, FrameStream, unpack
 
 Verb = Callable[[Mapping[str, Any]], Any]
 """What a host can be asked to do: from the arguments to a value, or to an iterator whose items are sent one by one."""

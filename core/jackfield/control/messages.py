@@ -7,9 +7,9 @@ import attrs
 import msgspec
 
 from jackfield import errors
-from jackfield.control.frames import FrameError, pack
 from jackfield.errors import FunctionCrashed, JackfieldError, ResourceExhausted
 from jackfield.observe.stack import error_message, error_type, frames
+from jackfield.wire.frames import FrameError, pack
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -6,10 +6,10 @@ from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
 
+from jackfield.injection.bodies import Body, compile_body
 from jackfield.injection.closing import Closing, RunAsync, TeardownFailure
 from jackfield.injection.diagnosis import Diagnosis, Findings, diagnose, faulty
 from jackfield.injection.graph import Constant, Contextual, Graph, Source
-from jackfield.injection.plan import Body, compile_body
 from jackfield.injection.providers import Provider
 from jackfield.injection.scope import Cell, Vault
 from jackfield.model.call import Call

@@ -16,9 +16,9 @@ from typing import Any, Final, get_args, get_origin
 
 import attrs
 
+from jackfield.decorators import Inject, Provides, Scope, key_of, provided
 from jackfield.errors import Fault, InjectionError
 from jackfield.injection.hints import Unreadable, evaluate, signature, underlying
-from jackfield.injection.markers import Inject, Provides, Scope, key_of, provided
 from jackfield.model.spec import MISSING, Colour, Dependency, Key
 
 _ITERATORS: Final = (Iterator, Generator, Iterable)

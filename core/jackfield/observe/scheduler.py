@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from jackfield.observe.failures import observer_failed
+from jackfield.observe.barrier import observer_failed
 from jackfield.ports import ExecutorStats
 
 Source = Callable[[], ExecutorStats]

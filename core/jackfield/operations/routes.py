@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from jackfield.analysis import Analysis
-from jackfield.canary import Canary, CanaryState, CanaryStatus
 from jackfield.errors import FunctionNotFound, PluginError, Rejected
 from jackfield.host import Host
 from jackfield.model.names import close_names
 from jackfield.model.route import Endpoint, Route
+from jackfield.rollout import Analysis
+from jackfield.rollout.canary import Canary, CanaryState, CanaryStatus
 
 
 def shown(route: Route) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 import attrs
 
 from jackfield.contract import specify
+from jackfield.contract.payload import compile_payload
 from jackfield.host import Host
 from jackfield.operations import plugins, routes, state
 from jackfield.operations.recent import RecentEvents
-from jackfield.payload import compile_payload
 
 Verb: TypeAlias = Callable[[Mapping[str, Any]], Any]
 About: TypeAlias = Callable[[], Mapping[str, Any]]

@@ -1,0 +1,1 @@
+"""One call, top to bottom: dispatch, the generated pipeline, outcomes."""

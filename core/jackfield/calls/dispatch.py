@@ -1,0 +1,205 @@
+"""One call, from top to bottom.
+
+`Caller.call` reads the snapshot once, picks the endpoint, fixes the deadline, makes the `Call` and enters the
+endpoint's walk, which `walk.py` generated when the function was registered: observers start, payload, deadline, body,
+observers finish.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from random import getrandbits
+from time import monotonic
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from jackfield.calls.routing import choose
+from jackfield.model.call import NO_HEADERS, Call, current, new_number
+from jackfield.model.deadline import tighten
+from jackfield.model.route import Endpoint, Route
+from jackfield.model.snapshot import Snapshot
+
+_surrounding: Final = current.get
+
+
+class Snapshots(Protocol):
+    """What holds the current snapshot: the registry."""
+
+    snapshot: Snapshot
+
+
+class Caller:
+    """Calls functions by name: what `Host` is, and what a plugin gets injected.
+
+    Inside a function, calls made through it are within the same deadline, trace, tenant and version set.
+    """
+
+    def __init__(
+        self,
+        registry: Snapshots,
+        unknown: Endpoint,
+        find: Callable[[str], None],
+        denial: Callable[[str, str | None, bool], str],
+    ) -> None:
+        self._registry: Snapshots = registry
+        self._unknown = unknown
+        self._find = find
+        self._denial = denial
+
+    def call(
+        self,
+        name: str,
+        payload: Any = None,
+        /,
+        timeout: float | None = None,
+        tenant: str | None = None,
+        version: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Call a function and wait for its result.
+
+        Args:
+            name: the function's dotted name.
+            payload: plain data, or an instance of the payload type; for a function of several parameters a mapping of
+                them.
+            timeout: seconds this call may take; the function's own limit and the deadline around it apply as well. This
+                and what follows is given by keyword; the marker that would enforce it costs every call 50 ns.
+            tenant: whom the call is for; a nested call inherits it.
+            version: the version to call instead of the one the route picks.
+            headers: passed on to the function as `current_call().headers`; a nested call inherits them.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            FunctionNotFound: no such name or version.
+            PayloadError: the payload does not fit.
+            DeadlineExceeded: the time is up.
+            Rejected: the function refuses.
+            FunctionCrashed: the function raised anything else.
+            AsyncCallRequired: the function is async, and an event loop is running here.
+            ResourceExhausted: too many threads are stuck.
+            Unavailable: the host is not running.
+        """
+        snapshot = self._registry.snapshot
+        try:
+            route = snapshot.routes[name]
+        except (KeyError, TypeError):  # TypeError: a name that cannot be hashed
+            route = None
+        if route is None or version is not None or headers is not None or _surrounding() is not None:
+            endpoint, call = self._prepare(name, payload, timeout, tenant, version, headers)
+            return endpoint.run(call)
+        # What follows is `_prepare` for calls that nothing surrounds, written out: it costs half.
+        if timeout is None and tenant is None and (run := route.quick) is not None:
+            return run(Call(name, payload, route.default, snapshot.revision))
+        endpoint, rule, number = route.stable, "", None
+        if route.split is not None:
+            number = getrandbits(128) if tenant is None else None
+            endpoint, rule = choose(route, tenant, 0 if number is None else number >> 64)
+        if tenant is not None and self._denial(name, tenant, False):  # noqa: FBT003  # whether it picks a version
+            endpoint = self._unknown
+        if timeout is None:
+            timeout = endpoint.timeout
+        elif endpoint.limit is not None and endpoint.limit < timeout:
+            timeout = endpoint.limit
+        if type(timeout) is float and timeout == timeout:  # noqa: PLR0124  # no NaN: `tighten` would come to the same
+            deadline: float | None = monotonic() + timeout
+        else:
+            deadline = tighten(None, timeout)
+        version, revision = endpoint.version, snapshot.revision
+        if not rule and number is None:
+            return endpoint.run(Call(name, payload, version, revision, deadline, tenant))
+        return endpoint.run(
+            Call(name, payload, version, revision, deadline, tenant, NO_HEADERS, None, 1, None, rule, number)
+        )
+
+    async def acall(
+        self,
+        name: str,
+        payload: Any = None,
+        /,
+        timeout: float | None = None,
+        tenant: str | None = None,
+        version: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """Await a function's result, from any event loop; a sync function runs in a thread.
+
+        Arguments and errors as for `call`.
+        """
+        if name not in self._registry.snapshot.routes:
+            await asyncio.to_thread(self._find, name)  # may import the function's module
+        endpoint, call = self._prepare(name, payload, timeout, tenant, version, headers)
+        return await endpoint.arun(call)
+
+    def _prepare(  # noqa: C901  # one decision after another, each two lines
+        self,
+        name: str,
+        payload: Any,
+        timeout: float | None,
+        tenant: str | None,
+        version: str | None,
+        headers: Mapping[str, str] | None,
+    ) -> tuple[Endpoint, Call]:
+        """Pick the endpoint and make the call, whatever surrounds it."""
+        if name not in self._registry.snapshot.routes:
+            self._find(name)
+        snapshot = self._registry.snapshot
+        outer = _surrounding()
+        if tenant is None and outer is not None:
+            tenant = outer.tenant
+        number = None if outer is not None else new_number()
+        draw = outer.draw if number is None and outer is not None else (number or 0) >> 64
+        rule = ""
+        endpoint: Endpoint | None = None
+        if (route := snapshot.routes.get(name)) is not None:
+            if version is None and headers and (version := headers.get("x-version")) is not None:
+                rule = "header"
+            if self._denial(name, tenant, rule == "header"):
+                pass  # the endpoint that refuses works out the reason again
+            elif version is not None:
+                endpoint, rule = route.endpoints.get(version), rule or "asked"
+            else:
+                endpoint = self._same_set(snapshot, route, outer)
+                endpoint, rule = (endpoint, "set") if endpoint is not None else choose(route, tenant, draw)
+        if endpoint is None:
+            endpoint, shown = self._unknown, version or ""
+        else:
+            shown = endpoint.version
+        if timeout is None:
+            timeout = endpoint.timeout
+        elif endpoint.limit is not None and endpoint.limit < timeout:
+            timeout = endpoint.limit
+        deadline = tighten(outer.deadline if outer is not None else None, timeout)
+        if headers is None:
+            headers = outer.headers if outer is not None else NO_HEADERS
+        revision = snapshot.revision
+        return endpoint, Call(
+            name, payload, shown, revision, deadline, tenant, headers, outer, rule=rule, number=number
+        )
+
+    @staticmethod
+    def _same_set(snapshot: Snapshot, route: Route, outer: Call | None) -> Endpoint | None:
+        """Find the version that a surrounding function of the same plugin runs in, unless it is the default."""
+        plugin = route.spec.plugin
+        while outer is not None and plugin and len(route.endpoints) > 1:
+            around = snapshot.routes.get(outer.name)
+            if outer.version in route.endpoints and around is not None and around.spec.plugin == plugin:
+                return route.endpoints[outer.version]
+            outer = outer.parent
+        return None
+
+    def _again(self, call: Call) -> tuple[Endpoint, Call]:
+        """Pick anew for a call whose endpoint was retired between the look-up and its entry."""
+        snapshot = self._registry.snapshot
+        route = snapshot.routes.get(call.name)
+        endpoint: Endpoint | None = None
+        if route is not None:
+            if call.rule in {"asked", "header"}:
+                endpoint = route.endpoints.get(call.version)
+            else:
+                same = self._same_set(snapshot, route, call.parent)
+                endpoint = same or choose(route, call.tenant, call.draw)[0]
+        version = call.version if endpoint is None else endpoint.version
+        again = msgspec.structs.replace(call, version=version, revision=snapshot.revision)
+        return endpoint or self._unknown, again

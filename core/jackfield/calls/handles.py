@@ -1,0 +1,85 @@
+"""Typed handles: a function's name together with the types that its caller relies on."""
+
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+from jackfield.calls.dispatch import Caller
+
+P = TypeVar("P", contravariant=True)  # noqa: PLC0105  # the field's usual single letters
+R = TypeVar("R", covariant=True)  # noqa: PLC0105
+
+
+class Function(Generic[P, R]):
+    """Calls one function with static types; made by `host.function(name, Payload, Result)`.
+
+    Args:
+        caller: makes the calls.
+        name: the function.
+    """
+
+    __slots__ = ("_acall", "_call", "name")
+
+    def __init__(self, caller: Caller, name: str) -> None:
+        self._call = caller.call
+        self._acall = caller.acall
+        self.name = name
+
+    def __call__(
+        self,
+        payload: P,
+        /,
+        *,
+        timeout: float | None = None,
+        tenant: str | None = None,
+        version: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> R:
+        """Call the function; arguments and errors as for `Host.call`."""
+        if timeout is None and tenant is None and version is None and headers is None:
+            plain: R = self._call(self.name, payload)  # passing four keywords on would cost as much as the look-up
+            return plain
+        result: R = self._call(self.name, payload, timeout=timeout, tenant=tenant, version=version, headers=headers)
+        return result
+
+    async def acall(
+        self,
+        payload: P,
+        /,
+        *,
+        timeout: float | None = None,
+        tenant: str | None = None,
+        version: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> R:
+        """Await the function; arguments and errors as for `Host.acall`."""
+        result: R = await self._acall(
+            self.name, payload, timeout=timeout, tenant=tenant, version=version, headers=headers
+        )
+        return result
+
+    def __repr__(self) -> str:
+        """Show the name."""
+        return f"Function({self.name!r})"
+
+
+class Registration:
+    """One registered function; `remove()` undoes exactly it.
+
+    Args:
+        function: what was registered.
+        undo: removes it if it is still there.
+    """
+
+    __slots__ = ("_undo", "function")
+
+    def __init__(self, function: Any, undo: Any) -> None:
+        self.function = function
+        self._undo = undo
+
+    def remove(self) -> None:
+        """Unregister this very function; does nothing when it is gone already, or has been replaced by another."""
+        self._undo(self.function)
+
+    def __repr__(self) -> str:
+        """Show the key."""
+        return f"Registration({self.function.key})"

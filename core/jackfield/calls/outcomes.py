@@ -1,0 +1,113 @@
+"""What an exception becomes on its way out of a call.
+
+A function's own exceptions arrive as `FunctionCrashed`, wherever it ran. Three kinds pass as they are: `Rejected`,
+cancellation, and `DeadlineExceeded` once the call's own deadline has passed. A nested call's error that escapes a body
+is the outer function's crash.
+"""
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import Callable
+from contextvars import Token
+from pathlib import Path
+from time import monotonic
+from types import CoroutineType, TracebackType
+from typing import Any, Final
+
+from jackfield.errors import Cancelled, DeadlineExceeded, FunctionCrashed, JackfieldError, Outcome, Rejected
+from jackfield.model.call import Call, current
+from jackfield.model.spec import Colour, FunctionSpec
+from jackfield.observe.stack import error_message, error_type
+
+GENERATED: Final = "<jackfield walk>"
+"""The file name of generated walks, by which their frames are recognised and cut."""
+
+
+_FOLDER: Final = str(Path(__file__).parents[1]) + os.sep
+
+
+def translator(spec: FunctionSpec) -> Callable[[Call, BaseException, bool], BaseException]:
+    """Make the function that turns whatever a walk caught into what its caller gets.
+
+    Args:
+        spec: the function whose walk it is.
+
+    Returns:
+        A function of the call, the exception, and whether the function's body was running; it gives an exception to
+        raise, the same one when it passes as it is.
+    """
+    name, version, plugin = spec.name, spec.version, spec.plugin
+    is_async = spec.colour is Colour.ASYNC
+
+    def translate(call: Call, error: BaseException, running: bool) -> BaseException:
+        if isinstance(error, JackfieldError):
+            if not running or isinstance(error, Rejected | Cancelled):
+                return error
+            if isinstance(error, DeadlineExceeded) and call.deadline is not None and monotonic() >= call.deadline:
+                return error
+        elif isinstance(error, asyncio.CancelledError):
+            if is_async or not running:
+                return error
+        elif isinstance(error, GeneratorExit) or _is_interrupt(error):
+            return error
+        error.__traceback__ = _cut(error.__traceback__)
+        kind = "jackfield.FunctionCrashed" if isinstance(error, FunctionCrashed) else error_type(error)
+        # A nested call's error says which function it was: its whole text belongs into the outer one's.
+        text = str(error) if isinstance(error, JackfieldError) else error_message(error)
+        crash = FunctionCrashed(name, kind, text, version, plugin)
+        crash.__cause__ = error  # observers look at it before it is raised
+        return crash
+
+    return translate
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    # Python delivers Ctrl-C to the main thread alone; anywhere else a function raised it, and it would kill the home
+    # loop.
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+
+
+def _cut(traceback: TracebackType | None) -> TracebackType | None:
+    """Drop jackfield's frames from the head of a traceback, unless none would be left."""
+    rest = traceback
+    while rest is not None and rest.tb_frame.f_code.co_filename.startswith((_FOLDER, "<jackfield")):
+        rest = rest.tb_next
+    return rest or traceback
+
+
+def outcome_of(failure: BaseException) -> Outcome:
+    """Give the outcome that a call with this error has."""
+    return failure.outcome if isinstance(failure, JackfieldError) else Outcome.CANCELLED
+
+
+def not_started(call: Call) -> DeadlineExceeded:
+    """Make the error of a call whose time was up before it began."""
+    return DeadlineExceeded(call.name, monotonic() - (call.deadline or 0.0), "it was not started")
+
+
+def came_late(call: Call) -> DeadlineExceeded:
+    """Make the error of a call whose result came after its time."""
+    return DeadlineExceeded(call.name, monotonic() - (call.deadline or 0.0), "the result came late and is dropped")
+
+
+def timed_out(call: Call) -> DeadlineExceeded:
+    """Make the error of a coroutine that its own timer cancelled."""
+    return DeadlineExceeded(call.name, monotonic() - (call.deadline or 0.0), "it was cancelled")
+
+
+def unawaited(result: "CoroutineType[Any, Any, Any]") -> TypeError:
+    """Close a coroutine that a sync function returned, and make the error that says so."""
+    result.close()
+    return TypeError("returned a coroutine that nobody awaits: declare the function with `async def`")
+
+
+def leave_anyhow(token: "Token[Call | None] | None") -> None:
+    """Restore the surrounding call after a failure.
+
+    A coroutine that is closed by somebody else is in another context by then; there is nothing to restore.
+    """
+    if token is not None:
+        with contextlib.suppress(ValueError):
+            current.reset(token)

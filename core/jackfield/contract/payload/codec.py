@@ -1,0 +1,164 @@
+"""The payload of a call → the arguments of its function, compiled once for each function."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NotRequired, TypedDict
+
+import attrs
+
+from jackfield.contract.payload.conversion import compile_plan
+from jackfield.contract.payload.limits import blame_nesting, size_check
+from jackfield.contract.payload.misfit import Misfit, type_name
+from jackfield.contract.payload.nodes import Plan
+from jackfield.contract.shapes import Anything, Field, Record, is_pydantic, record, view
+from jackfield.errors import PayloadError
+from jackfield.model.spec import MISSING, FunctionSpec, Parameter
+
+
+@attrs.frozen(eq=False)
+class PayloadCodec:
+    """How the payload of one function is taken in.
+
+    Attributes:
+        trusted: a payload of exactly this type needs no `convert`; None when there is no such type.
+        convert: payload → the parameter's value (shape `one`), `(args, kwargs)` (`many`), None (`none`), the payload as
+            it is (`opaque`); raises `PayloadError`. It never changes the payload.
+        plan: what `convert` was compiled from; kept so that other functions of the same class can share it.
+    """
+
+    trusted: type | None
+    convert: Callable[[Any], Any]
+    plan: Plan | None = attrs.field(default=None, repr=False)
+
+
+def compile_payload(spec: FunctionSpec) -> PayloadCodec:
+    """Compile the way from a payload to the arguments of a function.
+
+    A payload that is an instance of the parameter's class (subclasses too) is taken as it is; anything else is
+    converted strictly: text becomes a `datetime`, a `UUID` or `bytes` (base64), an `int` a `float`, but "1" never 1.
+    Unknown keys of attrs classes, dataclasses and `TypedDict`s are refused; a `msgspec.Struct` and a pydantic model
+    decide for themselves. `None` for a parameter that has a default and takes no `None` means the default.
+
+    Args:
+        spec: the function's contract.
+
+    Returns:
+        The codec; nothing in it refers to the function itself.
+    """
+    name = spec.name
+    match spec.shape:
+        case "opaque":
+            return PayloadCodec(None, lambda payload: payload)
+        case "none":
+            return PayloadCodec(type(None), lambda payload: _nothing(name, payload))
+        case "one":
+            return _one(name, spec.parameters[0])
+        case "many":
+            return _many(spec)
+
+
+def _nothing(function: str, payload: Any) -> None:
+    if not (payload is None or (isinstance(payload, Mapping) and not payload)):
+        raise PayloadError(function, "$", "no payload", type_name(payload))
+
+
+def _one(function: str, parameter: Parameter) -> PayloadCodec:
+    plan = compile_plan(parameter.annotation)
+    take, default = plan.take, parameter.default
+    check = size_check(plan.annotation, plan.view)
+
+    def convert(payload: Any) -> Any:
+        try:
+            if check is not None:
+                check(payload)
+            return take(payload)
+        except Misfit as misfit:
+            if payload is None and default is not MISSING:
+                return default
+            raise misfit.error(function) from misfit.__cause__
+        except RecursionError:
+            blame_nesting(function, payload)
+            raise
+
+    return PayloadCodec(plan.trusted, convert, plan)
+
+
+def _many(spec: FunctionSpec) -> PayloadCodec:
+    function, parameters = spec.name, spec.parameters
+    named = [parameter for parameter in parameters if parameter.kind is not parameter.kind.VAR_KEYWORD]
+    rest = next((item.annotation for item in parameters if item.kind is item.kind.VAR_KEYWORD), None)
+    positional = [parameter for parameter in named if parameter.kind is parameter.kind.POSITIONAL_ONLY]
+    fields = tuple(Field(item.name, item.annotation, item.default is MISSING) for item in named)
+    plan = compile_plan(
+        _typed_dict(function, fields), Record(dict, "parameters", fields, native=rest is None, rest=rest)
+    )
+    take, check = plan.take, size_check(plan.annotation, plan.view)
+    reserved = _reserved(spec) if rest is not None else frozenset()
+
+    def convert(payload: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        try:
+            mapping = payload if isinstance(payload, dict) else _as_mapping(payload, fields)
+            if check is not None:
+                check(mapping)
+            if reserved:
+                _refuse_reserved(mapping, reserved)
+            kwargs = take(mapping)
+        except Misfit as misfit:
+            raise misfit.error(function) from misfit.__cause__
+        except RecursionError:
+            blame_nesting(function, payload)
+            raise
+        return (_positionals(positional, kwargs), kwargs) if positional else ((), kwargs)
+
+    return PayloadCodec(None, convert)
+
+
+def _refuse_reserved(mapping: Mapping[Any, Any], reserved: frozenset[str]) -> None:
+    for key in mapping:
+        if key in reserved:
+            raise Misfit("", "other keys", f"key {key!r}, which no caller may set")
+
+
+def _positionals(parameters: list[Parameter], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """Move the positional-only arguments out of `kwargs`, up to the last one given; gaps take their defaults."""
+    given = [index for index, parameter in enumerate(parameters) if parameter.name in kwargs]
+    return tuple(
+        kwargs.pop(parameter.name, parameter.default) for parameter in parameters[: given[-1] + 1 if given else 0]
+    )
+
+
+def _reserved(spec: FunctionSpec) -> frozenset[str]:
+    """Name the keys that `**kwargs` must not take: injected parameters, and what a partial or a method has bound."""
+    taken = {dependency.parameter for dependency in spec.dependencies}
+    target: Any = spec.target
+    while hasattr(target, "func") and hasattr(target, "keywords"):
+        taken |= set(target.keywords)
+        target = target.func
+    if isinstance(target, type) or not hasattr(target, "__code__"):
+        target = getattr(target, "__call__", target)  # noqa: B004  # the function itself is wanted
+    code = getattr(target, "__code__", None)
+    if code is not None:
+        taken |= set(code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount])
+    return frozenset(taken - {parameter.name for parameter in spec.parameters})
+
+
+def _as_mapping(payload: Any, fields: tuple[Field, ...]) -> Mapping[Any, Any]:
+    """Read the record of several parameters from a mapping or an instance of a record class; None is the empty one."""
+    if isinstance(payload, Mapping):
+        return payload
+    if payload is None:
+        return {}
+    if is_pydantic(type(payload)):
+        return dict(payload)
+    known = record(type(payload))
+    if known is not None and known.kind != "typeddict":
+        return {field.argument: getattr(payload, field.attribute) for field in known.fields}
+    names = ", ".join(field.name for field in fields)
+    raise Misfit("", f"an object with the keys {names}", type_name(payload))
+
+
+def _typed_dict(name: str, fields: tuple[Field, ...]) -> Any:
+    """Make the record of several parameters a type that msgspec converts in one go."""
+    types = {field.name: Any if isinstance(view(field.type), Anything) else field.type for field in fields}
+    keys = {field.name: types[field.name] if field.required else NotRequired[types[field.name]] for field in fields}
+    make: Any = TypedDict  # type checkers know it only with literal keys
+    return make(name, keys)

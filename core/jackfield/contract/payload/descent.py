@@ -1,0 +1,190 @@
+"""Taking values in piece by piece: what msgspec does not know, and what is wrong with a value that it refused."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jackfield.contract.payload.leaves import converting, foreign, hold_to
+from jackfield.contract.payload.limits import is_mapping
+from jackfield.contract.payload.misfit import Misfit, key_step, refused, stranger, told, type_name, under, without
+from jackfield.contract.payload.nodes import SIZED, Plan
+from jackfield.contract.shapes import (
+    SCALARS,
+    Array,
+    Checked,
+    Choice,
+    Fixed,
+    Foreign,
+    Leaf,
+    Record,
+    Table,
+    identity,
+    render,
+)
+
+
+def descending(plan: Plan) -> Callable[[Any], Any]:  # noqa: PLR0911  # one for each shape
+    """Compile the way through a value along the shape of its type; what is inside is taken in by the children."""
+    match plan.view:
+        case Leaf() | Record(kind="struct"):
+            return converting(plan)
+        case Foreign():
+            return foreign(plan)
+        case Checked() as shape:
+            return _checked(plan, shape)
+        case Array() as shape:
+            return _array(plan, shape)
+        case Fixed():
+            return _fixed(plan)
+        case Table():
+            return _table(plan)
+        case Choice():
+            return _choice(plan)
+        case Record() as shape:
+            return _record(plan, shape)
+        case _:
+            return _anything
+
+
+def _anything(value: Any) -> Any:
+    return value
+
+
+def _checked(plan: Plan, shape: Checked) -> Callable[[Any], Any]:
+    (inner,) = plan.children
+
+    def descend(value: Any) -> Any:
+        taken = inner.take(value)
+        for meta in shape.metas:
+            hold_to(meta, taken, shape.type)
+        for name, test in shape.tests:
+            try:
+                passed = test(taken)
+            except Exception as error:
+                raise told(plan.annotation, taken, error) from error
+            if not passed:
+                raise Misfit("", f"{render(shape.type)} that passes {name}", f"another {type_name(taken)}")
+        return taken
+
+    return descend
+
+
+def _array(plan: Plan, shape: Array) -> Callable[[Any], Any]:
+    (item,) = plan.children
+
+    def descend(value: Any) -> Any:
+        listed = isinstance(value, list | tuple | set | frozenset)
+        if not listed and (isinstance(value, SIZED) or not isinstance(value, shape.kind)):
+            raise Misfit("", render(plan.annotation), type_name(value))
+        items = [under(f"[{index}]", item.take, one) for index, one in enumerate(value)]
+        try:
+            return items if shape.make is list else shape.make(items)
+        except TypeError as error:
+            raise Misfit("", f"{render(plan.annotation)} of hashable values", "an unhashable one") from error
+
+    return descend
+
+
+def _fixed(plan: Plan) -> Callable[[Any], Any]:
+    children = plan.children
+
+    def descend(value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise Misfit("", render(plan.annotation), type_name(value))
+        if len(value) != len(children):
+            raise Misfit("", f"{len(children)} values", f"{len(value)} values")
+        pairs = enumerate(zip(children, value, strict=True))
+        return tuple(under(f"[{index}]", child.take, one) for index, (child, one) in pairs)
+
+    return descend
+
+
+def _table(plan: Plan) -> Callable[[Any], Any]:
+    keys, values = plan.children
+
+    def descend(value: Any) -> Any:
+        if not is_mapping(value):
+            raise Misfit("", render(plan.annotation), type_name(value))
+        taken = {}
+        for key, one in value.items():
+            try:
+                name = keys.take(key)
+            except Misfit as misfit:
+                raise Misfit("", f"keys of type {misfit.expected}", f"a key of type {misfit.got}") from None
+            taken[name] = under("[...]", values.take, one)  # the key may be personal data: it is not shown
+        return taken
+
+    return descend
+
+
+def _choice(plan: Plan) -> Callable[[Any], Any]:
+    exact = frozenset(child.annotation for child in plan.children if identity(child.annotation) in SCALARS)
+    kinds = [(child.kind, child) for child in plan.children]
+
+    def descend(value: Any) -> Any:
+        kind = type(value)
+        if kind in exact:
+            return value
+        # A `datetime | str` leaves a text as it is; between classes and a `dict` their order decides.
+        near = [] if kind is dict else [child for known, child in kinds if known is kind]
+        far = [child for child in plan.children if child not in near]
+        misfits = []
+        for child in (*near, *far):
+            try:
+                return child.take(value)
+            except Misfit as misfit:
+                misfits.append(misfit)
+        inner = [misfit for misfit in misfits if misfit.path]
+        said = inner or [misfit for misfit in misfits if misfit.got != kind.__name__]
+        if len(said) == 1:  # one member has the right shape: what is wrong about it says more
+            raise said[0]
+        raise Misfit("", render(plan.annotation), type_name(value))
+
+    return descend
+
+
+def _record(plan: Plan, shape: Record) -> Callable[[Any], Any]:
+    instances = plan.instances
+    fields = list(zip(shape.fields, plan.children, strict=False))
+    plain = shape.type is dict
+
+    def descend(value: Any) -> Any:
+        if instances and isinstance(value, instances):
+            return value
+        keyed: Any = value
+        if shape.kind == "namedtuple" and isinstance(value, list | tuple) and len(value) <= len(fields):
+            keyed = {field.name: one for field, one in zip(shape.fields, value, strict=False)}
+        if not is_mapping(keyed):
+            raise Misfit("", render(plan.annotation), type_name(value))
+        taken = {}
+        for field, child in fields:
+            if field.name in keyed:
+                taken[field.name] = under(f".{field.name}", child.take, keyed[field.name])
+            elif field.required:
+                raise Misfit(f".{field.name}", render(field.type), "missing")
+        if not shape.names.issuperset(keyed):
+            if shape.rest is None:
+                raise stranger(keyed, shape.fields)
+            taken |= _rest(plan.children[-1], keyed, shape.names)
+        return taken if plain else _made(shape.type, taken)
+
+    return descend
+
+
+def _rest(plan: Plan, value: Mapping[Any, Any], names: frozenset[str]) -> dict[str, Any]:
+    """Take in the values under further keys."""
+    rest: dict[str, Any] = {}
+    for key, one in value.items():
+        if not isinstance(key, str):
+            raise Misfit("", "keys of type str", f"a key of type {type_name(key)}")
+        if key not in names:
+            rest[key] = under(key_step(key), plan.take, one)
+    return rest
+
+
+def _made(cls: type, values: dict[str, Any]) -> Any:
+    try:
+        return cls(**values)
+    except (RecursionError, MemoryError):
+        raise
+    except Exception as error:  # the class's own validation
+        raise refused(cls, error, without(values.values(), str(error))) from error

@@ -1,0 +1,139 @@
+"""What does not fit, where, and in the user's words; never the value itself, which may be a secret."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from typing import Any, Final, get_origin
+
+import msgspec
+
+from jackfield.contract.shapes import Field, is_pydantic, render, strip
+from jackfield.errors import PayloadError
+
+_SHOWN: Final = 200  # characters of an expectation, a path or an author's message that an error repeats
+_WORDS: Final = {"null": "None", "object": "dict", "array": "list"}
+_MESSAGE: Final = re.compile(
+    r"(?P<what>.*?)(?:, got `?(?P<got>[^`]*)`?)?(?: - at (?:`key` in )?`\$?(?P<path>.*)`)?", re.DOTALL
+)
+
+
+class Misfit(Exception):  # never leaves this package
+    """What does not fit; the path grows on the way out, so that a fitting payload pays nothing for it."""
+
+    def __init__(self, path: str, expected: str, got: str) -> None:
+        self.path, self.expected, self.got = path, expected, got
+
+    def error(self, function: str) -> PayloadError:
+        """Give the error that the caller of the function sees."""
+        return PayloadError(function, _short(f"${self.path}"), _short(self.expected), _short(self.got))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
+def type_name(value: object) -> str:
+    """Name the type of a value."""
+    return "None" if value is None else type(value).__name__
+
+
+def key_step(key: object) -> str:
+    """Give the step of a path that leads to the value under a key; only what looks like a field's name is shown."""
+    return f".{key[:40]}" if isinstance(key, str) and key.isidentifier() else "[...]"
+
+
+def under(step: str, take: Callable[[Any], Any], value: Any) -> Any:
+    """Take in a value that is one step below another."""
+    try:
+        return take(value)
+    except Misfit as misfit:
+        misfit.path = step + misfit.path
+        raise
+
+
+def stranger(value: Mapping[Any, Any], fields: tuple[Field, ...]) -> Misfit:
+    """Name the first unknown key of a record, and the field that was probably meant."""
+    names = [field.name for field in fields]
+    key = next(key for key in value if key not in names)
+    if not isinstance(key, str):
+        return Misfit("", "keys of type str", f"a key of type {type_name(key)}")
+    close = difflib.get_close_matches(key[:_SHOWN], names, n=1)
+    known = f"the keys {', '.join(names)}" if names else "no keys"
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return Misfit("", known, f"unknown key {key[:40]!r}{hint}")
+
+
+def told(annotation: Any, value: Any, error: Exception) -> Misfit:  # noqa: PLR0911  # one for each kind of message
+    """Say in the user's words what msgspec, pydantic or a class's own check says of a value, and never the value."""
+    if isinstance(error, Misfit):
+        return error
+    if callable(getattr(error, "errors", None)) and is_pydantic(get_origin(annotation) or annotation):
+        return _told_by_pydantic(error)
+    found = _MESSAGE.fullmatch(str(error)) if type(error) is msgspec.ValidationError else None
+    if found is None:
+        return refused(annotation, error, "")
+    what, path = found["what"], found["path"] or ""
+    kind = "value" if path else type_name(value)
+    if what.startswith("Expected "):
+        expected = " | ".join(_WORDS.get(word, word) for word in what[9:].replace("`", "").split(" | "))
+        got = found["got"]
+        plain = re.fullmatch(r"Expected `[^`]*`", what) is not None and got is not None
+        if not path:
+            return Misfit("", render(annotation) if plain else expected, kind if plain else f"another {kind}")
+        return Misfit(path, expected, _WORDS.get(got, got) if got else "another value")
+    if missing := re.fullmatch(r"Object missing required field `(.*)`", what):
+        return Misfit(f"{path}.{missing[1]}", "a value", "missing")
+    if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", what, re.DOTALL):
+        return Misfit(path, "no other keys", f"unknown key {unknown[1][:40]!r}")
+    if what.startswith("Invalid ") and error.__cause__ is None:
+        secret = what.startswith(("Invalid enum value", "Invalid value"))
+        got = f"another {kind}" if secret else f"{kind}: {what[0].lower()}{what[1:]}"
+        return Misfit(path, members(annotation), got)
+    values = value.values() if isinstance(value, Mapping) and not path else None
+    return refused(annotation, error.__cause__ or error, "" if values is None else without(values, what), path)
+
+
+def without(values: Iterable[Any], text: str) -> str:
+    """Cut the values out of what a class says of them: validators like to repeat what they refuse."""
+    for value in values:
+        try:
+            shown = {str(value), repr(value)} - {""}
+        except Exception:  # noqa: BLE001  # an endless int, an object whose repr fails: then all of the text may be the value
+            return ""
+        for part in sorted(shown, key=len, reverse=True):
+            if len(part) < _SHOWN:
+                text = re.sub(rf"(?<![\w.]){re.escape(part)}(?![\w.])", "…", text)
+            else:
+                text = text.replace(part, "…")
+    return text
+
+
+def members(annotation: Any) -> str:
+    """Name the values of an enum or a literal."""
+    cls = strip(annotation)
+    if isinstance(cls, type) and issubclass(cls, Enum):
+        return "one of " + ", ".join(repr(member.value) for member in cls)
+    return render(annotation)
+
+
+def own_code(error: Exception) -> BaseException | None:
+    """Give the exception of a payload class's own check, which its author will want to see; None for msgspec's own."""
+    return error.__cause__ if isinstance(error, msgspec.ValidationError) else error
+
+
+def refused(annotation: Any, error: BaseException, text: str, path: str = "") -> Misfit:
+    """Say that a class's own check failed; `text` is what it says of it, without the values."""
+    said = f" with {type(error).__name__}" + (f": {text}" if text else "")
+    return Misfit(path, f"a valid {render(annotation)}", f"one that it refuses{said}")
+
+
+def _told_by_pydantic(error: Any) -> Misfit:
+    first = error.errors(include_url=False, include_context=False)[0]
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
+    if first["type"] == "missing":
+        return Misfit(path, "a value", "missing")
+    if first["type"] == "extra_forbidden":
+        return Misfit(path, "no other keys", "an unknown key")
+    expected = without([first["input"]], first["msg"]).removeprefix("Input should be ")
+    return Misfit(path, expected, type_name(first["input"]))

@@ -1,0 +1,140 @@
+"""The plan of an annotation: a node for each type in it, before anything is decided about conversion."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, get_origin
+
+import attrs
+
+from jackfield.contract.shapes import (
+    Anything,
+    Array,
+    Choice,
+    Foreign,
+    Leaf,
+    Record,
+    View,
+    children,
+    identity,
+    is_pydantic,
+    render,
+    strip,
+    view,
+)
+
+SIZED: Final = (str, bytes, bytearray)
+"""The types whose values may be long, and are never taken for sequences."""
+
+
+@attrs.define(eq=False)
+class Plan:
+    """How values of one annotation are taken in. Types may be recursive, and so may plans.
+
+    Attributes:
+        annotation: as it was evaluated.
+        view: its shape.
+        children: the plans of what the shape is made of.
+        closed_fields: of a record, the fields inside which unknown keys are refused.
+        take: a value → what the function gets; raises `Misfit`. Set once the whole tree is there.
+    """
+
+    annotation: Any
+    view: View
+    children: "tuple[Plan, ...]" = ()
+    closed_fields: "tuple[tuple[str, Plan], ...]" = ()
+    take: Callable[[Any], Any] = attrs.field(init=False)
+
+    def reach(self) -> "Iterator[Plan]":
+        """Give this plan and all beneath it, each once."""
+        left: list[Plan] = [self]
+        seen = {id(self)}
+        while left:
+            plan = left.pop()
+            yield plan
+            fresh = [child for child in plan.children if id(child) not in seen]
+            seen.update(map(id, fresh))
+            left.extend(fresh)
+
+    @property
+    def closed(self) -> bool:
+        """Whether unknown keys are refused anywhere inside."""
+        return any(isinstance(plan.view, Record) and plan.view.closed for plan in self.reach())
+
+    @property
+    def free(self) -> bool:
+        """Whether any value will do."""
+        return strip(self.annotation) in (Any, object)
+
+    @property
+    def kind(self) -> Any:
+        """The class behind the annotation."""
+        bare = strip(self.annotation)
+        return get_origin(bare) or bare
+
+    @property
+    def instances(self) -> tuple[type, ...]:
+        """The classes whose instances, of subclasses too, are taken as they are."""
+        return tuple(dict.fromkeys(self._classes()))
+
+    def _classes(self) -> Iterator[type]:
+        match self.view:
+            case Record(type=cls, kind=kind) if kind not in {"typeddict", "parameters"}:
+                yield cls
+            case Leaf(type=cls) if isinstance(cls, type):
+                yield cls
+            case Foreign(type=cls) if isinstance(cls, type) and is_pydantic(cls):
+                yield cls
+            case Choice():
+                for child in self.children:
+                    if not isinstance(child.view, Leaf):  # `bool` is an `int`: scalars are told apart by the members
+                        yield from child.instances
+
+    @property
+    def trusted(self) -> type | None:
+        """The class whose direct instances need no look at all."""
+        match self.view:
+            case Leaf(type=cls) | Foreign(type=cls) if isinstance(cls, type):
+                found: type | None = None if cls in SIZED else cls
+            case Array(kind=kind, make=make) if kind is make and self.children[0].free:
+                found = make
+            case Record():
+                found = next(iter(self.instances), None)
+            case _:
+                found = None
+        return found
+
+
+def plan_of(annotation: Any, shape: View | None = None) -> Plan:
+    """Draw up the plan of an annotation, all beneath it included.
+
+    Args:
+        annotation: an evaluated annotation.
+        shape: what it is made of, where that is known better than `view` can tell.
+    """
+    book: dict[Any, Plan] = {}
+    root = _drawn(annotation, view(annotation) if shape is None else shape, book)
+    for plan in book.values():
+        if isinstance(plan.view, Record):
+            pairs = zip(plan.view.fields, plan.children, strict=False)
+            plan.closed_fields = tuple((field.name, child) for field, child in pairs if child.closed)
+    return root
+
+
+def _drawn(annotation: Any, shape: View, book: dict[Any, Plan]) -> Plan:
+    plan = book[identity(annotation)] = Plan(annotation, shape)  # before the children: types may be recursive
+    plan.children = tuple(book.get(identity(child)) or _drawn(child, view(child), book) for child in children(shape))
+    return plan
+
+
+def annotation_note(annotation: Any) -> str | None:
+    """Say what of an annotation cannot be checked, for `FunctionSpec.notes`; None when all of it can.
+
+    Examples:
+        >>> annotation_note(list["Nowhere"])
+        'Nowhere cannot be checked: any value is passed on'
+    """
+    odd = [render(plan.annotation) for plan in plan_of(annotation).reach() if _unchecked(plan)]
+    return f"{', '.join(odd)} cannot be checked: any value is passed on" if odd else None
+
+
+def _unchecked(plan: Plan) -> bool:
+    return isinstance(plan.view, Anything) and not plan.free

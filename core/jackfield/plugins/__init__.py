@@ -1,0 +1,1 @@
+"""Plugins: found, loaded, started, stopped, replaced, unloaded."""

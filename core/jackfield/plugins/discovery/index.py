@@ -1,0 +1,180 @@
+"""The index: a copy of what the metadata in one directory of `sys.path` says, in the user's cache folder, never stale.
+
+A record is used only while the stamps of the files it was read from are what they were. So a scan with the index still
+lists the directory and stats two files of each distribution; what it saves is opening, reading and parsing them. There
+is one index for each directory, whoever has it on its path. Whatever is wrong with one, it is ignored, and made anew.
+"""
+
+import contextlib
+import os
+import zlib
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from jackfield.plugins.discovery.entries import Entry
+
+ENTRY_POINTS: Final = "entry_points.txt"
+
+Stamp = tuple[int, int, int, int]
+"""`mtime_ns`, `ctime_ns`, size and inode. The ctime betrays a rewrite that restored the time of modification."""
+
+YOUNG: Final = 2_000_000_000
+"""Nanoseconds: the coarsest clock of any file system. A younger file may change again and keep its stamp."""
+
+_FORMAT: Final = b"jackfield entry points 1\n"
+_METADATA: Final = f"{os.sep}METADATA"
+_PKG_INFO: Final = f"{os.sep}PKG-INFO"
+_KEPT: Final = 64
+_WRITABLE_BY_OTHERS: Final = 0o022
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What one distribution's metadata says.
+
+    Attributes:
+        key: the name by which one distribution is recognised in several places.
+        entry_points: the stamp of `entry_points.txt`, None when there is none.
+        metadata: the stamp of METADATA or PKG-INFO, None when nothing in it matters.
+        name: the distribution's normalised name; "" when it advertises nothing.
+        version: its version, likewise.
+        entries: what it advertises to jackfield.
+    """
+
+    key: str
+    entry_points: Stamp | None
+    metadata: Stamp | None
+    name: str = ""
+    version: str = ""
+    entries: tuple[Entry, ...] = ()
+
+    def settled(self, now: int) -> bool:
+        """Whether the files are old enough for their stamps to be trusted.
+
+        Args:
+            now: the time at which reading began, in nanoseconds since the epoch.
+        """
+        stamps = [stamp for stamp in (self.entry_points, self.metadata) if stamp is not None]
+        return bool(stamps) and all(max(stamp[0], stamp[1]) < now - YOUNG for stamp in stamps)
+
+    def unchanged(self, location: str) -> bool:
+        """Whether the files are those that were read.
+
+        Args:
+            location: the metadata directory.
+        """
+        try:
+            # Where there was no file, nothing may be there, not even a link to nothing: hence not following links.
+            file = f"{location}{os.sep}{ENTRY_POINTS}"
+            if stamp_of(os.stat(file, follow_symlinks=self.entry_points is not None)) != self.entry_points:  # noqa: PTH116  # a Path costs more than the call
+                return False
+        except FileNotFoundError:
+            if self.entry_points is not None:
+                return False
+        except OSError:
+            return False
+        if self.metadata is None:
+            return True
+        try:
+            return stamp_of(os.stat(headers_file(location))) == self.metadata  # noqa: PTH116
+        except OSError:
+            return False
+
+
+class _File(msgspec.Struct, array_like=True):
+    site: str
+    records: dict[str, Record]
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """Reduce a stat result to what is compared."""
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+
+
+def headers_file(location: str) -> str:
+    """Give the path of the file that holds Name and Version.
+
+    Args:
+        location: a metadata directory.
+    """
+    return location + (_METADATA if location.endswith(".dist-info") else _PKG_INFO)
+
+
+def read_index(site: str) -> dict[str, Record]:
+    """Read the records of a directory; empty when there is no index, or none that can be trusted.
+
+    Args:
+        site: the absolute path of a directory of `sys.path`.
+
+    Returns:
+        Records by the name of the metadata directory.
+    """
+    # Every error here means the same: there is no usable copy. RuntimeError comes of a user without a home.
+    with contextlib.suppress(OSError, RuntimeError, msgspec.MsgspecError, UnicodeError):
+        data = _read_private(_file_for(site))
+        body = data[len(_FORMAT) + 4 :]
+        if data.startswith(_FORMAT) and data[len(_FORMAT) : len(_FORMAT) + 4] == _checksum(body):
+            index = msgspec.msgpack.decode(body, type=_File)
+            if index.site == site:
+                return index.records
+    return {}
+
+
+def write_index(site: str, records: Mapping[str, Record]) -> None:
+    """Replace the index of a directory in one step, so that no other process ever sees half of one.
+
+    Args:
+        site: the absolute path of a directory of `sys.path`.
+        records: those whose stamps can be trusted.
+    """
+    # Without a place to write (a read-only home, a full disk), each scan reads the metadata itself: slower, not wrong.
+    with contextlib.suppress(OSError, RuntimeError, UnicodeError):
+        file = _file_for(site)
+        body = msgspec.msgpack.encode(_File(site, dict(records)))
+        folder = os.path.dirname(file)  # noqa: PTH120
+        os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103
+        temporary = f"{file}.{os.urandom(8).hex()}.tmp"
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+            with open(descriptor, "wb") as stream:  # noqa: PTH123
+                stream.write(_FORMAT + _checksum(body) + body)
+            os.replace(temporary, file)  # noqa: PTH105
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)  # noqa: PTH108
+            raise
+        _prune(folder)
+
+
+def _file_for(site: str) -> str:
+    # Imported here: half of the commands never need them, and they take longer than scanning a hundred distributions.
+    import hashlib  # noqa: PLC0415
+
+    import platformdirs  # noqa: PLC0415
+
+    folder = platformdirs.user_cache_dir("jackfield", appauthor=False)
+    digest = hashlib.blake2b(site.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+    return os.path.join(folder, f"entry-points-{digest}")  # noqa: PTH118
+
+
+def _checksum(body: bytes) -> bytes:
+    return zlib.crc32(body).to_bytes(4, "big")
+
+
+def _read_private(file: str) -> bytes:
+    with open(file, "rb") as stream:  # noqa: PTH123
+        if os.name == "posix":
+            status = os.fstat(stream.fileno())
+            # What somebody else could have written could advertise anything.
+            if status.st_uid != os.geteuid() or status.st_mode & _WRITABLE_BY_OTHERS:
+                raise PermissionError(file)
+        return stream.read()
+
+
+def _prune(folder: str) -> None:
+    """Keep the newest files: environments come and go, and nobody else would ever remove their indexes."""
+    with os.scandir(folder) as found:
+        files = [(entry.stat().st_mtime_ns, entry.path) for entry in found if entry.name.startswith("entry-points-")]
+    for _, path in sorted(files, reverse=True)[_KEPT:]:
+        os.unlink(path)  # noqa: PTH108

@@ -1,0 +1,216 @@
+"""Walk `sys.path` and find every distribution on it, with a guard around each: one that is broken costs only itself.
+
+`importlib.metadata.entry_points()` fails as a whole on one stray directory or malformed line, and opens every file at
+every start. This reads the same files with the same meaning, and leaves what is not a directory (zip files, other
+packages' finders) to the `importlib_metadata` library.
+"""
+
+import os
+import stat
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+import attrs
+
+from jackfield.errors import Fault
+from jackfield.plugins.discovery.catalogue import (
+    SAME_DIRECTORY,
+    SAME_DISTRIBUTION,
+    Candidate,
+    Catalogue,
+    Found,
+    Shadowed,
+    resolve,
+)
+from jackfield.plugins.discovery.entries import printable, shown
+from jackfield.plugins.discovery.index import Record, read_index, write_index
+from jackfield.plugins.discovery.metadata import read_distribution, read_foreign
+from jackfield.plugins.discovery.switches import Switches
+
+_PATH_FINDERS = frozenset({"PathFinder", "MetadataPathFinder"})
+
+
+def scan(
+    path: Sequence[str] | None = None, *, cache: bool | None = None, switches: Switches | None = None
+) -> Catalogue:
+    """Find every entry point in jackfield's groups. Imports no plugin, and never raises for one that is broken.
+
+    Args:
+        path: directories and zip files to search; by default `sys.path`, and other packages' finders besides.
+        cache: whether to use the index; by default unless `switches` says no.
+        switches: the operator's switches; by default none apply.
+
+    Examples:
+        >>> catalogue = scan(["/nowhere"])
+        >>> catalogue.candidates, catalogue.faults
+        ((), ())
+    """
+    switches = switches or Switches()
+    use_index = not switches.no_cache if cache is None else cache
+    faults: list[Fault] = []
+    sites = list(_sites(sys.path if path is None else path, faults, use_index))
+    if path is None:
+        sites.append(list(_from_finders(faults)))
+    candidates, shadowed = _one_per_distribution(sites, faults)
+    return resolve(Found(tuple(candidates), tuple(shadowed), tuple(faults)), switches)
+
+
+@attrs.frozen
+class _Distribution:
+    location: str
+    record: Record
+
+
+def _sites(path: Sequence[str], faults: list[Fault], use_index: bool) -> Iterator[list[_Distribution]]:
+    seen = set()
+    for entry in path:
+        if not isinstance(entry, str | os.PathLike):
+            continue  # import ignores such things too
+        try:
+            site = os.path.abspath(entry)  # noqa: PTH100  # "" is the working directory
+            status = os.stat(site)  # noqa: PTH116
+        except (OSError, ValueError):
+            continue  # what does not exist provides nothing, here as for import
+        identity = (status.st_dev, status.st_ino)
+        if identity in seen:
+            continue  # lib64 → lib, and the like
+        seen.add(identity)
+        if stat.S_ISDIR(status.st_mode):
+            yield _from_directory(site, faults, use_index)
+        else:
+            yield list(_from_archive(site, faults))
+
+
+def _from_directory(site: str, faults: list[Fault], use_index: bool) -> list[_Distribution]:
+    try:
+        names = os.listdir(site)  # noqa: PTH208
+    except OSError as error:
+        fix = "make the directory readable, or take it off sys.path"
+        faults.append(Fault("scan", "", printable(site), f"the directory cannot be listed: {error.strerror}", fix))
+        return []
+    in_egg = site.lower().endswith(".egg")
+    names = sorted(name for name in names if _is_metadata(name.lower(), in_egg))
+    if not names:
+        return []
+    now = time.time_ns()
+    indexed = read_index(site) if use_index else {}
+    settled: dict[str, Record] = {}
+    found: list[_Distribution] = []
+    for name in names:
+        location = f"{site}{os.sep}{name}"
+        record = indexed.get(name)
+        if record is not None and record.unchanged(location):
+            settled[name] = record
+            found.append(_Distribution(location, record))
+            continue
+        wrong = len(faults)
+        record = read_distribution(location, _stem(site, name), faults)
+        if record is not None:
+            found.append(_Distribution(location, record))
+            # What is faulty is read again each time, so that the faults need not be kept.
+            if len(faults) == wrong and record.settled(now):
+                settled[name] = record
+    if use_index and settled != indexed:
+        write_index(site, settled)
+    return found
+
+
+def _is_metadata(name: str, in_egg: bool) -> bool:
+    return name.endswith((".dist-info", ".egg-info")) or (in_egg and name == "egg-info")
+
+
+def _stem(site: str, name: str) -> str:
+    """Give what a metadata directory is named after; that of an egg is called `EGG-INFO`, and the egg has the name."""
+    stem, dot, _ = name.rpartition(".")
+    return stem if dot else os.path.basename(site).rpartition(".")[0]  # noqa: PTH119
+
+
+def _from_archive(site: str, faults: list[Fault]) -> Iterator[_Distribution]:
+    """Read the distributions in a zip file on `sys.path`."""
+    from importlib_metadata import DistributionFinder, MetadataPathFinder  # noqa: PLC0415  # 7 ms, rarely needed
+
+    context = DistributionFinder.Context(path=[site])  # type: ignore[no-untyped-call]
+    for location, record in read_foreign(MetadataPathFinder.find_distributions(context), site, faults):
+        yield _Distribution(location, record)
+
+
+def _from_finders(faults: list[Fault]) -> Iterator[_Distribution]:
+    """Read the distributions that finders of other packages on `sys.meta_path` know."""
+    for finder in sys.meta_path:
+        find = getattr(finder, "find_distributions", None)
+        kind = getattr(finder, "__name__", type(finder).__name__)
+        if find is None or kind in _PATH_FINDERS:
+            continue
+        from importlib_metadata import DistributionFinder  # noqa: PLC0415  # 7 ms, rarely needed
+
+        try:
+            distributions = list(find(DistributionFinder.Context()))  # type: ignore[no-untyped-call]
+        except Exception as error:  # noqa: BLE001  # the barrier, around a finder
+            reason = f"raised {type(error).__name__}: {shown(str(error))}"
+            fix = "upgrade the package that put it on sys.meta_path"
+            faults.append(Fault("scan", "", f"{kind}.find_distributions", reason, fix))
+            continue
+        for location, record in read_foreign(distributions, kind, faults):
+            yield _Distribution(location, record)
+
+
+def _one_per_distribution(
+    sites: Iterable[list[_Distribution]], faults: list[Fault]
+) -> tuple[list[Candidate], list[Shadowed]]:
+    """Keep of each distribution the installation that import would use."""
+    owners: dict[str, tuple[_Distribution, list[Candidate]]] = {}
+    candidates: list[Candidate] = []
+    shadowed: list[Shadowed] = []
+    for position, site in enumerate(sites):
+        installed: defaultdict[str, list[_Distribution]] = defaultdict(list)
+        for distribution in site:
+            installed[distribution.record.key].append(distribution)
+        for key in sorted(installed):
+            best, *others = _best_first(installed[key], faults)
+            for one in (best, *others):
+                rule = SAME_DISTRIBUTION if one is best else SAME_DIRECTORY
+                found = _candidates(one, position)
+                owner, theirs = owners.setdefault(key, (one, found))
+                if owner is one:
+                    candidates += found
+                elif found and os.path.realpath(owner.location) != os.path.realpath(one.location):
+                    shadowed += (Shadowed(candidate, _same(candidate, theirs), rule) for candidate in found)
+    return candidates, shadowed
+
+
+def _candidates(distribution: _Distribution, position: int) -> list[Candidate]:
+    record, location = distribution.record, distribution.location
+    return [
+        Candidate(group, name, value, record.name, record.version, location, record.name, position)
+        for group, name, value in record.entries
+    ]
+
+
+def _same(candidate: Candidate, among: Iterable[Candidate]) -> Candidate | None:
+    return next((one for one in among if (one.group, one.name) == (candidate.group, candidate.name)), None)
+
+
+def _best_first(several: list[_Distribution], faults: list[Fault]) -> list[_Distribution]:
+    """Order the installations of one distribution in one directory, and say so when it makes a difference."""
+    if len(several) == 1:
+        return several
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415  # 12 ms, needed only in a broken environment
+
+    def rank(distribution: _Distribution) -> tuple[bool, Version]:
+        stem, _, suffix = os.path.basename(distribution.location).rpartition(".")  # noqa: PTH119
+        try:
+            version = Version(stem.partition("-")[2].partition("-")[0])
+        except InvalidVersion:
+            version = Version("0")
+        return suffix.lower() == "dist-info", version
+
+    best, *others = sorted(several, key=rank, reverse=True)
+    for other in others:
+        if (other.record.version, other.record.entries) != (best.record.version, best.record.entries):
+            plugin = best.record.name or other.record.name
+            reason = f"installed a second time as {printable(best.location)}, which is used: {SAME_DIRECTORY}"
+            fix = f"remove {printable(other.location)}, and `pip install --force-reinstall {plugin}`"
+            faults.append(Fault("duplicate", plugin, printable(other.location), reason, fix))
+    return [best, *others]

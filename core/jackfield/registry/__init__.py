@@ -1,0 +1,1 @@
+"""The functions of a host: the current snapshot and every change of it."""

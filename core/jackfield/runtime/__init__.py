@@ -1,0 +1,1 @@
+"""What a host runs on: its loops, its threads, its clock."""
