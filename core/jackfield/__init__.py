@@ -48,17 +48,19 @@ if TYPE_CHECKING:
     )
     from jackfield.host import Host
     from jackfield.model.call import Call, current_call
+    from jackfield.model.canary import CanaryState, CanaryStatus
     from jackfield.model.deadline import check_deadline, deadline, remaining
     from jackfield.model.options import Config
+    from jackfield.model.record import Health, PluginRecord, PluginState
     from jackfield.model.snapshot import Snapshot
     from jackfield.model.spec import FunctionSpec, Key
     from jackfield.observe.logger import Logger
     from jackfield.observe.logs import Logs
     from jackfield.observe.metrics import Metrics
     from jackfield.observe.spans import Spans
-    from jackfield.plugins.lifecycle import Background, Health, PluginRecord, PluginState, SwapReport, UnloadReport
+    from jackfield.plugins.lifecycle import Background, SwapReport, UnloadReport
     from jackfield.rollout import Analysis
-    from jackfield.rollout.canary import Canary, CanaryState, CanaryStatus
+    from jackfield.rollout.canary import Canary
 
 _HOMES: Final = {
     "Analysis": "jackfield.rollout",
@@ -67,8 +69,8 @@ _HOMES: Final = {
     "Call": "jackfield.model.call",
     "Caller": "jackfield.calls.dispatch",
     "Canary": "jackfield.rollout.canary",
-    "CanaryState": "jackfield.rollout.canary",
-    "CanaryStatus": "jackfield.rollout.canary",
+    "CanaryState": "jackfield.model.canary",
+    "CanaryStatus": "jackfield.model.canary",
     "Cancelled": "jackfield.errors",
     "CaptiveDependency": "jackfield.errors",
     "Config": "jackfield.model.options",
@@ -85,7 +87,7 @@ _HOMES: Final = {
     "FunctionRegistered": "jackfield.events",
     "FunctionSpec": "jackfield.model.spec",
     "FunctionUnregistered": "jackfield.events",
-    "Health": "jackfield.plugins.lifecycle",
+    "Health": "jackfield.model.record",
     "Host": "jackfield.host",
     "HostEvent": "jackfield.events",
     "InjectionError": "jackfield.errors",
@@ -101,9 +103,9 @@ _HOMES: Final = {
     "PluginConfig": "jackfield.config",
     "PluginError": "jackfield.errors",
     "PluginFailed": "jackfield.events",
-    "PluginRecord": "jackfield.plugins.lifecycle",
+    "PluginRecord": "jackfield.model.record",
     "PluginStarted": "jackfield.events",
-    "PluginState": "jackfield.plugins.lifecycle",
+    "PluginState": "jackfield.model.record",
     "PluginStateChanged": "jackfield.events",
     "PluginStopped": "jackfield.events",
     "Registration": "jackfield.calls.handles",

@@ -33,6 +33,7 @@ from jackfield.injection.drawing import dot, mermaid
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import describe, value_provider
 from jackfield.model.call import Call
+from jackfield.model.canary import CanaryState
 from jackfield.model.names import close_names
 from jackfield.model.options import Config
 from jackfield.model.route import Endpoint, Route, Rule, Split
@@ -51,7 +52,7 @@ from jackfield.registry.change import Expectation, Removal, Update
 from jackfield.registry.functions import Functions
 from jackfield.registry.registry import Registry
 from jackfield.rollout import Analysis
-from jackfield.rollout.canary import Canary, CanaryState
+from jackfield.rollout.canary import Canary
 from jackfield.runtime import forking
 from jackfield.runtime.home import HomeLoop
 from jackfield.store import MemoryStore

@@ -160,9 +160,22 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
 class Clock(Protocol):
     """Where time comes from."""
 
     def __call__(self) -> float:
         """Give monotonic seconds."""
+        ...
+
+    def wall(self) -> float:
+        """Give seconds since the epoch, to be shown."""
+        ...
+
+    def on_jump(self, wake: Callable[[], object], /) -> None:
+        """Have something called whenever time does not just pass: who waits for a moment looks again.
+
+        Args:
+            wake: may be called from any thread.
+        """
         ...

@@ -9,7 +9,8 @@ import pytest
 from jackfield.errors import Unavailable
 from jackfield.model.call import current
 from jackfield.model.deadline import deadline
-from jackfield.plugins.lifecycle import Lifecycle, PluginDefinition, PluginState, Timetable, hands
+from jackfield.plugins.lifecycle import Lifecycle, PluginDefinition, PluginState, Timetable
+from jackfield.runtime import pool as hands
 from jackfield.runtime.home import HomeLoop
 from jackfield.testing import no_leaks
 

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from jackfield.errors import PluginError
-from jackfield.plugins.lifecycle import Instance, give_state, hands, take_state
+from jackfield.plugins.lifecycle import Instance, give_state, take_state
+from jackfield.runtime import pool as hands
 from jackfield.runtime.home import HomeLoop
 from jackfield.testing import no_leaks
 
@@ -46,7 +47,7 @@ class Typed:
 class World:
     def __init__(self) -> None:
         self.home = HomeLoop()
-        self.hands = hands.Hands()
+        self.hands = hands.Pool()
         self.gate = threading.Event()
 
     def take(self, target, timeout=PATIENCE):

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from jackfield.errors import PluginError
-from jackfield.plugins.lifecycle import Lifecycle, PluginDefinition, PluginState, Timetable, hands
+from jackfield.plugins.lifecycle import Lifecycle, PluginDefinition, PluginState, Timetable
 from jackfield.plugins.lifecycle.timetable import Repetition
+from jackfield.runtime import pool as hands
 from jackfield.runtime.home import HomeLoop
 from jackfield.testing import no_leaks
 

@@ -11,7 +11,8 @@ import pytest
 from jackfield.errors import Fault, PluginError, Unavailable
 from jackfield.events import PluginFailed, PluginStarted, PluginStateChanged, PluginStopped
 from jackfield.model.deadline import remaining
-from jackfield.plugins.lifecycle import TRANSITIONS, Lifecycle, PluginDefinition, PluginState, hands
+from jackfield.plugins.lifecycle import TRANSITIONS, Lifecycle, PluginDefinition, PluginState
+from jackfield.runtime import pool as hands
 from jackfield.runtime.home import HomeLoop
 from jackfield.testing import no_leaks
 

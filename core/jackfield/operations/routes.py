@@ -6,10 +6,11 @@ from typing import Any, Final
 
 from jackfield.errors import FunctionNotFound, PluginError, Rejected
 from jackfield.host import Host
+from jackfield.model.canary import CanaryState, CanaryStatus
 from jackfield.model.names import close_names
 from jackfield.model.route import Endpoint, Route
 from jackfield.rollout import Analysis
-from jackfield.rollout.canary import Canary, CanaryState, CanaryStatus
+from jackfield.rollout.canary import Canary
 
 
 def shown(route: Route) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 import threading
 from collections.abc import Callable, Iterable
-from enum import StrEnum
 from typing import Final
 
 import attrs
 
 from jackfield.errors import FunctionNotFound, JackfieldError, PluginError
+from jackfield.model.canary import CanaryState, CanaryStatus
 from jackfield.model.names import close_names
 from jackfield.model.route import Route, Split
 from jackfield.model.snapshot import Snapshot
@@ -18,39 +18,6 @@ from jackfield.registry.functions import Functions
 from jackfield.rollout import Analysis, Decision, Tally, Trial
 
 _POLL: Final = 0.1  # seconds; a look that is not due costs some microseconds
-
-
-class CanaryState(StrEnum):
-    """What became of a canary."""
-
-    RUNNING = "running"
-    PROMOTED = "promoted"
-    ABORTED = "aborted"
-
-
-@attrs.frozen
-class CanaryStatus:
-    """One moment of a canary.
-
-    Attributes:
-        name: the function or plugin it was made for.
-        version: the version under trial.
-        stable: the default version of its functions when it began.
-        state: what became of it.
-        share: the part of the tenants, and of the calls without tenant, that go there.
-        tenants: those that go there in any case.
-        functions: the functions it covers.
-        reason: why it ended, or what the last look at it found.
-    """
-
-    name: str
-    version: str
-    stable: str
-    state: CanaryState
-    share: float
-    tenants: tuple[str, ...]
-    functions: tuple[str, ...]
-    reason: str = ""
 
 
 class Canary:

@@ -1,11 +1,11 @@
 """Judging a canary: one look is a pure function of two samples; a trial knows which look is due."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from time import monotonic
 
 import attrs
 
-from jackfield.ports import Clock
 from jackfield.rollout.exact import error_rate_at_most, excess, rank
 from jackfield.rollout.settings import SLOW, Analysis
 from jackfield.rollout.tally import Sample, Tally
@@ -162,7 +162,9 @@ class Trial:
         step: the current step, from 1.
     """
 
-    def __init__(self, analysis: Analysis, canary: Tally, stable: Tally, clock: Clock = monotonic) -> None:
+    def __init__(
+        self, analysis: Analysis, canary: Tally, stable: Tally, clock: Callable[[], float] = monotonic
+    ) -> None:
         self.analysis = analysis
         self.step = 1
         self._canary = canary

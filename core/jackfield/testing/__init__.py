@@ -1,10 +1,11 @@
-"""For the tests of plugins: a host with nothing discovered, contract assertions, a leak check, a recording observer.
+"""For the tests of plugins: an empty host, contract assertions, a leak check, a recording observer, a clock.
 
 Installed with jackfield as a pytest plugin; its fixtures are `jackfield_host` and `jackfield_leaks`.
 """
 
+from jackfield.testing.clock import FakeClock
 from jackfield.testing.contracts import assert_contract
 from jackfield.testing.leaks import LeakError, no_leaks
 from jackfield.testing.recorder import Recorder, Seen
 
-__all__ = ["LeakError", "Recorder", "Seen", "assert_contract", "no_leaks"]
+__all__ = ["FakeClock", "LeakError", "Recorder", "Seen", "assert_contract", "no_leaks"]

@@ -7,14 +7,15 @@ The parts: `states` (the table of transitions), `plugin` (definition and record)
 timers), `service` (the verbs).
 """
 
+from jackfield.model.record import Health, PluginRecord, PluginState, RestartPolicy
 from jackfield.plugins.lifecycle.background import Background, Schedule
 from jackfield.plugins.lifecycle.handover import give_state, take_state
 from jackfield.plugins.lifecycle.instance import Instance
 from jackfield.plugins.lifecycle.ledger import Entry, Ledger, Survivor, UnloadReport
 from jackfield.plugins.lifecycle.order import dependency_faults
-from jackfield.plugins.lifecycle.plugin import Health, PluginDefinition, PluginRecord, RestartPolicy
+from jackfield.plugins.lifecycle.plugin import PluginDefinition
 from jackfield.plugins.lifecycle.service import Lifecycle
-from jackfield.plugins.lifecycle.states import TRANSITIONS, PluginState
+from jackfield.plugins.lifecycle.states import TRANSITIONS
 from jackfield.plugins.lifecycle.swap import SwapReport
 from jackfield.plugins.lifecycle.timetable import Timetable
 from jackfield.plugins.lifecycle.work import Work

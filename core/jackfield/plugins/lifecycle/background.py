@@ -7,11 +7,11 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from jackfield.plugins.lifecycle.hands import Hands
 from jackfield.plugins.lifecycle.ledger import Ledger
 from jackfield.plugins.lifecycle.timetable import Repetition, Timetable
 from jackfield.plugins.lifecycle.work import Term, Work, current_term, is_async
 from jackfield.runtime.home import HomeLoop
+from jackfield.runtime.pool import Pool
 
 
 class Schedule:
@@ -46,7 +46,7 @@ class Background:
         timetable: what keeps their time.
     """
 
-    def __init__(self, plugin: str, *, home: HomeLoop, ledger: Ledger, hands: Hands, timetable: Timetable) -> None:
+    def __init__(self, plugin: str, *, home: HomeLoop, ledger: Ledger, hands: Pool, timetable: Timetable) -> None:
         self.plugin = plugin
         self._home = home
         self._ledger = ledger
@@ -106,7 +106,7 @@ class Background:
             work = Work(full, kind)
             work.on_ended(done)
             if not term.stopping.is_set():
-                term.begin(work, body, lambda run: self._hands.submit(full, run))
+                term.begin(work, body, lambda run: self._hands.start(full, run))
 
         return Schedule(term, term.repeat(full, lambda: Repetition(self._timetable, seconds, begin)))
 

@@ -13,11 +13,12 @@ import attrs
 from jackfield.errors import Fault, PluginError
 from jackfield.events.announced import PluginFailed, PluginStarted, PluginStateChanged, PluginStopped
 from jackfield.model.names import close_names
+from jackfield.model.record import PluginRecord, PluginState
 from jackfield.observe.logger import host_log
 from jackfield.observe.stack import error_type
 from jackfield.plugins.lifecycle.instance import Instance
-from jackfield.plugins.lifecycle.plugin import PluginDefinition, PluginRecord
-from jackfield.plugins.lifecycle.states import TRANSITIONS, PluginState
+from jackfield.plugins.lifecycle.plugin import PluginDefinition
+from jackfield.plugins.lifecycle.states import TRANSITIONS
 from jackfield.plugins.lifecycle.timetable import Timer
 from jackfield.plugins.lifecycle.work import Term
 

@@ -7,13 +7,13 @@ from typing import Any, get_type_hints
 import msgspec
 
 from jackfield.errors import PluginError
-from jackfield.plugins.lifecycle.hands import Hands
 from jackfield.plugins.lifecycle.instance import Instance
+from jackfield.runtime.pool import Pool
 
 _PLAIN = "give plain data (dict, list, str, int, bytes, …) or an attrs, dataclass or msgspec.Struct value of it"
 
 
-def take_state(instance: Instance, timeout: float, hands: Hands) -> bytes | None:
+def take_state(instance: Instance, timeout: float, hands: Pool) -> bytes | None:
     """Ask a plugin object for its state.
 
     Args:
@@ -37,7 +37,7 @@ def take_state(instance: Instance, timeout: float, hands: Hands) -> bytes | None
         raise PluginError(instance.plugin, "snapshot", reason, _PLAIN) from error
 
 
-def give_state(instance: Instance, state: bytes, timeout: float, hands: Hands) -> bool:
+def give_state(instance: Instance, state: bytes, timeout: float, hands: Pool) -> bool:
     """Hand a state to a plugin object that has not started yet.
 
     If the parameter of `restore` is annotated, the state is checked against that type and converted to it.

@@ -12,8 +12,8 @@ from typing import Any
 from jackfield.errors import Cancelled, Fault, JackfieldError, PluginError
 from jackfield.model.call import Call, current
 from jackfield.observe.stack import error_message, error_type, frames
-from jackfield.plugins.lifecycle.hands import Hands
 from jackfield.runtime.home import HomeLoop
+from jackfield.runtime.pool import Pool
 
 METHODS = {"start": 0, "stop": 0, "health": 0, "snapshot": 0, "restore": 1}
 """The methods that a plugin object may have, and how many arguments each is given."""
@@ -92,7 +92,7 @@ class Instance:
             raise error
         return value
 
-    def bounded(self, method: str, *arguments: Any, timeout: float, hands: Hands) -> Any:
+    def bounded(self, method: str, *arguments: Any, timeout: float, hands: Pool) -> Any:
         """Call a method in a thread of its own and wait for it; a sync one that is stuck is left behind there.
 
         Args:
@@ -109,7 +109,7 @@ class Instance:
         """
         return self.begin(method, *arguments, timeout=timeout, hands=hands)()
 
-    def begin(self, method: str, *arguments: Any, timeout: float, hands: Hands) -> Callable[[], Any]:
+    def begin(self, method: str, *arguments: Any, timeout: float, hands: Pool) -> Callable[[], Any]:
         """Begin what `bounded` does, and give what waits for its end and gives or raises the same."""
         done: Future[tuple[Any, BaseException | None]] = Future()
         ends = monotonic() + timeout
@@ -134,7 +134,7 @@ class Instance:
             fault = fault_of(error, method, self.plugin, f"{method}()")
             raise PluginError(self.plugin, method, fault.reason, fault.fix, (fault,)) from error
 
-        hands.submit(f"{self.plugin}:{method}", body)
+        hands.start(f"{self.plugin}:{method}", body)
         return end
 
 

@@ -1,17 +1,17 @@
 """Which plugins a start or a stop reaches, in what order, and what each one's next step is."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import attrs
 
 from jackfield.errors import Fault
+from jackfield.model.record import PluginState
 from jackfield.plugins.lifecycle.board import Attempt, Board, Live, Outcome, Slot
 from jackfield.plugins.lifecycle.order import closure
 from jackfield.plugins.lifecycle.restarts import Restarts
 from jackfield.plugins.lifecycle.runner import Runner
-from jackfield.plugins.lifecycle.states import ACTIVE, STARTABLE, PluginState
+from jackfield.plugins.lifecycle.states import ACTIVE, STARTABLE
 from jackfield.plugins.lifecycle.walk import walk
-from jackfield.ports import Clock
 
 
 @attrs.define
@@ -45,7 +45,7 @@ class Planner:
         clock: the timetable's.
     """
 
-    def __init__(self, board: Board, runner: Runner, restarts: Restarts, clock: Clock) -> None:
+    def __init__(self, board: Board, runner: Runner, restarts: Restarts, clock: Callable[[], float]) -> None:
         self._board = board
         self._runner = runner
         self._restarts = restarts

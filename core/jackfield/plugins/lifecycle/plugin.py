@@ -1,15 +1,11 @@
 """What a lifecycle is told about a plugin, and what it tells: definition and record."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 
-from jackfield.errors import Fault
-from jackfield.plugins.lifecycle.states import PluginState
-
-RestartPolicy = Literal["never", "on-failure", "always"]
-"""Whether a plugin that fails is started again: not at all, up to a limit, or until it runs."""
+from jackfield.model.record import RestartPolicy
 
 
 def _no_functions(_target: Any) -> tuple[str, ...]:
@@ -57,51 +53,3 @@ class PluginDefinition:
     restart: RestartPolicy = "never"
     restart_limit: int = 5
     restart_backoff: float = 0.5
-
-
-@attrs.frozen
-class PluginRecord:
-    """What there is to know of a plugin at one moment.
-
-    Attributes:
-        name: its name.
-        version: its version.
-        state: where it is in its life.
-        depends_on: the plugins that it needs.
-        auto_start: whether it starts with the host.
-        location: where its code is.
-        functions: the names of its functions that can be called.
-        fault: what keeps it from running, when it is failed or blocked.
-        since: when it came to this state, in seconds since the epoch.
-        restarts: how often it was restarted by itself since it was added.
-        restart_at: when it will be restarted by itself, in seconds since the epoch, or None.
-    """
-
-    name: str
-    version: str = "0"
-    state: PluginState = PluginState.DISCOVERED
-    depends_on: tuple[str, ...] = ()
-    auto_start: bool = True
-    location: str = ""
-    functions: tuple[str, ...] = ()
-    fault: Fault | None = None
-    since: float = 0.0
-    restarts: int = 0
-    restart_at: float | None = None
-
-
-@attrs.frozen
-class Health:
-    """What a health check found.
-
-    Attributes:
-        plugin: its name.
-        healthy: whether it runs, and its `health` neither raised nor gave False, nor took too long.
-        reason: why it is not healthy; "" when it is.
-        details: what `health` gave, when that was neither None nor a bool.
-    """
-
-    plugin: str
-    healthy: bool
-    reason: str = ""
-    details: Any = None

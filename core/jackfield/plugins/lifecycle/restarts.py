@@ -5,10 +5,10 @@ from functools import partial
 
 import attrs
 
+from jackfield.model.record import PluginState
 from jackfield.plugins.lifecycle.board import Board, Slot
-from jackfield.plugins.lifecycle.hands import Hands
-from jackfield.plugins.lifecycle.states import PluginState
 from jackfield.plugins.lifecycle.timetable import Timer, Timetable
+from jackfield.runtime.pool import Pool
 
 LONGEST_BACKOFF = 300.0
 """Seconds: waiting doubles up to this."""
@@ -27,7 +27,7 @@ class Restarts:
         start: starts a plugin by name, and waits for it.
     """
 
-    def __init__(self, board: Board, timetable: Timetable, hands: Hands, start: Callable[[str], object]) -> None:
+    def __init__(self, board: Board, timetable: Timetable, hands: Pool, start: Callable[[str], object]) -> None:
         self._board = board
         self._timetable = timetable
         self._hands = hands
@@ -77,4 +77,4 @@ class Restarts:
             slot.timer = None
             self._board.edit(slot, restart_at=None, restarts=slot.record.restarts + 1)
             name = slot.name
-        self._hands.submit(f"{name}:restart", partial(self._start, name))
+        self._hands.start(f"{name}:restart", partial(self._start, name))

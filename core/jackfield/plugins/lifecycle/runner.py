@@ -8,13 +8,13 @@ from typing import Any
 
 from jackfield.errors import Fault
 from jackfield.model.call import Call, current
+from jackfield.model.record import PluginState
 from jackfield.observe.stack import frames
 from jackfield.plugins.lifecycle.board import Attempt, Board, Live, Outcome, Slot
-from jackfield.plugins.lifecycle.hands import Hands
 from jackfield.plugins.lifecycle.instance import Instance, TookTooLong, fault_of
-from jackfield.plugins.lifecycle.states import PluginState
 from jackfield.plugins.lifecycle.work import Term
 from jackfield.runtime.home import HomeLoop
+from jackfield.runtime.pool import Pool
 
 _GRACE = 1.0
 """Seconds, or a quarter of the stop timeout: how long background work may take to end before the object is stopped."""
@@ -35,7 +35,7 @@ class Runner:
         self,
         board: Board,
         home: HomeLoop,
-        hands: Hands,
+        hands: Pool,
         open_term: Callable[[str], Term],
         on_failure: Callable[[Slot], object],
     ) -> None:
@@ -103,7 +103,7 @@ class Runner:
         """Begin the work of an attempt, in a thread of its own."""
         stage, body = ("start", self._start) if attempt.starting else ("stop", self._stop)
         try:
-            self._hands.submit(f"{attempt.slot.name}:{stage}", partial(body, attempt))
+            self._hands.start(f"{attempt.slot.name}:{stage}", partial(body, attempt))
         except RuntimeError as error:  # no more threads
             fault = fault_of(error, stage, attempt.slot.name, "starting a thread")
             if attempt.starting:

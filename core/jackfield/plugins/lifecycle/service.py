@@ -8,23 +8,24 @@ from time import monotonic
 import attrs
 
 from jackfield.errors import Fault, PluginError, Unavailable
+from jackfield.model.record import Health, PluginRecord, PluginState
 from jackfield.plugins.lifecycle.background import Background
 from jackfield.plugins.lifecycle.board import Board, Live, Slot
-from jackfield.plugins.lifecycle.hands import Hands
 from jackfield.plugins.lifecycle.instance import Instance
 from jackfield.plugins.lifecycle.ledger import Ledger, UnloadReport
 from jackfield.plugins.lifecycle.order import dependency_faults
 from jackfield.plugins.lifecycle.planner import Planner
-from jackfield.plugins.lifecycle.plugin import Health, PluginDefinition, PluginRecord
+from jackfield.plugins.lifecycle.plugin import PluginDefinition
 from jackfield.plugins.lifecycle.restarts import Restarts
 from jackfield.plugins.lifecycle.runner import Runner
-from jackfield.plugins.lifecycle.states import ACTIVE, STARTABLE, PluginState
+from jackfield.plugins.lifecycle.states import ACTIVE, STARTABLE
 from jackfield.plugins.lifecycle.supervision import Supervision
 from jackfield.plugins.lifecycle.swap import Swap, SwapReport, Warm
 from jackfield.plugins.lifecycle.timetable import Timetable
 from jackfield.plugins.lifecycle.work import Term
 from jackfield.ports import Store
 from jackfield.runtime.home import HomeLoop
+from jackfield.runtime.pool import Pool
 
 
 def _nothing(*_: object) -> None:
@@ -75,7 +76,7 @@ class Lifecycle:
         self._home = home
         self._board = Board(announce, deliver, wall)
         self._timetable = timetable or Timetable()
-        self.hands = Hands()
+        self.hands = Pool()
         self._backgrounds: dict[str, Background] = {}
         self._ledgers: dict[str, Ledger] = {}
         self._warm = Warm()

@@ -1,37 +1,9 @@
 """The states of a plugin, and the one table of how it may go from one to the next."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from types import MappingProxyType
 
-
-class PluginState(StrEnum):
-    """Where a plugin is in its life.
-
-    Attributes:
-        DISCOVERED: known by name; nothing of it is loaded.
-        REGISTERED: it can be started.
-        STARTING: its start is under way.
-        RUNNING: it has started, and its functions can be called.
-        STOPPING: its stop is under way.
-        STOPPED: somebody stopped it.
-        UNLOADED: all that it had acquired is released; only its record is left.
-        DISABLED: it is not to be started until it is enabled.
-        BLOCKED: it is meant to run, and starts by itself as soon as what it depends on runs.
-        FAILED: its record's `fault` says what happened.
-    """
-
-    DISCOVERED = "discovered"
-    REGISTERED = "registered"
-    STARTING = "starting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-    UNLOADED = "unloaded"
-    DISABLED = "disabled"
-    BLOCKED = "blocked"
-    FAILED = "failed"
-
+from jackfield.model.record import PluginState
 
 _S = PluginState
 

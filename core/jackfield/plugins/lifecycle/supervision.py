@@ -5,12 +5,11 @@ from functools import partial
 from types import MappingProxyType
 
 from jackfield.errors import Fault, PluginError
+from jackfield.model.record import Health, PluginState
 from jackfield.plugins.lifecycle.board import Board, Live
-from jackfield.plugins.lifecycle.hands import Hands
-from jackfield.plugins.lifecycle.plugin import Health
 from jackfield.plugins.lifecycle.restarts import Restarts
-from jackfield.plugins.lifecycle.states import PluginState
 from jackfield.plugins.lifecycle.timetable import Repetition, Timetable
+from jackfield.runtime.pool import Pool
 
 Fail = Callable[[str, Fault, Live], object]
 
@@ -26,7 +25,7 @@ class Supervision:
         fail: fails a plugin, if the start that was checked is still the present one.
     """
 
-    def __init__(self, board: Board, timetable: Timetable, hands: Hands, restarts: Restarts, fail: Fail) -> None:
+    def __init__(self, board: Board, timetable: Timetable, hands: Pool, restarts: Restarts, fail: Fail) -> None:
         self._board = board
         self._timetable = timetable
         self._hands = hands
@@ -74,7 +73,7 @@ class Supervision:
         return {name: (wait(), live) for name, (wait, live) in asked.items()}
 
     def _round(self, timeout: float, done: Callable[[], None]) -> None:
-        self._hands.submit("jackfield-supervision", partial(self._check_all, timeout, done))
+        self._hands.start("jackfield-supervision", partial(self._check_all, timeout, done))
 
     def _check_all(self, timeout: float, done: Callable[[], None]) -> None:
         try:

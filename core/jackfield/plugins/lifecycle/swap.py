@@ -23,15 +23,15 @@ import attrs
 
 from jackfield.errors import Fault, PluginError
 from jackfield.model.call import Call, current
+from jackfield.model.record import PluginState
 from jackfield.plugins.lifecycle.board import Board, Live
 from jackfield.plugins.lifecycle.handover import give_state, take_state
-from jackfield.plugins.lifecycle.hands import Hands
 from jackfield.plugins.lifecycle.instance import Instance, fault_of
 from jackfield.plugins.lifecycle.plugin import PluginDefinition
-from jackfield.plugins.lifecycle.states import PluginState
 from jackfield.plugins.lifecycle.work import Term
 from jackfield.ports import Store
 from jackfield.runtime.home import HomeLoop
+from jackfield.runtime.pool import Pool
 
 
 @attrs.frozen
@@ -134,7 +134,7 @@ class Swap:
         self,
         board: Board,
         home: HomeLoop,
-        hands: Hands,
+        hands: Pool,
         open_term: Callable[[str], Term],
         reopen_term: Callable[[Term], None],
         store: Store,
@@ -262,7 +262,7 @@ class Swap:
             if given_up.is_set():
                 late()
 
-        self._hands.submit(f"{name}:swap", contained)
+        self._hands.start(f"{name}:swap", contained)
         try:
             error = done.result(timeout)
         except TimeoutError:

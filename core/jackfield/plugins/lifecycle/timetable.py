@@ -10,7 +10,6 @@ from time import monotonic
 
 from jackfield.observe.logger import host_log
 from jackfield.observe.stack import error_type, frames
-from jackfield.ports import Clock
 
 Wait = Callable[[threading.Condition, float], object]
 """Waits on a condition that is held, for at most so many seconds."""
@@ -47,7 +46,7 @@ class Timetable:
         wait: how the thread waits; it must return when the condition is notified.
     """
 
-    def __init__(self, clock: Clock = monotonic, wait: Wait = _wait) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic, wait: Wait = _wait) -> None:
         self.clock = clock
         self._wait = wait
         # Reentrant: the garbage collector may run a finalizer that cancels something, at any line.

@@ -1,0 +1,87 @@
+"""What there is to know of a plugin at one moment: its state, its record, its health."""
+
+from enum import StrEnum
+from typing import Any, Literal
+
+import attrs
+
+from jackfield.errors import Fault
+
+RestartPolicy = Literal["never", "on-failure", "always"]
+"""Whether a plugin that fails is started again: not at all, up to a limit, or until it runs."""
+
+
+class PluginState(StrEnum):
+    """Where a plugin is in its life.
+
+    Attributes:
+        DISCOVERED: known by name; nothing of it is loaded.
+        REGISTERED: it can be started.
+        STARTING: its start is under way.
+        RUNNING: it has started, and its functions can be called.
+        STOPPING: its stop is under way.
+        STOPPED: somebody stopped it.
+        UNLOADED: all that it had acquired is released; only its record is left.
+        DISABLED: it is not to be started until it is enabled.
+        BLOCKED: it is meant to run, and starts by itself as soon as what it depends on runs.
+        FAILED: its record's `fault` says what happened.
+    """
+
+    DISCOVERED = "discovered"
+    REGISTERED = "registered"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    UNLOADED = "unloaded"
+    DISABLED = "disabled"
+    BLOCKED = "blocked"
+    FAILED = "failed"
+
+
+@attrs.frozen
+class PluginRecord:
+    """What there is to know of a plugin at one moment.
+
+    Attributes:
+        name: its name.
+        version: its version.
+        state: where it is in its life.
+        depends_on: the plugins that it needs.
+        auto_start: whether it starts with the host.
+        location: where its code is.
+        functions: the names of its functions that can be called.
+        fault: what keeps it from running, when it is failed or blocked.
+        since: when it came to this state, in seconds since the epoch.
+        restarts: how often it was restarted by itself since it was added.
+        restart_at: when it will be restarted by itself, in seconds since the epoch, or None.
+    """
+
+    name: str
+    version: str = "0"
+    state: PluginState = PluginState.DISCOVERED
+    depends_on: tuple[str, ...] = ()
+    auto_start: bool = True
+    location: str = ""
+    functions: tuple[str, ...] = ()
+    fault: Fault | None = None
+    since: float = 0.0
+    restarts: int = 0
+    restart_at: float | None = None
+
+
+@attrs.frozen
+class Health:
+    """What a health check found.
+
+    Attributes:
+        plugin: its name.
+        healthy: whether it runs, and its `health` neither raised nor gave False, nor took too long.
+        reason: why it is not healthy; "" when it is.
+        details: what `health` gave, when that was neither None nor a bool.
+    """
+
+    plugin: str
+    healthy: bool
+    reason: str = ""
+    details: Any = None

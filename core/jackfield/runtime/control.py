@@ -1,0 +1,171 @@
+"""The control loop: the one thread on which a host supervises itself.
+
+Starts, stops, restarts, health checks, what is kept warm, looks at canaries, periodic work of plugins and the control
+socket are coroutines and timers here. Nobody else's code runs on it: what may block or hang is sent to the pool or to
+the home loop and awaited under a time limit. Calls of functions never touch it.
+"""
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from contextvars import Context
+from typing import Any, TypeVar
+
+from jackfield.errors import Unavailable
+from jackfield.ports import Clock
+from jackfield.runtime.clock import SystemClock
+
+T = TypeVar("T")
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop whose time is a clock's, so that every timer on it follows a fake one, too."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def time(self) -> float:
+        return self._clock()
+
+
+class ControlLoop:
+    """Runs a host's own coroutines on a daemon thread that starts when it is first needed.
+
+    Args:
+        clock: where the time of all timers comes from.
+
+    Examples:
+        >>> async def add(a: int, b: int) -> int:
+        ...     return a + b
+        >>> control = ControlLoop()
+        >>> control.run(add(1, 2))
+        3
+        >>> control.close()
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock: Clock = clock or SystemClock()
+        # Reentrant: the garbage collector may run a finalizer that posts something, at any line.
+        self._lock = threading.RLock()
+        self._loop: _Loop | None = None
+        self._thread: threading.Thread | None = None
+        self._stop: weakref.finalize[Any, Any] | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this very thread is the control loop's."""
+        return self._thread is threading.current_thread()
+
+    def post(self, action: Callable[..., object], *args: object) -> None:
+        """Have something done on the loop, soon and in order; it must be quick and of the host's own.
+
+        Args:
+            action: what to call.
+            *args: with what.
+        """
+        self._running().call_soon_threadsafe(action, *args, context=Context())
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
+        """Begin a coroutine on the loop, from any thread, in an empty context.
+
+        Args:
+            coroutine: what to run.
+
+        Returns:
+            Its result to come; cancelling that cancels the coroutine.
+        """
+        return Context().run(asyncio.run_coroutine_threadsafe, coroutine, self._running())
+
+    def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Run a coroutine on the loop and wait for it, from any other thread.
+
+        Args:
+            coroutine: what to run.
+            timeout: seconds to wait for it.
+
+        Returns:
+            What it returns.
+
+        Raises:
+            TimeoutError: when it takes longer; it is cancelled.
+            Unavailable: on the loop itself, which would wait for itself; or when the loop ends meanwhile.
+        """
+        if self.is_here:
+            coroutine.close()
+            raise Unavailable("the control loop", "it cannot wait for itself: await this instead")
+        future = self.submit(coroutine)
+        try:
+            return future.result(timeout)
+        except CancelledError:
+            raise Unavailable("the control loop", "the host has stopped meanwhile") from None
+        except BaseException:
+            future.cancel()
+            raise
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Cancel what still runs and end the thread; whatever comes later starts another one.
+
+        Args:
+            timeout: seconds to wait for the thread.
+        """
+        with self._lock:
+            thread, stop = self._thread, self._stop
+            self._loop = self._thread = self._stop = None
+        if stop is not None and thread is not None:
+            stop()
+            if thread is not threading.current_thread():
+                thread.join(timeout)
+
+    def _running(self) -> _Loop:
+        with self._lock:
+            if self._loop is None:
+                loop = _Loop(self.clock)
+                thread = threading.Thread(target=_serve, args=(loop,), name="jackfield-control", daemon=True)
+                thread.start()
+                self.clock.on_jump(_waker(loop))
+                # The thread holds the loop alone, so that a host that is dropped takes it along.
+                self._stop = weakref.finalize(self, _end, loop)
+                self._stop.atexit = False
+                self._loop, self._thread = loop, thread
+            return self._loop
+
+
+def _waker(loop: _Loop) -> Callable[[], None]:
+    """Make what has a loop look at its clock again."""
+    reference = weakref.ref(loop)
+
+    def wake() -> None:
+        there = reference()
+        if there is not None:
+            _threadsafe(there, int)
+
+    return wake
+
+
+def _end(loop: _Loop) -> None:
+    _threadsafe(loop, loop.stop)
+
+
+def _threadsafe(loop: _Loop, action: Callable[[], object]) -> None:
+    try:
+        loop.call_soon_threadsafe(action)
+    except RuntimeError:  # it is closed
+        return
+
+
+def _serve(loop: _Loop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
