@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from jackfield.plugins.plugins import purge_abandoned
+from jackfield.plugins.inventory import purge_abandoned
 
 # A shell without job control starts background commands with SIGINT ignored, and children inherit that; tests that
 # interrupt their children need the default.

@@ -58,14 +58,16 @@ if TYPE_CHECKING:
     from jackfield.observe.logs import Logs
     from jackfield.observe.metrics import Metrics
     from jackfield.observe.spans import Spans
-    from jackfield.plugins.lifecycle import Background, SwapReport, UnloadReport
+    from jackfield.plugins.background import Background
+    from jackfield.plugins.ledger import UnloadReport
+    from jackfield.plugins.swap import SwapReport
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canary
 
 _HOMES: Final = {
     "Analysis": "jackfield.rollout",
     "AsyncCallRequired": "jackfield.errors",
-    "Background": "jackfield.plugins.lifecycle",
+    "Background": "jackfield.plugins.background",
     "Call": "jackfield.model.call",
     "Caller": "jackfield.calls.dispatch",
     "Canary": "jackfield.rollout.canary",
@@ -115,9 +117,9 @@ _HOMES: Final = {
     "Secret": "jackfield.config.secrets",
     "Snapshot": "jackfield.model.snapshot",
     "Spans": "jackfield.observe.spans",
-    "SwapReport": "jackfield.plugins.lifecycle",
+    "SwapReport": "jackfield.plugins.swap",
     "Unavailable": "jackfield.errors",
-    "UnloadReport": "jackfield.plugins.lifecycle",
+    "UnloadReport": "jackfield.plugins.ledger",
     "check_deadline": "jackfield.model.deadline",
     "current_call": "jackfield.model.call",
     "deadline": "jackfield.model.deadline",

@@ -24,8 +24,9 @@ from jackfield.errors import (
     JackfieldError,
     PermissionDenied,
     PluginError,
+    Unavailable,
 )
-from jackfield.events import EventBus, PluginBus, PluginStarted, PluginStopped
+from jackfield.events import EventBus, PluginBus
 from jackfield.executors.thread import ThreadExecutor
 from jackfield.hooks import Hooks
 from jackfield.injection.closing import TeardownFailure
@@ -36,6 +37,7 @@ from jackfield.model.call import Call
 from jackfield.model.canary import CanaryState
 from jackfield.model.names import close_names
 from jackfield.model.options import Config
+from jackfield.model.record import Health, PluginRecord
 from jackfield.model.route import Endpoint, Route, Rule, Split
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec
@@ -43,10 +45,14 @@ from jackfield.observe.logger import Logger, host_log
 from jackfield.observe.logs import Logs
 from jackfield.observe.metrics import Metrics
 from jackfield.observe.spans import Spans
-from jackfield.plugins.discovery import Switches, scan
-from jackfield.plugins.installed import Installed
-from jackfield.plugins.lifecycle import Background, Health, Lifecycle, PluginRecord, SwapReport, UnloadReport
-from jackfield.plugins.plugins import Plugins
+from jackfield.plugins.background import Background
+from jackfield.plugins.hosting import Hosting
+from jackfield.plugins.importing import Importing
+from jackfield.plugins.inventory import Inventory
+from jackfield.plugins.ledger import UnloadReport
+from jackfield.plugins.lifecycle import Lifecycle
+from jackfield.plugins.state import PluginStates
+from jackfield.plugins.swap import SwapReport
 from jackfield.ports import Executor, ExecutorStats, Observer, Store
 from jackfield.registry.change import Expectation, Removal, Update
 from jackfield.registry.functions import Functions
@@ -54,7 +60,9 @@ from jackfield.registry.registry import Registry
 from jackfield.rollout import Analysis
 from jackfield.rollout.canary import Canary
 from jackfield.runtime import forking
+from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.home import HomeLoop
+from jackfield.runtime.pool import Pool
 from jackfield.store import MemoryStore
 
 if TYPE_CHECKING:
@@ -105,11 +113,14 @@ class Host(Caller):
         self._access = Access()
         self._canaries: tuple[Canary, ...] = ()
         self._unwatch: list[Callable[[], None]] = []
+        self._strict = False
         self._home = HomeLoop()
+        self._control = ControlLoop()
+        self._pool = Pool()
         self._threads = ThreadExecutor()
         self.events = EventBus(lambda coroutine: self._home.submit("events", coroutine))
 
-        self._lifecycle = Lifecycle(self._home, announce=self._announce, deliver=self._deliver)
+        self._inventory = inventory = Inventory()
         registry, hooks = Registry(), Hooks()
         unknown = compile_refusal(_UNKNOWN, self._refusal, self._observers)
         super().__init__(registry, unknown, self._find, self._access.denial)
@@ -118,19 +129,27 @@ class Host(Caller):
         self._injector = Injector(
             contextual={
                 Logger: Logger,
-                Config: lambda plugin: Config(plugin, self._plugins.options.get(plugin, {})),
+                Config: lambda plugin: Config(plugin, inventory.options.get(plugin, {})),
                 Caller: lambda _: self._plain_caller,
                 EventBus: lambda plugin: PluginBus(self.events, plugin),
-                Background: self._lifecycle.background,
+                Background: lambda plugin: self._lifecycle.backgrounds.of(plugin),  # noqa: PLW0108  # made further down
             }
         )
         places = {"inline", "thread", *self._executors}
         self._functions = Functions(registry, self._injector, hooks, self.events, self._compile, places)
-        self._installed = Installed(self._functions, self._injector, hooks)
         self._hooks = hooks
-        self._plugins = Plugins(
-            self._functions, self._injector, hooks, self.events, self._lifecycle, self._home.run, store or MemoryStore()
+        hosting = Hosting(
+            self._functions,
+            self._injector,
+            hooks,
+            self.events,
+            self._home.run,
+            inventory.load_again,
+            inventory.forget,
         )
+        states = PluginStates(store or MemoryStore(), "local")
+        self._lifecycle = Lifecycle(hosting, states, self._control, self._home, self._pool)
+        inventory.wire(hosting, self._lifecycle, Importing(self._pool))
         forking.watch(self)
 
     # --- Filling ----------------------------------------------------------------------------------------------------
@@ -170,9 +189,9 @@ class Host(Caller):
         host = cls(observers=observers, executors=executors, store=store, timeout=timeout)
         for pattern, payload, result in expect:
             host.expect(pattern, payload, result)
-        host._installed.discover(path, lazy=lazy, strict=strict)
-        if not lazy:
-            host._installed.note(host._plugins.advertised(host._installed.catalogue, ()))
+        switches = host._inventory.scan(path)
+        host._inventory.declare((), discover=True, lazy=lazy)
+        host._refuse_faults(switches.strict if strict is None else strict)
         return host
 
     @classmethod
@@ -210,17 +229,17 @@ class Host(Caller):
         return host
 
     def _configure(self, configuration: "Configuration") -> None:
-        if configuration.discover:
-            self._installed.discover(None, lazy=configuration.lazy, strict=False)
-        else:
-            self._installed.catalogue = scan(switches=Switches.from_environment(os.environ))
-        faults = self._plugins.declare(configuration.plugins.values(), self._installed.catalogue)
-        if configuration.discover:
-            faults += self._plugins.advertised(self._installed.catalogue, configuration.plugins)
-        self._installed.note(faults)
+        switches = self._inventory.scan()
         self._functions.rules = {name: _rule(name, route) for name, route in configuration.routes.items()}
         self._access.configure(configuration.tenants)
-        if configuration.strict and self.faults:
+        discover, lazy = configuration.discover, configuration.lazy
+        self._inventory.declare(configuration.plugins.values(), discover=discover, lazy=lazy)
+        self._refuse_faults(configuration.strict or switches.strict)
+
+    def _refuse_faults(self, strict: bool) -> None:
+        """Raise what was left out, if any fault is to keep the host from starting."""
+        self._strict = strict
+        if strict and self.faults:
             first = self.faults[0]
             raise PluginError(first.plugin or first.entry, first.stage, first.reason, first.fix, self.faults)
 
@@ -417,7 +436,7 @@ class Host(Caller):
     @property
     def faults(self) -> tuple[Fault, ...]:
         """Everything that was left out when plugins were loaded, and why."""
-        return self._installed.faults
+        return self._inventory.faults
 
     def function(self, name: str, payload: type[P], result: type[R]) -> Function[P, R]:
         """Make a typed handle of a function, checked against its contract now.
@@ -452,9 +471,12 @@ class Host(Caller):
         self._find(name)
         route = self.snapshot.routes.get(name)
         endpoint = route.endpoints.get(version or route.default) if route is not None else None
-        if endpoint is None:
+        if endpoint is not None:
+            return endpoint.spec
+        spec = self._inventory.spec(name, version)  # of a plugin that does not run
+        if spec is None:
             raise self._not_found(Call(name, version=version or ""))
-        return endpoint.spec
+        return spec
 
     def graph(self, style: Literal["mermaid", "dot"] = "mermaid") -> str:
         """Draw the functions, what is injected into them, and the scopes.
@@ -474,8 +496,7 @@ class Host(Caller):
 
     def declared(self) -> tuple[tuple[str, ...], tuple[Fault, ...]]:
         """Tell, without starting anything, which functions the declared plugins would register, and every fault."""
-        names, faults = self._plugins.declared()
-        return names, (*self.faults, *faults)
+        return self._inventory.declared(), self.faults
 
     def start_plugin(self, name: str) -> PluginRecord:
         """Start a plugin, after those that it depends on.
@@ -546,7 +567,7 @@ class Host(Caller):
         Raises:
             PluginError: if its name is taken, or it cannot be loaded or started, and why.
         """
-        self._installed.note(self._plugins.declare([plugin], self._installed.catalogue))
+        self._inventory.load(plugin)
         self._functions.rewire()
         if self._functions.running and plugin.auto_start:
             return self._lifecycle.start(plugin.name)
@@ -568,7 +589,7 @@ class Host(Caller):
         Raises:
             PluginError: if it cannot be reloaded, or the new version fails; then the old one serves on.
         """
-        return self._plugins.reload(name, keep_warm=keep_warm)
+        return self._inventory.reload(name, keep_warm=keep_warm)
 
     def unload(self, name: str) -> UnloadReport:
         """Stop a plugin, and release everything that it acquired through the host, the latest first.
@@ -582,7 +603,7 @@ class Host(Caller):
         Raises:
             PluginError: if nobody knows it, or it is unloaded already.
         """
-        return self._plugins.unload(name)
+        return self._inventory.unload(name)
 
     def reroute(self, name: str, *, default: str) -> Snapshot:
         """Make another version the default of a function: calls that name none go there.
@@ -622,7 +643,7 @@ class Host(Caller):
     @property
     def ledgers(self) -> Mapping[str, Mapping[str, int]]:
         """Plugin → how many things of each kind it holds."""
-        return {name: self._lifecycle.ledger(name).counts for name in self.plugins}
+        return {name: self._lifecycle.ledgers.of(name).counts for name in self.plugins}
 
     @property
     def executors(self) -> Mapping[str, ExecutorStats]:
@@ -636,18 +657,24 @@ class Host(Caller):
 
         Raises:
             InjectionError: with every fault of the graph.
+            PluginError: with every fault, if the host is strict and a plugin that starts with it does not run.
             Unavailable: after a fork.
         """
         if self._functions.running:
             return
+        faults: tuple[Fault, ...] = ()
         self._home.open()
         self._threads = ThreadExecutor()
         self._functions.open()
-        self._plugins.withdraw(self._lifecycle.start_all())
         if self.plugins:
+            faults = self._lifecycle.start_all()
             self._lifecycle.supervise(_HEALTH_EVERY)
         watching = [observer for observer in self._observers if isinstance(observer, Metrics)]
         self._unwatch = [observer.watch("thread", self._threads.stats) for observer in watching]
+        if self._strict and faults:
+            self.stop()
+            first = faults[0]
+            raise PluginError(first.plugin or first.entry, first.stage, first.reason, first.fix, faults)
 
     def stop(self, timeout: float = 10.0) -> None:
         """Let no more calls in, wait for those inside, close singletons in reverse order; `with host:` ends so.
@@ -687,6 +714,7 @@ class Host(Caller):
         for unwatch in self._unwatch:
             unwatch()
         self._threads.close()
+        self._control.close()
         self._home.close()
 
     def _say_left(self, calls: Sequence[Call]) -> None:
@@ -730,32 +758,25 @@ class Host(Caller):
             again=self._again,
         )
 
-    def _announce(self, events: Sequence[object]) -> None:
-        """Queue what happened to plugins, for hooks and subscribers. The lifecycle's lock is held: only queue."""
-        for event in events:
-            if isinstance(event, PluginStarted):
-                self._hooks.queue("jackfield_plugin_started", plugin=event.plugin)
-            elif isinstance(event, PluginStopped):
-                self._hooks.queue("jackfield_plugin_stopped", plugin=event.plugin)
-        self.events.announce(events)
-
-    def _deliver(self) -> None:
-        self._hooks.deliver()
-
     def _find(self, name: str) -> None:
-        """Load a function that is known by name alone."""
-        self._installed.load(name)
+        """Import a function that is known by name alone."""
+        self._inventory.find(name)
 
     def _refusal(self, call: Call) -> JackfieldError:
         denial = self._access.denial(call.name, call.tenant, call.rule == "header")
         return PermissionDenied(call.name, denial) if denial else self._not_found(call)
 
-    def _not_found(self, call: Call) -> FunctionNotFound:
+    def _not_found(self, call: Call) -> JackfieldError:
         route = self.snapshot.functions.get(call.name)
         if route is not None:
             return FunctionNotFound(call.name, version=call.version, versions=tuple(sorted(route.endpoints)))
+        record = next((one for one in self.plugins.values() if call.name in one.advertised), None)
+        if record is not None and self._functions.running:
+            why = f" ({record.fault.stage}: {record.fault.reason})" if record.fault is not None else ""
+            fix = f"; {record.fault.fix}" if record.fault is not None and record.fault.fix else ""
+            return Unavailable(call.name, f"its plugin {record.name!r} is {record.state}{why}{fix}")
         fault = next((fault for fault in self.faults if fault.entry.partition("@")[0] == call.name), None)
-        known = () if fault else {*self.snapshot.functions, *self._installed.waiting}
+        known = () if fault else {*self.snapshot.functions, *self._inventory.waiting}
         return FunctionNotFound(call.name, close_names(call.name, known), call.version or None, fault=fault)
 
     def disown(self) -> None:

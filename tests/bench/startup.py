@@ -4,17 +4,22 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from graphlib import TopologicalSorter
 from queue import SimpleQueue
 from time import perf_counter
+from typing import Any
 
 import attrs
 from harness import Effort, Series, forgetting_logs
 from results import Check, Row, Section
 
-from jackfield.plugins.lifecycle import Lifecycle, PluginDefinition
+from jackfield.plugins.bundle import PluginBundle
+from jackfield.plugins.lifecycle import Lifecycle
+from jackfield.plugins.state import PluginStates
+from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.home import HomeLoop
+from jackfield.runtime.pool import Pool
+from jackfield.store import MemoryStore
 
 _DEPTH = 10
 _NEEDS = 3
@@ -83,21 +88,51 @@ def _graph(count: int) -> Graph:
 
 
 def _lifecycle(graph: Graph, plugins: Mapping[str, Plugin]) -> tuple[float, float, int]:
-    home = HomeLoop()
+    home, control = HomeLoop(), ControlLoop()
     try:
-        lifecycle = Lifecycle(home)
-        definitions = [
-            PluginDefinition(name, depends_on=needs, make=partial(plugins.__getitem__, name))
-            for name, needs in graph.items()
-        ]
+        states = PluginStates(MemoryStore(), "bench")
+        lifecycle = Lifecycle(_Nowhere(), states, control, home, Pool())
+        bundles = [PluginBundle(name, depends_on=needs, object=plugins[name]) for name, needs in graph.items()]
 
         def start() -> None:
-            lifecycle.add(definitions)
+            lifecycle.add(bundles)
             lifecycle.start_all()
 
         return _both(start, lifecycle.stop_all, plugins)
     finally:
+        control.close()
         home.close()
+
+
+class _Nowhere:
+    """A place without functions: what is measured is the supervision alone; adapter of `Deployment`."""
+
+    def load(self, bundle: PluginBundle) -> PluginBundle:
+        return bundle
+
+    def make(self, bundle: PluginBundle) -> Any:
+        return bundle.object
+
+    def activate(self, _bundle: PluginBundle, _instance: Any) -> tuple[()]:
+        return ()
+
+    def replace(self, _bundle: PluginBundle, _instance: Any) -> tuple[tuple[()], tuple[()]]:
+        return (), ()
+
+    def withdraw(self, _plugin: str, _only: Any = None) -> tuple[()]:
+        return ()
+
+    def drain(self, _endpoints: Any, _timeout: float) -> tuple[()]:
+        return ()
+
+    def in_use(self, _endpoints: Any) -> bool:
+        return False
+
+    def publish(self, _records: Any, _events: Any) -> None:
+        return
+
+    def deliver(self) -> None:
+        return
 
 
 def _by_hand(graph: Graph, plugins: Mapping[str, Plugin]) -> tuple[float, float, int]:

@@ -8,7 +8,7 @@ import weakref
 import attrs
 import pytest
 
-from jackfield import ConfigError, FunctionNotFound, Host, PermissionDenied, PluginConfig, PluginError
+from jackfield import ConfigError, Host, PermissionDenied, PluginConfig, PluginError, Unavailable
 from jackfield.testing import Recorder
 
 
@@ -130,8 +130,8 @@ def test_stopping_a_plugin_takes_its_functions_and_its_dependents_along(config):
     with Host.from_config(config, observers=()) as host:
         host.stop_plugin("store")
         assert host.plugins["billing"].state.value == "blocked"
-        for name in ("store.get", "billing.charge"):
-            with pytest.raises(FunctionNotFound):
+        for name, state in (("store.get", "stopped"), ("billing.charge", "blocked")):
+            with pytest.raises(Unavailable, match=f"is {state}"):
                 host.call(name, "x")
         host.start_plugin("billing")
         assert host.call("billing.charge", 5) == "5 EUR"

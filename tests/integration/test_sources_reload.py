@@ -21,7 +21,7 @@ from jackfield import Host
 from jackfield.config import PluginConfig
 from jackfield.errors import PluginError
 from jackfield.plugins.discovery import Catalogue
-from jackfield.plugins.loading import current_digest, load_source, purge
+from jackfield.plugins.loading import current_digest, load_bundle, private_modules, purge
 
 PRIVATE = "_jackfield_plugin_"
 
@@ -89,7 +89,7 @@ def write(place: Path, price: int) -> None:
 
 
 def load(place: Path, name: str = "shop"):
-    return load_source(PluginConfig(name, f"{place}/"), Catalogue())
+    return load_bundle(PluginConfig(name, f"{place}/"), Catalogue())
 
 
 def private():
@@ -128,7 +128,7 @@ def test_two_versions_are_called_through_one_host(tmp_path):
         for version, price in (("1.0", 2), ("1.1", 3)):
             write(tmp_path / "shop", price)
             config = PluginConfig("shop", f"{tmp_path}/shop", version=version)
-            loaded.append(load_source(config, Catalogue()))
+            loaded.append(load_bundle(config, Catalogue()))
             for spec in loaded[-1].functions:
                 host.register(spec.name, spec.target, version=spec.version, plugin=spec.plugin)
         assert host.call("shop.charge", 1) == 2
@@ -157,11 +157,11 @@ def test_nothing_keeps_a_purged_version_alive(tmp_path, kind):
             "import typing\nfrom jackfield import function\nclass Loan: ...\n"
             "@function\ndef f(loan: typing.Optional[Loan] = None) -> 'list[Loan]': return []\n"
         )
-        loaded = load_source(PluginConfig("shop", f"{tmp_path}/shop.py"), Catalogue())
+        loaded = load_bundle(PluginConfig("shop", f"{tmp_path}/shop.py"), Catalogue())
     module = sys.modules[loaded.root]
     root = loaded.root
     probes = [weakref.ref(module), weakref.ref(module.Loan), *(weakref.ref(spec.target) for spec in loaded.functions)]
-    probes += [weakref.ref(sys.modules[name]) for name in loaded.modules]
+    probes += [weakref.ref(sys.modules[name]) for name in private_modules(loaded)]
     fail = module = None
     purge(loaded)
     del loaded
@@ -179,11 +179,11 @@ def test_a_purged_function_in_flight_works_on(tmp_path):
     loaded = load(tmp_path / "shop")
     assert charge(loaded, 1) == 2
     purge(loaded)
-    assert loaded.modules == ()
+    assert private_modules(loaded) == ()
     with pytest.raises(ModuleNotFoundError):
         charge(loaded, 1)  # it imports within the call
     (tmp_path / "plain.py").write_text("RATE = 3\ndef f(x: int) -> int: return RATE * x\n")
-    plain = load_source(PluginConfig("plain", f"{tmp_path}/plain.py", functions={"f": "f"}), Catalogue())
+    plain = load_bundle(PluginConfig("plain", f"{tmp_path}/plain.py", functions={"f": "f"}), Catalogue())
     purge(plain)
     assert plain.functions[0].target(2) == 6
 
@@ -206,9 +206,9 @@ def test_loads_and_purges_from_many_threads_do_not_meet(tmp_path):
             assert charge(loaded, 3) == 3 * price
             with pytest.raises(PluginError, match=r"cannot import name 'none' from .*'bad'"):
                 load(tmp_path / "bad")
-            assert set(loaded.modules) >= {loaded.root, f"{loaded.root}.prices", f"{loaded.root}.inner.late"}
+            assert set(private_modules(loaded)) >= {loaded.root, f"{loaded.root}.prices", f"{loaded.root}.inner.late"}
             purge(loaded)
-            assert loaded.modules == ()
+            assert private_modules(loaded) == ()
         return True
 
     with ThreadPoolExecutor(8) as pool:

@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 
 from jackfield.errors import Fault, PluginError
 from jackfield.events import PluginStateChanged
-from jackfield.plugins.lifecycle import TRANSITIONS, Lifecycle, PluginDefinition, PluginState, dependency_faults
-from jackfield.runtime.home import HomeLoop
+from jackfield.model.record import PluginState
+from jackfield.plugins.bundle import PluginBundle
+from jackfield.plugins.order import dependency_faults
+from jackfield.plugins.transitions import TRANSITIONS
+from support.plugins import World
 
 NAMES = "abcdef"
 
@@ -38,9 +41,9 @@ class Noting:
         self.log.append(("-", self.name))
 
 
-def plugins(graph, log, failing=frozenset(), **options):
+def plugins(world, graph, log, failing=frozenset(), **options):
     return [
-        PluginDefinition(name, depends_on=tuple(needs), make=lambda name=name: Noting(name, log, failing), **options)
+        world.plugin(name, *needs, make=lambda name=name: Noting(name, log, failing), **options)
         for name, needs in graph.items()
     ]
 
@@ -50,8 +53,9 @@ def plugins(graph, log, failing=frozenset(), **options):
 def test_starts_respect_dependencies_and_stops_are_the_reverse(graph):
     """Start in topological order; stop in reverse."""
     log = []
-    lifecycle = Lifecycle(HomeLoop())
-    lifecycle.add(plugins(graph, log))
+    world = World()
+    lifecycle = world.lifecycle
+    lifecycle.add(plugins(world, graph, log))
     assert lifecycle.start_all() == ()
     assert lifecycle.stop_all() == ()
     assert sorted(log) == sorted(itertools.product("+-", graph))
@@ -67,8 +71,9 @@ def test_starts_respect_dependencies_and_stops_are_the_reverse(graph):
 def test_a_failure_blocks_exactly_its_dependents(graph, data):
     """A dependency that fails blocks its dependents only."""
     failing = frozenset(data.draw(st.sets(st.sampled_from(sorted(graph)))))
-    lifecycle = Lifecycle(HomeLoop())
-    lifecycle.add(plugins(graph, [], failing))
+    world = World()
+    lifecycle = world.lifecycle
+    lifecycle.add(plugins(world, graph, [], failing))
     lifecycle.start_all()
 
     def expected(name):
@@ -118,8 +123,9 @@ def test_no_other_transition_ever_happens(graph, failing, sequence):
     names = dict(zip(graph, NAMES, strict=False))
     graph = {names[name]: {names[each] for each in needs} for name, needs in graph.items()}
     events = []
-    lifecycle = Lifecycle(HomeLoop(), announce=events.extend)
-    definitions = {each.name: each for each in plugins(graph, [], failing)}
+    world = World()
+    world.events, lifecycle = events, world.lifecycle
+    definitions = {each.name: each for each in plugins(world, graph, [], failing)}
     lifecycle.add(definitions.values())
     for verb, name in sequence:
         use(lifecycle, verb, name, definitions)
@@ -138,7 +144,7 @@ def test_no_other_transition_ever_happens(graph, failing, sequence):
 @settings(max_examples=200)
 def test_every_cycle_is_found_and_what_passes_can_be_started(graph):
     """A graph without faults has an order; one with a fault says which plugins are in it."""
-    definitions = [PluginDefinition(name, depends_on=tuple(needs)) for name, needs in graph.items()]
+    definitions = [PluginBundle(name, depends_on=tuple(needs)) for name, needs in graph.items()]
     faults = dependency_faults(definitions)
     rest = {name: set(needs) for name, needs in graph.items()}
     while ready := [name for name, needs in rest.items() if not needs]:

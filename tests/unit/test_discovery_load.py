@@ -64,7 +64,11 @@ def test_a_function_an_attribute_of_a_class_and_a_module_are_loaded(plugin):
         ("raise BaseException('no')", "BaseException: no", "upgrade or correct sick-plugin"),
         ("raise GeneratorExit", "GeneratorExit", "upgrade or correct sick-plugin"),
         ("def f(): f()\nf()", "RecursionError", "upgrade or correct sick-plugin"),
-        ("class E(Exception):\n    def __str__(self): 1/0\nraise E", "raised E", "upgrade or correct sick-plugin"),
+        (
+            "class E(Exception):\n    def __str__(self): 1/0\nraise E",
+            "raised sick_plugin.text.E",
+            "upgrade or correct sick-plugin",
+        ),
         ("raise ValueError('line\\nbreak\\x1b[31m')", "ValueError: line\\nbreak\\x1b[31m", "upgrade"),
         ("x = '\0'", "", ""),
     ],

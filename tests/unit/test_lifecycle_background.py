@@ -9,59 +9,34 @@ import pytest
 from jackfield.errors import Unavailable
 from jackfield.model.call import current
 from jackfield.model.deadline import deadline
-from jackfield.plugins.lifecycle import Lifecycle, PluginDefinition, PluginState, Timetable
-from jackfield.runtime import pool as hands
-from jackfield.runtime.home import HomeLoop
-from jackfield.testing import no_leaks
-
-PATIENCE = 30.0  # seconds that only a broken lifecycle uses up
-SHORT = 0.05  # seconds: a deadline that is meant to be missed
+from jackfield.model.record import PluginState
+from jackfield.runtime import pool
+from jackfield.testing import FakeClock, no_leaks
+from support.plugins import PATIENCE, World, wait_for
 
 
-class ManualTime:
-    """A clock that stands still until it is moved."""
+class Poller(World):
+    """A world with one plugin, `poller`, and its background."""
 
     def __init__(self) -> None:
-        self.now = 1_000.0
-        self.timetable = Timetable(self, self.wait)
-
-    def __call__(self) -> float:
-        return self.now
-
-    def wait(self, condition, _seconds):
-        condition.wait(PATIENCE)
-
-    def advance(self, seconds):
-        with self.timetable._changed:
-            self.now += seconds
-            self.timetable._changed.notify_all()
-
-
-class World:
-    def __init__(self) -> None:
-        self.time = ManualTime()
-        self.home = HomeLoop()
-        self.gate = threading.Event()
-        self.lifecycle = Lifecycle(self.home, timetable=self.time.timetable)
-        self.background = self.lifecycle.background("poller")
-        self.ledger = self.lifecycle.ledger("poller")
+        super().__init__(FakeClock(1_000.0))
+        self.background = self.lifecycle.backgrounds.of("poller")
+        self.ledger = self.lifecycle.ledgers.of("poller")
 
     def run(self, **methods):
-        """Start a plugin `poller` with these methods."""
+        """Start the plugin with these methods."""
         plugin = type("Poller", (), {name: staticmethod(body) for name, body in methods.items()})
-        self.lifecycle.add([PluginDefinition("poller", make=plugin, stop_timeout=0.3)])
+        self.add(self.plugin("poller", make=plugin, stop_timeout=0.3))
         self.lifecycle.start("poller")
 
 
 @pytest.fixture
-def world(monkeypatch) -> Iterator[World]:
-    monkeypatch.setattr(hands, "_IDLE", 0.02)  # the leak check waits for idle threads
+def world(monkeypatch) -> Iterator[Poller]:
+    monkeypatch.setattr(pool, "_IDLE", 0.02)  # the leak check waits for idle threads
     with no_leaks(timeout=PATIENCE):
-        world = World()
+        world = Poller()
         yield world
-        world.gate.set()
-        world.lifecycle.stop_all(PATIENCE)
-        world.home.close()
+        world.close()
 
 
 def test_threads_and_tasks_end_with_the_plugin(world):
@@ -183,14 +158,12 @@ def test_every_runs_on_the_beat_goes_on_after_errors_and_never_overlaps(world, i
     schedule = world.background.every(5.0, atick if is_async else tick, "tick")
     assert dict(world.ledger.counts) == {"timer": 1}
     for number in range(1, 4):
-        while not world.time.timetable._timers:  # the run before has not quite ended
-            threading.Event().wait(0.001)
         world.time.advance(5.0)
         assert ran.acquire(timeout=PATIENCE)
         assert len(runs) == number
+        wait_for(lambda: schedule._repetition._due > world.time())  # the run has ended
     world.lifecycle.stop("poller")
     assert schedule.cancelled
-    assert not world.time.timetable._timers
     assert not world.ledger.entries
 
 
@@ -202,7 +175,6 @@ def test_a_schedule_can_be_cancelled(world):
     schedule.cancel()
     assert schedule.cancelled
     assert not world.ledger.entries
-    assert not world.time.timetable._timers
 
 
 def test_background_takes_no_work_while_the_plugin_does_not_run(world):

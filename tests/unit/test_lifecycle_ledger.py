@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-from jackfield.plugins.lifecycle import Ledger, Survivor
+from jackfield.plugins.ledger import Ledger, Survivor
 from jackfield.testing import no_leaks
 
 PATIENCE = 30.0

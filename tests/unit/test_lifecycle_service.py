@@ -5,97 +5,26 @@ import signal
 import threading
 from collections.abc import Iterator
 
-import attrs
 import pytest
 
 from jackfield.errors import Fault, PluginError, Unavailable
 from jackfield.events import PluginFailed, PluginStarted, PluginStateChanged, PluginStopped
 from jackfield.model.deadline import remaining
-from jackfield.plugins.lifecycle import TRANSITIONS, Lifecycle, PluginDefinition, PluginState
-from jackfield.runtime import pool as hands
-from jackfield.runtime.home import HomeLoop
+from jackfield.model.record import PluginState
+from jackfield.plugins.bundle import PluginBundle
+from jackfield.plugins.transitions import TRANSITIONS
+from jackfield.runtime import pool
 from jackfield.testing import no_leaks
-
-PATIENCE = 30.0  # seconds that only a broken lifecycle uses up
-SHORT = 0.05  # seconds: a deadline that is meant to be missed
-
-
-class World:
-    """A lifecycle, what it announces, and what its plugins do."""
-
-    def __init__(self) -> None:
-        self.home = HomeLoop()
-        self.events = []
-        self.log = []
-        self.gate = threading.Event()  # what hanging plugins wait for
-        self.lifecycle = Lifecycle(self.home, announce=self.events.extend)
-
-    def add(self, *definitions):
-        return self.lifecycle.add(definitions)
-
-    def plugin(self, name, *depends_on, make=None, **options):
-        """A plugin that notes its start and stop."""
-        return PluginDefinition(
-            name,
-            depends_on=depends_on,
-            make=make or (lambda: Noting(name, self.log)),
-            **{"stop_timeout": 5.0, **options},
-        )
-
-    def state(self, name):
-        return self.lifecycle.records[name].state
-
-    def states(self):
-        return {name: record.state.value for name, record in self.lifecycle.records.items()}
-
-    def fault(self, name):
-        return self.lifecycle.records[name].fault
-
-    def in_thread(self, body):
-        """Run something aside; gives what waits for its result or raises its error."""
-        result = []
-
-        def run():
-            try:
-                result.append((body(), None))
-            except BaseException as error:  # noqa: BLE001  # raised again by `join`
-                result.append((None, error))
-
-        thread = threading.Thread(target=run)
-        thread.start()
-
-        def join():
-            thread.join(PATIENCE)
-            assert result, "the verb did not return"
-            value, error = result[0]
-            if error is not None:
-                raise error
-            return value
-
-        return join
-
-
-@attrs.define
-class Noting:
-    name: str
-    log: list
-
-    def start(self):
-        self.log.append(f"+{self.name}")
-
-    def stop(self):
-        self.log.append(f"-{self.name}")
+from support.plugins import PATIENCE, SHORT, World
 
 
 @pytest.fixture
 def world(monkeypatch) -> Iterator[World]:
-    monkeypatch.setattr(hands, "_IDLE", 0.02)  # the leak check waits for idle threads
+    monkeypatch.setattr(pool, "_IDLE", 0.02)  # the leak check waits for idle threads
     with no_leaks(timeout=PATIENCE):
         world = World()
         yield world
-        world.gate.set()
-        world.lifecycle.stop_all(PATIENCE)
-        world.home.close()
+        world.close()
 
 
 def test_plugins_start_after_what_they_depend_on_and_stop_in_reverse(world):
@@ -320,7 +249,7 @@ def test_a_failed_dependency_is_not_tried_again_and_starting_it_revives_who_is_b
 
     world.add(world.plugin("db", make=Database), world.plugin("app", "db"), world.plugin("ui", "app"))
     world.lifecycle.start_all()
-    with pytest.raises(PluginError, match=r"it needs 'db', which is failed \(start: start\(\) raised ConnectionError"):
+    with pytest.raises(PluginError, match=r"it needs 'db', which failed \(start: start\(\) raised ConnectionError"):
         world.lifecycle.start("app")
     assert world.log == ["db?"]
     healthy.set()
@@ -415,7 +344,7 @@ def test_a_stop_during_a_sync_start_waits_for_it_and_then_stops_the_plugin(world
     class Slow:
         def start(self):
             entered.set()
-            world.lifecycle.background("slow").stopping.wait(PATIENCE)
+            world.lifecycle.backgrounds.of("slow").stopping.wait(PATIENCE)
 
         def stop(self):
             world.log.append("stop")
@@ -570,7 +499,7 @@ def test_unloading_stops_releases_and_lets_the_name_be_added_again(world):
     """Unload gives a report; what depends on the plugin is blocked until it is back."""
     world.add(world.plugin("a"), world.plugin("b", "a"))
     world.lifecycle.start_all()
-    world.lifecycle.ledger("a").record("function", "a.f@0", lambda: world.log.append("released"))
+    world.lifecycle.ledgers.of("a").record("function", "a.f@0", lambda: world.log.append("released"))
     report = world.lifecycle.unload("a")
     assert report.clean
     assert dict(report.released) == {"function": 1}
@@ -591,11 +520,12 @@ def test_unloading_stops_releases_and_lets_the_name_be_added_again(world):
 def test_what_was_discovered_or_could_not_be_loaded_has_a_record(world):
     """A plugin that failed to load blocks who depends on it, and can be added once it loads."""
     fault = Fault("import", "db", "db", "No module named 'psycopg'", "pip install psycopg")
-    assert world.lifecycle.discover("db", "1.0", "db.py", fault).state is PluginState.FAILED
-    assert world.lifecycle.discover("lazy").state is PluginState.DISCOVERED
+    world.add(PluginBundle("db", "1.0", "db.py", fault=fault))
+    world.lifecycle.note("lazy")
+    assert world.states() == {"db": "failed", "lazy": "discovered"}
     world.add(world.plugin("app", "db"))
-    (blocked,) = world.lifecycle.start_all()
-    assert blocked.reason == "it needs 'db', which is failed (import: No module named 'psycopg')"
+    blocked = next(fault for fault in world.lifecycle.start_all() if fault.plugin == "app")
+    assert blocked.reason == "it needs 'db', which failed (import: No module named 'psycopg')"
     assert blocked.fix == "pip install psycopg"
     world.add(world.plugin("db"), world.plugin("lazy"))
     world.lifecycle.start("db")
@@ -670,10 +600,10 @@ def test_a_world_that_raises_when_told_does_not_stop_the_lifecycle(world):
     def broken(*_):
         raise RuntimeError("the bus is gone")
 
-    lifecycle = Lifecycle(world.home, announce=broken, deliver=broken)
-    lifecycle.add([world.plugin("a")])
-    assert lifecycle.start_all() == ()
-    assert lifecycle.stop_all() == ()
+    world.publish = world.deliver = broken
+    world.add(world.plugin("a"))
+    assert world.lifecycle.start_all() == ()
+    assert world.lifecycle.stop_all() == ()
 
 
 def test_a_thousand_plugins_ten_deep_start_and_stop(world):

@@ -7,7 +7,7 @@ import pytest
 from jackfield.config import PluginConfig
 from jackfield.errors import PluginError
 from jackfield.plugins.discovery import Catalogue, Switches, scan
-from jackfield.plugins.loading import carries_hooks, load_source, purge, refuse_reload
+from jackfield.plugins.loading import carries_hooks, load_bundle, private_modules, purge, refuse_reload
 
 
 @pytest.fixture
@@ -69,14 +69,14 @@ audit = risk_pkg.core:Audit
 def test_a_module_brings_what_is_marked_in_it(site):
     """Under its public name, imported once; it cannot be purged or reloaded."""
     site({"shop_mod.py": CODE})
-    loaded = load_source(PluginConfig("shop", "shop_mod"), Catalogue())
+    loaded = load_bundle(PluginConfig("shop", "shop_mod"), Catalogue())
     assert [(spec.name, spec.version, spec.policy.timeout) for spec in loaded.functions] == [("shop.score", "0", 3)]
     assert [provider.key.type.__name__ for provider in loaded.providers] == ["Engine"]
     assert loaded.hooks == (sys.modules["shop_mod"].Audit,)
-    assert (loaded.reloadable, loaded.modules, loaded.digest, loaded.object) == (False, (), "", None)
+    assert (loaded.reloadable, private_modules(loaded), loaded.digest, loaded.object) == (False, (), "", None)
     purge(loaded)
     assert "shop_mod" in sys.modules
-    assert load_source(PluginConfig("shop", "shop_mod"), Catalogue()).functions[0].target is loaded.functions[0].target
+    assert load_bundle(PluginConfig("shop", "shop_mod"), Catalogue()).functions[0].target is loaded.functions[0].target
 
 
 def test_an_object_reference_is_the_plugin_object(site):
@@ -85,9 +85,9 @@ def test_an_object_reference_is_the_plugin_object(site):
     config = PluginConfig(
         "shop", "shop_mod:Billing", version="2.0", functions={"a": "charge", "b": "shop_mod:plain", "c": "plain"}
     )
-    loaded = load_source(config, Catalogue())
+    loaded = load_bundle(config, Catalogue())
     assert loaded.object is sys.modules["shop_mod"].Billing
-    assert [spec.key for spec in loaded.bound(loaded.object())] == ["a@2.0"]
+    assert [spec.key for spec in loaded.bound(loaded.object())] == ["b@2.0", "a@2.0"]
     assert [spec.key for spec in loaded.functions] == ["b@2.0"]
     assert loaded.faults[0].reason == "Billing has no attribute 'plain'"
 
@@ -95,7 +95,7 @@ def test_an_object_reference_is_the_plugin_object(site):
 def test_a_distribution_brings_what_it_advertises(site):
     """Names as advertised, the configured name as the plugin, its own version; faulty entries are left out alone."""
     site({"risk_pkg/core.py": CODE}, "risk-pkg", ENTRIES)
-    loaded = load_source(PluginConfig("risk", "risk-pkg"), site.catalogue())
+    loaded = load_bundle(PluginConfig("risk", "risk-pkg"), site.catalogue())
     (spec,) = loaded.functions
     assert (spec.key, spec.plugin, spec.distribution, spec.policy.timeout) == ("risk.score@1.2", "risk", "risk-pkg", 3)
     assert (loaded.version, loaded.distribution, loaded.reloadable) == ("1.2", "risk-pkg", False)
@@ -119,7 +119,7 @@ def test_the_configuration_replaces_what_a_distribution_advertises(site):
         timeout=1,
         functions={"a": "risk_pkg.core:plain", "b": "plain", "c": "risk_pkg.core:Billing.charge"},
     )
-    loaded = load_source(config, site.catalogue())
+    loaded = load_bundle(config, site.catalogue())
     assert [(spec.key, spec.policy.timeout) for spec in loaded.functions] == [("a@9", 1)]
     assert [(attribute, spec.key) for attribute, spec in loaded.methods] == [("charge", "c@9")]
     (fault,) = (fault for fault in loaded.faults if fault.entry == "b")
@@ -129,11 +129,11 @@ def test_the_configuration_replaces_what_a_distribution_advertises(site):
 def test_a_name_is_a_distribution_before_it_is_a_module(site):
     """What is advertised was meant; an attribute without a module is the module's all the same."""
     site({"risk/__init__.py": CODE}, "Risk", "[jackfield.functions]\nrisk.score = risk:score\n")
-    loaded = load_source(PluginConfig("r", "risk"), site.catalogue())
+    loaded = load_bundle(PluginConfig("r", "risk"), site.catalogue())
     assert [spec.key for spec in loaded.functions] == ["risk.score@1.2"]
-    loaded = load_source(PluginConfig("r", "risk", functions={"p": "plain"}), site.catalogue())
+    loaded = load_bundle(PluginConfig("r", "risk", functions={"p": "plain"}), site.catalogue())
     assert [spec.target() for spec in loaded.functions] == ["plain"]
-    loaded = load_source(PluginConfig("r", "risk"), Catalogue())
+    loaded = load_bundle(PluginConfig("r", "risk"), Catalogue())
     assert [spec.key for spec in loaded.functions] == ["r.score@0"]
 
 
@@ -142,9 +142,9 @@ def test_a_distribution_that_advertises_nothing_serves_what_is_mapped(site):
     site({"some_pkg.py": CODE}, "quiet-dist")
     site({}, "Quiet")
     for path in ("quiet-dist", "Quiet"):
-        loaded = load_source(PluginConfig("q", path, functions={"p": "some_pkg:plain"}), site.catalogue())
+        loaded = load_bundle(PluginConfig("q", path, functions={"p": "some_pkg:plain"}), site.catalogue())
         assert [spec.key for spec in loaded.functions] == ["p@1.2"]
-    (fault,) = load_source(PluginConfig("q", "quiet-dist"), site.catalogue()).faults
+    (fault,) = load_bundle(PluginConfig("q", "quiet-dist"), site.catalogue()).faults
     assert "nothing in quiet-dist that a host could use" in fault.reason
 
 
@@ -167,7 +167,7 @@ def test_what_cannot_be_used_at_all_is_refused(site, path, stage, reason, fix):
     site({"sick_mod.py": "1 / 0\n", "needy_mod.py": "import no_such_thing\n"})
     site({}, "sick-object", "[jackfield.plugins]\nx = sick_mod:X\n")
     with pytest.raises(PluginError) as caught:
-        load_source(PluginConfig("p", path), site.catalogue())
+        load_bundle(PluginConfig("p", path), site.catalogue())
     error = caught.value
     assert (error.plugin, error.stage) == ("p", stage)
     assert reason in error.reason
@@ -179,7 +179,7 @@ def test_a_distribution_that_is_switched_off_is_not_loaded(site):
     site({"risk_pkg/core.py": CODE}, "risk-pkg", ENTRIES)
     switches = Switches.from_environment({"JACKFIELD_DISABLE_PLUGINS": "risk-pkg"})
     with pytest.raises(PluginError, match="switched off by JACKFIELD_DISABLE_PLUGINS"):
-        load_source(PluginConfig("risk", "risk-pkg"), site.catalogue(switches=switches))
+        load_bundle(PluginConfig("risk", "risk-pkg"), site.catalogue(switches=switches))
 
 
 def test_a_reload_of_what_is_public_is_refused_with_the_ways_out():
@@ -194,7 +194,7 @@ def test_a_reload_of_what_is_public_is_refused_with_the_ways_out():
 def test_hooks_are_seen_on_a_class_and_on_its_instances(site):
     """For the host, which makes the plugin object of a class."""
     site({"shop_mod.py": CODE})
-    module = load_source(PluginConfig("shop", "shop_mod"), Catalogue()).hooks[0]
+    module = load_bundle(PluginConfig("shop", "shop_mod"), Catalogue()).hooks[0]
     assert carries_hooks(module)
     assert carries_hooks(module())
     assert not carries_hooks(object())

@@ -12,7 +12,7 @@ from jackfield.config import PluginConfig
 from jackfield.errors import Fault, PluginError
 from jackfield.model.spec import Policy
 from jackfield.plugins.discovery import Catalogue
-from jackfield.plugins.loading import current_digest, load_source, purge
+from jackfield.plugins.loading import current_digest, load_bundle, private_modules, purge
 
 PRIVATE = "_jackfield_plugin_"
 
@@ -27,7 +27,7 @@ def plugin(tmp_path):
             place = tmp_path / file
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(text if isinstance(text, bytes) else text.encode())
-        loaded.append(load_source(PluginConfig(name, f"{tmp_path}/{path}", **options), Catalogue()))
+        loaded.append(load_bundle(PluginConfig(name, f"{tmp_path}/{path}", **options), Catalogue()))
         return loaded[-1]
 
     yield load
@@ -146,7 +146,12 @@ def test_a_folder_brings_what_its_package_takes_from_its_submodules(plugin):
     finally:
         del sys.modules["public_twin_of_other"]
     assert {name: target() for name, target in functions(loaded).items()} == {"billing.sell": 7}
-    assert {name.removeprefix(loaded.root) for name in loaded.modules} == {"", ".inner", ".inner.deep", ".prices"}
+    assert {name.removeprefix(loaded.root) for name in private_modules(loaded)} == {
+        "",
+        ".inner",
+        ".inner.deep",
+        ".prices",
+    }
 
 
 def test_submodules_and_data_are_those_of_the_load(plugin, tmp_path):
@@ -226,7 +231,7 @@ def test_a_class_named_in_the_path_is_the_plugin_object_and_its_methods_are_boun
     assert list(functions(loaded)) == ["billing.about"]
     ((attribute, spec),) = loaded.methods
     assert (attribute, spec.name, spec.shape, spec.policy.timeout) == ("charge", "billing.charge", "one", 1)
-    (bound,) = loaded.bound(loaded.object(7))
+    _, bound = loaded.bound(loaded.object(7))
     assert (bound.name, bound.target(2)) == ("billing.charge", 14)
     assert [cls.__name__ for cls in loaded.hooks] == ["Audit"]
 
@@ -282,8 +287,8 @@ def test_a_private_name_is_what_it_was_while_nobody_else_has_it(plugin):
     second = plugin("x = 1\n", functions={"f": "int"})
     assert first.root == second.root == f"{PRIVATE}billing_{second.digest[:12]}"
     purge(first)
-    assert first.modules == ()
-    assert second.modules == (second.root,)
+    assert private_modules(first) == ()
+    assert private_modules(second) == (second.root,)
     assert second.root in sys.modules
 
 

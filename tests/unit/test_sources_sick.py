@@ -8,8 +8,9 @@ import pytest
 
 from jackfield.config import PluginConfig
 from jackfield.errors import PluginError
+from jackfield.plugins import content
 from jackfield.plugins.discovery import Catalogue
-from jackfield.plugins.loading import content, load_source, purge
+from jackfield.plugins.loading import load_bundle, purge
 
 PRIVATE = "_jackfield_plugin_"
 
@@ -21,7 +22,7 @@ def private():
 def refused(path, **options):
     """Load what must be refused; nothing of it may stay."""
     with pytest.raises(PluginError) as caught:
-        load_source(PluginConfig("billing", str(path), **options), Catalogue())
+        load_bundle(PluginConfig("billing", str(path), **options), Catalogue())
     assert private() == []
     error = caught.value
     (fault,) = error.faults
@@ -101,7 +102,7 @@ def test_an_interrupt_passes_and_leaves_nothing(tmp_path):
     file = tmp_path / "billing.py"
     file.write_text("raise KeyboardInterrupt\n")
     with pytest.raises(KeyboardInterrupt):
-        load_source(PluginConfig("billing", str(file)), Catalogue())
+        load_bundle(PluginConfig("billing", str(file)), Catalogue())
     assert private() == []
 
 
@@ -134,7 +135,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     (tmp_path / "billing").mkdir()
     os.mkfifo(tmp_path / "billing/pipe")
     (tmp_path / "billing/__init__.py").write_text("")
-    purge(load_source(PluginConfig("billing", f"{tmp_path}/billing"), Catalogue()))
+    purge(load_bundle(PluginConfig("billing", f"{tmp_path}/billing"), Catalogue()))
 
 
 def test_a_link_to_nowhere_in_a_folder_is_named(tmp_path):
@@ -248,7 +249,7 @@ def test_a_faulty_function_is_left_out_alone(tmp_path):
         "@provides\ndef nothing(): ...\n"
     )
     long = "x" * 10_000
-    loaded = load_source(
+    loaded = load_bundle(
         PluginConfig(
             "billing",
             str(file),
@@ -295,7 +296,7 @@ def test_marked_names_that_cannot_be_called_are_faults(tmp_path):
         f"@function\ndef {'x' * 300}(): ...\n"
         "class Billing:\n    @function\n    def charge(self): ...\n"
     )
-    loaded = load_source(PluginConfig("billing", f"{file}:Billing"), Catalogue())
+    loaded = load_bundle(PluginConfig("billing", f"{file}:Billing"), Catalogue())
     try:
         assert [spec.name for spec in loaded.functions] == ["billing.charge"]
         assert loaded.methods == ()
@@ -308,7 +309,7 @@ def test_a_plugin_of_a_long_name_loads(tmp_path):
     """Only the beginning of it goes into the module's name."""
     file = tmp_path / "billing.py"
     file.write_text("def f(): return 1\n")
-    loaded = load_source(PluginConfig("x" * 10_000, str(file), functions={"f": "f"}), Catalogue())
+    loaded = load_bundle(PluginConfig("x" * 10_000, str(file), functions={"f": "f"}), Catalogue())
     try:
         assert loaded.functions[0].target() == 1
         assert len(loaded.root) < 80
@@ -327,7 +328,7 @@ def test_a_folder_that_imports_itself_by_a_public_name_is_told(tmp_path, monkeyp
     (folder / "tax.py").write_text("x = 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    loaded = load_source(PluginConfig("billing", str(folder)), Catalogue())
+    loaded = load_bundle(PluginConfig("billing", str(folder)), Catalogue())
     try:
         assert loaded.functions[0].target() == 1
         assert {fault.entry for fault in loaded.faults} == {"twin_plugin", "twin_plugin.tax"}

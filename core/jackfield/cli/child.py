@@ -102,7 +102,7 @@ def _check(job: Job, tell: Tell) -> Finished:
     if job.names:
         for name in wanted:
             _load(host, name)
-    specs = [route.spec for route in host.snapshot.functions.values() if route.name in wanted]
+    specs = [host.describe(name) for name in host.declared()[0] if name in wanted]
     return Finished(
         {
             "functions": sorted(spec.name for spec in specs),
@@ -117,28 +117,31 @@ def _check(job: Job, tell: Tell) -> Finished:
 def _graph(job: Job, tell: Tell) -> Finished:
     """Draw from what could be loaded, not from a host: a host leaves out what is missing, a drawing should show it."""
     from jackfield.calls.dispatch import Caller
+    from jackfield.config import PluginConfig
     from jackfield.events import EventBus
     from jackfield.injection import drawing, graph
     from jackfield.model.options import Config
     from jackfield.observe.logger import Logger
-    from jackfield.plugins.boot import load_all
     from jackfield.plugins.discovery import FUNCTIONS, PROVIDERS
+    from jackfield.plugins.loading import load_bundle
 
     catalogue = _catalogue()
     for candidate in catalogue.candidates:
         if candidate.group in {FUNCTIONS, PROVIDERS}:
             _touch(candidate, tell)
     tell(Touching())
-    loaded = load_all(catalogue, (PROVIDERS, FUNCTIONS))
-    whole = graph.Graph(loaded.providers, {Caller, Config, EventBus, Logger})
+    names = dict.fromkeys(one.plugin for one in catalogue.candidates)
+    bundles = [load_bundle(PluginConfig(name, name), catalogue) for name in names]
+    whole = graph.Graph(tuple(one for each in bundles for one in each.providers), {Caller, Config, EventBus, Logger})
     draw = drawing.dot if job.style == "dot" else drawing.mermaid
-    return Finished({"drawing": draw(whole, loaded.functions)}, loaded.faults)
+    functions = [spec for each in bundles for spec in each.specs]
+    return Finished({"drawing": draw(whole, functions)}, tuple(fault for each in bundles for fault in each.faults))
 
 
 def _info(job: Job, tell: Tell) -> Finished:
     from jackfield.contract.payload import payload_schema, result_schema
     from jackfield.contract.shapes import render
-    from jackfield.plugins.boot import load_function
+    from jackfield.plugins.loading import load_function
 
     (name,) = job.names
     candidate = _catalogue().find(name)
@@ -199,8 +202,8 @@ def packages(module: str) -> Iterator[str]:
 def _touch(candidate: Any, tell: Tell) -> None:
     """Import an entry package by package, and check it alone."""
     from jackfield.injection.providers import describe
-    from jackfield.plugins.boot import load_function
     from jackfield.plugins.discovery import FUNCTIONS, PROVIDERS, load
+    from jackfield.plugins.loading import load_function
 
     module = candidate.value.partition(":")[0].strip()
     try:

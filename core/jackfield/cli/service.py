@@ -18,11 +18,11 @@ from jackfield.config import Configuration, LogsConfig, MetricsConfig, load_conf
 from jackfield.control import ControlServer
 from jackfield.errors import PayloadError, PluginError, Unavailable
 from jackfield.host import Host
+from jackfield.model.record import PluginState
 from jackfield.observe.logs import Logs
 from jackfield.observe.metrics import Metrics
 from jackfield.observe.spans import Spans
 from jackfield.operations import call, checked, verbs
-from jackfield.plugins.lifecycle import PluginState
 
 _REPLIES: Final = 1.0  # seconds that the last replies have to leave
 

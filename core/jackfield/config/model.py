@@ -119,6 +119,8 @@ class PluginConfig:
         restart_backoff: seconds before the first restart; each further one waits twice as long.
         start_timeout: seconds that its start may take.
         stop_timeout: seconds that its stop may take.
+        import_in: `thread`, for at most `start_timeout`; or `main`, for a module that only the main thread can import,
+            without a limit.
     """
 
     name: Text
@@ -135,6 +137,7 @@ class PluginConfig:
     restart_backoff: Seconds = 0.5
     start_timeout: Seconds = 30.0
     stop_timeout: Seconds = 10.0
+    import_in: Literal["thread", "main"] = "thread"
 
     @property
     def source(self) -> Source:

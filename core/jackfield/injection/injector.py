@@ -134,6 +134,10 @@ class Injector:
             self._rewire()
         return Closing(self._vault, cells)
 
+    def provides(self, dependency: Dependency) -> bool:
+        """Tell whether anything would be injected for a dependency."""
+        return self._top.view.source(dependency) is not None
+
     def diagnose(self, specs: Iterable[FunctionSpec] = (), *, adding: Iterable[Provider] = ()) -> Diagnosis:
         """Find every fault of the graph, and of functions that it is to serve.
 

@@ -51,6 +51,7 @@ class PluginRecord:
         auto_start: whether it starts with the host.
         location: where its code is.
         functions: the names of its functions that can be called.
+        advertised: the names of those that it has while it runs.
         fault: what keeps it from running, when it is failed or blocked.
         since: when it came to this state, in seconds since the epoch.
         restarts: how often it was restarted by itself since it was added.
@@ -64,6 +65,7 @@ class PluginRecord:
     auto_start: bool = True
     location: str = ""
     functions: tuple[str, ...] = ()
+    advertised: tuple[str, ...] = ()
     fault: Fault | None = None
     since: float = 0.0
     restarts: int = 0

@@ -6,7 +6,7 @@ from typing import Any, Final
 import attrs
 
 from jackfield.host import Host
-from jackfield.plugins.lifecycle import PluginRecord
+from jackfield.model.record import PluginRecord
 
 
 def shown(record: PluginRecord) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from jackfield.events import Announcement, EventBus, FunctionRegistered, Functio
 from jackfield.hooks import Hooks
 from jackfield.injection.injector import Injector
 from jackfield.model.call import Call
+from jackfield.model.record import PluginRecord
 from jackfield.model.route import Endpoint, Route, Rule
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import FunctionSpec
@@ -192,6 +193,24 @@ class Functions:
         except (ContractError, PluginError) as error:
             return error.faults
         return ()
+
+    def taken(self, spec: FunctionSpec, plugin: str) -> tuple[Fault, ...]:
+        """Say who has a function's name and version already, unless the plugin itself has it.
+
+        Args:
+            spec: the function.
+            plugin: whose it is.
+        """
+        route = self._registry.snapshot.routes.get(spec.name)
+        there = route.endpoints.get(spec.version) if route is not None else None
+        if there is None or there.spec.plugin == plugin:
+            return ()
+        reason = f"{spec.key} is served by {there.spec.plugin or 'the host'} already"
+        return (Fault("duplicate", plugin, spec.key, reason, "give it another name or version, or unload the other"),)
+
+    def publish(self, records: Mapping[str, PluginRecord]) -> None:
+        """Take over the records of all plugins."""
+        self.records = records
 
     def open(self) -> None:
         """Check the graph as a whole, and let calls in.

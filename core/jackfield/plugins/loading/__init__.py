@@ -25,17 +25,27 @@ plugin left elsewhere: threads, `atexit` functions, registrations in other libra
 of its traceback, and with them the module.
 """
 
-from jackfield.plugins.loading.bundles import LoadedPlugin, current_digest, load_source, purge, refuse_reload
-from jackfield.plugins.loading.content import FILES_LIMIT, SIZE_LIMIT
+from jackfield.plugins.content import FILES_LIMIT, SIZE_LIMIT
+from jackfield.plugins.loading.bundles import (
+    current_digest,
+    load_bundle,
+    load_function,
+    private_modules,
+    purge,
+    refuse_reload,
+    settings,
+)
 from jackfield.plugins.loading.marks import carries_hooks
 
 __all__ = [
     "FILES_LIMIT",
     "SIZE_LIMIT",
-    "LoadedPlugin",
     "carries_hooks",
     "current_digest",
-    "load_source",
+    "load_bundle",
+    "load_function",
+    "private_modules",
     "purge",
     "refuse_reload",
+    "settings",
 ]

@@ -10,81 +10,28 @@ from typing import Any
 import attrs
 
 from jackfield.config import PluginConfig, Source
+from jackfield.contract import specify
 from jackfield.errors import Fault, PluginError
-from jackfield.injection.providers import Provider
 from jackfield.model.names import close_names
 from jackfield.model.spec import FunctionSpec
-from jackfield.plugins.discovery import PLUGINS, Candidate, Catalogue, load
+from jackfield.plugins.barrier import Modules, refuse
+from jackfield.plugins.bundle import PluginBundle
+from jackfield.plugins.content import Content, read_content
+from jackfield.plugins.discovery import FUNCTIONS, PLUGINS, Candidate, Catalogue, load
 from jackfield.plugins.discovery.entries import canonical, printable, shown
 from jackfield.plugins.loading import importer
-from jackfield.plugins.loading.barrier import Modules, refuse
-from jackfield.plugins.loading.content import Content, read_content
 from jackfield.plugins.loading.reading import Reading
 
 _PRIVATE = ("file", "folder")
 
 
-@attrs.frozen(eq=False)
-class LoadedPlugin:
-    """What a configured plugin brought. It keeps the plugin's code alive: let go of it when the plugin is purged.
-
-    Attributes:
-        name: the plugin's name.
-        version: the version of its functions: the configured one, else the distribution's, else `0`.
-        distribution: the installed distribution that it is, "" if none.
-        digest: sha256 of the file or of all files of the folder; "" for what is importable by a public name.
-        root: the private name of its module, "" for what is importable by a public name.
-        object: the plugin object, or the class that the host makes it of; None when `path` names none.
-        functions: the functions that can be called as they are, their contracts checked, the configuration's policy
-            applied.
-        methods: attribute and spec of the functions that are methods of a plugin object yet to be made: see `bound`.
-        providers: the factories of dependencies.
-        hooks: the hook implementations: objects, classes without arguments, or a module.
-        faults: what was left out, and why.
-    """
-
-    name: str
-    version: str = "0"
-    distribution: str = ""
-    digest: str = ""
-    root: str = ""
-    object: Any = None
-    functions: tuple[FunctionSpec, ...] = ()
-    methods: tuple[tuple[str, FunctionSpec], ...] = ()
-    providers: tuple[Provider, ...] = ()
-    hooks: tuple[Any, ...] = ()
-    faults: tuple[Fault, ...] = ()
-    _content: Content | None = attrs.field(default=None, repr=False)
-
-    @property
-    def reloadable(self) -> bool:
-        """Whether another version of it can be loaded beside this one."""
-        return bool(self.root)
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """The private modules that are imported now, submodules imported later included; none for a public plugin."""
-        here = self._content is not None and importer.holds(self.root, self._content)
-        return importer.modules(self.root) if here else ()
-
-    def bound(self, instance: Any) -> tuple[FunctionSpec, ...]:
-        """Give the functions that are methods of the plugin object.
-
-        Args:
-            instance: the object that was made of the class `object`.
-
-        Returns:
-            Their specs, with the object's methods as targets.
-        """
-        return tuple(attrs.evolve(spec, target=getattr(instance, attribute)) for attribute, spec in self.methods)
-
-
-def load_source(plugin: PluginConfig, catalogue: Catalogue) -> LoadedPlugin:
+def load_bundle(plugin: PluginConfig, catalogue: Catalogue, only: Collection[str] | None = None) -> PluginBundle:
     """Load what a plugin's `path` names. Loading the same file or folder again gives new modules beside the old.
 
     Args:
         plugin: its configuration.
         catalogue: what discovery found, for a path that names a distribution.
+        only: of the functions that a distribution advertises, import these alone; None for all of them.
 
     Returns:
         What it brings, with a fault for each entry that is left out.
@@ -100,18 +47,58 @@ def load_source(plugin: PluginConfig, catalogue: Catalogue) -> LoadedPlugin:
     if source.kind in _PRIVATE:
         return _private(plugin, source)
     if source.kind == "distribution" or (source.kind == "name" and _known(source.target, catalogue)):
-        return _installed(plugin, source, catalogue)
+        return _installed(plugin, source, catalogue, only)
     try:
         return _public(plugin, source)
     except PluginError as error:
         missing = error.__cause__
         if source.kind != "name" or getattr(missing, "name", None) != source.target:
             raise
-    return _installed(plugin, source, catalogue)  # neither: this says so, unless it is installed under that name
+    return _installed(plugin, source, catalogue, only)  # neither: this says so, unless it is installed under that name
+
+
+def load_function(candidate: Candidate) -> FunctionSpec:
+    """Import one function that a distribution advertises, and check its contract.
+
+    Args:
+        candidate: where it is.
+
+    Raises:
+        PluginError: if it cannot be imported.
+        ContractError: with every fault of it.
+    """
+    return specify(
+        candidate.name,
+        load(candidate),
+        version=candidate.version,
+        plugin=candidate.plugin,
+        distribution=candidate.distribution,
+    )
+
+
+def settings(plugin: PluginConfig) -> PluginBundle:
+    """Give the bundle of a plugin whose code is not loaded: how it is to be run, and nothing that it brings.
+
+    Args:
+        plugin: its configuration.
+    """
+    return PluginBundle(
+        plugin.name,
+        plugin.version or "0",
+        plugin.path,
+        plugin.depends_on,
+        plugin.auto_start,
+        plugin.start_timeout,
+        plugin.stop_timeout,
+        plugin.restart,
+        plugin.restart_limit,
+        plugin.restart_backoff,
+        plugin.options,
+    )
 
 
 def current_digest(plugin: PluginConfig) -> str:
-    """Read what `load_source` would load now, without running it: the same digest means there is nothing to reload.
+    """Read what `load_bundle` would load now, without running it: the same digest means there is nothing to reload.
 
     Args:
         plugin: its configuration.
@@ -126,7 +113,7 @@ def current_digest(plugin: PluginConfig) -> str:
     return _content(plugin, source).digest if source is not None and source.kind in _PRIVATE else ""
 
 
-def purge(loaded: LoadedPlugin) -> None:
+def purge(loaded: PluginBundle) -> None:
     """Take a file's or folder's modules out of the interpreter; once nobody refers to them they are collected.
 
     Removed are its entries in `sys.modules`, `linecache`, `sys.path_importer_cache`, the registry of `logging`, and the
@@ -134,10 +121,20 @@ def purge(loaded: LoadedPlugin) -> None:
     submodules any more. For what is importable by a public name this does nothing: others may have imported it too.
 
     Args:
-        loaded: what `load_source` gave; once more is no error.
+        loaded: what `load_bundle` gave; once more is no error.
     """
-    if loaded._content is not None:  # noqa: SLF001  # this module's own
-        importer.forget(loaded.root, loaded._content)  # noqa: SLF001  # as above
+    if loaded.content is not None:
+        importer.forget(loaded.root, loaded.content)
+
+
+def private_modules(loaded: PluginBundle) -> tuple[str, ...]:
+    """Name the private modules of a file or folder that are imported now, submodules imported later included.
+
+    Args:
+        loaded: what `load_bundle` gave; for what is importable by a public name there are none.
+    """
+    here = loaded.content is not None and importer.holds(loaded.root, loaded.content)
+    return importer.modules(loaded.root) if here else ()
 
 
 def refuse_reload(plugin: PluginConfig) -> PluginError:
@@ -164,7 +161,7 @@ def _content(plugin: PluginConfig, source: Source) -> Content:
     return read_content(plugin.name, source.target, "folder" if source.kind == "folder" else "file")
 
 
-def _private(plugin: PluginConfig, source: Source) -> LoadedPlugin:
+def _private(plugin: PluginConfig, source: Source) -> PluginBundle:
     content = _content(plugin, source)
     root = importer.reserve(plugin.name, content)
     before = frozenset(sys.modules)
@@ -177,11 +174,11 @@ def _private(plugin: PluginConfig, source: Source) -> LoadedPlugin:
     return attrs.evolve(loaded, root=root, digest=content.digest, faults=faults, content=content)
 
 
-def _public(plugin: PluginConfig, source: Source) -> LoadedPlugin:
+def _public(plugin: PluginConfig, source: Source) -> PluginBundle:
     return _module(plugin, source, source.target, Modules(plugin.name))
 
 
-def _module(plugin: PluginConfig, source: Source, name: str, modules: Modules) -> LoadedPlugin:
+def _module(plugin: PluginConfig, source: Source, name: str, modules: Modules) -> PluginBundle:
     module = modules.module(name)
     found = modules.fetch(module, source.object.split("."))[1] if source.object else None
     reading = Reading(plugin, modules, plugin.version or "0", instance_of=found if isinstance(found, type) else None)
@@ -190,7 +187,9 @@ def _module(plugin: PluginConfig, source: Source, name: str, modules: Modules) -
     return _loaded(plugin, reading, plugin.version or "0", found)
 
 
-def _installed(plugin: PluginConfig, source: Source, catalogue: Catalogue) -> LoadedPlugin:
+def _installed(
+    plugin: PluginConfig, source: Source, catalogue: Catalogue, only: Collection[str] | None
+) -> PluginBundle:
     key = canonical(source.target)
     if switched := next((one for one in catalogue.disabled if canonical(one.candidate.plugin) == key), None):
         reason = f"the distribution {source.target} is switched off by {switched.switch}"
@@ -205,7 +204,7 @@ def _installed(plugin: PluginConfig, source: Source, catalogue: Catalogue) -> Lo
     reading.faults += (_second(plugin.name, one, objects[0]) for one in objects[1:])
     # `billing` may name a distribution and a module: an attribute is the module's then.
     reading.configured(None, source.target if source.kind == "name" else "")
-    reading.advertised(mine)
+    reading.advertised(one for one in mine if only is None or one.group != FUNCTIONS or one.name in only)
     return _loaded(plugin, reading, version, found, distribution)
 
 
@@ -244,16 +243,16 @@ def _second(plugin: str, candidate: Candidate, first: Candidate) -> Fault:
     return Fault("duplicate", plugin, candidate.name, reason, "make it a distribution of its own")
 
 
-def _loaded(plugin: PluginConfig, reading: Reading, version: str, found: Any, distribution: str = "") -> LoadedPlugin:
+def _loaded(plugin: PluginConfig, reading: Reading, version: str, found: Any, distribution: str = "") -> PluginBundle:
     brought = (reading.functions, reading.methods, reading.providers, reading.hooks, reading.faults)
     if found is None and not any(brought):
         reason = f"there is nothing in {printable(plugin.path)} that a host could use"
         fix = "mark functions with @function, map some under [plugin.functions], or name an object in `path`"
         reading.faults.append(Fault("source", plugin.name, plugin.name, reason, fix))
-    return LoadedPlugin(
-        plugin.name,
-        version,
-        distribution,
+    return attrs.evolve(
+        settings(plugin),
+        version=version,
+        distribution=distribution,
         object=found,
         functions=tuple(reading.functions),
         methods=tuple(reading.methods),

@@ -19,7 +19,7 @@ from importlib.util import decode_source
 from types import CodeType, ModuleType
 from typing import Final
 
-from jackfield.plugins.loading.content import Content
+from jackfield.plugins.content import Content
 from jackfield.plugins.loading.resources import Resources
 
 PREFIX: Final = "_jackfield_plugin_"

@@ -12,10 +12,10 @@ from jackfield.contract import specify
 from jackfield.errors import ContractError, Fault, InjectionError, PluginError
 from jackfield.injection.providers import Provider, describe
 from jackfield.model.spec import FunctionSpec
+from jackfield.plugins.barrier import Modules, is_method, refuse
 from jackfield.plugins.discovery import FUNCTIONS, HOOKS, PROVIDERS, Candidate, load
 from jackfield.plugins.discovery.entries import shown
 from jackfield.plugins.loading import marks
-from jackfield.plugins.loading.barrier import Modules, is_method, refuse
 
 _NOBODY = object()
 

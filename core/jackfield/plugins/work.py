@@ -12,9 +12,9 @@ from typing import Any
 from jackfield.errors import Unavailable
 from jackfield.observe.logger import host_log
 from jackfield.observe.stack import frames
-from jackfield.plugins.lifecycle.instance import fault_of, is_interrupt
-from jackfield.plugins.lifecycle.ledger import Entry, Ledger
-from jackfield.plugins.lifecycle.timetable import Repetition
+from jackfield.plugins.instance import fault_of, is_interrupt
+from jackfield.plugins.ledger import Entry, Ledger
+from jackfield.plugins.repetition import Repetition
 from jackfield.runtime.home import HomeLoop
 
 current_term: "ContextVar[Term | None]" = ContextVar("jackfield_term", default=None)

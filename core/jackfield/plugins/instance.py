@@ -10,10 +10,8 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from jackfield.errors import Cancelled, Fault, JackfieldError, PluginError
-from jackfield.model.call import Call, current
 from jackfield.observe.stack import error_message, error_type, frames
 from jackfield.runtime.home import HomeLoop
-from jackfield.runtime.pool import Pool
 
 METHODS = {"start": 0, "stop": 0, "health": 0, "snapshot": 0, "restore": 1}
 """The methods that a plugin object may have, and how many arguments each is given."""
@@ -92,50 +90,30 @@ class Instance:
             raise error
         return value
 
-    def bounded(self, method: str, *arguments: Any, timeout: float, hands: Pool) -> Any:
-        """Call a method in a thread of its own and wait for it; a sync one that is stuck is left behind there.
+    def checked(self, method: str, *arguments: Any, ends: float) -> Any:
+        """Call a method as `invoke` does, and say what went wrong as a fault of that method.
 
         Args:
             method: one of `METHODS`; if the object lacks it, nothing happens.
             *arguments: what it gets.
-            timeout: seconds that it may take.
-            hands: where the thread comes from.
+            ends: when to cancel it if it is async, on `time.monotonic`'s clock.
 
         Returns:
             What the method gives.
 
         Raises:
-            PluginError: if it raises or takes too long; the stage is the method's name.
+            PluginError: if it raises or is cancelled at `ends`; the stage is the method's name.
         """
-        return self.begin(method, *arguments, timeout=timeout, hands=hands)()
-
-    def begin(self, method: str, *arguments: Any, timeout: float, hands: Pool) -> Callable[[], Any]:
-        """Begin what `bounded` does, and give what waits for its end and gives or raises the same."""
-        done: Future[tuple[Any, BaseException | None]] = Future()
-        ends = monotonic() + timeout
-
-        def body() -> None:
-            current.set(Call("", deadline=ends))
-            try:
-                done.set_result((self.invoke(method, *arguments, ends=ends), None))
-            except BaseException as error:  # noqa: BLE001  # raised in the thread that waits
-                done.set_result((None, error))
-
-        def end() -> Any:
-            try:
-                value, error = done.result(max(ends - monotonic(), 0.0))
-            except TimeoutError:
-                value, error = None, TookTooLong()
-            if error is None:
-                return value
-            if isinstance(error, TookTooLong):
-                fix = f"make {method}() return sooner"
-                raise PluginError(self.plugin, method, f"{method}() took longer than {timeout:g} s", fix) from None
+        try:
+            return self.invoke(method, *arguments, ends=ends)
+        except TookTooLong:
+            fix = f"make {method}() return sooner"
+            raise PluginError(self.plugin, method, f"{method}() took too long", fix) from None
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             fault = fault_of(error, method, self.plugin, f"{method}()")
             raise PluginError(self.plugin, method, fault.reason, fault.fix, (fault,)) from error
-
-        hands.start(f"{self.plugin}:{method}", body)
-        return end
 
 
 def _methods(plugin: str, target: object | None) -> dict[str, Callable[..., Any]]:

@@ -12,7 +12,7 @@ import attrs
 
 from jackfield.errors import Fault
 from jackfield.observe.logger import host_log
-from jackfield.plugins.lifecycle.instance import fault_of, is_interrupt
+from jackfield.plugins.instance import fault_of, is_interrupt
 
 _REFERRERS = 3
 
@@ -199,6 +199,18 @@ class Ledger:
     def _pop(self) -> Entry | None:
         with self._lock:
             return self._entries.popitem()[0] if self._entries else None
+
+
+class Ledgers:
+    """The ledger of each plugin of a host, made when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._ledgers: dict[str, Ledger] = {}
+
+    def of(self, plugin: str) -> Ledger:
+        """Give the ledger of a plugin, in which the host notes what the plugin acquires."""
+        ledger = self._ledgers.get(plugin)
+        return ledger if ledger is not None else self._ledgers.setdefault(plugin, Ledger(plugin))
 
 
 def _survivors(probes: list[tuple[str, str, "weakref.ref[Any] | Living"]]) -> tuple[Survivor, ...]:

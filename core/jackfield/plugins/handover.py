@@ -7,19 +7,17 @@ from typing import Any, get_type_hints
 import msgspec
 
 from jackfield.errors import PluginError
-from jackfield.plugins.lifecycle.instance import Instance
-from jackfield.runtime.pool import Pool
+from jackfield.plugins.instance import Instance
 
 _PLAIN = "give plain data (dict, list, str, int, bytes, …) or an attrs, dataclass or msgspec.Struct value of it"
 
 
-def take_state(instance: Instance, timeout: float, hands: Pool) -> bytes | None:
+def take_state(instance: Instance, ends: float) -> bytes | None:
     """Ask a plugin object for its state.
 
     Args:
         instance: the object, whose `snapshot()` gives the state.
-        timeout: seconds that it may take.
-        hands: where the thread comes from.
+        ends: when to cancel `snapshot` if it is async, on `time.monotonic`'s clock.
 
     Returns:
         The state as MessagePack, ready to be stored; None if the object has no `snapshot`, or gives None.
@@ -27,7 +25,7 @@ def take_state(instance: Instance, timeout: float, hands: Pool) -> bytes | None:
     Raises:
         PluginError: if `snapshot` raises or takes too long, or gives what cannot be stored: the reason names what.
     """
-    state = instance.bounded("snapshot", timeout=timeout, hands=hands)
+    state = instance.checked("snapshot", ends=ends)
     if state is None:
         return None
     try:
@@ -37,7 +35,7 @@ def take_state(instance: Instance, timeout: float, hands: Pool) -> bytes | None:
         raise PluginError(instance.plugin, "snapshot", reason, _PLAIN) from error
 
 
-def give_state(instance: Instance, state: bytes, timeout: float, hands: Pool) -> bool:
+def give_state(instance: Instance, state: bytes, ends: float) -> bool:
     """Hand a state to a plugin object that has not started yet.
 
     If the parameter of `restore` is annotated, the state is checked against that type and converted to it.
@@ -45,8 +43,7 @@ def give_state(instance: Instance, state: bytes, timeout: float, hands: Pool) ->
     Args:
         instance: the object, whose `restore(state)` takes it.
         state: as `take_state` gave it.
-        timeout: seconds that it may take.
-        hands: where the thread comes from.
+        ends: when to cancel `restore` if it is async, on `time.monotonic`'s clock.
 
     Returns:
         Whether the object has a `restore`.
@@ -62,7 +59,7 @@ def give_state(instance: Instance, state: bytes, timeout: float, hands: Pool) ->
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         fix = "let restore() take what snapshot() of the other version gives"
         raise PluginError(instance.plugin, "restore", f"the state does not fit: {error}", fix) from error
-    instance.bounded("restore", value, timeout=timeout, hands=hands)
+    instance.checked("restore", value, ends=ends)
     return True
 
 

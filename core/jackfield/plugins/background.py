@@ -2,14 +2,14 @@
 
 import threading
 from collections.abc import Callable
-from contextvars import Context
 from functools import partial
 from time import monotonic
 from typing import Any
 
-from jackfield.plugins.lifecycle.ledger import Ledger
-from jackfield.plugins.lifecycle.timetable import Repetition, Timetable
-from jackfield.plugins.lifecycle.work import Term, Work, current_term, is_async
+from jackfield.plugins.ledger import Ledger, Ledgers
+from jackfield.plugins.repetition import Repetition
+from jackfield.plugins.work import Term, Work, current_term, is_async
+from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.home import HomeLoop
 from jackfield.runtime.pool import Pool
 
@@ -42,16 +42,16 @@ class Background:
         plugin: whose it is.
         home: where tasks run.
         ledger: what the plugin holds.
-        hands: where the threads of repetitions come from.
-        timetable: what keeps their time.
+        pool: where threads come from.
+        control: what keeps the time of repetitions.
     """
 
-    def __init__(self, plugin: str, *, home: HomeLoop, ledger: Ledger, hands: Pool, timetable: Timetable) -> None:
+    def __init__(self, plugin: str, *, home: HomeLoop, ledger: Ledger, pool: Pool, control: ControlLoop) -> None:
         self.plugin = plugin
         self._home = home
         self._ledger = ledger
-        self._hands = hands
-        self._timetable = timetable
+        self._pool = pool
+        self._control = control
         self._term = self._ended_term()
 
     @property
@@ -75,7 +75,7 @@ class Background:
         """
         full = self._name(target, name)
         work = Work(full, "task" if is_async(target) else "thread")
-        self._here().begin(work, partial(target, *args), lambda body: _new_thread(full, body))
+        self._here().begin(work, partial(target, *args), partial(self._pool.start, full))
         return work
 
     def every(self, seconds: float, target: Callable[..., Any], *args: Any, name: str | None = None) -> Schedule:
@@ -106,9 +106,9 @@ class Background:
             work = Work(full, kind)
             work.on_ended(done)
             if not term.stopping.is_set():
-                term.begin(work, body, lambda run: self._hands.start(full, run))
+                term.begin(work, body, partial(self._pool.start, full))
 
-        return Schedule(term, term.repeat(full, lambda: Repetition(self._timetable, seconds, begin)))
+        return Schedule(term, term.repeat(full, lambda: Repetition(self._control, seconds, begin)))
 
     def open(self) -> Term:
         """For the host: begin a new term, at each start of the plugin; the one before must have ended."""
@@ -151,5 +151,29 @@ class Background:
         return f"{self.plugin}:{name or getattr(inner, '__name__', type(inner).__name__)}"
 
 
-def _new_thread(name: str, body: Callable[[], object]) -> None:
-    threading.Thread(target=Context().run, args=(body,), name=name, daemon=True).start()
+class Backgrounds:
+    """The `Background` of each plugin of a host, always the same one, made when it is first asked for.
+
+    Args:
+        home: where tasks run.
+        ledgers: what the plugins hold.
+        pool: where threads come from.
+        control: what keeps the time of repetitions.
+    """
+
+    def __init__(self, home: HomeLoop, ledgers: Ledgers, pool: Pool, control: ControlLoop) -> None:
+        self._home = home
+        self._ledgers = ledgers
+        self._pool = pool
+        self._control = control
+        self._backgrounds: dict[str, Background] = {}
+
+    def of(self, plugin: str) -> Background:
+        """Give the `Background` of a plugin; it takes work while the plugin starts and runs."""
+        found = self._backgrounds.get(plugin)
+        if found is None:
+            made = Background(
+                plugin, home=self._home, ledger=self._ledgers.of(plugin), pool=self._pool, control=self._control
+            )
+            found = self._backgrounds.setdefault(plugin, made)
+        return found

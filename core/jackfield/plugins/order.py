@@ -1,42 +1,42 @@
 """Who depends on whom: what is wrong with it, and what belongs together."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from jackfield.errors import Fault
 from jackfield.model.names import close_names
-from jackfield.plugins.lifecycle.plugin import PluginDefinition
+from jackfield.plugins.bundle import PluginBundle
 
 STAGE = "depends_on"
 
 
-def dependency_faults(definitions: Sequence[PluginDefinition], known: Collection[str] = ()) -> tuple[Fault, ...]:
+def dependency_faults(bundles: Sequence[PluginBundle], known: Collection[str] = ()) -> tuple[Fault, ...]:
     """Find all that is wrong with names and dependencies.
 
     Args:
-        definitions: the plugins that are to be added.
+        bundles: the plugins that are to be added.
         known: names of plugins that are there already, none of them defined anew.
 
     Returns:
         A fault for each name that is given twice, each dependency that nobody knows, and each cycle.
 
     Examples:
-        >>> for fault in dependency_faults([PluginDefinition("a", depends_on=("b",)), PluginDefinition("b")]):
+        >>> for fault in dependency_faults([PluginBundle("a", depends_on=("b",)), PluginBundle("b")]):
         ...     print(fault)
-        >>> for fault in dependency_faults([PluginDefinition("billing", depends_on=("databse",))], ["database"]):
+        >>> for fault in dependency_faults([PluginBundle("billing", depends_on=("databse",))], ["database"]):
         ...     print(fault)
         billing: depends_on: no plugin is named 'databse' → did you mean 'database'?
     """
     faults: list[Fault] = []
     graph: dict[str, list[str]] = {}
-    names = {*known, *(definition.name for definition in definitions)}
-    for definition in definitions:
-        name = definition.name
+    names = {*known, *(bundle.name for bundle in bundles)}
+    for bundle in bundles:
+        name = bundle.name
         if name in graph:
             fix = "give one of the two another name"
             faults.append(Fault("name", name, name, f"two plugins are named {name!r}", fix))
             continue
-        wanted = dict.fromkeys(definition.depends_on)
+        wanted = dict.fromkeys(bundle.depends_on)
         graph[name] = [each for each in wanted if each in names and each != name]
         for each in wanted:
             if each == name:
@@ -68,20 +68,3 @@ def _cycles(graph: Mapping[str, Collection[str]]) -> Iterator[list[str]]:
             yield [*ring[start:], *ring[:start]]
         else:
             return
-
-
-def closure(names: Iterable[str], neighbours: Callable[[str], Iterable[str]]) -> set[str]:
-    """Give some plugins and all that can be reached from them.
-
-    Args:
-        names: where to begin.
-        neighbours: what one plugin leads to.
-    """
-    found: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += neighbours(name)
-    return found

@@ -1,0 +1,205 @@
+"""The barrier around a plugin's code: importing its modules, fetching their attributes; what it raises is a fault."""
+
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FunctionType, ModuleType
+from typing import Any, NoReturn
+
+from jackfield.errors import Fault, PluginError
+from jackfield.model.names import close_names
+from jackfield.observe.stack import error_message, error_type
+from jackfield.plugins.discovery.entries import printable, shown
+
+
+def refuse(
+    plugin: str, stage: str, reason: str, fix: str, error: BaseException | None = None, entry: str = ""
+) -> NoReturn:
+    """Raise the error of a plugin, with its fault."""
+    raise PluginError(plugin, stage, reason, fix, (Fault(stage, plugin, entry or plugin, reason, fix),)) from error
+
+
+class Modules:
+    """The modules that one plugin can name: those of the distribution that it is, or of its configuration.
+
+    Args:
+        plugin: whose they are.
+        root: the private name of its own module, "" when it has a public one.
+        stem: what the author calls that module; `stem` and `stem.sub` in a configuration mean the plugin's own.
+        distribution: the installed distribution whose entry points name them; "" when a configuration does.
+        entry: what of it is asked for, for faults; the plugin itself by default.
+        reference: how an entry point names it.
+    """
+
+    def __init__(
+        self,
+        plugin: str,
+        root: str = "",
+        stem: str = "",
+        distribution: str = "",
+        entry: str = "",
+        reference: str = "it",
+    ) -> None:
+        self.plugin, self._root, self._stem = plugin, root, stem
+        self._distribution, self._entry, self._reference = distribution, entry, reference
+
+    def module(self, name: str) -> ModuleType:
+        """Import a module.
+
+        The first import executes it, under the import system's own lock: threads that come together execute it once.
+        What a failed import left half-made in `sys.modules` is dropped, so that no later one is served from it.
+
+        Args:
+            name: its dotted name, as the author writes it.
+
+        Raises:
+            PluginError: stage `import`, when it raises anything but KeyboardInterrupt; the original is `__cause__`.
+        """
+        if not all(map(str.isidentifier, name.split("."))):
+            self._refuse("import", f"({shown(name)}) is not a module's name", "correct it")
+        private = self._root and (name == self._stem or name.startswith(f"{self._stem}."))
+        real = self._root + name[len(self._stem) :] if private else name
+        before = frozenset(sys.modules)
+        try:
+            return importlib.import_module(real)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # a plugin that exits when it is imported must not end the host
+            _drop_half_made(error, before)
+            reason = f"importing {shown(name)} raised {self._described(error)}{self._where(error, real)}"
+            self._refuse("import", reason, self._import_fix(name, error), error)
+
+    def fetch(self, owner: Any, path: Sequence[str]) -> tuple[Any, Any]:
+        """Follow a path of attributes.
+
+        Args:
+            owner: where it begins.
+            path: the names, at least one.
+
+        Returns:
+            The last but one, and the last.
+
+        Raises:
+            PluginError: stage `attribute`, when one is not there or raises.
+        """
+        value = owner
+        for name in path:
+            owner = value
+            try:
+                value = getattr(owner, name)
+            except AttributeError as error:
+                # `vars`, not `dir`, which runs the plugin's code if it defines `__dir__`.
+                known = [one for one in getattr(owner, "__dict__", ()) if isinstance(one, str)]
+                close = close_names(name, known)
+                fix = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+                where = "the plugin's entry points, and install it again" if self._distribution else "the configuration"
+                reason = f"{self._called(owner)} has no attribute {shown(name)!r}"
+                self._refuse("attribute", reason, f"{fix}correct {self._reference} in {where}", error)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001  # a module's `__getattr__` is the plugin's code
+                called = self._called(owner)
+                where = self._where(error, called)
+                reason = f"fetching {shown(name)!r} from {called} raised {self._described(error)}{where}"
+                self._refuse("attribute", reason, self._leave_out(), error)
+        return owner, value
+
+    def plain(self, text: str) -> str:
+        """Put the author's name of the plugin's module in place of the private one."""
+        return text.replace(self._root, self._stem) if self._root else text
+
+    def _refuse(self, stage: str, reason: str, fix: str, error: BaseException | None = None) -> NoReturn:
+        refuse(self.plugin, stage, reason, fix, error, self._entry)
+
+    def _called(self, owner: Any) -> str:
+        return shown(self.plain(str(getattr(owner, "__name__", type(owner).__qualname__))))
+
+    def _described(self, error: BaseException) -> str:
+        message = error.msg if isinstance(error, SyntaxError) else error_message(error)
+        text = shown(self.plain(str(message)))
+        return f"{self.plain(error_type(error))}: {text}" if text else self.plain(error_type(error))
+
+    def _where(self, error: BaseException, module: str) -> str:
+        """Name the line that raised: the deepest in the plugin's package, else the deepest of anybody else's."""
+        if isinstance(error, SyntaxError) and error.filename:
+            return f" ({printable(error.filename)}{f':{error.lineno}' if error.lineno else ''})"
+        package = module.partition(".")[0]
+        own = other = ""
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            file, top = frame.f_code.co_filename, str(frame.f_globals.get("__name__")).partition(".")[0]
+            if top in ("importlib", "jackfield") or file.startswith("<frozen importlib"):
+                continue
+            other = f" ({printable(file)}:{line})"
+            own = other if top == package else own
+        return own or other
+
+    def _import_fix(self, name: str, error: BaseException) -> str:
+        if isinstance(error, SystemExit):
+            return f"{shown(name)} must not exit when it is imported: put that under `if __name__ == '__main__':`"
+        python = ".".join(map(str, sys.version_info[:2]))
+        if isinstance(error, SyntaxError):
+            upgrade = f"`pip install --upgrade {self._distribution}` for a version that runs on Python {python}"
+            return upgrade if self._distribution else f"correct it, for Python {python}"
+        missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
+        if missing and (isinstance(error, ModuleNotFoundError) or self._distribution):
+            return self._missing_fix(name, missing, found=not isinstance(error, ModuleNotFoundError))
+        return self._leave_out()
+
+    def _missing_fix(self, name: str, missing: str, *, found: bool) -> str:
+        top, package = missing.partition(".")[0], name.partition(".")[0]
+        if top == self._stem:
+            return f"{top} has no public name: inside a folder write `from . import …`, a single file has no submodules"
+        if self._distribution and top == package:
+            # The module that the entry names: of the distribution itself, or of one that it should depend on.
+            again = f"`pip install --force-reinstall {self._distribution}`"
+            return f"`pip install {top}` if that is another distribution, else {again}"
+        if found:
+            return f"`pip install --upgrade {top}`: {self._distribution} expects another version of it"
+        if not self._distribution and f"{name}.".startswith(f"{missing}."):
+            return f"correct {shown(name)!r} in the configuration, or install what provides it"
+        if not self._distribution and top in (self._root, package):
+            return f"create it, or correct the import in {package}"
+        return f"`pip install {top}`, or whatever distribution provides the module {top}"
+
+    def _leave_out(self) -> str:
+        if self._distribution:
+            return f"upgrade or correct {self.plugin}, or set JACKFIELD_DISABLE_PLUGINS={self.plugin}"
+        return f"correct it, or take the plugin {self.plugin} out of the configuration"
+
+
+def is_method(owner: Any, name: str) -> bool:
+    """Tell whether an attribute of a class is an ordinary method, which needs an instance."""
+    return isinstance(owner, type) and isinstance(inspect.getattr_static(owner, name, None), FunctionType)
+
+
+def _drop_half_made(error: BaseException, before: frozenset[str]) -> None:
+    """Drop the modules that a failed import left behind, broken.
+
+    Python itself drops each module whose own code raised. A module that imported such a one in a circle was finished
+    and stays, with a reference to the dead half: those are found by that reference and dropped too. Everything else
+    stays, for a second import of a sound module may not work (tables registered twice, extension modules).
+    """
+    dead = {
+        str(frame.f_globals.get("__name__"))
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if frame.f_code.co_name == "<module>"
+    }
+    dead = {name for name in dead if name not in before and name not in sys.modules}
+    suspects = {name: module for name, module in sys.modules.copy().items() if name not in before}
+    while dead:
+        broken = {name for name, module in suspects.items() if _refers_to(module, dead)}
+        for name in broken:
+            sys.modules.pop(name, None)
+            del suspects[name]
+        dead = broken
+
+
+def _refers_to(module: object, dead: set[str]) -> bool:
+    values = list(getattr(module, "__dict__", {}).values())
+    return any(
+        (isinstance(value, ModuleType) and value.__name__ in dead)
+        or (isinstance(value, FunctionType | type) and value.__module__ in dead)
+        for value in values
+    )

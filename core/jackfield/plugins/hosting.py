@@ -1,0 +1,285 @@
+"""The host that plugins run in: what they bring goes into its parts, and comes out of them again."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import attrs
+
+from jackfield.errors import Fault, InjectionError, JackfieldError, PluginError
+from jackfield.events import EventBus, PluginStarted, PluginStopped
+from jackfield.hooks import Hooks
+from jackfield.injection.injector import Injector
+from jackfield.injection.providers import Provider, describe
+from jackfield.model.call import Call
+from jackfield.model.record import PluginRecord
+from jackfield.model.route import Endpoint
+from jackfield.model.spec import Colour, Dependency, FunctionSpec
+from jackfield.observe.logger import host_log
+from jackfield.plugins.bundle import PluginBundle
+from jackfield.plugins.ledger import Ledger
+from jackfield.plugins.loading import purge
+from jackfield.registry.change import Addition, Removal
+from jackfield.registry.functions import Functions
+
+RunAsync = Callable[[Any], Any]
+Load = Callable[[PluginBundle], PluginBundle]
+
+
+class Hosting:
+    """Adapter of `Deployment`: functions, providers, hooks and subscriptions of plugins in one host.
+
+    What a plugin acquires stands in its ledger in the order in which it did: its code with its providers, its hooks,
+    its place in the history, its subscriptions. Unloading releases it in reverse.
+
+    Args:
+        functions: where functions go while a plugin runs.
+        injector: where providers go; makes plugin objects.
+        hooks: where hook implementations go.
+        events: whose subscriptions end with a plugin.
+        run_async: runs a coroutine on the home loop and waits for it.
+        load: loads a plugin again that could not be loaded.
+        forget: lets go of the code of a plugin that is unloaded.
+    """
+
+    def __init__(
+        self,
+        functions: Functions,
+        injector: Injector,
+        hooks: Hooks,
+        events: EventBus,
+        run_async: RunAsync,
+        load: Load,
+        forget: Callable[[str], object],
+    ) -> None:
+        self._functions = functions
+        self._injector = injector
+        self._hooks = hooks
+        self._events = events
+        self._run_async = run_async
+        self._load = load
+        self._forget = forget
+        self._vetted: set[FunctionSpec] = set()
+
+    @property
+    def serving(self) -> bool:
+        """Whether the host lets calls in."""
+        return self._functions.running
+
+    # --- Taking in --------------------------------------------------------------------------------------------------
+
+    def take_in(self, bundles: Sequence[PluginBundle], ledgers: Callable[[str], Ledger]) -> list[PluginBundle]:
+        """Add what plugins bring before they start: hooks and providers; leave out alone what is faulty.
+
+        Everything that can be known of a function before it is called is checked here, with all that the others bring.
+
+        Args:
+            bundles: the plugins.
+            ledgers: gives the ledger of each.
+
+        Returns:
+            The same without what is faulty, which stands in their `faults`.
+        """
+        faults: dict[str, list[Fault]] = {bundle.name: list(bundle.faults) for bundle in bundles}
+        for bundle in bundles:
+            self._take_code(bundle, ledgers(bundle.name), faults[bundle.name])
+        diagnosis = self._injector.diagnose([spec for bundle in bundles for spec in bundle.specs])
+        self._injector.remove(*diagnosis.providers)
+        wrong: dict[str, tuple[Fault, ...]] = dict(diagnosis.functions)
+        for bundle in bundles:
+            of_providers = (f for provider in bundle.providers for f in diagnosis.providers.get(provider, ()))
+            faults[bundle.name] += of_providers
+            for spec in bundle.specs:
+                found = wrong.get(spec.key) or self._functions.refusals(spec)
+                if found:
+                    wrong[spec.key] = found
+                    faults[bundle.name] += found
+                else:
+                    self._vetted.add(spec)
+            faults[bundle.name] += self._object_faults(bundle)
+        return [
+            attrs.evolve(
+                bundle.without(wrong),
+                providers=tuple(one for one in bundle.providers if one not in diagnosis.providers),
+                faults=tuple(dict.fromkeys(faults[bundle.name])),
+            )
+            for bundle in bundles
+        ]
+
+    def add_function(self, bundle: PluginBundle, spec: FunctionSpec) -> tuple[PluginBundle, tuple[Fault, ...]]:
+        """Add one more function to a plugin, as `take_in` does; give the plugin with it, or why it is left out."""
+        diagnosis = self._injector.diagnose([spec])
+        faults = diagnosis.functions.get(spec.key) or self._functions.refusals(spec)
+        if faults:
+            return attrs.evolve(bundle, faults=(*bundle.faults, *faults)), faults
+        self._vetted.add(spec)
+        return attrs.evolve(bundle, functions=(*bundle.functions, spec)), ()
+
+    def add_providers(self, bundle: PluginBundle) -> None:
+        """Add the providers of a version beside those of the one that runs.
+
+        Raises:
+            PluginError: if the two clash: both provide a type that neither of them defines.
+        """
+        diagnosis = self._injector.diagnose(adding=bundle.providers)
+        if diagnosis.faults:
+            first = diagnosis.faults[0]
+            raise PluginError(bundle.name, "inject", first.reason, first.fix, diagnosis.faults)
+        self._injector.add(*bundle.providers)
+
+    def drop(self, bundle: PluginBundle) -> None:
+        """Take the providers and modules of a version out that serves no more."""
+        there = {*self._injector.providers}
+        self._remove_providers([provider for provider in bundle.providers if provider in there])
+        purge(bundle)
+
+    def _take_code(self, bundle: PluginBundle, ledger: Ledger, faults: list[Fault]) -> None:
+        name = bundle.name
+        ledger.record("code", bundle.location, partial(self._forget, name))
+        for implementation in bundle.hooks:
+            try:
+                self._hooks.add(implementation, name)
+            except PluginError as error:
+                faults += error.faults or (Fault(error.stage, name, "hooks", error.reason, error.fix),)
+        ledger.record("hooks", name, partial(self._hooks.remove, name))
+        self._injector.add(*bundle.providers)
+        ledger.record("history", name, partial(self._functions.purge, name))
+        ledger.record("subscriptions", name, partial(self._events.cancel_all, plugin=name))
+
+    def _object_faults(self, bundle: PluginBundle) -> tuple[Fault, ...]:
+        """Say why a plugin's object could not be made, as far as that can be seen before its start."""
+        if not isinstance(bundle.object, type):
+            return ()
+        try:
+            self._object_spec(bundle)
+        except InjectionError as error:
+            return error.faults
+        return ()
+
+    def _object_spec(self, bundle: PluginBundle) -> FunctionSpec:
+        """Describe the making of a plugin's object as a function whose parameters are all injected.
+
+        Raises:
+            InjectionError: with every fault of the constructor.
+        """
+        described = describe(bundle.object, plugin=bundle.name)
+        diagnosis = self._injector.diagnose(adding=[described])
+        if described in diagnosis.providers:
+            raise InjectionError(diagnosis.providers[described])
+        return FunctionSpec(
+            f"{bundle.name}.object",
+            bundle.version,
+            bundle.name,
+            bundle.distribution,
+            target=bundle.object,
+            colour=Colour.SYNC,
+            dependencies=tuple(self._needed(described)),
+        )
+
+    def _needed(self, described: Provider) -> Iterable[Dependency]:
+        """Walk what a constructor is given: what nothing provides and has a default of its own keeps that."""
+        for dependency in described.dependencies:
+            if dependency.parameter not in described.defaults or self._injector.provides(dependency):
+                yield dependency
+
+    def _remove_providers(self, providers: Sequence[Provider]) -> None:
+        if not providers:
+            return
+        closing = self._injector.remove(*providers)
+        self._functions.rewire()
+        for failure in closing.close(self._run_async):
+            host_log("ERROR", failure.fault)
+
+    # --- `Deployment` -----------------------------------------------------------------------------------------------
+
+    def load(self, bundle: PluginBundle) -> PluginBundle:
+        """Try again to load a plugin whose code could not be loaded."""
+        return self._load(bundle)
+
+    def make(self, bundle: PluginBundle) -> Any:
+        """Give the plugin object; a class is instantiated with its dependencies."""
+        if not isinstance(bundle.object, type):
+            return bundle.object
+        spec = self._object_spec(bundle)
+        return self._injector.body(spec)(Call(spec.name), None)
+
+    def activate(self, bundle: PluginBundle, instance: Any) -> tuple[FunctionSpec, ...]:
+        """Register a plugin's functions in one swap; a faulty one is left out alone, and said so."""
+        there = {each.spec for each in self._endpoints(bundle.name)}
+        additions = self._additions(bundle, instance, there)
+        if additions:
+            self._functions.commit(additions, vetted=True)
+        kept = [spec for spec in bundle.functions if spec in there]
+        return (*kept, *(addition.spec for addition in additions))
+
+    def replace(self, bundle: PluginBundle, instance: Any) -> tuple[tuple[FunctionSpec, ...], tuple[Endpoint, ...]]:
+        """Move the calls: the new functions come and the old ones go in one swap; then the hooks."""
+        gone = self._endpoints(bundle.name)
+        additions = self._additions(bundle, instance)
+        removals = [Removal(e.spec.name, e.spec.version, only=e.spec, succeed=True) for e in gone]
+        self._functions.commit([*additions, *removals], vetted=True)
+        self._hooks.remove(bundle.name)
+        for implementation in bundle.hooks:
+            self._hooks.add(implementation, bundle.name)
+        return tuple(addition.spec for addition in additions), gone
+
+    def withdraw(self, plugin: str, only: Sequence[FunctionSpec] | None = None) -> tuple[Endpoint, ...]:
+        """Take a plugin's functions away in one swap; other plugins' versions of the same names take over."""
+        gone = tuple(each for each in self._endpoints(plugin) if only is None or each.spec in only)
+        if gone:
+            self._functions.commit([Removal(e.spec.name, e.spec.version, only=e.spec, succeed=True) for e in gone])
+        return gone
+
+    def drain(self, endpoints: Sequence[Endpoint], timeout: float) -> tuple[str, ...]:
+        """Wait until nobody is inside functions that were taken away."""
+        return tuple(sorted({call.name for call in self._functions.drain(endpoints, timeout)}))
+
+    def in_use(self, endpoints: Sequence[Endpoint]) -> bool:
+        """Tell whether any of these can be called: a rollback may have brought them back."""
+        used = {endpoint.spec for endpoint in endpoints}
+        return any(endpoint.spec in used for endpoint in self._functions.endpoints())
+
+    def publish(self, records: Mapping[str, PluginRecord], events: Sequence[object]) -> None:
+        """Take over the records of all plugins, and queue what happened."""
+        self._functions.publish(records)
+        for event in events:
+            if isinstance(event, PluginStarted):
+                self._hooks.queue("jackfield_plugin_started", plugin=event.plugin)
+            elif isinstance(event, PluginStopped):
+                self._hooks.queue("jackfield_plugin_stopped", plugin=event.plugin)
+        self._events.announce(events)
+
+    def deliver(self) -> None:
+        """Deliver what was queued to the hooks."""
+        self._hooks.deliver()
+
+    def _endpoints(self, plugin: str) -> tuple[Endpoint, ...]:
+        return tuple(endpoint for endpoint in self._functions.endpoints() if endpoint.spec.plugin == plugin)
+
+    def _additions(self, bundle: PluginBundle, instance: Any, there: Collection[FunctionSpec] = ()) -> list[Addition]:
+        """Check a plugin's functions against what is there now; a faulty one is left out alone."""
+        specs = [spec for spec in bundle.bound(instance) if spec not in there]
+        by_key = {spec.key: spec for spec in bundle.specs}
+        diagnosis = self._injector.diagnose(specs)
+        additions = []
+        for spec in specs:
+            faults: tuple[Fault, ...] = diagnosis.functions.get(spec.key, ())
+            vetted = by_key[spec.key]
+            if not faults and vetted not in self._vetted:
+                faults = self._functions.refusals(spec)
+            self._vetted.discard(vetted)  # when it becomes visible again, it is asked about again
+            faults = faults or self._functions.taken(spec, bundle.name)
+            for fault in faults:
+                host_log("WARNING", fault)
+            if not faults:
+                additions.append(Addition(spec))
+        return additions
+
+
+def as_faults(error: JackfieldError, name: str) -> tuple[Fault, ...]:
+    """Give the faults that a load-time error carries, or make one of it."""
+    if error.faults:
+        return error.faults
+    stage = error.stage if isinstance(error, PluginError) else "load"
+    reason = error.reason if isinstance(error, PluginError) else str(error)
+    return (Fault(stage, name, name, reason, error.fix if isinstance(error, PluginError) else ""),)

@@ -1,0 +1,313 @@
+"""All plugins of a host: where each is, and telling the world of every change."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from types import MappingProxyType
+from typing import Any, Literal
+
+import attrs
+
+from jackfield.errors import Fault, PluginError
+from jackfield.events.announced import PluginFailed, PluginStarted, PluginStateChanged, PluginStopped
+from jackfield.model.names import close_names
+from jackfield.model.record import PluginRecord, PluginState
+from jackfield.model.spec import FunctionSpec
+from jackfield.observe.logger import host_log
+from jackfield.observe.stack import error_type
+from jackfield.plugins.bundle import PluginBundle
+from jackfield.plugins.deployment import Deployment
+from jackfield.plugins.instance import Instance
+from jackfield.plugins.transitions import TRANSITIONS
+from jackfield.plugins.work import Term
+from jackfield.ports import Clock
+from jackfield.runtime.pool import Pool
+
+_Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+_LEVELS: Mapping[PluginState, _Level] = {
+    PluginState.RUNNING: "INFO",
+    PluginState.STOPPED: "INFO",
+    PluginState.UNLOADED: "INFO",
+    PluginState.DISABLED: "INFO",
+    PluginState.BLOCKED: "WARNING",
+    PluginState.FAILED: "ERROR",
+}
+
+
+@attrs.define(eq=False)
+class Live:
+    """One start of a plugin, until it has stopped again.
+
+    Attributes:
+        bundle: what was started.
+        term: its background work.
+        instance: its object, once that is made.
+        started: whether the object's `start` has returned.
+        specs: its functions that can be called.
+    """
+
+    bundle: PluginBundle
+    term: Term
+    instance: Instance | None = None
+    started: bool = False
+    specs: tuple[FunctionSpec, ...] = ()
+
+
+@attrs.define(eq=False)
+class Attempt:
+    """One start or stop that is under way, in a thread.
+
+    Attributes:
+        live: what is started or stopped.
+        stage: `start` or `stop`.
+        began: when it began, on the host's clock.
+        ends: when it will be given up, on the host's clock.
+        deadline: the same on `time.monotonic`'s clock, which the plugin can ask.
+        doing: what it is at, for people; set by the thread that does it.
+        cancelled: whether somebody wants it to end early.
+        waits: the async method that it waits for.
+        patience: bounds how long the control loop waits for it.
+    """
+
+    live: Live
+    stage: Literal["start", "stop"]
+    began: float
+    ends: float
+    deadline: float
+    doing: str
+    cancelled: bool = False
+    waits: "Future[Any] | None" = None
+    patience: asyncio.Timeout | None = None
+
+    def watch(self, future: "Future[Any]") -> None:
+        """Note what it waits for, in its thread, so that it can be cancelled; cancel it if that is wanted already."""
+        self.waits = future
+        if self.cancelled:
+            future.cancel()
+
+    def interrupt(self) -> None:
+        """Have it end early: what is async is cancelled, what is sync is told."""
+        self.cancelled = True
+        if (waits := self.waits) is not None:
+            waits.cancel()
+        self.live.term.ask_to_end()
+
+    def hurry(self, until: float) -> None:
+        """Have it given up no later than at a time on the host's clock."""
+        self.ends = min(self.ends, until)
+        if self.patience is not None and self.patience.when() is not None and not self.patience.expired():
+            self.patience.reschedule(self.ends)
+
+    def overdue(self) -> Fault:
+        """Say what took too long."""
+        name, stage = self.live.bundle.name, self.stage
+        threads = "background" in self.doing
+        how = "let its threads watch Background.stopping" if threads else f"make {stage}() end sooner"
+        long = " (long work belongs into Background.spawn)" if stage == "start" else ""
+        reason = f"{self.doing} took longer than {self.ends - self.began:.3g} s, and is left behind in its thread"
+        return Fault(stage, name, name, reason, f"{how}{long}, or raise {stage}_timeout")
+
+
+@attrs.define(eq=False)
+class Plugin:
+    """One plugin under supervision. It belongs to the control loop.
+
+    Attributes:
+        record: what everybody sees.
+        bundle: what it is; None when only its name is known, or it is unloaded.
+        wanted: whether somebody wants it to run.
+        failure: what has happened to it; it is not tried again until somebody starts it, or its restart is due.
+        leaving: why no start may begin, as in `it is being unloaded`; "" when one may.
+        ended: what was done to it last, for those that depend on it: `was stopped`.
+        due: whether it is to run: it is wanted, nothing speaks against it, and all that it depends on is due.
+        live: its present start, while it starts, runs or stops.
+        attempt: the start or stop that is under way.
+        task: what brings it to where it is to be; there is one while a step is under way.
+        in_a_row: how many restarts there were since it last was well.
+        timer: the restart that waits.
+        well_since: when it began to run, on the host's clock.
+        changed: whoever waits for something to happen to it.
+    """
+
+    record: PluginRecord
+    bundle: PluginBundle | None = None
+    wanted: bool = False
+    failure: Fault | None = None
+    leaving: str = ""
+    ended: str = "was stopped"
+    due: bool = False
+    live: Live | None = None
+    attempt: Attempt | None = None
+    task: "asyncio.Task[Any] | None" = None
+    in_a_row: int = 0
+    timer: asyncio.TimerHandle | None = None
+    well_since: float = 0.0
+    changed: "list[asyncio.Future[None]]" = attrs.field(factory=list)
+
+    @property
+    def name(self) -> str:
+        """The plugin's name."""
+        return self.record.name
+
+    @property
+    def state(self) -> PluginState:
+        """The plugin's state."""
+        return self.record.state
+
+    def wake(self) -> None:
+        """Have whoever waits for something to happen to it look again."""
+        waiting, self.changed = self.changed, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
+    @property
+    def runs(self) -> bool:
+        """Whether it runs."""
+        return self.record.state is PluginState.RUNNING
+
+
+class Roster:
+    """The plugins of a host by name. Everything but `records` and `flush` belongs to the control loop.
+
+    Args:
+        deployment: is told of each change.
+        pool: where it is told to others.
+        clock: where the time of changes comes from.
+
+    Attributes:
+        plugins: name → plugin.
+    """
+
+    def __init__(self, deployment: Deployment, pool: Pool, clock: Clock) -> None:
+        self._records: dict[str, PluginRecord] = {}
+        self._shown: tuple[int, Mapping[str, PluginRecord]] = (0, MappingProxyType({}))
+        self._edits = 0
+        self.plugins: dict[str, Plugin] = {}
+        self._deployment = deployment
+        self._pool = pool
+        self._clock = clock
+        self._dependents: dict[str, dict[str, None]] = {}
+        self._events: list[object] = []
+        self._said: deque[tuple[_Level, str | Fault, dict[str, object]]] = deque()
+        self._dirty = False
+        self._telling = False
+
+    @property
+    def records(self) -> Mapping[str, PluginRecord]:
+        """Name → record of this moment, in the order of their coming; read-only, never changed, for any thread."""
+        edits, shown = self._shown
+        if edits != (now := self._edits):
+            shown = MappingProxyType(self._records.copy())
+            self._shown = now, shown
+        return shown
+
+    def get(self, name: str) -> Plugin:
+        """Give a plugin.
+
+        Raises:
+            PluginError: if nobody knows it; close names are in the fix.
+        """
+        plugin = self.plugins.get(name)
+        if plugin is None:
+            close = close_names(name, sorted(self.plugins))
+            fix = f"did you mean {' or '.join(map(repr, close))}?" if close else "see `host.plugins` for what is there"
+            raise PluginError(name, "name", f"no plugin is named {name!r}", fix)
+        return plugin
+
+    def enter(self, bundle: PluginBundle) -> Plugin:
+        """Put a plugin on the roster, or what is known of it in place of what was; a new one is discovered."""
+        plugin = self.plugins.get(bundle.name)
+        fields = {
+            "version": bundle.version,
+            "depends_on": bundle.depends_on,
+            "auto_start": bundle.auto_start,
+            "location": bundle.location,
+            "advertised": bundle.advertised,
+        }
+        if plugin is None:
+            plugin = self.plugins[bundle.name] = Plugin(PluginRecord(bundle.name, since=self._clock.wall()))
+        else:
+            for needed in plugin.record.depends_on:
+                self._dependents[needed].pop(bundle.name, None)
+        self.edit(plugin, **fields)
+        for needed in bundle.depends_on:
+            self._dependents.setdefault(needed, {})[bundle.name] = None
+        return plugin
+
+    def dependents(self, name: str) -> Iterable[str]:
+        """Give the plugins that depend directly on one."""
+        return tuple(self._dependents.get(name, ()))
+
+    def change(self, plugin: Plugin, state: PluginState, fault: Fault | None = None, **fields: Any) -> None:
+        """Bring a plugin to another state, and tell everybody.
+
+        Args:
+            plugin: which.
+            state: the new state; one that may follow.
+            fault: what the record is to say is wrong.
+            **fields: further fields of the record; `stack` goes to the log.
+
+        Raises:
+            RuntimeError: for a transition that is not in the table: a fault of jackfield.
+        """
+        old = plugin.record.state
+        if state not in TRANSITIONS[old]:
+            raise RuntimeError(f"plugin {plugin.name} cannot go from {old} to {state}: this is a fault of jackfield")
+        stack = fields.pop("stack", None)
+        self.edit(plugin, state=state, fault=fault, since=self._clock.wall(), **fields)
+        self._events.append(PluginStateChanged(plugin.name, old.value, state.value))
+        if state is PluginState.RUNNING:
+            self._events.append(PluginStarted(plugin.name, plugin.record.version))
+        elif old is PluginState.STOPPING and state is not PluginState.FAILED:
+            self._events.append(PluginStopped(plugin.name))
+        elif state is PluginState.FAILED and fault is not None:
+            self._events.append(PluginFailed(plugin.name, fault))
+        extra: dict[str, object] = {"plugin": plugin.name, "state": state.value, "old": old.value}
+        if stack:
+            extra["stack"] = stack
+        telling = fault if fault is not None and state in (PluginState.FAILED, PluginState.BLOCKED) else None
+        self.say(_LEVELS.get(state, "DEBUG"), telling or f"plugin {plugin.name}: {old} → {state}", **extra)
+
+    def edit(self, plugin: Plugin, **fields: Any) -> None:
+        """Change a record."""
+        self._records[plugin.name] = plugin.record = attrs.evolve(plugin.record, **fields)
+        self._edits += 1
+        if not self._dirty:  # many changes of one turn of the loop are told together
+            self._dirty = True
+            asyncio.get_running_loop().call_soon(self.publish)
+        plugin.wake()
+
+    def say(self, level: _Level, message: str | Fault, **extra: object) -> None:
+        """Log something in order with the changes."""
+        self._said.append((level, message, extra))
+
+    def publish(self) -> None:
+        """Show everybody what has changed in this turn of the loop, and have it told."""
+        if not self._dirty:
+            return
+        self._dirty = False
+        events, self._events = self._events, []
+        try:
+            self._deployment.publish(self.records, events)
+            if events and not self._telling:
+                self._telling = True
+                self._pool.start("jackfield-news", self.flush)
+        except Exception as error:  # noqa: BLE001  # a state that has changed has changed
+            self._telling = False
+            self.say("ERROR", f"plugin events could not be announced: {error_type(error)}: {error}")
+
+    def flush(self) -> None:
+        """Log and deliver what has happened; for any thread but the control loop's."""
+        self._telling = False  # whatever comes from here on needs another round
+        while self._said:
+            try:
+                level, message, extra = self._said.popleft()
+            except IndexError:  # another thread was quicker
+                break
+            host_log(level, message, **extra)
+        try:
+            self._deployment.deliver()
+        except Exception as error:  # noqa: BLE001  # a state that has changed has changed
+            host_log("ERROR", f"plugin events could not be delivered: {error_type(error)}: {error}")
