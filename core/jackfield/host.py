@@ -55,7 +55,7 @@ from jackfield.rollout import Analysis
 from jackfield.rollout.canary import Canary
 from jackfield.runtime import forking
 from jackfield.runtime.home import HomeLoop
-from jackfield.store import MemoryStore
+from jackfield.store import MemoryStore, check_store
 
 if TYPE_CHECKING:
     from jackfield.config import Configuration, PluginConfig, RouteConfig
@@ -78,7 +78,8 @@ class Host(Caller):
         observers: see every call; the default is `Spans()`, `Metrics()` and `Logs()` on the process's own providers,
             `()` is none.
         executors: further places to run functions, by the name that policies use.
-        store: where the state of plugins goes when they are replaced; the default is this process's memory.
+        store: where the state of plugins goes when they are replaced; the default is this process's memory. Whoever
+            makes a store closes it, after the host has stopped.
         timeout: seconds for calls that neither their caller nor their function limits.
 
     Attributes:
@@ -128,8 +129,9 @@ class Host(Caller):
         self._functions = Functions(registry, self._injector, hooks, self.events, self._compile, places)
         self._installed = Installed(self._functions, self._injector, hooks)
         self._hooks = hooks
+        kept = MemoryStore() if store is None else check_store(store)
         self._plugins = Plugins(
-            self._functions, self._injector, hooks, self.events, self._lifecycle, self._home.run, store or MemoryStore()
+            self._functions, self._injector, hooks, self.events, self._lifecycle, self._home.run, kept
         )
         forking.watch(self)
 

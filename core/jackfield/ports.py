@@ -212,9 +212,7 @@ class Store(Protocol):
         """Read a value, or None."""
         ...
 
-    async def put(
-        self, key: str, value: bytes, /, *, expected: int | None = None, lease: Lease | None = None
-    ) -> int:
+    async def put(self, key: str, value: bytes, /, *, expected: int | None = None, lease: Lease | None = None) -> int:
         """Write a value.
 
         Args:

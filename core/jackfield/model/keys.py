@@ -45,7 +45,7 @@ def check_prefix(prefix: str) -> None:
     Raises:
         ValueError: if it is none of these.
     """
-    reason = _fault(prefix.removesuffix("/") if isinstance(prefix, str) else prefix) if prefix != "" else ""
+    reason = _fault(prefix[:-1] if prefix[-1:] == "/" else prefix) if prefix != "" else ""
     if reason:
         raise ValueError(f"{ascii(prefix)[:80]} is no prefix: {reason}: {_FIX}, and a prefix may have a '/' behind it")
 
@@ -82,10 +82,8 @@ def within(key: str, prefix: str) -> bool:
 
 
 def _fault(path: object) -> str:
-    if not isinstance(path, str):
-        return f"it is {type(path).__qualname__}, not text"
-    if not path:
-        return "it is empty"
+    if not isinstance(path, str) or not path:
+        return "it is empty, or no text"
     if not path.isprintable():  # lone surrogates are not, either: what is left can be encoded
         return "it has characters that are not printable"
     size = len(path.encode())

@@ -1,8 +1,8 @@
 """The states of plugins in the store: what one instance leaves to the next.
 
 They stand under the host's id and the plugin's name, one for each version of the plugin that has left one, as in
-`hosts/blue-1/state/billing/1.4.0`; the last few versions only, and none once the plugin is unloaded. Which was left last
-is told by the revision of the write, not by the number of the version: a plugin may go back to an older one.
+`hosts/blue-1/state/billing/1.4.0`; the last few versions only, and none once the plugin is unloaded. Which was left
+last is told by the revision of the write, not by the number of the version: a plugin may go back to an older one.
 """
 
 from typing import Final

@@ -130,6 +130,6 @@ async def _note(store: Store, candidate: str, origin: bytes) -> None:
 
 
 def _check(wanted: str) -> None:
-    if not isinstance(wanted, str) or "/" in wanted or len(wanted) > ID_LIMIT:
+    if "/" in wanted or len(wanted) > ID_LIMIT:
         raise ValueError(f"{ascii(wanted)[:80]} is no host id: use 1 to {ID_LIMIT} printable characters without '/'")
     check_key(f"{_HOSTS}{wanted}/claim")

@@ -29,6 +29,7 @@ from jackfield.plugins.lifecycle.handover import give_state, take_state
 from jackfield.plugins.lifecycle.instance import Instance, fault_of
 from jackfield.plugins.lifecycle.plugin import PluginDefinition
 from jackfield.plugins.lifecycle.work import Term
+from jackfield.plugins.state import PluginStates
 from jackfield.ports import Store
 from jackfield.runtime.home import HomeLoop
 from jackfield.runtime.pool import Pool
@@ -145,7 +146,7 @@ class Swap:
         self._hands = hands
         self._open_term = open_term
         self._reopen_term = reopen_term
-        self._store = store
+        self._states = PluginStates(store, "local")
         self._warm = warm
 
     def run(
@@ -174,7 +175,7 @@ class Swap:
             old = slot.live
             if slot.state is not PluginState.RUNNING or old is None:
                 raise PluginError(name, "reload", f"it is {slot.state}, not running", f"start {name!r} first")
-        state = self._saved(old, f"state/{name}")
+        state = self._saved(old)
         fresh = self._begin(name, definition, old, state)
         with self._board.lock:
             undisturbed = slot.live is old and slot.attempt is None  # no stop has begun
@@ -202,7 +203,7 @@ class Swap:
         left = drain(old.definition.stop_timeout)
         faults: list[Fault] = []
         try:
-            self._saved(old, f"state/{name}@{old.definition.version}")
+            self._saved(old)
         except PluginError as error:
             faults.append(Fault(error.stage, name, name, error.reason, error.fix))
         if keep_warm > 0:
@@ -211,13 +212,13 @@ class Swap:
             self._end(old, faults)
         return SwapReport(name, old.definition.version, definition.version, state is not None, left, tuple(faults))
 
-    def _saved(self, live: Live, key: str) -> bytes | None:
+    def _saved(self, live: Live) -> bytes | None:
         if live.instance is None:
             return None
         state = take_state(live.instance, live.definition.stop_timeout, self._hands)
         if state is not None:
             try:
-                self._store.put(key, state)
+                self._home.run(self._states.save(live.definition.name, live.definition.version, state))
             except ValueError as error:
                 raise PluginError(live.definition.name, "snapshot", str(error), "keep large state elsewhere") from error
         return state
