@@ -1,6 +1,6 @@
 """The contracts behind which parts of a host can be replaced: small Protocols, their adapters elsewhere."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, Protocol, Self, runtime_checkable
 
 import attrs
@@ -255,7 +255,7 @@ class Store(Protocol):
         """
         ...
 
-    def watch(self, prefix: str = "", /, *, since: int) -> AsyncIterator[StoreEvent]:
+    def watch(self, prefix: str = "", /, *, since: int) -> AsyncGenerator[StoreEvent, None]:
         """Follow the writes under a prefix: each once, in the order of their revisions, none left out.
 
         Args:
@@ -263,7 +263,8 @@ class Store(Protocol):
             since: begin with the first write after this revision; usually that of a `range`.
 
         Returns:
-            The writes that have been and those to come. It has no end of its own: leave the loop, or cancel the task.
+            The writes that have been and those to come; at least the last 500 small ones are kept. It has no end of its
+            own: `contextlib.aclosing` ends it with its block, or cancel the task.
 
         Raises:
             StoreCompacted: from the iterator, when the next writes are not kept any more: at the beginning, or later if

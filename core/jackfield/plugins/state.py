@@ -94,5 +94,5 @@ class PluginStates:
 
 def _segment(text: str) -> str:
     """Make one segment of a key of a name: those that metadata gives may have anything in them."""
-    quoted = quote(text, safe="+!@")
+    quoted = quote(text, safe="+!@", errors="surrogatepass")
     return quoted if quoted.strip(".") else quoted.replace(".", "%2E")

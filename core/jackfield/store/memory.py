@@ -4,7 +4,7 @@ import asyncio
 import threading
 import weakref
 from bisect import bisect_left, insort
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import MappingProxyType
@@ -90,7 +90,7 @@ class MemoryStore:
         with self._turn():
             return Range(MappingProxyType(self._under(prefix)), self._history.newest)
 
-    def watch(self, prefix: str = "", /, *, since: int) -> AsyncIterator[StoreEvent]:
+    def watch(self, prefix: str = "", /, *, since: int) -> AsyncGenerator[StoreEvent, None]:
         """Follow the writes under a prefix."""
         check_prefix(prefix)
         return self._watch(prefix, since)
@@ -172,7 +172,7 @@ class MemoryStore:
 
     # --- Watching ---------------------------------------------------------------------------------------------------
 
-    async def _watch(self, prefix: str, since: int) -> AsyncIterator[StoreEvent]:
+    async def _watch(self, prefix: str, since: int) -> AsyncGenerator[StoreEvent, None]:
         while True:
             with self._turn():
                 events = self._history.after(since, prefix)
