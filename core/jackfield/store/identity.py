@@ -7,9 +7,9 @@ What a host keeps for itself stands under `hosts/ID/`, so that the process that 
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from typing import Final
-from uuid import uuid4
 
 import attrs
 
@@ -119,7 +119,7 @@ async def _made(store: Store) -> AsyncIterator[str]:
     for _, candidate in sorted(ids):
         yield candidate
     while True:
-        yield f"host-{uuid4().hex[:12]}"
+        yield f"host-{os.urandom(6).hex()}"
 
 
 async def _note(store: Store, candidate: str, origin: bytes) -> None:

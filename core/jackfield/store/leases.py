@@ -1,7 +1,7 @@
 """The leases of a store in memory: when each ends, and which keys go with it."""
 
 import math
-from uuid import uuid4
+import os
 
 import attrs
 
@@ -43,7 +43,7 @@ class Leases:
         """
         if not 0.0 < ttl < math.inf:
             raise ValueError(f"a lease lives for a positive number of seconds, not {ttl!r}")
-        lease = uuid4().hex
+        lease = os.urandom(16).hex()
         self._granted[lease] = _Granted(ttl, now + ttl)
         return lease
 
