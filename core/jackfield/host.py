@@ -100,6 +100,7 @@ class Host(Caller):
         store: Store | None = None,
         timeout: float | None = None,
     ) -> None:
+        kept = MemoryStore() if store is None else check_store(store)
         self._observers: tuple[Observer, ...] = (Spans(), Metrics(), Logs()) if observers is None else tuple(observers)
         self._executors = dict(executors or {})
         self._timeout = timeout
@@ -129,7 +130,6 @@ class Host(Caller):
         self._functions = Functions(registry, self._injector, hooks, self.events, self._compile, places)
         self._installed = Installed(self._functions, self._injector, hooks)
         self._hooks = hooks
-        kept = MemoryStore() if store is None else check_store(store)
         self._plugins = Plugins(
             self._functions, self._injector, hooks, self.events, self._lifecycle, self._home.run, kept
         )

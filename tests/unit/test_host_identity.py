@@ -5,8 +5,6 @@ import threading
 
 import pytest
 
-from jackfield.errors import LeaseEnded
-from jackfield.runtime.control import ControlLoop
 from jackfield.store import MemoryStore, claim_host_id
 from jackfield.testing import FakeClock
 
@@ -28,8 +26,8 @@ def test_an_id_is_made_once_and_found_again():
         first = await claim_host_id(store)
         second = await claim_host_id(store)
         assert first.id != second.id
-        await first.release()
-        await second.release()
+        await first.lease.release()
+        await second.lease.release()
         assert (await claim_host_id(store)).id == first.id
         assert (await claim_host_id(store)).id == second.id
 
@@ -65,7 +63,7 @@ def test_an_id_that_an_operator_names_is_taken_by_those_that_ask_for_it():
         third = await claim_host_id(store, "blue")
         assert (first.id, second.id, third.id) == ("blue", "blue-2", "blue-3")
         for identity in (first, second, third):
-            await identity.release()
+            await identity.lease.release()
         assert (await claim_host_id(store)).id not in {"blue", "blue-2", "blue-3"}
         assert (await claim_host_id(store, "blue")).id == "blue"
 
@@ -101,21 +99,3 @@ def test_of_many_that_claim_at_once_each_has_an_id_of_its_own():
         thread.join(PATIENCE)
     assert len(set(ids)) == 8
     assert {"blue", "blue-2", "blue-3", "blue-4"} < set(ids)
-
-
-def test_a_claim_that_is_kept_outlives_its_time_and_one_that_was_lost_says_so():
-    """`keep` renews on the clock of the loop that it runs on."""
-    clock = FakeClock()
-    store, control = MemoryStore(clock), ControlLoop(clock)
-    try:
-        identity = control.run(claim_host_id(store, "blue", ttl=9.0))
-        keeping = control.submit(identity.keep())
-        for _ in range(10):
-            control.run(asyncio.sleep(0))  # so that it sleeps again before time goes on
-            clock.advance(3.0)
-            control.run(asyncio.sleep(0))
-        assert control.run(store.get("hosts/blue/claim")) is not None
-        clock.advance(9.0)
-        assert isinstance(keeping.exception(PATIENCE), LeaseEnded)
-    finally:
-        control.close()

@@ -6,7 +6,6 @@
 What a host keeps for itself stands under `hosts/ID/`, so that the process that claims the id next finds it.
 """
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 from typing import Final
@@ -31,7 +30,7 @@ _NAMED: Final = b"named"
 
 @attrs.frozen
 class HostIdentity:
-    """The id of this process's host, for as long as its lease is renewed.
+    """The id of this process's host, for as long as its lease is renewed; `keep_lease` does that.
 
     Attributes:
         id: one segment of a key.
@@ -46,20 +45,6 @@ class HostIdentity:
         """Give the prefix of everything that this host keeps for itself."""
         return f"{_HOSTS}{self.id}/"
 
-    async def keep(self) -> None:
-        """Renew the lease until this is cancelled.
-
-        Raises:
-            LeaseEnded: if it could not be renewed in time: another process may have the id by now.
-        """
-        while True:
-            await asyncio.sleep(self.lease.ttl / 3)
-            await self.lease.renew()
-
-    async def release(self) -> None:
-        """Give the id back."""
-        await self.lease.release()
-
 
 async def claim_host_id(store: Store, wanted: str | None = None, *, ttl: float = TTL) -> HostIdentity:
     """Claim an id for the host of this process.
@@ -68,7 +53,7 @@ async def claim_host_id(store: Store, wanted: str | None = None, *, ttl: float =
         store: where ids are kept.
         wanted: the id that an operator has named; while a live process has it, the next of `wanted-2`, `wanted-3`, … .
             Without it: the oldest free one of those that were made here, else a new one.
-        ttl: seconds without a renewal after which another process may claim it; see `HostIdentity.keep`.
+        ttl: seconds without a renewal after which another process may claim it; see `keep_lease`.
 
     Returns:
         The id and the lease that keeps it.
@@ -77,6 +62,7 @@ async def claim_host_id(store: Store, wanted: str | None = None, *, ttl: float =
         ValueError: if the wanted id cannot be one.
 
     Examples:
+        >>> import asyncio
         >>> from jackfield.store import MemoryStore
         >>> async def claim_twice(store: Store) -> list[str]:
         ...     return [(await claim_host_id(store, "blue")).id for _ in range(2)]

@@ -21,7 +21,7 @@ from time import monotonic
 
 import attrs
 
-from jackfield.errors import Fault, PluginError
+from jackfield.errors import Fault, PluginError, Unavailable
 from jackfield.model.call import Call, current
 from jackfield.model.record import PluginState
 from jackfield.plugins.lifecycle.board import Board, Live
@@ -221,6 +221,9 @@ class Swap:
                 self._home.run(self._states.save(live.definition.name, live.definition.version, state))
             except ValueError as error:
                 raise PluginError(live.definition.name, "snapshot", str(error), "keep large state elsewhere") from error
+            except Unavailable as error:
+                fix = "see that the store can be reached, then try again"
+                raise PluginError(live.definition.name, "snapshot", str(error), fix) from error
         return state
 
     def _begin(self, name: str, definition: PluginDefinition, old: Live, state: bytes | None) -> Live:
