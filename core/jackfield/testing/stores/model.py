@@ -38,6 +38,7 @@ def compare_with_a_model(
     opening: Callable[[], Coroutine[Any, Any, Store]],
     pass_time: Callable[[float], Coroutine[Any, Any, None]] | None,
     ttl: float,
+    patience: float,
 ) -> None:
     """Do the same with a store and with a model of it, in many orders, and compare what they give.
 
@@ -45,14 +46,15 @@ def compare_with_a_model(
         opening: opens a new, empty store.
         pass_time: lets time pass at once; None if it cannot, then no lease ends by itself.
         ttl: seconds that leases live.
+        patience: seconds that one verb may take.
 
     Raises:
         AssertionError: where they differ, with the shortest way there that was found.
     """
-    factory: Any = lambda: _Comparison(opening, pass_time, ttl)  # noqa: E731  # it is typed to take classes alone
+    factory: Any = lambda: _Comparison(opening, pass_time, ttl, patience)  # noqa: E731  # it is typed to take classes alone
     run_state_machine_as_test(
         factory,
-        settings=settings(deadline=None, max_examples=60, stateful_step_count=30),
+        settings=settings(deadline=None, max_examples=60, stateful_step_count=30, report_multiple_bugs=False),
     )
 
 
@@ -69,8 +71,10 @@ class _Comparison(RuleBasedStateMachine):
         opening: Callable[[], Coroutine[Any, Any, Store]],
         pass_time: Callable[[float], Coroutine[Any, Any, None]] | None,
         ttl: float,
+        patience: float,
     ) -> None:
         super().__init__()
+        self.patience = patience
         self.runner = asyncio.Runner()
         self.store: Store = self.do(opening())
         self.pass_time = pass_time
@@ -84,7 +88,7 @@ class _Comparison(RuleBasedStateMachine):
 
     def do(self, verb: Awaitable[T]) -> T:
         async def body() -> T:
-            async with asyncio.timeout(60.0):
+            async with asyncio.timeout(self.patience):
                 return await verb
 
         return self.runner.run(body())
@@ -186,6 +190,7 @@ class _Comparison(RuleBasedStateMachine):
     def ended(self, leases: list[_Held]) -> None:
         """Take over in which order the store has deleted the keys of leases that ended: that is its own business."""
         keys = {key for held in leases for key in held.keys}
+        assert not keys & {*self.do(self.store.range()).entries}
         for event in self.do(_first(self.store.watch(since=self.newest), len(keys))):
             assert event.key in keys
             assert event.value is None

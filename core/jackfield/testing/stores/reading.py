@@ -132,4 +132,4 @@ class Reading(Harness):
     def test_it_does_what_a_model_does(self) -> None:
         """Whatever order the verbs come in."""
         timed = type(self).pass_time is not Harness.pass_time
-        compare_with_a_model(self.open_store, self.pass_time if timed else None, self.ttl)
+        compare_with_a_model(self.open_store, self.pass_time if timed else None, self.ttl, self.patience)
