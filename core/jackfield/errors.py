@@ -20,6 +20,9 @@ The tree::
     │   └── CaptiveDependency
     ├── DuplicateFunction     the name is taken (both sides)
     ├── PluginError           a plugin cannot be used (stage, reason, fix)
+    ├── StoreConflict         a key has another revision than expected (key, expected, found)
+    ├── StoreCompacted        the writes that a watch asks for are not kept any more (since, oldest, newest)
+    ├── LeaseEnded            a lease was not renewed in time, or was released (lease, ttl)
     └── ConfigError           a configuration file is wrong (file, line, key)
 
 An error is its fields; the message is rendered from them when somebody reads it. Fields may be given by position, so
@@ -471,3 +474,63 @@ class ConfigError(JackfieldError):
         where = f"{self.file}:{self.line}" if self.line is not None else self.file
         more = _listed(self.faults) if len(self.faults) > 1 else ""
         return f"{where}: {self.key}: {self.reason}{more}"
+
+
+@attrs.define(slots=False, eq=False)
+class StoreConflict(JackfieldError):
+    """A key of a store has another revision than its writer expected: somebody else was first. Nothing was written.
+
+    Attributes:
+        key: which.
+        expected: the revision that the writer expected; 0 for none.
+        found: the revision that is there; 0 for none.
+    """
+
+    key: str
+    expected: int
+    found: int
+
+    def __str__(self) -> str:
+        """Name the key, both revisions and the way on."""
+        found = f"it has revision {self.found}" if self.found else "it is not there"
+        expected = f"revision {self.expected}" if self.expected else "no such key"
+        return f"{self.key}: {expected} was expected, {found}: read it again, then decide"
+
+
+@attrs.define(slots=False, eq=False)
+class StoreCompacted(JackfieldError):
+    """The next writes that a watch asks for are not kept any more, or the store never had that revision.
+
+    Attributes:
+        since: the revision after which the watch was to go on.
+        oldest: the earliest revision from which a watch can go on.
+        newest: the store's revision.
+    """
+
+    since: int
+    oldest: int
+    newest: int
+
+    def __str__(self) -> str:
+        """Name what was asked for, what is kept, and the way on."""
+        return (
+            f"a watch cannot go on from revision {self.since}, only from {self.oldest} to {self.newest}:"
+            " read range() again, and watch from its revision"
+        )
+
+
+@attrs.define(slots=False, eq=False)
+class LeaseEnded(JackfieldError):
+    """A lease is over: it was released, or not renewed for its time. What was put with it is gone.
+
+    Attributes:
+        lease: its id.
+        ttl: seconds that it lives without being renewed.
+    """
+
+    lease: str
+    ttl: float
+
+    def __str__(self) -> str:
+        """Name the lease and the way on."""
+        return f"lease {self.lease} was released, or not renewed for {self.ttl:g} s: begin another, and claim anew"

@@ -46,12 +46,12 @@ from jackfield.observe.logs import Logs
 from jackfield.observe.metrics import Metrics
 from jackfield.observe.spans import Spans
 from jackfield.plugins.background import Background
+from jackfield.plugins.claimed import ClaimedStates
 from jackfield.plugins.hosting import Hosting
 from jackfield.plugins.importing import Importing
 from jackfield.plugins.inventory import Inventory
 from jackfield.plugins.ledger import UnloadReport
 from jackfield.plugins.lifecycle import Lifecycle
-from jackfield.plugins.state import PluginStates
 from jackfield.plugins.swap import SwapReport
 from jackfield.ports import Executor, ExecutorStats, Observer, Store
 from jackfield.registry.change import Expectation, Removal, Update
@@ -63,7 +63,7 @@ from jackfield.runtime import forking
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.home import HomeLoop
 from jackfield.runtime.pool import Pool
-from jackfield.store import MemoryStore
+from jackfield.store import MemoryStore, check_store
 
 if TYPE_CHECKING:
     from jackfield.config import Configuration, PluginConfig, RouteConfig
@@ -86,7 +86,8 @@ class Host(Caller):
         observers: see every call; the default is `Spans()`, `Metrics()` and `Logs()` on the process's own providers,
             `()` is none.
         executors: further places to run functions, by the name that policies use.
-        store: where the state of plugins goes when they are replaced; the default is this process's memory.
+        store: where the state of plugins goes when they are replaced; the default is this process's memory. Whoever
+            makes a store closes it, after the host has stopped.
         timeout: seconds for calls that neither their caller nor their function limits.
 
     Attributes:
@@ -107,6 +108,7 @@ class Host(Caller):
         store: Store | None = None,
         timeout: float | None = None,
     ) -> None:
+        kept = MemoryStore() if store is None else check_store(store)
         self._observers: tuple[Observer, ...] = (Spans(), Metrics(), Logs()) if observers is None else tuple(observers)
         self._executors = dict(executors or {})
         self._timeout = timeout
@@ -147,8 +149,8 @@ class Host(Caller):
             inventory.load_again,
             inventory.forget,
         )
-        states = PluginStates(store or MemoryStore(), "local")
-        self._lifecycle = Lifecycle(hosting, states, self._control, self._home, self._pool)
+        self._states = ClaimedStates(kept)
+        self._lifecycle = Lifecycle(hosting, self._states, self._control, self._home, self._pool)
         inventory.wire(hosting, self._lifecycle, Importing(self._pool))
         forking.watch(self)
 
@@ -714,6 +716,11 @@ class Host(Caller):
         for unwatch in self._unwatch:
             unwatch()
         self._threads.close()
+        if self._states.claimed:
+            try:
+                self._control.run(self._states.release(), _STOP_AT_LEAST)
+            except (JackfieldError, TimeoutError) as error:  # the store's business; its lease ends by itself
+                host_log("WARNING", f"the host's id could not be given back: {error}")
         self._control.close()
         self._home.close()
 

@@ -1,7 +1,7 @@
 """The contracts behind which parts of a host can be replaced: small Protocols, their adapters elsewhere."""
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import Any, Protocol, Self, runtime_checkable
 
 import attrs
 
@@ -123,40 +123,168 @@ class Stored:
     revision: int
 
 
-@runtime_checkable
-class Store(Protocol):
-    """Keeps small values under keys, safe for any number of threads; what a host must not forget between two instances.
+@attrs.frozen
+class Range:
+    """What a store had under a prefix, all of it at one revision.
 
-    Keys are paths as in `state/billing`. Values are at most a megabyte: larger things are kept elsewhere, their digest
-    here.
+    Attributes:
+        entries: key → value, sorted by key; read-only.
+        revision: of the store, when this was all there was: `watch` goes on from here and misses nothing.
     """
 
-    def get(self, key: str, /) -> Stored | None:
+    entries: Mapping[str, Stored]
+    revision: int
+
+
+@attrs.frozen
+class StoreEvent:
+    """One write, as `Store.watch` tells it.
+
+    Attributes:
+        key: what was written.
+        revision: of the store, made by this very write.
+        value: what was put; None when the key was deleted, or its lease has ended.
+    """
+
+    key: str
+    revision: int
+    value: bytes | None
+
+
+class Lease(Protocol):
+    """The sign of life of whoever holds it: keys put with it go when it ends.
+
+    It ends when it is released, or when the store has seen no renewal for `ttl` seconds on its own monotonic clock: a
+    holder whose machine slept, or whose wall clock jumped, has lost it, and hears so at its next `renew` or `put`. As a
+    context manager it is released at the end of the block.
+    """
+
+    @property
+    def id(self) -> str:
+        """Name it, unlike any other."""
+        ...
+
+    @property
+    def ttl(self) -> float:
+        """Give the seconds that it lives without being renewed."""
+        ...
+
+    async def renew(self) -> None:
+        """Begin its time anew; every third of it is often enough.
+
+        Raises:
+            LeaseEnded: if it was over already; what was put with it is gone, and may be somebody else's now.
+        """
+        ...
+
+    async def release(self) -> None:
+        """End it now, and delete what was put with it; nothing happens if it was over already."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Give the lease."""
+        ...
+
+    async def __aexit__(self, *error: object) -> None:
+        """Release it."""
+        ...
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Keeps small values under keys; safe for any number of threads and event loops at once.
+
+    Keys are paths as in `hosts/blue-1/state/billing`, values at most a mebibyte: `model.keys` has the rules, which
+    adapters apply with `check_key`, `check_prefix`, `check_value`. Larger things are kept elsewhere, their digest here.
+
+    Every write is atomic, concerns one key, and makes the next revision of the store. Reads see every write that has
+    returned. There is no transaction over several keys: who needs one value to agree with another keeps both under one
+    key, or writes the one that names the other last.
+
+    `jackfield.testing.stores.StoreConformance` is the suite of tests that every adapter passes.
+
+    Raises:
+        Unavailable: from every method, when the store is closed or cannot be reached.
+        ValueError: from every method, for a bad key or prefix.
+    """
+
+    async def get(self, key: str, /) -> Stored | None:
         """Read a value, or None."""
         ...
 
-    def put(self, key: str, value: bytes, /, *, expected: int | None = None) -> int:
+    async def put(self, key: str, value: bytes, /, *, expected: int | None = None, lease: Lease | None = None) -> int:
         """Write a value.
 
         Args:
             key: where.
             value: what.
             expected: write only if the key's revision is this one; 0 for a key that is not there. None writes anyway.
+            lease: the key goes when this ends. Without it the key stays, even if an earlier value had a lease.
 
         Returns:
-            The revision of this write; 0 if something else was there than expected, and nothing was written.
+            The revision of this write; at least 1.
 
         Raises:
-            ValueError: if the value is larger than a megabyte.
+            StoreConflict: if something else was there than expected; nothing was written.
+            LeaseEnded: if the lease is over; nothing was written.
+            TypeError: if the value is not bytes.
+            ValueError: if it is larger than a mebibyte.
         """
         ...
 
-    def delete(self, key: str, /) -> bool:
-        """Forget a key; tells whether it was there."""
+    async def delete(self, key: str, /, *, expected: int | None = None) -> int:
+        """Forget a key.
+
+        Args:
+            key: which.
+            expected: delete only if the key's revision is this one; 0 asserts that there is none. None deletes anyway.
+
+        Returns:
+            The revision of this write; 0 if there was nothing to delete, which makes no revision.
+
+        Raises:
+            StoreConflict: if something else was there than expected; nothing was deleted.
+        """
         ...
 
-    def keys(self, prefix: str = "", /) -> tuple[str, ...]:
-        """List the keys that begin with a prefix, sorted."""
+    async def range(self, prefix: str = "", /) -> Range:
+        """Read all values under a prefix at one revision.
+
+        Args:
+            prefix: a path that ends in "/" for all that is below it; "" for everything; any other path is that one key.
+        """
+        ...
+
+    def watch(self, prefix: str = "", /, *, since: int) -> AsyncGenerator[StoreEvent, None]:
+        """Follow the writes under a prefix: each once, in the order of their revisions, none left out.
+
+        Args:
+            prefix: as for `range`.
+            since: begin with the first write after this revision; usually that of a `range`.
+
+        Returns:
+            The writes that have been and those to come; at least the last 500 small ones are kept. It has no end of its
+            own: `contextlib.aclosing` ends it with its block, or cancel the task.
+
+        Raises:
+            StoreCompacted: from the iterator, when the next writes are not kept any more: at the beginning, or later if
+                its reader is too slow. Read `range` again and go on from its revision.
+        """
+        ...
+
+    async def lease(self, ttl: float, /) -> Lease:
+        """Begin a lease.
+
+        Args:
+            ttl: seconds that it lives without being renewed.
+
+        Raises:
+            ValueError: if that is not a positive number.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release what the store holds; whoever still waits for a watch gets `Unavailable`. Closing twice is fine."""
         ...
 
 

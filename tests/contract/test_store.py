@@ -1,75 +1,132 @@
-"""What every store must do; an adapter joins by standing in STORES."""
+"""The memory store passes the suite that every store passes; what only it does is beside it."""
 
+import asyncio
+import gc
 import threading
+import tracemalloc
+from contextlib import aclosing
 
 import pytest
 
-from jackfield.ports import Store
+from jackfield import Host, StoreCompacted
+from jackfield.runtime.control import ControlLoop
 from jackfield.store import MemoryStore
+from jackfield.store.history import EVENTS
+from jackfield.testing import FakeClock, no_leaks
+from jackfield.testing.stores import StoreConformance
 
-STORES = [MemoryStore]
-
-
-@pytest.fixture(params=STORES)
-def store(request):
-    return request.param()
-
-
-def test_it_is_a_store(store):
-    """The Protocol is met."""
-    assert isinstance(store, Store)
+PATIENCE = 30.0
+LARGE = 1_000_000
 
 
-def test_what_is_put_is_got_and_what_is_deleted_is_gone(store):
-    """And revisions grow over all keys."""
-    assert store.get("a") is None
-    first = store.put("a", b"1")
-    second = store.put("b", b"2")
-    assert 0 < first < second
-    assert (store.get("a").value, store.get("a").revision) == (b"1", first)
-    assert store.delete("a") is True
-    assert store.delete("a") is False
-    assert store.get("a") is None
+class TestMemoryStore(StoreConformance):
+    """On a clock that the suite moves."""
+
+    kept = EVENTS
+
+    async def open_store(self):
+        self.clock = FakeClock()
+        return MemoryStore(self.clock)
+
+    async def pass_time(self, seconds):
+        self.clock.advance(seconds)
 
 
-def test_a_write_that_expects_something_else_writes_nothing(store):
-    """Compare-and-swap, absence included."""
-    assert store.put("a", b"1", expected=5) == 0
-    first = store.put("a", b"1", expected=0)
-    assert store.put("a", b"2", expected=0) == 0
-    assert store.get("a").value == b"1"
-    assert store.put("a", b"2", expected=first) > first
+def large_values():
+    gc.collect()
+    return sum(trace.size >= LARGE for trace in tracemalloc.take_snapshot().traces)
 
 
-def test_keys_are_listed_by_prefix_sorted(store):
-    """As paths are."""
-    for key in ("state/b", "state/a", "other"):
-        store.put(key, b"")
-    assert store.keys("state/") == ("state/a", "state/b")
-    assert store.keys() == ("other", "state/a", "state/b")
+def test_large_values_that_are_gone_take_no_memory():
+    """What was overwritten or deleted does not live on for those who watch; they are told instead."""
+
+    async def test():
+        store = MemoryStore()
+        for _ in range(10):
+            await store.put("a", bytes(LARGE))
+        assert large_values() == 1
+        newest = await store.delete("a")
+        assert large_values() == 0
+        with pytest.raises(StoreCompacted):
+            await anext(store.watch(since=newest - 2))
+        async with aclosing(store.watch(since=newest - 1)) as events:
+            assert (await anext(events)).value is None
+
+    tracemalloc.start()
+    try:
+        asyncio.run(test())
+    finally:
+        tracemalloc.stop()
 
 
-def test_of_many_writers_that_expect_the_same_one_wins(store):
-    """A lost update is impossible."""
-    store.put("n", b"0")
+def test_a_watch_on_the_control_loop_hears_of_a_lease_s_end_when_the_clock_moves():
+    """Store and loop follow one clock."""
+    clock = FakeClock()
+    store, control = MemoryStore(clock), ControlLoop(clock)
+    waiting = threading.Event()
 
-    def count():
-        for _ in range(100):
-            while True:
-                there = store.get("n")
-                if store.put("n", str(int(there.value) + 1).encode(), expected=there.revision):
-                    break
+    async def hold():
+        await store.put("a", b"1", lease=await store.lease(10.0))
 
-    threads = [threading.Thread(target=count) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert store.get("n").value == b"400"
+    async def watch():
+        asyncio.get_running_loop().call_soon(waiting.set)  # behind the step in which the watch comes to rest
+        async with aclosing(store.watch(since=1)) as events:
+            return await anext(events)
+
+    with no_leaks():
+        control.run(hold())
+        ended = control.submit(watch())
+        assert waiting.wait(PATIENCE)
+        clock.advance(9.0)
+        clock.advance(1.0)
+        event = ended.result(PATIENCE)
+        assert (event.key, event.value) == ("a", None)
+        control.close()
 
 
-def test_a_value_that_is_too_large_is_refused(store):
-    """More than a megabyte belongs elsewhere."""
-    store.put("a", bytes(1_048_576))
-    with pytest.raises(ValueError, match="1,048,577 bytes"):
-        store.put("a", bytes(1_048_577))
+def test_a_lease_ends_by_itself_in_real_time():
+    """And wakes a watch, though nobody uses the store."""
+
+    async def test():
+        store = MemoryStore()
+        await store.put("a", b"1", lease=await store.lease(0.05))
+        async with aclosing(store.watch(since=1)) as events, asyncio.timeout(PATIENCE):
+            return await anext(events)
+
+    assert asyncio.run(test()).value is None
+
+
+def test_a_watch_whose_loop_was_closed_disturbs_no_writer():
+    """Nobody is there to be woken."""
+    store = MemoryStore()
+    loop = asyncio.new_event_loop()
+    events = store.watch(since=0)
+    waiting = loop.create_task(anext(events))
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    assert asyncio.run(store.put("a", b"1")) == 1
+    waiting._log_destroy_pending = False  # it is left on purpose
+
+
+class OldStore:
+    """The port of 0.1."""
+
+    def get(self, key):
+        return None
+
+    def put(self, key, value, *, expected=None):
+        return 1
+
+    def delete(self, key):
+        return True
+
+    def keys(self, prefix=""):
+        return ()
+
+
+def test_a_store_of_the_old_port_is_refused_by_the_methods_that_it_misses():
+    """When the host is made, not at the first reload; the error names the page that helps."""
+    with pytest.raises(
+        TypeError, match=r"store=OldStore .* no method range\(\), watch\(\), lease\(\), close\(\) .*stores\.md"
+    ):
+        Host(observers=(), store=OldStore())
