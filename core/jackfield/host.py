@@ -26,7 +26,7 @@ from jackfield.errors import (
     PluginError,
 )
 from jackfield.events import EventBus, PluginBus, PluginStarted, PluginStopped
-from jackfield.executors.thread import ThreadExecutor
+from jackfield.executors.places import Places
 from jackfield.hooks import Hooks
 from jackfield.injection.closing import TeardownFailure
 from jackfield.injection.drawing import dot, mermaid
@@ -55,6 +55,7 @@ from jackfield.rollout import Analysis
 from jackfield.rollout.canary import Canary
 from jackfield.runtime import forking
 from jackfield.runtime.home import HomeLoop
+from jackfield.runtime.pool import Pool
 from jackfield.store import MemoryStore
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ class Host(Caller):
         store: where the state of plugins goes when they are replaced; the default is this process's memory.
         timeout: seconds for calls that neither their caller nor their function limits.
 
+    Raises:
+        ContractError: if an executor is none, or one of an older version, with what it lacks.
+
     Attributes:
         events: the event bus.
 
@@ -100,14 +104,14 @@ class Host(Caller):
         timeout: float | None = None,
     ) -> None:
         self._observers: tuple[Observer, ...] = (Spans(), Metrics(), Logs()) if observers is None else tuple(observers)
-        self._executors = dict(executors or {})
         self._timeout = timeout
         self._access = Access()
         self._canaries: tuple[Canary, ...] = ()
         self._unwatch: list[Callable[[], None]] = []
         self._home = HomeLoop()
-        self._threads = ThreadExecutor()
-        self.events = EventBus(lambda coroutine: self._home.submit("events", coroutine))
+        self._pool = Pool()
+        self._places = Places(self._home, self._pool, executors or {})
+        self.events = EventBus(lambda coroutine: self._home.submit("events", coroutine), self._pool)
 
         self._lifecycle = Lifecycle(self._home, announce=self._announce, deliver=self._deliver)
         registry, hooks = Registry(), Hooks()
@@ -124,8 +128,7 @@ class Host(Caller):
                 Background: self._lifecycle.background,
             }
         )
-        places = {"inline", "thread", *self._executors}
-        self._functions = Functions(registry, self._injector, hooks, self.events, self._compile, places)
+        self._functions = Functions(registry, self._injector, hooks, self.events, self._compile, self._places)
         self._installed = Installed(self._functions, self._injector, hooks)
         self._hooks = hooks
         self._plugins = Plugins(
@@ -627,7 +630,7 @@ class Host(Caller):
     @property
     def executors(self) -> Mapping[str, ExecutorStats]:
         """Name → the counts of each executor."""
-        return {name: each.stats() for name, each in {"thread": self._threads, **self._executors}.items()}
+        return self._places.stats
 
     # --- Starting and stopping --------------------------------------------------------------------------------------
 
@@ -641,13 +644,13 @@ class Host(Caller):
         if self._functions.running:
             return
         self._home.open()
-        self._threads = ThreadExecutor()
+        self._places.open()
         self._functions.open()
         self._plugins.withdraw(self._lifecycle.start_all())
         if self.plugins:
             self._lifecycle.supervise(_HEALTH_EVERY)
         watching = [observer for observer in self._observers if isinstance(observer, Metrics)]
-        self._unwatch = [observer.watch("thread", self._threads.stats) for observer in watching]
+        self._unwatch = [observer.watch("thread", self._places.thread.stats) for observer in watching]
 
     def stop(self, timeout: float = 10.0) -> None:
         """Let no more calls in, wait for those inside, close singletons in reverse order; `with host:` ends so.
@@ -686,7 +689,7 @@ class Host(Caller):
         self.events.close()
         for unwatch in self._unwatch:
             unwatch()
-        self._threads.close()
+        self._places.thread.close()
         self._home.close()
 
     def _say_left(self, calls: Sequence[Call]) -> None:
@@ -724,8 +727,7 @@ class Host(Caller):
             spec,
             injector=self._injector,
             observers=(*self._observers, *further),
-            executors={**self._executors, "thread": self._threads},
-            home=self._home,
+            places=self._places,
             timeout=self._timeout,
             again=self._again,
         )

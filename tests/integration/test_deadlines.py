@@ -155,20 +155,20 @@ def test_stuck_functions_cannot_eat_the_process(host, gate):
 
     host.register("stuck", stuck)
     host.register("well", function(executor="thread")(lambda: 1))
-    while host._threads.stats().lingering < 32:
+    while host._places.thread.stats().lingering < 32:
         with pytest.raises(DeadlineExceeded):
             host.call("stuck", timeout=0.01)
     for _ in range(8):
         with pytest.raises(ResourceExhausted):
             host.call("stuck", timeout=0.01)
-    assert host._threads.stats().rejected == 8
+    assert host._places.thread.stats().rejected == 8
     with pytest.raises(ResourceExhausted, match="deadline has passed"):
         host.call("well")
     gate.set()
-    while host._threads.stats().lingering:
+    while host._places.thread.stats().lingering:
         time.sleep(0.001)
     assert host.call("well") == 1
-    assert host._threads.stats().late >= 32  # a call whose time was up before its thread began counts as well
+    assert host._places.thread.stats().late >= 32  # a call whose time was up before its thread began counts as well
 
 
 def test_the_pool_serves_more_calls_than_it_has_threads(host):
