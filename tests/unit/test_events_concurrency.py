@@ -588,9 +588,8 @@ def test_closing_names_a_handler_whose_subscription_was_cancelled(gate):
     until(lambda: bus._crew.threads == 0)
 
 
-def test_idle_threads_end(bus, monkeypatch):
-    """An idle bus has no threads, and starts new ones for the next event."""
-    monkeypatch.setattr(crew, "IDLE", 0.01)
+def test_an_idle_bus_holds_no_thread(bus):
+    """Threads go back to the pool when there is nothing to do, and come again for the next event."""
     subscription = bus.subscribe(Tick, lambda event: None)
     for n in range(3):
         bus.publish(Tick(n))

@@ -76,10 +76,9 @@ class Crew:
         with self._lock:
             now = monotonic()
             self._ready.extend([(job, now) for job in jobs])
-            missing = self._call_help(now)
+            helper = self._call_help(now)
             exhausted = self._newly_exhausted(now)
-        if missing is not None:
-            logger.error("events wait, and are handled with the next one: {}", missing)
+        self._begin(helper)
         if exhausted:
             logger.error(
                 "{} event handlers hang and hold all threads of the bus; events wait until one returns: {}",
@@ -127,19 +126,22 @@ class Crew:
             may_take = may_take and (len(self._workers) <= CORE or self._making_progress(now) < CORE)
             while self._ready and not self._closed:
                 if may_take or self._is_needed(now):
-                    me.job, me.since = self._ready.popleft()[0], now
-                    if self._ready and not self._watching:
-                        self._call_help(now)
-                    return me.job
+                    job = me.job = self._ready.popleft()[0]
+                    me.since = now
+                    helper = self._call_help(now) if self._ready and not self._watching else None
+                    break
                 may_take = False
                 self._watching += 1
                 self._work.wait(TICK)
                 self._watching -= 1
                 now = monotonic()
-            self._workers.discard(me)
-            if self._closed:
-                self._work.notify_all()
-            return None
+            else:
+                self._workers.discard(me)
+                if self._closed:
+                    self._work.notify_all()
+                return None
+        self._begin(helper)
+        return job
 
     def _is_needed(self, now: float) -> bool:
         """Tell whether one more thread should be at work."""
@@ -149,32 +151,40 @@ class Crew:
     def _making_progress(self, now: float) -> int:
         return sum(worker.job is not None and now - worker.since < HELD for worker in self._workers)
 
-    def _call_help(self, now: float) -> ResourceExhausted | None:
+    def _call_help(self, now: float) -> _Worker | None:
         """See to it that somebody looks after the ready jobs while the rest are at work. The lock is held.
 
         Returns:
-            Why nobody at all does.
+            Who is to begin, once the lock is released.
         """
         if not self._ready or self._closed:
             return None
         if self._watching:
             if not self._making_progress(now):
                 self._work.notify()
-        elif len(self._workers) < CORE + LINGERING:
-            return self._hire()
-        return None
-
-    def _hire(self) -> ResourceExhausted | None:
+            return None
+        if len(self._workers) >= CORE + LINGERING:
+            return None
         worker = _Worker()
         self._watching += 1
         self._workers.add(worker)
+        return worker
+
+    def _begin(self, worker: _Worker | None) -> None:
+        """Give a worker its thread. The lock is not held: the thread would wake up only to wait for it."""
+        if worker is None:
+            return
         try:
             self._pool.start(self._name, partial(self._serve, worker))
-        except ResourceExhausted as error:  # those that there are will come to it
-            self._watching -= 1
-            self._workers.discard(worker)
-            return None if self._workers else error
-        return None
+        except ResourceExhausted as error:
+            with self._lock:
+                self._watching -= 1
+                self._workers.discard(worker)
+                alone = not self._workers
+                if self._closed:
+                    self._work.notify_all()
+            if alone:  # else those that there are will come to it
+                logger.error("events wait, and are handled with the next one: {}", error)
 
     def _newly_exhausted(self, now: float) -> list[str]:
         """Name the jobs that hold every thread, once for each time that it happens. The lock is held."""

@@ -141,15 +141,15 @@ class Seats:
         """Seat a task and start it, or have it stand in line."""
         with self._lock:
             self._check(task)
+            self._enqueued += 1
             if not self._seating.sit(task):
-                self._enqueued += 1
                 self._seating.stand(task)
                 return
         error = self._start(task)
+        if error is None:
+            return
         with self._lock:
-            if error is None:
-                self._enqueued += 1
-                return
+            self._enqueued -= 1
             self._rejected += 1
             successor = self._seating.rise(task)
             task.end()
