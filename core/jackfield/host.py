@@ -126,7 +126,8 @@ class Host(Caller):
                 Caller: lambda _: self._plain_caller,
                 EventBus: lambda plugin: PluginBus(self.events, plugin),
                 Background: self._lifecycle.background,
-            }
+            },
+            start=self._pool.start,
         )
         self._functions = Functions(registry, self._injector, hooks, self.events, self._compile, self._places)
         self._installed = Installed(self._functions, self._injector, hooks)
