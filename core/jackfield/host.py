@@ -4,6 +4,8 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -116,9 +118,9 @@ class Host(Caller):
         self._lifecycle = Lifecycle(self._home, announce=self._announce, deliver=self._deliver)
         registry, hooks = Registry(), Hooks()
         unknown = compile_refusal(_UNKNOWN, self._refusal, self._observers)
-        super().__init__(registry, unknown, self._find, self._access.denial)
+        super().__init__(registry, unknown, self._find, self._access.denial, self._pool)
         self._registry: Registry = registry
-        self._plain_caller = Caller(registry, unknown, self._find, self._access.denial)
+        self._plain_caller = Caller(registry, unknown, self._find, self._access.denial, self._pool)
         self._injector = Injector(
             contextual={
                 Logger: Logger,
@@ -679,10 +681,14 @@ class Host(Caller):
         """
         if self._functions.running:
             until = monotonic() + timeout
-            self._say_left(await asyncio.to_thread(self._functions.close, timeout))
-            await asyncio.to_thread(self._lifecycle.stop_all, max(until - monotonic(), _STOP_AT_LEAST))
+            self._say_left(await self._aside(partial(self._functions.close, timeout)))
+            await self._aside(partial(self._lifecycle.stop_all, max(until - monotonic(), _STOP_AT_LEAST)))
             _report(await self._injector.aclose())
-            await asyncio.to_thread(self._end)
+            await self._aside(self._end)
+
+    async def _aside(self, work: Callable[[], R]) -> R:
+        """Do something that blocks in a thread: a daemon, unlike those of `asyncio.to_thread`, and never out of reach."""
+        return await self._pool.run("jackfield-host", partial(copy_context().run, work))
 
     def _end(self) -> None:
         for canary in self._canaries:
@@ -712,7 +718,7 @@ class Host(Caller):
     async def __aenter__(self) -> Self:
         """Start, with the running loop as the home loop."""
         self._home.adopt()
-        await asyncio.to_thread(self.start)
+        await self._aside(self.start)
         return self
 
     async def __aexit__(
