@@ -1,6 +1,5 @@
 """The composition root: a host wires registry, injection, executors, hooks, events and observers."""
 
-import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -687,7 +686,7 @@ class Host(Caller):
             await self._aside(self._end)
 
     async def _aside(self, work: Callable[[], R]) -> R:
-        """Do something that blocks in a thread: a daemon, unlike those of `asyncio.to_thread`, and never out of reach."""
+        """Do something that blocks in a thread: a daemon, unlike those of `asyncio.to_thread`."""
         return await self._pool.run("jackfield-host", partial(copy_context().run, work))
 
     def _end(self) -> None:

@@ -122,7 +122,7 @@ class BoundExecutor(Protocol):
 
 @runtime_checkable
 class Executor(Protocol):
-    """Where functions run. `jackfield.testing.ExecutorSuite` is what every one must pass."""
+    """Where functions run. `jackfield.testing.executors.ExecutorSuite` is what every one must pass."""
 
     @property
     def injects(self) -> bool:

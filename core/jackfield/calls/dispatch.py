@@ -133,7 +133,7 @@ class Caller:
         """
         if name not in self._registry.snapshot.routes:
             # It may import the function's module.
-            await self._pool.run("jackfield-import", partial(copy_context().run, self._find, name))
+            await self._pool.run(name, partial(copy_context().run, self._find, name))
         endpoint, call = self._prepare(name, payload, timeout, tenant, version, headers)
         return await endpoint.arun(call)
 
