@@ -4,15 +4,22 @@ Who sits and calls something else that runs here does not take a second seat: it
 seat. Forty functions that call one another therefore cannot wait for each other's seats for ever. A seat has room for
 one such guest of each task at a time; further ones (of a `gather`, say) stand in line for that place and for any free
 seat. Whom a task was called by is in a context variable: it is found across threads, event loops and other executors.
+
+Who calls something that runs in *another* executor waits as well, and is away: if need be its place beside it goes to
+somebody in line here who is called by others, so that two executors whose functions call each other cannot wait for
+each other for ever. When it comes back while its guest still runs, there is one more at work than there are seats.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
 from enum import Enum, auto
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jackfield.model.call import Call
+
+if TYPE_CHECKING:
+    from jackfield.executors.seats import Seats
 
 aboard: "ContextVar[Task | None]" = ContextVar("jackfield_aboard", default=None)
 """What runs in this context, if it was brought here by some `Seats`."""
@@ -40,7 +47,7 @@ class Task:
     """One body on its way through the pool. It changes only under the lock of its seats, until it has ended.
 
     Args:
-        seating: where it is to sit.
+        owner: where it is to run.
         call: the call.
         body: what is to be run, in a copy of this context.
         tell: called once, when result or failure is there.
@@ -51,9 +58,11 @@ class Task:
         host: the task whose seat it shares, or waits to share.
         guest: the task that shares its seat.
         waiting: those that would.
+        away: how many calls that run in other executors it waits for.
     """
 
     __slots__ = (
+        "away",
         "body",
         "call",
         "context",
@@ -62,16 +71,16 @@ class Task:
         "host",
         "name",
         "outer",
+        "owner",
         "result",
         "seat",
-        "seating",
         "state",
         "tell",
         "waiting",
     )
 
-    def __init__(self, seating: "Seating", call: Call, body: Callable[[Call], Any], tell: Callable[[], object]) -> None:
-        self.seating = seating
+    def __init__(self, owner: "Seats", call: Call, body: Callable[[Call], Any], tell: Callable[[], object]) -> None:
+        self.owner = owner
         self.name = call.name
         self.call: Call | None = call
         self.body: Callable[[Call], Any] | None = body
@@ -85,6 +94,7 @@ class Task:
         self.host: Task | None = None
         self.guest: Task | None = None
         self.waiting: OrderedDict[Task, None] | None = None
+        self.away = 0
 
     def end(self) -> Callable[[], object] | None:
         """End, and drop what it refers to, so that neither a thread that waits nor a context keeps a function alive.
@@ -136,7 +146,7 @@ class Seating:
         self._seats = seats
 
     def sit(self, task: Task) -> bool:
-        """Find a seat: beside whoever called this task, else a free one.
+        """Find a seat: beside whoever called this task, a free one, or beside somebody who is away.
 
         Returns:
             Whether there was one.
@@ -147,6 +157,8 @@ class Seating:
         elif self.taken < self._seats:
             self.taken += 1
             self._sit_down(task, Seat(), None)
+        elif task.outer is not None and (absent := self._absent()) is not None and absent.seat is not None:
+            self._sit_down(task, absent.seat, absent)
         else:
             return False
         return True
@@ -158,15 +170,28 @@ class Seating:
             Who sits down there in its place, to be started; None if nobody does.
         """
         seat, host = self._rise(task)
-        if host is not None and host.waiting and host.state is State.RUNNING:
-            successor = next(iter(host.waiting))
-            self.leave_line(successor)
-            self._sit_down(successor, seat, host)
+        if host is not None and (successor := self.beside(host)) is not None:
             return successor
         if seat.riders:
             return None  # its host or its guest keeps the seat
         self.taken -= 1
         return self.next()
+
+    def beside(self, host: Task) -> Task | None:
+        """Fill the place beside a task with somebody that it waits for, or, while it is away, that others wait for.
+
+        Returns:
+            Who it is, to be started; None if it is not free, or nobody is to have it.
+        """
+        if host.state is not State.RUNNING or host.guest is not None or host.seat is None:
+            return None
+        task = next(iter(host.waiting), None) if host.waiting else None
+        if task is None and host.away:
+            task = next((each for each in self.line if each.outer is not None), None)
+        if task is not None:
+            self.leave_line(task)
+            self._sit_down(task, host.seat, host)
+        return task
 
     def next(self) -> Task | None:
         """Give the first in line a free seat.
@@ -200,8 +225,8 @@ class Seating:
         seat, _ = self._rise(task)
         if not seat.riders:
             self.taken -= 1
-        # Whoever neither shares its seat nor has somebody wait to do so will end, and go on with the first in line.
-        if not any(each.guest is None and not each.waiting for each in self.running):
+        # Whoever waits for nobody will end, and go on with the first in line.
+        if not any(each.guest is None and not each.waiting and not each.away for each in self.running):
             return False
         self.stand(task)
         self.line.move_to_end(task, last=False)
@@ -214,10 +239,14 @@ class Seating:
         if host is not None and host.waiting is not None:
             host.waiting.pop(task, None)
 
+    def _absent(self) -> Task | None:
+        """Find somebody who is away, and has nobody beside it."""
+        return next((task for task in self.running if task.away and task.guest is None), None)
+
     def _host_of(self, task: Task) -> Task | None:
         """Find the nearest task around this one that sits here."""
         host = task.outer
-        while host is not None and (host.seating is not self or host.state is not State.RUNNING):
+        while host is not None and (host.owner is not task.owner or host.state is not State.RUNNING):
             host = host.outer
         return host
 

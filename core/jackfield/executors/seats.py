@@ -70,7 +70,14 @@ class Seats:
         """
         done = threading.Lock()
         done.acquire()
-        task = Task(self._seating, call, body, done.release)
+        task = Task(self, call, body, done.release)
+        absent = self._send_away(task)
+        try:
+            return self._wait_for(task, call, done)
+        finally:
+            _welcome_back(absent)
+
+    def _wait_for(self, task: Task, call: Call, done: threading.Lock) -> Any:
         self._submit(task)
         try:
             if call.deadline is None:
@@ -102,13 +109,17 @@ class Seats:
             except RuntimeError:  # the loop is closed: nobody waits any more
                 return
 
-        task = Task(self._seating, call, body, tell)
-        self._submit(task)
+        task = Task(self, call, body, tell)
+        absent = self._send_away(task)
         try:
-            await done
-        except BaseException:
-            self._leave_behind(task)
-            raise
+            self._submit(task)
+            try:
+                await done
+            except BaseException:
+                self._leave_behind(task)
+                raise
+        finally:
+            _welcome_back(absent)
         return task.outcome()
 
     def stats(self) -> ExecutorStats:
@@ -183,6 +194,26 @@ class Seats:
         self._hand_over(successor)
         return was
 
+    def _send_away(self, task: Task) -> Task | None:
+        """Note of who calls this from another executor that it waits, and may share its seat there; give who does."""
+        absent = task.outer
+        if absent is None or absent.owner is self:
+            return None
+        absent.owner.lend(absent)
+        return absent
+
+    def lend(self, task: Task) -> None:
+        """For other executors: one that sits here waits for what runs there."""
+        with self._lock:
+            task.away += 1
+            successor = self._seating.beside(task)
+        self._hand_over(successor)
+
+    def take_back(self, task: Task) -> None:
+        """For other executors: it does not wait for that any more."""
+        with self._lock:
+            task.away -= 1
+
     # ---- threads ----
 
     def _start(self, task: Task) -> ResourceExhausted | None:
@@ -254,6 +285,11 @@ class Seats:
 def _board(task: Task, body: Callable[[Call], Any], call: Call) -> Any:
     aboard.set(task)
     return body(call)
+
+
+def _welcome_back(absent: Task | None) -> None:
+    if absent is not None:
+        absent.owner.take_back(absent)
 
 
 def _call(tell: Callable[[], object] | None) -> None:

@@ -376,7 +376,7 @@ def _called_and_unregistered(host: Host) -> "weakref.ref[Any]":
 @contextmanager
 def _folder() -> Iterator[Path]:
     """Give a folder in which functions wait; when it goes, all are let go."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 
