@@ -11,6 +11,7 @@ from jackfield import (
     DeadlineExceeded,
     FunctionCrashed,
     Host,
+    Rejected,
     ResourceExhausted,
     check_deadline,
     current_call,
@@ -314,3 +315,33 @@ def test_stopping_the_host_cancels_what_waits(host):
     host.stop(timeout=0.05)
     waiter.join(10)
     assert len(outcome) == 1
+
+
+@pytest.mark.parametrize("place", ["plain", "inline", "async"])
+def test_whatever_is_raised_after_the_deadline_is_deadline_exceeded(host, place):
+    """With that error as its cause; a refusal stays one."""
+
+    def late(how: str) -> None:
+        while remaining():
+            time.sleep(0.001)
+        if how == "refuses":
+            raise Rejected("no", code="no")
+        raise KeyError("gone")
+
+    async def alate(how: str) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            late(how)
+
+    if place == "async":
+        host.register("late", alate)
+    else:
+        host.register("late", function(executor=None if place == "plain" else "inline")(late))
+    with pytest.raises(DeadlineExceeded) as caught:
+        host.call("late", "breaks", timeout=0.02)
+    assert caught.value.function == "late"
+    assert "it raised KeyError" in str(caught.value)
+    assert isinstance(caught.value.__cause__, KeyError)
+    with pytest.raises(Rejected):
+        host.call("late", "refuses", timeout=0.02)

@@ -120,6 +120,25 @@ def test_through_an_executor_with_seats_of_its_own(host):
     assert at_once(host, "outer", 3 * SEATS) == [1] * 3 * SEATS
 
 
+def test_two_executors_that_call_each_other_in_a_circle():
+    """Each has one seat, taken by a function that calls one of the other: both come back."""
+    executors = {name: ThreadExecutor(seats=1) for name in ("left", "right")}
+    together = threading.Barrier(2)
+    with Host(observers=(), executors=executors) as host:
+        for name, other in (("left", "right"), ("right", "left")):
+
+            def outer(other: str = other) -> int:
+                together.wait(PATIENCE)
+                return host.call(f"{other}.inner")
+
+            host.register(f"{name}.outer", function(executor=name)(outer))
+            host.register(f"{name}.inner", function(executor=name)(lambda: 1))
+        with ThreadPoolExecutor(2) as pool:
+            calls = [pool.submit(host.call, f"{name}.outer") for name in executors]
+            assert [call.result(PATIENCE) for call in calls] == [1, 1]
+        assert [executor.stats().busy for executor in executors.values()] == [0, 0]
+
+
 def test_the_pool_of_the_host_serves_others_meanwhile():
     """Forty functions call others, and a call that has nothing to do with them comes through as well."""
     together = threading.Barrier(40)
