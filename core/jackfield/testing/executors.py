@@ -66,22 +66,30 @@ def hold(folder: str) -> str:
     """Say that it has begun, then wait until somebody lets it go."""
     path = Path(folder)
     (path / "begun").touch()
-    while _is_held(path):
+    begun = monotonic()
+    while _is_held(path, begun):
         sleep(_TICK)
-    return "held"
+    return _ended(path)
 
 
 async def ahold(folder: str) -> str:
     """Say that it has begun, then wait until somebody lets it go."""
     path = Path(folder)
     (path / "begun").touch()
-    while _is_held(path):  # noqa: ASYNC110  # what is waited for may happen in another process
+    begun = monotonic()
+    while _is_held(path, begun):  # noqa: ASYNC110  # what is waited for may happen in another process
         await asyncio.sleep(_TICK)
+    return _ended(path)
+
+
+def _is_held(path: Path, begun: float) -> bool:
+    return path.exists() and not (path / "go").exists() and monotonic() < begun + _PATIENCE
+
+
+def _ended(path: Path) -> str:
+    if path.exists():
+        (path / "ended").touch()
     return "held"
-
-
-def _is_held(path: Path) -> bool:
-    return path.exists() and not (path / "go").exists()
 
 
 def describe() -> dict[str, Any]:
@@ -205,6 +213,7 @@ class ExecutorSuite:
                 for call in _ways(host, f"{colour}.hold", timeout=0.1):
                     error = _raised(partial(call, str(folder)))
                     _expect(isinstance(error, DeadlineExceeded), f"a {colour} function: {error!r}")
+                    _expect(not (folder / "ended").exists(), f"the caller waited for the end of a {colour} function")
                 _expect(host.call(f"{colour}.echo", 1) == 1, "it does not serve after a deadline")
 
     def test_nothing_begins_after_its_deadline(self) -> None:
