@@ -107,11 +107,14 @@ class HomeLoop:
             timeout: seconds to wait for it.
 
         Raises:
+            Cancelled: when it ended with its loop.
             TimeoutError: when it takes longer; it is cancelled.
         """
         future = self.submit("host", coroutine)
         try:
             return future.result(timeout)
+        except CancelledError:
+            raise Cancelled("host", _WOUND_UP) from None
         except BaseException:
             future.cancel()
             raise
