@@ -141,16 +141,17 @@ def compile_endpoint(
     executor = places.of(spec)
     observed: list[BoundObserver] = []
     if executor is None:  # one walk, which runs wherever its caller is, or at home
+        parts = _parts(spec, injector)
         observed = _bind(observers, spec)
-        here = places.inline.bind(spec, _function(spec, injector, door, observed))
+        here = places.inline.bind(spec, _function(spec, parts, door, observed))
         executors = [here]
         run, arun = here.run, here.arun
         if spec.colour is Colour.SYNC and spec.policy.executor is None:
-            apart: BoundExecutor = places.thread.bind(spec, _function(spec, injector))
+            apart: BoundExecutor = places.thread.bind(spec, _function(spec, parts))
             executors.append(apart)
             arun = _handing(spec, apart, "arun", door, observed)
     else:
-        local = _function(spec, injector) if places.injects_here(spec) else _injected_there
+        local = _function(spec, _parts(spec, injector)) if places.injects_here(spec) else _injected_there
         apart = _bound_to(executor, spec, local)
         executors = [apart]
         observed = _bind(observers, spec)
@@ -160,21 +161,27 @@ def compile_endpoint(
     return Endpoint(spec, run, arun, limit, partial(_close, [*executors, *observed]), gate)
 
 
+def _parts(spec: FunctionSpec, injector: Injector) -> tuple[dict[str, Any], str]:
+    """Give what a walk with the function in it needs, and the expression that calls the function."""
+    codec = _codecs.get(spec) or _codecs.setdefault(spec, compile_payload(spec))
+    values: dict[str, Any] = {"convert": codec.convert, "trusted": codec.trusted, "target": spec.target}
+    values["fail"] = failures.translator(spec, awaited=spec.colour is Colour.ASYNC)
+    if not spec.dependencies:
+        return values, invocation(spec, {})
+    values["body"] = injector.body(spec)
+    return values, "body(call, value)"
+
+
 def _function(
     spec: FunctionSpec,
-    injector: Injector,
+    parts: tuple[dict[str, Any], str],
     door: Mapping[str, Any] | None = None,
     observed: Sequence[BoundObserver] = (),
 ) -> Callable[[Call], Any]:
     """Make the walk that has the function in it; with a door it is the whole call."""
+    values, body = parts
     is_async = spec.colour is Colour.ASYNC
-    codec = _codecs.get(spec) or _codecs.setdefault(spec, compile_payload(spec))
-    values: dict[str, Any] = {"convert": codec.convert, "trusted": codec.trusted, "target": spec.target}
-    values["fail"] = failures.translator(spec, awaited=is_async)
-    body = invocation(spec, {})
-    if spec.dependencies:
-        values["body"], body = injector.body(spec), "body(call, value)"
-    steps = {"function", "converted" if codec.trusted is None else "trusted"}
+    steps = {"function", "converted" if values["trusted"] is None else "trusted"}
     steps |= {"async"} if is_async else {"sync", "checked"}
     if door is not None:
         steps |= {"counted", "awaiting" if is_async else "waiting"}
