@@ -1,9 +1,10 @@
 """The composition root: a host wires registry, injection, executors, hooks, events and observers."""
 
-import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -27,7 +28,7 @@ from jackfield.errors import (
     Unavailable,
 )
 from jackfield.events import EventBus, PluginBus
-from jackfield.executors.thread import ThreadExecutor
+from jackfield.executors.places import Places
 from jackfield.hooks import Hooks
 from jackfield.injection.closing import TeardownFailure
 from jackfield.injection.drawing import dot, mermaid
@@ -90,6 +91,9 @@ class Host(Caller):
             makes a store closes it, after the host has stopped.
         timeout: seconds for calls that neither their caller nor their function limits.
 
+    Raises:
+        ContractError: if an executor is none, or one of an older version, with what it lacks.
+
     Attributes:
         events: the event bus.
 
@@ -110,7 +114,6 @@ class Host(Caller):
     ) -> None:
         kept = MemoryStore() if store is None else check_store(store)
         self._observers: tuple[Observer, ...] = (Spans(), Metrics(), Logs()) if observers is None else tuple(observers)
-        self._executors = dict(executors or {})
         self._timeout = timeout
         self._access = Access()
         self._canaries: tuple[Canary, ...] = ()
@@ -119,15 +122,15 @@ class Host(Caller):
         self._home = HomeLoop()
         self._control = ControlLoop()
         self._pool = Pool()
-        self._threads = ThreadExecutor()
-        self.events = EventBus(lambda coroutine: self._home.submit("events", coroutine))
+        self._places = Places(self._home, self._pool, executors or {})
+        self.events = EventBus(lambda coroutine: self._home.submit("events", coroutine), self._pool)
 
         self._inventory = inventory = Inventory()
         registry, hooks = Registry(), Hooks()
         unknown = compile_refusal(_UNKNOWN, self._refusal, self._observers)
-        super().__init__(registry, unknown, self._find, self._access.denial)
+        super().__init__(registry, unknown, self._find, self._access.denial, self._pool)
         self._registry: Registry = registry
-        self._plain_caller = Caller(registry, unknown, self._find, self._access.denial)
+        self._plain_caller = Caller(registry, unknown, self._find, self._access.denial, self._pool)
         self._injector = Injector(
             contextual={
                 Logger: Logger,
@@ -135,10 +138,10 @@ class Host(Caller):
                 Caller: lambda _: self._plain_caller,
                 EventBus: lambda plugin: PluginBus(self.events, plugin),
                 Background: lambda plugin: self._lifecycle.backgrounds.of(plugin),  # noqa: PLW0108  # made further down
-            }
+            },
+            start=self._pool.start,
         )
-        places = {"inline", "thread", *self._executors}
-        self._functions = Functions(registry, self._injector, hooks, self.events, self._compile, places)
+        self._functions = Functions(registry, self._injector, hooks, self.events, self._compile, self._places)
         self._hooks = hooks
         hosting = Hosting(
             self._functions,
@@ -650,7 +653,7 @@ class Host(Caller):
     @property
     def executors(self) -> Mapping[str, ExecutorStats]:
         """Name → the counts of each executor."""
-        return {name: each.stats() for name, each in {"thread": self._threads, **self._executors}.items()}
+        return self._places.stats
 
     # --- Starting and stopping --------------------------------------------------------------------------------------
 
@@ -666,13 +669,13 @@ class Host(Caller):
             return
         faults: tuple[Fault, ...] = ()
         self._home.open()
-        self._threads = ThreadExecutor()
+        self._places.open()
         self._functions.open()
         if self.plugins:
             faults = self._lifecycle.start_all()
             self._lifecycle.supervise(_HEALTH_EVERY)
         watching = [observer for observer in self._observers if isinstance(observer, Metrics)]
-        self._unwatch = [observer.watch("thread", self._threads.stats) for observer in watching]
+        self._unwatch = [observer.watch("thread", self._places.thread.stats) for observer in watching]
         if self._strict and faults:
             self.stop()
             first = faults[0]
@@ -704,10 +707,14 @@ class Host(Caller):
         """
         if self._functions.running:
             until = monotonic() + timeout
-            self._say_left(await asyncio.to_thread(self._functions.close, timeout))
-            await asyncio.to_thread(self._lifecycle.stop_all, max(until - monotonic(), _STOP_AT_LEAST))
+            self._say_left(await self._aside(partial(self._functions.close, timeout)))
+            await self._aside(partial(self._lifecycle.stop_all, max(until - monotonic(), _STOP_AT_LEAST)))
             _report(await self._injector.aclose())
-            await asyncio.to_thread(self._end)
+            await self._aside(self._end)
+
+    async def _aside(self, work: Callable[[], R]) -> R:
+        """Do something that blocks in a thread: a daemon, unlike those of `asyncio.to_thread`."""
+        return await self._pool.run("jackfield-host", partial(copy_context().run, work))
 
     def _end(self) -> None:
         for canary in self._canaries:
@@ -715,7 +722,7 @@ class Host(Caller):
         self.events.close()
         for unwatch in self._unwatch:
             unwatch()
-        self._threads.close()
+        self._places.thread.close()
         if self._states.claimed:
             try:
                 self._control.run(self._states.release(), _STOP_AT_LEAST)
@@ -743,7 +750,7 @@ class Host(Caller):
     async def __aenter__(self) -> Self:
         """Start, with the running loop as the home loop."""
         self._home.adopt()
-        await asyncio.to_thread(self.start)
+        await self._aside(self.start)
         return self
 
     async def __aexit__(
@@ -759,8 +766,7 @@ class Host(Caller):
             spec,
             injector=self._injector,
             observers=(*self._observers, *further),
-            executors={**self._executors, "thread": self._threads},
-            home=self._home,
+            places=self._places,
             timeout=self._timeout,
             again=self._again,
         )

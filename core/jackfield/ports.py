@@ -84,30 +84,93 @@ class ExecutorStats:
     lingering: int = 0
 
 
-@runtime_checkable
-class Executor(Protocol):
-    """Where a function runs."""
+class BoundExecutor(Protocol):
+    """An executor that is bound to one function version. Called on every call, from any thread.
 
-    def run(self, call: Call, body: Callable[[Call], Any]) -> Any:
-        """Run a sync body and wait for its result, at most until the call's deadline.
+    What it raises is what the function's body raises, or one of its own: `DeadlineExceeded`, `ResourceExhausted`,
+    `Unavailable`, `Cancelled`. Anything else that it raises arrives at the caller as the function's crash.
+    """
+
+    def run(self, call: Call, /) -> Any:
+        """Run the function and wait for its result, at most until the call's deadline.
 
         Args:
-            call: the call; its deadline bounds the wait.
-            body: what to run, in a copy of the caller's context.
+            call: the call: payload, deadline, trace.
+
+        Returns:
+            What the function returns.
 
         Raises:
-            DeadlineExceeded: when the time is up; the body may still be running.
-            ResourceExhausted: when a bound is reached.
+            DeadlineExceeded: when the time is up; the function may still be running.
+            ResourceExhausted: when a bound is reached; the function never runs.
+            Unavailable: when what would run it is not there, or was closed meanwhile.
         """
         ...
 
-    def arun(self, call: Call, body: Callable[[Call], Any]) -> Awaitable[Any]:
-        """Do the same without blocking the running event loop."""
+    def arun(self, call: Call, /) -> Awaitable[Any]:
+        """Do the same without blocking the running event loop.
+
+        The host cancels what this gives at the deadline, or when its caller is cancelled: then it ends at once, and
+        raises `asyncio.CancelledError` only then.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release what was bound: the function was unregistered, or is bound anew. Calls that are inside go on."""
+        ...
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Where functions run. `jackfield.testing.executors.ExecutorSuite` is what every one must pass."""
+
+    @property
+    def injects(self) -> bool:
+        """Whether dependencies are injected where the function runs; the host does not look for them here, then."""
+        ...
+
+    def refusal(self, spec: FunctionSpec, /) -> str:
+        """Say why a function cannot run here, and what to do: `reason: fix`; "" if it can.
+
+        Args:
+            spec: a function whose policy names this executor. Whoever runs sync functions alone refuses async ones.
+        """
+        ...
+
+    def bind(self, spec: FunctionSpec, local: Callable[[Call], Any], /) -> BoundExecutor:
+        """Bind to one function version, once, when it is registered; again when what is injected into it changes.
+
+        Args:
+            spec: the function.
+            local: the compiled body, which converts the payload, injects, calls the function, and raises what a caller
+                is to get. A thread runs it, in a copy of the caller's context. Of an async function it gives a
+                coroutine, to be run in a task of an asyncio loop. Whatever runs elsewhere sends name, payload,
+                remaining time and trace instead, and compiles on the other side.
+        """
         ...
 
     def stats(self) -> ExecutorStats:
         """Give the counts of this moment."""
         ...
+
+
+def missing_members(adapter: object, port: type) -> tuple[str, ...]:
+    """Name what an adapter lacks of a port: one of an older port is refused by it, when the host is made.
+
+    Args:
+        adapter: what was given.
+        port: the Protocol.
+
+    Examples:
+        >>> missing_members(lambda: 0.0, Clock)
+        ('wall', 'on_jump')
+    """
+    wanted = {name: member for name, member in vars(port).items() if not name.startswith("_")}
+    return tuple(
+        name
+        for name, member in wanted.items()
+        if not hasattr(adapter, name) or (callable(member) and not callable(getattr(adapter, name)))
+    )
 
 
 @attrs.frozen

@@ -11,6 +11,7 @@ from jackfield import (
     DeadlineExceeded,
     FunctionCrashed,
     Host,
+    Rejected,
     ResourceExhausted,
     check_deadline,
     current_call,
@@ -155,20 +156,20 @@ def test_stuck_functions_cannot_eat_the_process(host, gate):
 
     host.register("stuck", stuck)
     host.register("well", function(executor="thread")(lambda: 1))
-    while host._threads.stats().lingering < 32:
+    while host._places.thread.stats().lingering < 32:
         with pytest.raises(DeadlineExceeded):
             host.call("stuck", timeout=0.01)
     for _ in range(8):
         with pytest.raises(ResourceExhausted):
             host.call("stuck", timeout=0.01)
-    assert host._threads.stats().rejected == 8
+    assert host._places.thread.stats().rejected == 8
     with pytest.raises(ResourceExhausted, match="deadline has passed"):
         host.call("well")
     gate.set()
-    while host._threads.stats().lingering:
+    while host._places.thread.stats().lingering:
         time.sleep(0.001)
     assert host.call("well") == 1
-    assert host._threads.stats().late >= 32  # a call whose time was up before its thread began counts as well
+    assert host._places.thread.stats().late >= 32  # a call whose time was up before its thread began counts as well
 
 
 def test_the_pool_serves_more_calls_than_it_has_threads(host):
@@ -314,3 +315,33 @@ def test_stopping_the_host_cancels_what_waits(host):
     host.stop(timeout=0.05)
     waiter.join(10)
     assert len(outcome) == 1
+
+
+@pytest.mark.parametrize("place", ["plain", "inline", "async"])
+def test_whatever_is_raised_after_the_deadline_is_deadline_exceeded(host, place):
+    """With that error as its cause; a refusal stays one."""
+
+    def late(how: str) -> None:
+        while remaining():
+            time.sleep(0.001)
+        if how == "refuses":
+            raise Rejected("no", code="no")
+        raise KeyError("gone")
+
+    async def alate(how: str) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            late(how)
+
+    if place == "async":
+        host.register("late", alate)
+    else:
+        host.register("late", function(executor=None if place == "plain" else "inline")(late))
+    with pytest.raises(DeadlineExceeded) as caught:
+        host.call("late", "breaks", timeout=0.02)
+    assert caught.value.function == "late"
+    assert "it raised KeyError" in str(caught.value)
+    assert isinstance(caught.value.__cause__, KeyError)
+    with pytest.raises(Rejected):
+        host.call("late", "refuses", timeout=0.02)

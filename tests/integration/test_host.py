@@ -178,7 +178,7 @@ def test_request_objects_are_never_closed_under_a_running_thread(host):
     assert entered.wait(10)
     assert closed_in == []
     gate.set()
-    while host._threads.stats().lingering:
+    while host._places.thread.stats().lingering:
         gate.wait(0.001)
     assert closed_in == ran_in
     assert closed_in != [threading.get_ident()]

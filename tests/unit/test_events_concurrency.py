@@ -15,7 +15,7 @@ import attrs
 import pytest
 from loguru import logger
 
-from jackfield.errors import Unavailable
+from jackfield.errors import ResourceExhausted, Unavailable
 from jackfield.events import (
     Announcement,
     EventBus,
@@ -27,6 +27,7 @@ from jackfield.events import (
 )
 from jackfield.model.call import Call, current
 from jackfield.model.spec import Colour, FunctionSpec
+from jackfield.runtime.pool import Pool
 
 PATIENCE = 30.0  # seconds that only a broken bus uses up
 
@@ -588,15 +589,39 @@ def test_closing_names_a_handler_whose_subscription_was_cancelled(gate):
     until(lambda: bus._crew.threads == 0)
 
 
-def test_idle_threads_end(bus, monkeypatch):
-    """An idle bus has no threads, and starts new ones for the next event."""
-    monkeypatch.setattr(crew, "IDLE", 0.01)
+def test_an_idle_bus_holds_no_thread(bus):
+    """Threads go back to the pool when there is nothing to do, and come again for the next event."""
     subscription = bus.subscribe(Tick, lambda event: None)
     for n in range(3):
         bus.publish(Tick(n))
         assert bus.drain(PATIENCE) == ()
         until(lambda: bus._crew.threads == 0)
     assert subscription.delivered == 3
+
+
+def test_events_for_which_there_is_no_thread_wait_for_the_next():
+    """A publisher is not to blame for a system that gives no more threads; nothing is lost, and the order holds."""
+
+    class Scarce(Pool):
+        empty = False
+
+        def start(self, name, body):
+            if self.empty:
+                raise ResourceExhausted(name, "the system gives no more threads", 1.0)
+            super().start(name, body)
+
+    pool, seen = Scarce(), []
+    bus = EventBus(pool=pool)
+    bus.subscribe(Tick, lambda event: seen.append(event.number))
+    pool.empty = True
+    assert [bus.publish(Tick(n)) for n in range(2)] == [1, 1]
+    assert seen == []
+    pool.empty = False
+    assert bus.drain(PATIENCE) == ()
+    assert seen == [0, 1]
+    bus.publish(Tick(2))
+    assert bus.close(PATIENCE) == ()
+    assert seen == [0, 1, 2]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

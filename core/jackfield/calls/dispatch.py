@@ -5,8 +5,9 @@ endpoint's walk, which `walk.py` generated when the function was registered: obs
 observers finish.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
+from functools import partial
 from random import getrandbits
 from time import monotonic
 from typing import Any, Final, Protocol
@@ -18,6 +19,7 @@ from jackfield.model.call import NO_HEADERS, Call, current, new_number
 from jackfield.model.deadline import tighten
 from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
+from jackfield.runtime.pool import Pool
 
 _surrounding: Final = current.get
 
@@ -40,11 +42,13 @@ class Caller:
         unknown: Endpoint,
         find: Callable[[str], None],
         denial: Callable[[str, str | None, bool], str],
+        pool: Pool,
     ) -> None:
         self._registry: Snapshots = registry
         self._unknown = unknown
         self._find = find
         self._denial = denial
+        self._pool = pool
 
     def call(
         self,
@@ -128,7 +132,8 @@ class Caller:
         Arguments and errors as for `call`.
         """
         if name not in self._registry.snapshot.routes:
-            await asyncio.to_thread(self._find, name)  # may import the function's module
+            # It may import the function's module.
+            await self._pool.run(name, partial(copy_context().run, self._find, name))
         endpoint, call = self._prepare(name, payload, timeout, tenant, version, headers)
         return await endpoint.arun(call)
 

@@ -1,8 +1,8 @@
 """What an exception becomes on its way out of a call.
 
 A function's own exceptions arrive as `FunctionCrashed`, wherever it ran. Three kinds pass as they are: `Rejected`,
-cancellation, and `DeadlineExceeded` once the call's own deadline has passed. A nested call's error that escapes a body
-is the outer function's crash.
+cancellation, and `DeadlineExceeded` once the call's own deadline has passed, which whatever else is raised then becomes
+the cause of. A nested call's error that escapes a body is the outer function's crash.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from jackfield.errors import Cancelled, DeadlineExceeded, FunctionCrashed, JackfieldError, Outcome, Rejected
 from jackfield.model.call import Call, current
-from jackfield.model.spec import Colour, FunctionSpec
+from jackfield.model.spec import FunctionSpec
 from jackfield.observe.stack import error_message, error_type
 
 GENERATED: Final = "<jackfield walk>"
@@ -28,36 +28,42 @@ GENERATED: Final = "<jackfield walk>"
 _FOLDER: Final = str(Path(__file__).parents[1]) + os.sep
 
 
-def translator(spec: FunctionSpec) -> Callable[[Call, BaseException, bool], BaseException]:
+def translator(spec: FunctionSpec, *, awaited: bool) -> Callable[[Call, BaseException, bool], BaseException]:
     """Make the function that turns whatever a walk caught into what its caller gets.
 
     Args:
         spec: the function whose walk it is.
+        awaited: whether the walk is a coroutine: only there a cancellation is asyncio's own.
 
     Returns:
         A function of the call, the exception, and whether the function's body was running; it gives an exception to
         raise, the same one when it passes as it is.
     """
     name, version, plugin = spec.name, spec.version, spec.plugin
-    is_async = spec.colour is Colour.ASYNC
 
-    def translate(call: Call, error: BaseException, running: bool) -> BaseException:
+    def translate(call: Call, error: BaseException, running: bool) -> BaseException:  # noqa: PLR0911  # one per rule
         if isinstance(error, JackfieldError):
             if not running or isinstance(error, Rejected | Cancelled):
                 return error
-            if isinstance(error, DeadlineExceeded) and call.deadline is not None and monotonic() >= call.deadline:
-                return error
         elif isinstance(error, asyncio.CancelledError):
-            if is_async or not running:
+            if awaited:
                 return error
+            if not running:
+                return Cancelled(name, "where it ran it was cancelled")
         elif isinstance(error, GeneratorExit) or _is_interrupt(error):
             return error
         error.__traceback__ = _cut(error.__traceback__)
+        if running and call.deadline is not None and (overdue := monotonic() - call.deadline) >= 0:
+            if isinstance(error, DeadlineExceeded):
+                return error
+            late = DeadlineExceeded(name, overdue, f"it raised {error_type(error)} when its time was up")
+            late.__cause__ = error  # observers look at it before it is raised
+            return late
         kind = "jackfield.FunctionCrashed" if isinstance(error, FunctionCrashed) else error_type(error)
         # A nested call's error says which function it was: its whole text belongs into the outer one's.
         text = str(error) if isinstance(error, JackfieldError) else error_message(error)
         crash = FunctionCrashed(name, kind, text, version, plugin)
-        crash.__cause__ = error  # observers look at it before it is raised
+        crash.__cause__ = error
         return crash
 
     return translate

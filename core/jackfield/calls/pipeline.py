@@ -3,8 +3,9 @@
 Observers start, payload, deadline, body, observers finish. Steps that a function does not need are not in its walk;
 sync and async differ by the word `await`.
 
-A function that runs in a thread has two walks of the same template: the outer one is observed and stays with the
-caller, its body hands the inner one to the executor, which brings payload, injection and function to the thread.
+A function that an executor runs elsewhere has two walks of the same template: the outer one is observed and stays with
+the caller, its body hands the call to the bound executor; the inner one, with payload, injection and function, is what
+the executor was bound to.
 """
 
 import asyncio
@@ -13,13 +14,14 @@ from functools import lru_cache, partial
 from textwrap import indent
 from time import monotonic, perf_counter
 from types import CoroutineType
-from typing import Any, Final
+from typing import Any, Final, Literal
 from weakref import WeakKeyDictionary
 
 from jackfield.calls import outcomes as failures
 from jackfield.calls.outcomes import GENERATED
 from jackfield.contract.payload import PayloadCodec, compile_payload
-from jackfield.errors import JackfieldError, Outcome
+from jackfield.errors import ContractError, Fault, JackfieldError, Outcome, Unavailable
+from jackfield.executors.places import Places
 from jackfield.injection.bodies import invocation
 from jackfield.injection.injector import Injector
 from jackfield.model.call import Call, current
@@ -28,8 +30,8 @@ from jackfield.model.gate import Gate
 from jackfield.model.route import Endpoint
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.observe.barrier import observer_failed
-from jackfield.ports import BoundObserver, Executor, Observer
-from jackfield.runtime.home import HomeLoop
+from jackfield.observe.stack import error_message
+from jackfield.ports import BoundExecutor, BoundObserver, Executor, Observer
 
 # What a walk is made of. A function's walk has the lines whose tag applies to it.
 _WALK: Final = """
@@ -114,8 +116,7 @@ def compile_endpoint(
     *,
     injector: Injector,
     observers: Sequence[Observer],
-    executors: Mapping[str, Executor],
-    home: HomeLoop,
+    places: Places,
     timeout: float | None,
     again: Callable[[Call], tuple[Endpoint, Call]],
 ) -> Endpoint:
@@ -125,49 +126,94 @@ def compile_endpoint(
         spec: the function.
         injector: resolves its dependencies.
         observers: see its calls.
-        executors: by name; `thread` is always there.
-        home: where async functions run.
+        places: where functions run.
         timeout: seconds for calls that neither their caller nor the function limits, or None.
         again: picks anew for a call that finds the endpoint retired.
 
     Returns:
         The endpoint, ready to be called.
+
+    Raises:
+        ContractError: if its executor cannot be bound.
     """
-    codec = _codecs.get(spec) or _codecs.setdefault(spec, compile_payload(spec))
-    values: dict[str, Any] = {"convert": codec.convert, "trusted": codec.trusted, "target": spec.target}
-    values["fail"] = failures.translator(spec)
-    body = invocation(spec, {})
-    if spec.dependencies:
-        values["body"], body = injector.body(spec), "body(call, value)"
-    steps = {"function", "converted" if codec.trusted is None else "trusted"}
     gate = Gate()
     door = {"gate": gate, "inside": gate.calls, "again": again}
-    bound = _bind(observers, spec)
-    if spec.colour is Colour.ASYNC:
-        run, arun = _at_home(_walk({"async", "awaiting", "counted", *steps}, body, values | door, bound), home)
+    executor = places.of(spec)
+    observed: list[BoundObserver] = []
+    if executor is None:  # one walk, which runs wherever its caller is, or at home
+        parts = _parts(spec, injector)
+        observed = _bind(observers, spec)
+        here = places.inline.bind(spec, _function(spec, parts, door, observed))
+        executors = [here]
+        run, arun = here.run, here.arun
+        if spec.colour is Colour.SYNC and spec.policy.executor is None:
+            apart: BoundExecutor = places.thread.bind(spec, _function(spec, parts))
+            executors.append(apart)
+            arun = _handing(spec, apart, "arun", door, observed)
     else:
-        inner = _walk({"sync", "checked", *steps}, body, values, ())
-        executor = executors.get(spec.policy.executor or "", executors["thread"])
-        handed = {"executor": executor, "inner": inner, "fail": values["fail"], **door}
-        arun = _walk({"async", "awaiting", "counted"}, "executor.arun(call, inner)", handed, bound)
-        if spec.policy.executor in {None, "inline"}:
-            run = _walk({"sync", "waiting", "counted", "checked", *steps}, body, values | door, bound)
-        else:
-            run = _walk({"sync", "waiting", "counted"}, "executor.run(call, inner)", handed, bound)
+        local = _function(spec, _parts(spec, injector)) if places.injects_here(spec) else _injected_there
+        apart = _bound_to(executor, spec, local)
+        executors = [apart]
+        observed = _bind(observers, spec)
+        run = _handing(spec, apart, "run", door, observed)
+        arun = _handing(spec, apart, "arun", door, observed)
     limit = timeout if spec.policy.timeout is None else spec.policy.timeout
-    return Endpoint(spec, run, arun, limit, partial(_close, bound), gate)
+    return Endpoint(spec, run, arun, limit, partial(_close, [*executors, *observed]), gate)
 
 
-def _at_home(walk: Callable[[Call], Any], home: HomeLoop) -> tuple[Callable[[Call], Any], Callable[[Call], Any]]:
-    """Give what runs a coroutine's walk on the home loop, from a thread and from any loop."""
+def _parts(spec: FunctionSpec, injector: Injector) -> tuple[dict[str, Any], str]:
+    """Give what a walk with the function in it needs, and the expression that calls the function."""
+    codec = _codecs.get(spec) or _codecs.setdefault(spec, compile_payload(spec))
+    values: dict[str, Any] = {"convert": codec.convert, "trusted": codec.trusted, "target": spec.target}
+    values["fail"] = failures.translator(spec, awaited=spec.colour is Colour.ASYNC)
+    if not spec.dependencies:
+        return values, invocation(spec, {})
+    values["body"] = injector.body(spec)
+    return values, "body(call, value)"
 
-    def run(call: Call) -> Any:
-        return home.call(call, walk)
 
-    def arun(call: Call) -> Any:
-        return walk(call) if home.is_here else home.hop(call, walk)
+def _function(
+    spec: FunctionSpec,
+    parts: tuple[dict[str, Any], str],
+    door: Mapping[str, Any] | None = None,
+    observed: Sequence[BoundObserver] = (),
+) -> Callable[[Call], Any]:
+    """Make the walk that has the function in it; with a door it is the whole call."""
+    values, body = parts
+    is_async = spec.colour is Colour.ASYNC
+    steps = {"function", "converted" if values["trusted"] is None else "trusted"}
+    steps |= {"async"} if is_async else {"sync", "checked"}
+    if door is not None:
+        steps |= {"counted", "awaiting" if is_async else "waiting"}
+    return _walk(steps, body, values | dict(door or {}), observed)
 
-    return run, arun
+
+def _handing(
+    spec: FunctionSpec,
+    executor: BoundExecutor,
+    how: Literal["run", "arun"],
+    door: Mapping[str, Any],
+    observed: Sequence[BoundObserver],
+) -> Callable[[Call], Any]:
+    """Make the walk that hands the call to an executor, and stays with the caller."""
+    steps = {"async", "awaiting", "counted"} if how == "arun" else {"sync", "waiting", "counted"}
+    values = {how: getattr(executor, how), "fail": failures.translator(spec, awaited=how == "arun"), **door}
+    return _walk(steps, f"{how}(call)", values, observed)
+
+
+def _bound_to(executor: Executor, spec: FunctionSpec, local: Callable[[Call], Any]) -> BoundExecutor:
+    try:
+        return executor.bind(spec, local)
+    except JackfieldError:
+        raise
+    except Exception as error:
+        reason = f"executor {spec.policy.executor!r} could not bind it: {error_message(error)}"
+        raise ContractError(spec.name, (Fault("contract", spec.plugin, spec.key, reason),)) from error
+
+
+def _injected_there(call: Call) -> Any:
+    reason = "its executor says that it injects where it runs, so nothing was compiled here"
+    raise Unavailable(call.name, reason)
 
 
 def compile_refusal(
@@ -185,9 +231,9 @@ def compile_refusal(
         raise refuse(call)
 
     bound = _bind(observers, spec)
-    names = {"body": body, "fail": failures.translator(spec)}
-    arun = _walk({"async"}, "body(call)", names, bound)
-    return Endpoint(spec, _walk({"sync"}, "body(call)", names, bound), arun, None, partial(_close, bound))
+    run = _walk({"sync"}, "body(call)", {"body": body, "fail": failures.translator(spec, awaited=False)}, bound)
+    arun = _walk({"async"}, "body(call)", {"body": body, "fail": failures.translator(spec, awaited=True)}, bound)
+    return Endpoint(spec, run, arun, None, partial(_close, bound))
 
 
 def _bind(observers: Sequence[Observer], spec: FunctionSpec) -> list[BoundObserver]:
@@ -200,12 +246,12 @@ def _bind(observers: Sequence[Observer], spec: FunctionSpec) -> list[BoundObserv
     return bound
 
 
-def _close(bound: Sequence[BoundObserver]) -> None:
-    for observer in bound:
+def _close(bound: Sequence[BoundObserver | BoundExecutor]) -> None:
+    for each in bound:
         try:
-            observer.close()
+            each.close()
         except Exception as error:  # noqa: BLE001  # nor from being unregistered
-            observer_failed(observer, error)
+            observer_failed(each, error)
 
 
 def _walk(

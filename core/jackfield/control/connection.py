@@ -12,9 +12,10 @@ from jackfield.control.messages import Reply, Request, asked, failure_frame, rep
 from jackfield.control.peers import Peer
 from jackfield.control.stream import Stream
 from jackfield.errors import JackfieldError, ResourceExhausted, Unavailable
-from jackfield.executors.thread import ThreadExecutor
+from jackfield.executors.seats import Seats
 from jackfield.model.call import Call
 from jackfield.observe.logger import host_log
+from jackfield.runtime.pool import Pool
 from jackfield.wire.frames import FrameError, FrameStream, unpack
 
 Verb = Callable[[Mapping[str, Any]], Any]
@@ -43,8 +44,8 @@ class Desk:
     verbs: Mapping[str, Verb]
     idle: float
     patience: float
-    requests: ThreadExecutor = attrs.field(factory=lambda: ThreadExecutor(pool=16, pending=64))
-    items: ThreadExecutor = attrs.field(factory=lambda: ThreadExecutor(pool=STREAMS))
+    requests: Seats = attrs.field(factory=lambda: Seats(Pool(), seats=16, pending=64))
+    items: Seats = attrs.field(factory=lambda: Seats(Pool(), seats=STREAMS))
     streams: int = 0
     running: set["asyncio.Task[None]"] = attrs.field(factory=set)
     leaving: set[threading.Thread] = attrs.field(factory=set)

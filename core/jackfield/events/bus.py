@@ -1,10 +1,11 @@
 """The bus: who listens to what, and how an event gets to them."""
 
-import asyncio
 import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import copy_context
+from functools import partial
 from time import monotonic
 from typing import TypeVar, get_args
 
@@ -17,6 +18,7 @@ from jackfield.events.mailbox import LONGEST_WAIT, Announcement, Mailbox, Subscr
 from jackfield.events.subscription import Subscription
 from jackfield.events.values import Parcel, event_name, seal
 from jackfield.model.deadline import remaining
+from jackfield.runtime.pool import Pool
 
 E = TypeVar("E")
 _FORKED = "this process was forked, and the threads of the bus stayed behind; make a new host here"
@@ -26,12 +28,12 @@ class EventBus:
     """Typed publish and subscribe inside one host.
 
     Each subscriber handles its events in order, one at a time, on a thread of the bus, or, if it is async, on the
-    host's home loop. One that raises or hangs harms nobody else. Without subscribers there are no threads; idle ones
-    end after two seconds.
+    host's home loop. One that raises or hangs harms nobody else. Threads are the pool's: without events there are none.
 
     Args:
         run_async: starts a coroutine on the host's home loop, from any thread, and gives its
             `concurrent.futures.Future`; with None there is no loop, and async handlers fail.
+        pool: where threads come from; the default is a pool of its own.
 
     Examples:
         >>> import attrs
@@ -51,13 +53,14 @@ class EventBus:
         ()
     """
 
-    def __init__(self, run_async: RunAsync | None = None) -> None:
+    def __init__(self, run_async: RunAsync | None = None, pool: Pool | None = None) -> None:
         self._run_async = run_async
         self._pid = os.getpid()
         # Reentrant, as in the crew: the garbage collector may run a finalizer that cancels or publishes, at any line.
         self._lock = threading.RLock()
         self._room = threading.Condition(self._lock)
-        self._crew = Crew("jackfield-events")
+        self._pool = pool or Pool()
+        self._crew = Crew("jackfield-events", self._pool)
         self._mailboxes: dict[type, tuple[Mailbox, ...]] = {}
         self._closed = False
 
@@ -155,7 +158,8 @@ class EventBus:
         """
         parcel, queued, full = self._offer(event)
         if full:
-            queued += await asyncio.to_thread(self._wait_for_room, parcel, full, patient=True)
+            patiently = partial(copy_context().run, self._wait_for_room, parcel, full, patient=True)
+            queued += await self._pool.run("jackfield-events", patiently)
             self._refuse(event, full)
         return queued
 
@@ -338,6 +342,7 @@ class EventBus:
         with self._lock:
             busy = [box for group in self._mailboxes.values() for box in group if box.active]
             announcement = self._mark([box for box in busy if box is not Mailbox.current()], jobs)
+        self._crew.submit(jobs)  # none, but others may wait since there was no thread for them
         return announcement.unsettled(timeout)
 
     def _cancel_where(self, chosen: Callable[[Mailbox], bool]) -> tuple[SubscriptionStats, ...]:

@@ -1,26 +1,27 @@
-"""The threads that run event handlers: few while handlers return, more only in place of those that do not.
+"""Who runs event handlers in the pool's threads: few while handlers return, more only in place of those that do not.
 
 One thread serves while handlers are quick. When a job has waited for a tick, a second thread helps, up to `CORE` that
 make progress. A thread that one handler has held for longer than `HELD` does not count towards those, so a handler that
-hangs costs a thread and delays nobody for longer than a tick; at most `LINGERING` threads can be held so. Threads start
-when there is work and end when there has been none for `IDLE` seconds. All are daemons: a hung handler must not keep
-the interpreter from ending.
+hangs costs a thread and delays nobody for longer than a tick; at most `LINGERING` threads can be held so. Threads come
+from the pool when there is work, and go back when there is none.
 """
 
 import threading
 from collections import deque
 from collections.abc import Sequence
-from itertools import count
+from functools import partial
 from time import monotonic
 from typing import Protocol
 
 from loguru import logger
 
+from jackfield.errors import ResourceExhausted
+from jackfield.runtime.pool import Pool
+
 CORE = 4
 LINGERING = 32
 TICK = 0.01
 HELD = 0.05
-IDLE = 2.0
 
 
 class Job(Protocol):
@@ -30,50 +31,54 @@ class Job(Protocol):
         """Do one bounded piece of work; never raises."""
 
 
-class _Worker(threading.Thread):
-    """A thread, and what it is doing since when."""
+class _Worker:
+    """A thread that is lent to the crew, and what it is doing since when."""
 
-    job: Job | None = None
-    since: float = 0.0
+    def __init__(self) -> None:
+        self.job: Job | None = None
+        self.since = 0.0
+        self.thread: threading.Thread | None = None
 
 
 class Crew:
-    """An elastic pool of threads; jobs start in the order they were submitted.
+    """Starts jobs in the order in which they were submitted.
 
     Args:
-        name: what the threads are called.
+        name: what the threads are called meanwhile.
+        pool: where they come from.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, pool: Pool) -> None:
         self._name = name
-        self._numbers = count(1)
+        self._pool = pool
+        # Reentrant: the garbage collector may run a finalizer that publishes, at any line.
         self._lock = threading.RLock()
         self._work = threading.Condition(self._lock)
         self._ready: deque[tuple[Job, float]] = deque()
         self._workers: set[_Worker] = set()
-        self._asleep = 0  # workers that wait until there is work
         self._watching = 0  # workers that start, or wait until the first ready job is a tick old
         self._closed = False
         self._exhausted = False
 
     @property
     def threads(self) -> int:
-        """How many threads there are."""
+        """How many threads are at work."""
         return len(self._workers)
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Have jobs run.
+        """Have jobs run. It never fails: where the system gives no thread, they wait until somebody submits again.
 
         Args:
             jobs: in the order in which they are to be started.
         """
-        if not jobs:
+        if not jobs and not self._ready:
             return
         with self._lock:
             now = monotonic()
             self._ready.extend([(job, now) for job in jobs])
-            self._call_help(now)
+            helper = self._call_help(now)
             exhausted = self._newly_exhausted(now)
+        self._begin(helper)
         if exhausted:
             logger.error(
                 "{} event handlers hang and hold all threads of the bus; events wait until one returns: {}",
@@ -82,7 +87,7 @@ class Crew:
             )
 
     def close(self, timeout: float) -> list[Job]:
-        """Let the threads end as soon as they are free, and wait for them.
+        """Let the threads go as soon as they are free, and wait for that.
 
         Args:
             timeout: seconds to wait at most.
@@ -91,56 +96,52 @@ class Crew:
             The jobs that still hold a thread.
         """
         ends = monotonic() + timeout
+        me = threading.current_thread()
         with self._lock:
             self._closed = True
             self._ready.clear()
             self._work.notify_all()
-            workers = [worker for worker in self._workers if worker is not threading.current_thread()]
-        for worker in workers:
-            worker.join(max(ends - monotonic(), 0.0))
-        return [job for worker in workers if (job := worker.job) is not None]
+            while (others := [worker for worker in self._workers if worker.thread is not me]) and (
+                left := ends - monotonic()
+            ) > 0:
+                self._work.wait(min(left, threading.TIMEOUT_MAX))
+            return [job for worker in others if (job := worker.job) is not None]
 
-    def _serve(self) -> None:
-        me = threading.current_thread()
-        assert isinstance(me, _Worker)  # noqa: S101  # for the type checker: only workers run this
+    def _serve(self, me: _Worker) -> None:
         with self._lock:
+            me.thread = threading.current_thread()
             self._watching -= 1
         job = self._take(me)
         while job is not None:
             job.run()
-            job = None  # an idle thread must not keep the last subscriber alive
+            job = None  # a thread that waits must not keep the last subscriber alive
             job = self._take(me)
 
     def _take(self, me: _Worker) -> Job | None:
-        """Give the next job, or None when the thread is to end."""
+        """Give the next job, or None when the thread is to go."""
         with self._lock:
             now = monotonic()
             # Who comes from its last job goes on; who has waited steps in only when it is needed.
             may_take, me.job = me.job is not None, None
             may_take = may_take and (len(self._workers) <= CORE or self._making_progress(now) < CORE)
-            quits = now + IDLE
-            while not self._closed:
-                if self._ready and (may_take or self._is_needed(now)):
-                    me.job, me.since = self._ready.popleft()[0], now
-                    if self._ready and not self._watching:
-                        self._call_help(now)
-                    return me.job
-                may_take = False
-                if self._ready:
-                    self._watching += 1
-                    self._work.wait(TICK)
-                    self._watching -= 1
-                    now = monotonic()
-                    quits = now + IDLE
-                elif now < quits:
-                    self._asleep += 1
-                    self._work.wait(quits - now)
-                    self._asleep -= 1
-                    now = monotonic()
-                else:
+            while self._ready and not self._closed:
+                if may_take or self._is_needed(now):
+                    job = me.job = self._ready.popleft()[0]
+                    me.since = now
+                    helper = self._call_help(now) if self._ready and not self._watching else None
                     break
-            self._workers.discard(me)
-            return None
+                may_take = False
+                self._watching += 1
+                self._work.wait(TICK)
+                self._watching -= 1
+                now = monotonic()
+            else:
+                self._workers.discard(me)
+                if self._closed:
+                    self._work.notify_all()
+                return None
+        self._begin(helper)
+        return job
 
     def _is_needed(self, now: float) -> bool:
         """Tell whether one more thread should be at work."""
@@ -150,27 +151,40 @@ class Crew:
     def _making_progress(self, now: float) -> int:
         return sum(worker.job is not None and now - worker.since < HELD for worker in self._workers)
 
-    def _call_help(self, now: float) -> None:
-        """See to it that somebody looks after the ready jobs while the rest are at work. The lock is held."""
-        if not self._ready or self._closed:
-            return
-        if self._asleep or self._watching:
-            if not self._watching or not self._making_progress(now):
-                self._work.notify()
-        elif len(self._workers) < CORE + LINGERING:
-            self._hire()
+    def _call_help(self, now: float) -> _Worker | None:
+        """See to it that somebody looks after the ready jobs while the rest are at work. The lock is held.
 
-    def _hire(self) -> None:
-        worker = _Worker(target=self._serve, name=f"{self._name}-{next(self._numbers)}", daemon=True)
+        Returns:
+            Who is to begin, once the lock is released.
+        """
+        if not self._ready or self._closed:
+            return None
+        if self._watching:
+            if not self._making_progress(now):
+                self._work.notify()
+            return None
+        if len(self._workers) >= CORE + LINGERING:
+            return None
+        worker = _Worker()
         self._watching += 1
         self._workers.add(worker)
+        return worker
+
+    def _begin(self, worker: _Worker | None) -> None:
+        """Give a worker its thread. The lock is not held: the thread would wake up only to wait for it."""
+        if worker is None:
+            return
         try:
-            worker.start()
-        except RuntimeError:  # the system gives no more threads: those that there are will come to it
-            self._watching -= 1
-            self._workers.discard(worker)
-            if not self._workers:
-                raise
+            self._pool.start(self._name, partial(self._serve, worker))
+        except ResourceExhausted as error:
+            with self._lock:
+                self._watching -= 1
+                self._workers.discard(worker)
+                alone = not self._workers
+                if self._closed:
+                    self._work.notify_all()
+            if alone:  # else those that there are will come to it
+                logger.error("events wait, and are handled with the next one: {}", error)
 
     def _newly_exhausted(self, now: float) -> list[str]:
         """Name the jobs that hold every thread, once for each time that it happens. The lock is held."""

@@ -1,16 +1,15 @@
 """Close singletons when a host stops, a plugin is unloaded or an override ends."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from typing import Any
 
 import attrs
 
-from jackfield.errors import Fault
+from jackfield.errors import Fault, ResourceExhausted
 from jackfield.injection.providers import Provider
-from jackfield.injection.scope import Cell, Vault
+from jackfield.injection.scope import Cell, Start, Vault
 from jackfield.model.spec import MISSING, Colour
 
 RunAsync = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -89,7 +88,7 @@ class Closing:
                 if cell.awaits:
                     await cell.aclose()
                 elif cell.provider.generator:
-                    await _in_thread(cell.close)
+                    await _in_thread(self._vault.start, cell.close)
                 else:
                     cell.close()
             except Exception as error:  # noqa: BLE001  # as above
@@ -122,8 +121,8 @@ async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
     await asyncio.wait(tasks)
 
 
-async def _in_thread(function: Callable[[], None]) -> None:
-    """Run a function in a thread of its own: a pool would have to be closed, and could be full of what waits for it."""
+async def _in_thread(start: Start, function: Callable[[], None]) -> None:
+    """Run a function in a thread, whatever the bounds of calls are: those may be used up by what waits for it."""
     done: Future[BaseException | None] = Future()
     done.set_running_or_notify_cancel()
 
@@ -135,7 +134,10 @@ async def _in_thread(function: Callable[[], None]) -> None:
         else:
             done.set_result(None)
 
-    threading.Thread(target=run, name="jackfield teardown", daemon=True).start()
+    try:
+        start("jackfield teardown", run)
+    except ResourceExhausted:
+        run()  # it holds up the loop, but what is open must be closed
     error = await asyncio.wrap_future(done)
     if error is not None:
         raise error

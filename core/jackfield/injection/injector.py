@@ -11,7 +11,7 @@ from jackfield.injection.closing import Closing, RunAsync, TeardownFailure
 from jackfield.injection.diagnosis import Diagnosis, Findings, diagnose, faulty
 from jackfield.injection.graph import Constant, Contextual, Graph, Source
 from jackfield.injection.providers import Provider
-from jackfield.injection.scope import Cell, Vault
+from jackfield.injection.scope import Cell, Start, Vault, own_thread
 from jackfield.model.call import Call
 from jackfield.model.spec import MISSING, Dependency, FunctionSpec, Key
 
@@ -74,13 +74,16 @@ class Injector:
         contextual: types whose object is made for the plugin that asks (its logger, its configuration), and what
             makes it from the plugin's name; called once per plugin. A provider registered for such a type comes
             first.
+        start: where threads come from, if any are needed.
     """
 
-    def __init__(self, contextual: Mapping[Any, Callable[[str], Any]] = MappingProxyType({})) -> None:
+    def __init__(
+        self, contextual: Mapping[Any, Callable[[str], Any]] = MappingProxyType({}), start: Start = own_thread
+    ) -> None:
         self._contextual = dict(contextual)
         self._constants: dict[tuple[Any, str], Any] = {}
         self._lock = threading.RLock()
-        self._vault = Vault()
+        self._vault = Vault(start)
         self._providers: tuple[Provider, ...] = ()
         self._top = Layer(_NOTHING, None)
         self._rewire()

@@ -52,10 +52,24 @@ class _Attempt:
 _making: ContextVar[_Attempt | None] = ContextVar("jackfield_making", default=None)
 
 
-class Vault:
-    """The singletons of one host: which are made, in which order, and on which loop the async ones live."""
+Start = Callable[[str, Callable[[], object]], object]
+"""Begins something in a thread that has a name meanwhile; raises `ResourceExhausted` if there is none."""
 
-    def __init__(self) -> None:
+
+def own_thread(name: str, body: Callable[[], object]) -> None:
+    """Begin something in a thread of its own: for an injector without a host, and thereby without a pool."""
+    threading.Thread(target=body, name=name, daemon=True).start()
+
+
+class Vault:
+    """The singletons of one host: which are made, in which order, and on which loop the async ones live.
+
+    Args:
+        start: where the threads come from in which sync singletons are made and closed for coroutines.
+    """
+
+    def __init__(self, start: Start = own_thread) -> None:
+        self.start = start
         self.lock = threading.Lock()
         self.made: list[Cell] = []
         self.pending: set[_Attempt] = set()
@@ -152,7 +166,10 @@ class Cell:
     def _start(self, attempt: _Attempt) -> None:
         if self.provider.colour is Colour.SYNC:
             run = partial(attempt.context.run, self._make, attempt)
-            threading.Thread(target=run, name=f"jackfield {self.provider.label}", daemon=True).start()
+            try:
+                self._vault.start(f"jackfield {self.provider.label}", run)
+            except Exception as error:  # noqa: BLE001  # raised by whoever waits
+                self._fail(attempt, error)
             return
         loop = asyncio.get_running_loop()
         with self._vault.lock:

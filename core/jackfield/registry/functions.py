@@ -8,6 +8,7 @@ from jackfield.calls.pipeline import compile_refusal
 from jackfield.contract import changes
 from jackfield.errors import ContractError, Fault, PluginError, Unavailable
 from jackfield.events import Announcement, EventBus, FunctionRegistered, FunctionUnregistered, RouteChanged
+from jackfield.executors.places import Places
 from jackfield.hooks import Hooks
 from jackfield.injection.injector import Injector
 from jackfield.model.call import Call
@@ -38,7 +39,7 @@ class Functions:
         hooks: are asked and told.
         events: is told.
         compiler: makes an endpoint of a spec.
-        executors: the names that policies may use.
+        places: where functions can run.
 
     Attributes:
         running: whether calls are let in.
@@ -52,14 +53,14 @@ class Functions:
         hooks: Hooks,
         events: EventBus,
         compiler: Compile,
-        executors: set[str],
+        places: Places,
     ) -> None:
         self._registry = registry
         self._injector = injector
         self._hooks = hooks
         self._events = events
         self._compile = compiler
-        self._executors = executors
+        self._places = places
         self._expectations: tuple[Expectation, ...] = ()
         self._pid = os.getpid()
         self._watchers: Mapping[str, Observer] = {}
@@ -170,13 +171,10 @@ class Functions:
             spec: the function.
 
         Raises:
-            ContractError: if it does not fit an extension point, or asks for an executor that is not there.
+            ContractError: if it does not fit an extension point, or cannot run with the executor that it asks for.
         """
         transaction.check_expectations([spec], self._expectations)
-        if spec.policy.executor not in {None, *self._executors}:
-            reason = f"there is no executor {spec.policy.executor!r}"
-            fix = f"use one of {', '.join(sorted(self._executors))}"
-            raise ContractError(spec.name, (Fault("contract", spec.plugin, spec.key, reason, fix),))
+        self._places.check(spec)
 
     def refusals(self, spec: FunctionSpec) -> tuple[Fault, ...]:
         """Check one function by itself and ask the hooks about it, ahead of its transaction.
@@ -221,7 +219,7 @@ class Functions:
         """
         self.check_process()
         with self._registry.writing():
-            self._injector.check([endpoint.spec for endpoint in self.endpoints()])
+            self._injector.check([e.spec for e in self.endpoints() if self._places.injects_here(e.spec)])
             self.running = True
             self._rewire(lambda _: True)
 
@@ -329,7 +327,7 @@ class Functions:
 
     def _check_graph(self, specs: Sequence[FunctionSpec]) -> None:
         if self.running:
-            self._injector.check(specs)
+            self._injector.check([spec for spec in specs if self._places.injects_here(spec)])
 
     def _swap(
         self,

@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError, Future
 from time import monotonic
 from typing import Any, TypeVar
 
-from jackfield.errors import AsyncCallRequired, Cancelled, DeadlineExceeded, Unavailable
+from jackfield.errors import AsyncCallRequired, Cancelled, DeadlineExceeded, ResourceExhausted, Unavailable
 from jackfield.model.call import Call
 
 T = TypeVar("T")
@@ -15,15 +15,19 @@ T = TypeVar("T")
 # A coroutine's own timer ends it at the deadline. Only when the loop itself is blocked does nobody answer: then the
 # waiting thread is freed this many seconds later.
 _GRACE = 0.25
+_WOUND_UP = "the host stops, or the function's task was cancelled"
+_UNWINDING = 1.0  # seconds that coroutines have for their clean-up when an own loop ends
 
 
 class HomeLoop:
     """The loop that `async with host` was entered on, else one in a thread of its own that starts when first needed."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may run a finalizer that calls something, at any line.
+        self._lock = threading.RLock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._awaited: set[Future[Any]] = set()  # what others wait for of an own loop
         self._closed = False
 
     def adopt(self) -> None:
@@ -52,12 +56,16 @@ class HomeLoop:
         Raises:
             AsyncCallRequired: inside a running loop, which waiting would block.
             DeadlineExceeded: when the loop does not answer in time.
-            Cancelled: when the coroutine was cancelled by somebody else.
+            Cancelled: when the coroutine was cancelled by somebody else, or ended with its loop.
+            ResourceExhausted: when the system gives no thread for the loop.
+            Unavailable: when the loop is gone.
         """
         if asyncio._get_running_loop() is not None:  # noqa: SLF001  # documented; does not raise
             raise AsyncCallRequired(call.name)
         future = self.submit(call.name, walk(call))
-        timeout = None if call.deadline is None else max(call.deadline - monotonic(), 0.0) + _GRACE
+        timeout = None
+        if call.deadline is not None:
+            timeout = min(max(call.deadline - monotonic(), 0.0) + _GRACE, threading.TIMEOUT_MAX)
         try:
             return future.result(timeout)
         except TimeoutError:
@@ -69,14 +77,27 @@ class HomeLoop:
                 call.name, overdue, "the home loop is blocked: a coroutine on it does not await"
             ) from None
         except CancelledError:
-            raise Cancelled(call.name, "the host stops, or the function's task was cancelled") from None
+            raise Cancelled(call.name, _WOUND_UP) from None
         except BaseException:
             future.cancel()  # KeyboardInterrupt while waiting
             raise
 
     async def hop(self, call: Call, walk: Callable[[Call], Coroutine[Any, Any, T]]) -> T:
-        """Await a coroutine function that runs at home, from another loop; a cancel reaches it there."""
-        return await asyncio.wrap_future(self.submit(call.name, walk(call)))
+        """Await a coroutine function that runs at home, from another loop; a cancel reaches it there.
+
+        Raises:
+            Cancelled: when the coroutine was cancelled by somebody else, or ended with its loop; as for `call` else.
+        """
+        task = asyncio.current_task()
+        before = task.cancelling() if task is not None else 0
+        future = self.submit(call.name, walk(call))
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            # asyncio's own error is for whoever was cancelled: this task, not the one at home.
+            if not future.cancelled() or (task is not None and task.cancelling() > before):
+                raise
+            raise Cancelled(call.name, _WOUND_UP) from None
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run a coroutine of the host's own at home and wait for it, from any other thread.
@@ -86,11 +107,14 @@ class HomeLoop:
             timeout: seconds to wait for it.
 
         Raises:
+            Cancelled: when it ended with its loop.
             TimeoutError: when it takes longer; it is cancelled.
         """
         future = self.submit("host", coroutine)
         try:
             return future.result(timeout)
+        except CancelledError:
+            raise Cancelled("host", _WOUND_UP) from None
         except BaseException:
             future.cancel()
             raise
@@ -99,24 +123,43 @@ class HomeLoop:
         """Schedule a coroutine at home, with this context's variables.
 
         Raises:
+            ResourceExhausted: if the system gives no thread for the loop.
             Unavailable: if the home loop is gone.
         """
         try:
-            return asyncio.run_coroutine_threadsafe(coroutine, self._running())
-        except (RuntimeError, Unavailable) as error:
+            # Under the lock: what is scheduled at all is scheduled before `close` has the loop stop, and ends with it.
+            with self._lock:
+                loop = self._running(what)
+                future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+                awaited = self._awaited
+                if self._thread is not None:
+                    awaited.add(future)
+        except RuntimeError as error:
             coroutine.close()
             raise Unavailable(what, "the host's event loop has been closed") from error
+        except BaseException:
+            coroutine.close()
+            raise
+        future.add_done_callback(awaited.discard)
+        return future
 
-    def _running(self) -> asyncio.AbstractEventLoop:
+    def _running(self, what: str) -> asyncio.AbstractEventLoop:
+        """Give the loop, in a thread of its own if there is none. The lock is held."""
         if self._loop is None:
-            with self._lock:
-                if self._closed:
-                    raise Unavailable("host", "the host has stopped")
-                if self._loop is None:
-                    loop = asyncio.new_event_loop()
-                    self._thread = threading.Thread(target=_serve, args=(loop,), name="jackfield-loop", daemon=True)
-                    self._thread.start()
-                    self._loop = loop
+            if self._closed:
+                raise Unavailable(what, "the host has stopped")
+            awaited: set[Future[Any]] = set()
+            loop = None
+            try:
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=_serve, args=(loop, awaited), name="jackfield-loop", daemon=True)
+                thread.start()
+            except (RuntimeError, MemoryError, OSError) as error:
+                if loop is not None:
+                    loop.close()
+                said = str(error) or "out of memory"
+                raise ResourceExhausted(what, f"the system gives no thread for the event loop ({said})", 1.0) from error
+            self._loop, self._thread, self._awaited = loop, thread, awaited
         return self._loop
 
     def close(self, timeout: float = 5.0) -> None:
@@ -128,12 +171,13 @@ class HomeLoop:
         with self._lock:
             self._closed = True
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-        if loop is not None and thread is not None:
-            loop.call_soon_threadsafe(loop.stop)
+            if loop is not None and thread is not None:
+                loop.call_soon_threadsafe(loop.stop)
+        if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
 
 
-def _serve(loop: asyncio.AbstractEventLoop) -> None:
+def _serve(loop: asyncio.AbstractEventLoop, awaited: "set[Future[Any]]") -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
@@ -141,8 +185,10 @@ def _serve(loop: asyncio.AbstractEventLoop) -> None:
         for task in tasks:
             task.cancel()
         if tasks:
-            loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
+            loop.run_until_complete(asyncio.wait(tasks, timeout=_UNWINDING))
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+        for future in awaited.copy():  # of tasks that would not end: nobody will settle them any more
+            future.cancel()

@@ -1,7 +1,7 @@
 """The one pool of threads for everything sync: as many as are needed at once, kept for a moment, never waited for.
 
 There is no bound here, since a bound could be used up by what hangs; whoever starts something bounds what is under way
-(`executors/thread.py` has seats). All threads are daemons: what hangs must not keep the interpreter from ending.
+(`executors/seats.py`, `events/crew.py`). All threads are daemons: what hangs must not keep the interpreter from ending.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 _IDLE = 0.5  # seconds that a thread waits for more to do
 _RESTING = "jackfield-idle"
-_Job = tuple[str, Callable[[], object]]
+_Job = tuple[str, Callable[[], object], Context]
 
 
 class _Worker(threading.Thread):
@@ -34,14 +34,14 @@ class _Worker(threading.Thread):
     def run(self) -> None:
         """Do one job after the other, until there has been none for a while."""
         while self.job is not None:
-            name, body = self.job
+            name, body, context = self.job
             self.job = None
             self.name = name
             try:
-                Context().run(body)
+                context.run(body)
             except BaseException as error:  # noqa: BLE001  # a thread of ours serves others afterwards
                 host_log("ERROR", f"{name}: {error_type(error)}", stack=frames(error))
-            del body  # an idle thread keeps no plugin alive
+            del body, context  # an idle thread keeps no plugin alive
             self.name = _RESTING
             self._pool.rest(self)
 
@@ -64,6 +64,11 @@ class Pool:
         # `get(timeout=…)` may wait for ever when another thread takes the item.
         self._resting: list[_Worker] = []
 
+    @property
+    def idle(self) -> int:
+        """How many threads wait for something to do."""
+        return len(self._resting)
+
     def start(self, name: str, body: Callable[[], object]) -> None:
         """Run something at once, in a thread and in an empty context.
 
@@ -74,16 +79,18 @@ class Pool:
         Raises:
             ResourceExhausted: if the system gives no more threads; nothing has begun then.
         """
-        with self._lock:
-            worker = self._resting.pop() if self._resting else None
-        if worker is not None:
-            worker.job = name, body
-            worker.woken.release()
-            return
         try:
-            _Worker(self, (name, body)).start()
+            job = name, body, Context()  # made here: a thread that runs out of memory for it could tell nobody
+            with self._lock:
+                worker = self._resting.pop() if self._resting else None
+            if worker is None:
+                _Worker(self, job).start()
+                return
         except (RuntimeError, MemoryError) as error:
-            raise ResourceExhausted(name, f"the system gives no more threads ({error})", 1.0) from error
+            said = str(error) or "out of memory"
+            raise ResourceExhausted(name, f"the system gives no more threads ({said})", 1.0) from error
+        worker.job = job
+        worker.woken.release()
 
     async def run(self, name: str, body: Callable[[], T]) -> T:
         """Run something in a thread and await its end, from any event loop.
@@ -128,10 +135,13 @@ class Pool:
             self._resting.append(worker)
         if not worker.woken.acquire(timeout=_IDLE):
             with self._lock:
-                if worker in self._resting:
+                try:
                     self._resting.remove(worker)
+                except ValueError:
+                    pass  # a job is on its way
+                else:
                     return
-            worker.woken.acquire()  # a job is on its way
+            worker.woken.acquire()
 
 
 def _settle(
