@@ -43,6 +43,9 @@ EXAMPLES = [
     errors.CaptiveDependency((FAULT,)),
     DuplicateFunction("f@0", "a", "b"),
     PluginError("p", "start", "hangs", "fix it", (FAULT,)),
+    errors.StoreConflict("a/b", 1, 3),
+    errors.StoreCompacted(1, 40, 90),
+    errors.LeaseEnded("7f", 15.0),
     ConfigError("f.toml", 3, "plugin[0].name", "is wrong", (FAULT,)),
 ]
 
