@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -643,11 +644,11 @@ class Host(Caller):
         self._home.open()
         self._threads = ThreadExecutor()
         self._functions.open()
+        for metrics in (observer for observer in self._observers if isinstance(observer, Metrics)):
+            self._unwatch += metrics.watch_host(self), metrics.watch("thread", _stats(self._threads))
         self._plugins.withdraw(self._lifecycle.start_all())
         if self.plugins:
             self._lifecycle.supervise(_HEALTH_EVERY)
-        watching = [observer for observer in self._observers if isinstance(observer, Metrics)]
-        self._unwatch = [observer.watch("thread", self._threads.stats) for observer in watching]
 
     def stop(self, timeout: float = 10.0) -> None:
         """Let no more calls in, wait for those inside, close singletons in reverse order; `with host:` ends so.
@@ -684,8 +685,8 @@ class Host(Caller):
         for canary in self._canaries:
             canary.release()
         self.events.close()
-        for unwatch in self._unwatch:
-            unwatch()
+        while self._unwatch:
+            self._unwatch.pop()()
         self._threads.close()
         self._home.close()
 
@@ -769,6 +770,17 @@ def _rule(name: str, route: "RouteConfig") -> Rule:
     """Translate what the configuration says of a function's versions."""
     split = Split(name, tuple(route.shares.items()), dict(route.tenants)) if route.shares or route.tenants else None
     return Rule(route.default, split)
+
+
+def _stats(threads: ThreadExecutor) -> Callable[[], ExecutorStats | None]:
+    """Give what asks an executor for its counts and keeps it no longer than its host does."""
+    reference = weakref.ref(threads)
+
+    def stats() -> ExecutorStats | None:
+        there = reference()
+        return None if there is None else there.stats()
+
+    return stats
 
 
 def _report(failures: Iterable[TeardownFailure]) -> None:
