@@ -420,6 +420,17 @@ class Host(Caller):
         """Everything that was left out when plugins were loaded, and why."""
         return self._installed.faults
 
+    @property
+    def running(self) -> bool:
+        """Whether it takes calls: it has been started, and does not stop."""
+        return self._functions.running
+
+    @property
+    def loops(self) -> Mapping[str, Callable[[Callable[[], object]], object]]:
+        """Name → what has something done there, of the event loops that run; to ask whether they still answer."""
+        post = self._home.post
+        return {} if post is None else {"home loop": post}
+
     def function(self, name: str, payload: type[P], result: type[R]) -> Function[P, R]:
         """Make a typed handle of a function, checked against its contract now.
 
