@@ -87,13 +87,13 @@ def raw(server, sending):
     return parsed(received(client))
 
 
-def until_closed(client, clock):
-    """Let time pass until the server has had enough of a client."""
-    client.settimeout(0.05)
+def until_closed(client, clock, step=1.0):
+    """Let time pass, that many seconds at a time, until the server has had enough of a client."""
+    client.settimeout(0.01)
     data = b""
     with client:
         while True:
-            clock.advance(1.0)
+            clock.advance(step)
             try:
                 more = client.recv(65_536)
             except TimeoutError:
@@ -186,7 +186,7 @@ def test_a_collector_that_hangs_takes_few_threads_and_no_probe(server, registry,
         for _ in range(8):
             client = connect(server, b"GET /metrics HTTP/1.1\r\n\r\n")
             assert entered.acquire(timeout=30)
-            assert b"503 Service Unavailable" in until_closed(client, clock)
+            assert b"503 Service Unavailable" in until_closed(client, clock, 31.0)
         status, _, body = get(server, "/metrics")
         assert (status, b"8 requests" in body) == (503, True)
         assert get(server, "/healthz")[0] == 200
@@ -244,37 +244,40 @@ def configured(tmp_path, monkeypatch, **plugins):
     yield Host.from_config("c.toml", observers=())
 
 
-def ready(host, names=True):
-    answer = asyncio.run(Probes(host, names=names).answer("GET", "/readyz"))
+def ready(control, host, names=True):
+    answer = control.run(Probes(host, names=names).answer("GET", "/readyz"))
     return answer.status, json.loads(answer.body)
 
 
-def test_a_host_is_ready_while_it_takes_calls_and_its_plugins_run(tmp_path, monkeypatch):
+def test_a_host_is_ready_while_it_takes_calls_and_its_plugins_run(tmp_path, monkeypatch, control):
     """Not before its start, not after its stop; a plugin that is not to start with it does not matter."""
     plugins = {"good": (GOOD, ""), "later": (OBJECT.format("pass"), "auto_start = false")}
     with configured(tmp_path, monkeypatch, **plugins) as host:
-        assert ready(host)[0] == 503
+        assert ready(control, host)[0] == 503
         with host:
-            assert ready(host) == (200, {"status": "ok"})
+            assert ready(control, host) == (200, {"status": "ok"})
             host.unload("good")
-            assert ready(host) == (200, {"status": "ok"})
-        status, body = ready(host)
+            assert ready(control, host) == (200, {"status": "ok"})
+        status, body = ready(control, host)
         assert status == 503
         assert "does not take calls" in body["reason"]
 
 
-def test_what_does_not_run_is_listed_and_for_strangers_counted(tmp_path, monkeypatch):
+def test_what_does_not_run_is_listed_and_for_strangers_counted(tmp_path, monkeypatch, control):
     """With the state, and the stage of the fault; neither the text of the exception nor, unless asked for, names."""
     plugins = {"good": (GOOD, ""), "bad": (OBJECT.format("raise ValueError('a secret')"), "")}
     with configured(tmp_path, monkeypatch, **plugins) as host, host:
         host.stop_plugin("good")
-        status, body = ready(host)
+        status, body = ready(control, host)
         assert status == 503
         assert body["reason"] == "2 of 2 plugins do not run"
         by_name = {each["name"]: each for each in body["plugins"]}
         assert by_name["good"] == {"name": "good", "state": "stopped"}
         assert by_name["bad"] == {"name": "bad", "state": "failed", "stage": "start"}
-        assert ready(host, names=False) == (503, {"status": "unavailable", "reason": "2 of 2 plugins do not run"})
+        assert ready(control, host, names=False) == (
+            503,
+            {"status": "unavailable", "reason": "2 of 2 plugins do not run"},
+        )
 
 
 # --- What clients can do ----------------------------------------------------------------------------------------------

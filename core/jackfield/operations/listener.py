@@ -18,7 +18,7 @@ _REQUEST: Final = re.compile(_NAME + r" ([!-~]+) (HTTP/[0-9]\.[0-9])")
 _HEADER: Final = re.compile(_NAME + r":[ \t]*([^\r\n\0]*?)[ \t]*")
 _BACKLOG: Final = 128
 _GRACE: Final = 5.0  # seconds to disconnect everybody
-_LEFT: Final = 65_536  # bytes of a body, or of further requests, that are read and dropped
+_LEFT: Final = 1_048_576  # bytes of a body, or of further requests, that are read and dropped
 
 
 class ProbeServer:
@@ -42,7 +42,7 @@ class ProbeServer:
         >>> from urllib.request import urlopen
         >>> from jackfield import Host
         >>> control = ControlLoop()
-        >>> with Host(observers=()) as host, ProbeServer(Probes(host, control=control), control) as server:
+        >>> with Host(observers=()) as host, ProbeServer(Probes(host), control) as server:
         ...     urlopen(f"http://127.0.0.1:{server.port}/healthz").read()
         b'{"status": "ok"}\n'
         >>> control.close()

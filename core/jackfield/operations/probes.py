@@ -24,8 +24,7 @@ T = TypeVar("T")
 
 PATHS: Final = ("/metrics", "/healthz", "/readyz")
 
-_PROMPT: Final = 0.8  # seconds in which loops answer; Kubernetes waits a second, unless it is told otherwise
-_PATIENCE: Final = 30.0  # seconds that a rendering may take
+_RENDERING: Final = 30.0  # seconds that a rendering may take
 _AT_ONCE: Final = 8  # renderings; a collector that hangs must not take one more thread with every scrape
 _METHODS: Final = ("GET", "HEAD")
 _NOT_WANTED: Final = frozenset({PluginState.UNLOADED, PluginState.DISABLED})
@@ -62,10 +61,12 @@ class Probes:
         pool: where metrics are rendered; by default one of its own.
         names: whether `/readyz` names plugins, their states, and the stage of their faults; for strangers it counts
             them.
+        patience: seconds that a loop, or the state of the plugins, may take; those who watch wait a little longer:
+            Kubernetes a second, unless it is told otherwise.
 
     Examples:
         >>> host = Host(observers=())
-        >>> probes = Probes(host)
+        >>> probes = Probes(host, patience=30.0)
         >>> asyncio.run(probes.answer("GET", "/readyz"))
         Answer(status=503, content_type='application/json', body=b'{"status": "unavailable", "reason": ...}\n', ...)
         >>> with host:
@@ -81,12 +82,14 @@ class Probes:
         control: ControlLoop | None = None,
         pool: Pool | None = None,
         names: bool = False,
+        patience: float = 0.8,
     ) -> None:
         self._host = host
         self._registry = REGISTRY if registry is None else registry
         self._control = control
         self._pool = pool or Pool()
         self._names = names
+        self._patience = patience
         self._lock = threading.Lock()
         self._under_way: Counter[str] = Counter()
 
@@ -113,20 +116,20 @@ class Probes:
         if path == "/healthz":
             made = await self._health()
         elif path == "/readyz":
-            made = await self._in_time("readiness", self._readiness, _PROMPT)
+            made = await self._in_time("readiness", self._readiness, self._patience)
         else:
-            made = await self._in_time("metrics", lambda: self._metrics(query, headers or {}), _PATIENCE)
+            made = await self._in_time("metrics", lambda: self._metrics(query, headers or {}), _RENDERING)
         return _finished(method, made)
 
     async def _health(self) -> Answer:
         loops = dict(self._host.loops)
         if self._control is not None:
             loops["control loop"] = self._control.post
-        answers = await asyncio.gather(*(_answers(post) for post in loops.values()))
+        answers = await asyncio.gather(*(_answers(post, self._patience) for post in loops.values()))
         silent = [name for name, answered in zip(loops, answers, strict=True) if not answered]
         if not silent:
             return _json(200)
-        return _json(503, reason=f"no answer within {_PROMPT:g} s", silent=silent)
+        return _json(503, reason=f"no answer within {self._patience:g} s", silent=silent)
 
     def _readiness(self) -> Answer:
         wanted = [r for r in self._host.plugins.values() if r.auto_start and r.state not in _NOT_WANTED]
@@ -179,7 +182,7 @@ async def _limited(coroutine: Coroutine[Any, Any, T], seconds: float) -> T:
         return await coroutine
 
 
-async def _answers(post: Callable[[Callable[[], object]], object]) -> bool:
+async def _answers(post: Callable[[Callable[[], object]], object], patience: float) -> bool:
     """Tell whether a loop does in time what it is asked to."""
     here = asyncio.get_running_loop()
     answered = here.create_future()
@@ -198,12 +201,8 @@ async def _answers(post: Callable[[Callable[[], object]], object]) -> bool:
         post(reply)
     except RuntimeError:  # that one is closed
         return False
-    try:
-        async with asyncio.timeout(_PROMPT):
-            await answered
-    except TimeoutError:
-        return False
-    return True
+    await asyncio.wait([answered], timeout=patience)
+    return answered.done()
 
 
 def _json(status: int, **what: object) -> Answer:
