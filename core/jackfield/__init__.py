@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from jackfield.observe.logs import Logs
     from jackfield.observe.metrics import Metrics
     from jackfield.observe.spans import Spans
+    from jackfield.operations.listener import ProbeServer
+    from jackfield.operations.probes import Probes
     from jackfield.plugins.lifecycle import Background, SwapReport, UnloadReport
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canary
@@ -109,6 +111,8 @@ _HOMES: Final = {
     "PluginStateChanged": "jackfield.events",
     "PluginStopped": "jackfield.events",
     "Registration": "jackfield.calls.handles",
+    "ProbeServer": "jackfield.operations.listener",
+    "Probes": "jackfield.operations.probes",
     "Rejected": "jackfield.errors",
     "ResourceExhausted": "jackfield.errors",
     "RouteChanged": "jackfield.events",
@@ -174,6 +178,8 @@ __all__ = [
     "PluginState",
     "PluginStateChanged",
     "PluginStopped",
+    "ProbeServer",
+    "Probes",
     "Registration",
     "Rejected",
     "ResourceExhausted",

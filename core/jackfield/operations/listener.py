@@ -29,7 +29,7 @@ class ProbeServer:
 
     Args:
         probes: answers.
-        control: the loop that it runs on.
+        control: the loop that it runs on; by default one of its own.
         address: where to listen.
         port: which port; 0 is any free one.
         connections: how many clients may be connected at once; more get 503.
@@ -41,17 +41,15 @@ class ProbeServer:
     Examples:
         >>> from urllib.request import urlopen
         >>> from jackfield import Host
-        >>> control = ControlLoop()
-        >>> with Host(observers=()) as host, ProbeServer(Probes(host), control) as server:
+        >>> with Host(observers=()) as host, ProbeServer(Probes(host)) as server:
         ...     urlopen(f"http://127.0.0.1:{server.port}/healthz").read()
         b'{"status": "ok"}\n'
-        >>> control.close()
     """
 
     def __init__(
         self,
         probes: Probes,
-        control: ControlLoop,
+        control: ControlLoop | None = None,
         *,
         address: str = "127.0.0.1",
         port: int = 0,
@@ -59,7 +57,8 @@ class ProbeServer:
         patience: float = 10.0,
     ) -> None:
         self._probes = probes
-        self._control = control
+        self._control = control or ControlLoop()
+        self._owns = control is None
         self._address = address
         self.port = port
         self._most = connections
@@ -91,6 +90,8 @@ class ProbeServer:
             self._control.run(self._end(), _GRACE)
         except TimeoutError:
             host_log("WARNING", f"the server of metrics and probes has not ended within {_GRACE:g} s")
+        if self._owns:
+            self._control.close()
 
     def __enter__(self) -> Self:
         """Start."""
