@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from jackfield.observe.logs import Logs
     from jackfield.observe.metrics import Metrics
     from jackfield.observe.spans import Spans
+    from jackfield.operations.listener import ProbeServer
+    from jackfield.operations.probes import Probes
     from jackfield.plugins.background import Background
     from jackfield.plugins.ledger import UnloadReport
     from jackfield.plugins.swap import SwapReport
@@ -115,6 +117,8 @@ _HOMES: Final = {
     "PluginStateChanged": "jackfield.events",
     "PluginStopped": "jackfield.events",
     "Registration": "jackfield.calls.handles",
+    "ProbeServer": "jackfield.operations.listener",
+    "Probes": "jackfield.operations.probes",
     "Rejected": "jackfield.errors",
     "ResourceExhausted": "jackfield.errors",
     "RouteChanged": "jackfield.events",
@@ -183,6 +187,8 @@ __all__ = [
     "PluginState",
     "PluginStateChanged",
     "PluginStopped",
+    "ProbeServer",
+    "Probes",
     "Registration",
     "Rejected",
     "ResourceExhausted",

@@ -1,6 +1,7 @@
 """The composition root: a host wires registry, injection, executors, hooks, events and observers."""
 
 import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -443,6 +444,22 @@ class Host(Caller):
         """Everything that was left out when plugins were loaded, and why."""
         return self._inventory.faults
 
+    @property
+    def running(self) -> bool:
+        """Whether it takes calls: it has been started, and does not stop."""
+        return self._functions.running
+
+    @property
+    def loops(self) -> Mapping[str, Callable[[Callable[[], object]], object]]:
+        """Name → what has something done there, of the event loops that run; to ask whether they still answer."""
+        post = self._home.post
+        return {} if post is None else {"home loop": post}
+
+    @property
+    def control(self) -> ControlLoop:
+        """The loop on which it supervises itself; what else serves beside it, as probes do, may live there too."""
+        return self._control
+
     def function(self, name: str, payload: type[P], result: type[R]) -> Function[P, R]:
         """Make a typed handle of a function, checked against its contract now.
 
@@ -671,11 +688,11 @@ class Host(Caller):
         self._home.open()
         self._places.open()
         self._functions.open()
+        for metrics in (observer for observer in self._observers if isinstance(observer, Metrics)):
+            self._unwatch += metrics.watch_host(self), metrics.watch("thread", _stats(self._places.thread))
         if self.plugins:
             faults = self._lifecycle.start_all()
             self._lifecycle.supervise(_HEALTH_EVERY)
-        watching = [observer for observer in self._observers if isinstance(observer, Metrics)]
-        self._unwatch = [observer.watch("thread", self._places.thread.stats) for observer in watching]
         if self._strict and faults:
             self.stop()
             first = faults[0]
@@ -720,8 +737,8 @@ class Host(Caller):
         for canary in self._canaries:
             canary.release()
         self.events.close()
-        for unwatch in self._unwatch:
-            unwatch()
+        while self._unwatch:
+            self._unwatch.pop()()
         self._places.thread.close()
         if self._states.claimed:
             try:
@@ -803,6 +820,17 @@ def _rule(name: str, route: "RouteConfig") -> Rule:
     """Translate what the configuration says of a function's versions."""
     split = Split(name, tuple(route.shares.items()), dict(route.tenants)) if route.shares or route.tenants else None
     return Rule(route.default, split)
+
+
+def _stats(threads: Executor) -> Callable[[], ExecutorStats | None]:
+    """Give what asks an executor for its counts and keeps it no longer than its host does."""
+    reference = weakref.ref(threads)
+
+    def stats() -> ExecutorStats | None:
+        there = reference()
+        return None if there is None else there.stats()
+
+    return stats
 
 
 def _report(failures: Iterable[TeardownFailure]) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -165,6 +166,18 @@ def test_metrics_are_exposed_on_loopback(served):
     assert address.startswith("http://127.0.0.1:")
     with urllib.request.urlopen(address, timeout=10) as answer:  # noqa: S310  # it is http
         assert 'jackfield_calls_total{function="store.get"' in answer.read().decode()
+
+
+def test_probes_are_beside_the_metrics(served):
+    """It is healthy, and not ready: the broken plugin stands there with its state, and its reason does not."""
+    address = served.json("status")["metrics"]
+    with urllib.request.urlopen(address.replace("/metrics", "/healthz"), timeout=10) as answer:  # noqa: S310  # it is http
+        assert answer.status == 200
+    with pytest.raises(urllib.error.HTTPError, match="503") as raised:
+        urllib.request.urlopen(address.replace("/metrics", "/readyz"), timeout=10)  # noqa: S310  # it is http
+    with raised.value as refused:
+        (plugin,) = json.load(refused)["plugins"]
+    assert (plugin["name"], plugin["state"]) == ("broken", "failed")
 
 
 def test_plugins_stop_start_and_restart(served):

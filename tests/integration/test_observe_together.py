@@ -25,7 +25,9 @@ from jackfield.model.call import Call
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.observe.logs import Logs
 from jackfield.observe.metrics import Metrics
+from jackfield.observe.series import KEPT, SCRAPES
 from jackfield.observe.spans import Spans
+from jackfield.testing import FakeClock
 
 THREADS, CALLS = 8, 500
 
@@ -102,10 +104,13 @@ def test_threads_lose_no_count_and_mix_no_line(traced, tmp_path):
 
 
 def test_functions_come_and_go_while_others_scrape(traced):
-    """Binding, calling, closing and scraping at once break nothing and leave nothing."""
-    registry = CollectorRegistry()
-    metrics = Metrics(registry)
+    """Binding, calling, closing and scraping at once break nothing, lose no call, and leave nothing after a while."""
+    registry, clock = CollectorRegistry(), FakeClock()
+    metrics = Metrics(registry, clock=clock)
     done = threading.Event()
+
+    def labels(number):
+        return {"function": f"f.{number}", "version": "1.4"}
 
     def scrape():
         while not done.is_set():
@@ -123,7 +128,12 @@ def test_functions_come_and_go_while_others_scrape(traced):
         list(pool.map(work, range(THREADS)))
     done.set()
     scraper.join()
-    assert "f." not in exposition.generate_latest(registry).decode()
+    values = [registry.get_sample_value("jackfield_call_duration_seconds_count", labels(n)) for n in range(3)]
+    assert sum(values) == 50 * THREADS
+    for _ in range(SCRAPES + 1):
+        text = exposition.generate_latest(registry).decode()
+        clock.advance(KEPT)
+    assert "f.0" not in text
 
 
 def test_a_body_in_another_thread_is_below_the_span(traced):
@@ -186,6 +196,7 @@ from jackfield.model.call import Call
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.observe.logs import Logs
 from jackfield.observe.spans import Spans
+from jackfield.testing import FakeClock
 spec = FunctionSpec("risk.score", "1.4", "risk", "", str.lower, Colour.SYNC)
 def observe(bound):
     call = Call("risk.score")

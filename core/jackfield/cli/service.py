@@ -23,6 +23,8 @@ from jackfield.observe.logs import Logs
 from jackfield.observe.metrics import Metrics
 from jackfield.observe.spans import Spans
 from jackfield.operations import call, checked, verbs
+from jackfield.operations.listener import ProbeServer
+from jackfield.operations.probes import Probes
 
 _REPLIES: Final = 1.0  # seconds that the last replies have to leave
 
@@ -86,7 +88,7 @@ class Service:
         observers = (*((Spans(),) if seen.traces else ()), Metrics(), Logs(stream, successes=logs.successes))
         host = Host.from_config(self._file, observers=observers)
         port = (seen.metrics or MetricsConfig()).port if self._metrics_port is None else self._metrics_port
-        self._about["metrics"] = _expose_metrics(port, stack)
+        self._about["metrics"] = _expose_metrics(host, port, stack)
         return host
 
     def _verbs(self, host: Host) -> Mapping[str, Callable[[Mapping[str, Any]], Any]]:
@@ -179,19 +181,13 @@ class Service:
         return left
 
 
-def _expose_metrics(port: int, stack: ExitStack) -> str:
-    from prometheus_client import start_http_server
-
+def _expose_metrics(host: Host, port: int, stack: ExitStack) -> str:
+    control = host.control
+    stack.callback(control.keep())
+    server = ProbeServer(Probes(host, control=control, names=True), control, port=port)
     try:
-        server, thread = start_http_server(port, addr="127.0.0.1")
-    except OSError as error:
-        reason = f"cannot listen on 127.0.0.1:{port}: {error.strerror}: choose another with --metrics-port (0 is any)"
-        raise Unavailable("metrics", reason) from error
-
-    def close() -> None:
-        server.shutdown()
-        server.server_close()
-        thread.join(1.0)
-
-    stack.callback(close)
-    return f"http://127.0.0.1:{server.server_port}/metrics"
+        server.start()
+    except Unavailable as error:
+        raise Unavailable(error.what, f"{error.reason} with --metrics-port") from error
+    stack.callback(server.close)
+    return f"http://127.0.0.1:{server.port}/metrics"

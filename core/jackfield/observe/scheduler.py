@@ -9,7 +9,7 @@ from prometheus_client.registry import Collector
 from jackfield.observe.barrier import observer_failed
 from jackfield.ports import ExecutorStats
 
-Source = Callable[[], ExecutorStats]
+Source = Callable[[], ExecutorStats | None]
 
 _PRIORITY = "normal"  # the only one there is so far; dashboards can already group by it
 
@@ -24,8 +24,11 @@ class SchedulerCollector(Collector):
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Re-entrant: a signal handler may stop a host while its own thread is in here.
+        self._lock = threading.RLock()
         self._sources: dict[object, tuple[str, Source]] = {}
+        # What each had counted when it was last asked: one that is sick, or gone, takes nothing of it back.
+        self._last: dict[object, ExecutorStats] = {}
         # What ended sources had counted: a counter must not fall while others of its name go on.
         self._ended: dict[str, tuple[int, int, int]] = {}
 
@@ -34,7 +37,7 @@ class SchedulerCollector(Collector):
 
         Args:
             name: the label `queue_type`; sources of one name are added up.
-            stats: gives the counts of the moment.
+            stats: gives the counts of the moment, or None when there is nothing left to count, which ends it.
 
         Returns:
             A function that takes the source away again; the name goes with its last source.
@@ -42,18 +45,27 @@ class SchedulerCollector(Collector):
         token = object()
         with self._lock:
             self._sources[token] = (name, stats)
+            self._last[token] = ExecutorStats()
 
         def unwatch() -> None:
-            last = _read(stats) or ExecutorStats()
+            last = _read(stats)
             with self._lock:
-                if self._sources.pop(token, None) is None:
-                    return
-                if all(other != name for other, _ in self._sources.values()):
-                    self._ended.pop(name, None)
-                else:
-                    self._ended[name] = _plus(self._ended.get(name, (0, 0, 0)), last)
+                if isinstance(last, ExecutorStats) and token in self._last:
+                    self._last[token] = last
+                self._end(token)
 
         return unwatch
+
+    def _end(self, token: object) -> None:
+        """Take a source away; what it had counted stays, or goes with its name. Only with the lock."""
+        name, _ = self._sources.pop(token, ("", None))
+        last = self._last.pop(token, None)
+        if last is None:
+            return
+        if all(other != name for other, _ in self._sources.values()):
+            self._ended.pop(name, None)
+        else:
+            self._ended[name] = _plus(self._ended.get(name, (0, 0, 0)), last)
 
     def describe(self) -> Iterator[Metric]:
         """Give the empty families, so that the registry knows the names."""
@@ -63,15 +75,23 @@ class SchedulerCollector(Collector):
         """Ask every source and give the families with their samples."""
         enqueued, rejected, late, pending, executors = families = _families()
         with self._lock:
-            sources = list(self._sources.values())
-            counted = dict(self._ended)
+            sources = list(self._sources.items())
+        # Asked without the lock: they are not ours.
+        read = {token: (name, _read(stats)) for token, (name, stats) in sources}
         levels: dict[str, tuple[int, int, int, int]] = {}
-        for name, stats in sources:
-            if (now := _read(stats)) is None:
-                continue
-            counted[name] = _plus(counted.get(name, (0, 0, 0)), now)
-            waiting, idle, busy, lingering = levels.get(name, (0, 0, 0, 0))
-            levels[name] = (waiting + now.pending, idle + now.idle, busy + now.busy, lingering + now.lingering)
+        with self._lock:
+            for token, (name, now) in read.items():
+                if now is None:
+                    self._end(token)
+                elif token not in self._sources or not isinstance(now, ExecutorStats):
+                    continue  # it has ended meanwhile, or is sick
+                else:
+                    self._last[token] = now
+                    waiting, idle, busy, lingering = levels.get(name, (0, 0, 0, 0))
+                    levels[name] = (waiting + now.pending, idle + now.idle, busy + now.busy, lingering + now.lingering)
+            counted = dict(self._ended)
+            for token, (name, _) in self._sources.items():
+                counted[name] = _plus(counted.get(name, (0, 0, 0)), self._last[token])
         for name, (entered, refused, overdue) in counted.items():
             enqueued.add_metric((name, _PRIORITY), entered)
             rejected.add_metric((name, _PRIORITY), refused)
@@ -84,12 +104,12 @@ class SchedulerCollector(Collector):
         yield from families
 
 
-def _read(stats: Source) -> ExecutorStats | None:
+def _read(stats: Source) -> ExecutorStats | Exception | None:
     try:
         return stats()
     except Exception as error:  # noqa: BLE001  # one sick executor must not hide all other metrics of the process
         observer_failed(stats, error)
-        return None
+        return error
 
 
 def _plus(counts: tuple[int, int, int], now: ExecutorStats) -> tuple[int, int, int]:

@@ -53,6 +53,8 @@ class ControlLoop:
         self._loop: _Loop | None = None
         self._thread: threading.Thread | None = None
         self._stop: weakref.finalize[Any, Any] | None = None
+        self._keepers: set[object] = set()
+        self._closed = False
 
     @property
     def is_here(self) -> bool:
@@ -105,6 +107,25 @@ class ControlLoop:
             future.cancel()
             raise
 
+    def keep(self) -> Callable[[], None]:
+        """Have the loop go on although its host is closed: something else still lives there.
+
+        Returns:
+            What ends that; it closes the loop, if that was closed meanwhile and nobody else keeps it.
+        """
+        token = object()
+        with self._lock:
+            self._keepers.add(token)
+
+        def let_go() -> None:
+            with self._lock:
+                self._keepers.discard(token)
+                closed = self._closed
+            if closed:
+                self.close()
+
+        return let_go
+
     def close(self, timeout: float = 5.0) -> None:
         """Cancel what still runs and end the thread; whatever comes later starts another one.
 
@@ -112,6 +133,9 @@ class ControlLoop:
             timeout: seconds to wait for the thread.
         """
         with self._lock:
+            self._closed = True
+            if self._keepers:
+                return
             thread, stop = self._thread, self._stop
             self._loop = self._thread = self._stop = None
         if stop is not None and thread is not None:
@@ -122,6 +146,7 @@ class ControlLoop:
     def _running(self) -> _Loop:
         with self._lock:
             if self._loop is None:
+                self._closed = False
                 loop = _Loop(self.clock)
                 thread = threading.Thread(target=_serve, args=(loop,), name="jackfield-control", daemon=True)
                 thread.start()

@@ -42,6 +42,15 @@ class HomeLoop:
             self._closed = False
 
     @property
+    def post(self) -> Callable[[Callable[[], object]], object] | None:
+        """What has something done on the loop, soon, from any thread; None when no loop runs.
+
+        It raises RuntimeError when the loop has been closed.
+        """
+        loop = self._loop
+        return None if loop is None else loop.call_soon_threadsafe
+
+    @property
     def is_here(self) -> bool:
         """Whether the home loop is the one running in this thread."""
         return self._loop is not None and asyncio._get_running_loop() is self._loop  # noqa: SLF001  # documented; does not raise
