@@ -14,8 +14,6 @@ from itertools import count
 from time import monotonic
 from typing import Protocol
 
-from loguru import logger
-
 CORE = 4
 LINGERING = 32
 TICK = 0.01
@@ -75,6 +73,8 @@ class Crew:
             self._call_help(now)
             exhausted = self._newly_exhausted(now)
         if exhausted:
+            from loguru import logger  # noqa: PLC0415  # not before there is something to log
+
             logger.error(
                 "{} event handlers hang and hold all threads of the bus; events wait until one returns: {}",
                 len(exhausted),

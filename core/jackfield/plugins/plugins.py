@@ -4,11 +4,10 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from jackfield.config import PluginConfig
 from jackfield.errors import Fault, InjectionError, PluginError
 from jackfield.events import EventBus
 from jackfield.hooks import Hooks
@@ -24,6 +23,9 @@ from jackfield.plugins.loading import LoadedPlugin, current_digest, load_source,
 from jackfield.ports import Store
 from jackfield.registry.change import Addition, Removal
 from jackfield.registry.functions import Functions
+
+if TYPE_CHECKING:
+    from jackfield.config import PluginConfig
 
 RunAsync = Callable[[Any], Any]
 
@@ -70,7 +72,7 @@ class Plugins:
         purge_abandoned()
         weakref.finalize(self, _abandoned.append, (self.loaded, self._replaced))
 
-    def declare(self, plugins: Iterable[PluginConfig], catalogue: Catalogue) -> tuple[Fault, ...]:
+    def declare(self, plugins: "Iterable[PluginConfig]", catalogue: Catalogue) -> tuple[Fault, ...]:
         """Load plugins and register them; one that cannot be loaded fails alone.
 
         Args:
@@ -137,6 +139,8 @@ class Plugins:
             except PluginError as error:
                 faults.append(Fault(error.stage, name, candidate.name, error.reason, error.fix))
                 continue
+            from jackfield.config import PluginConfig  # noqa: PLC0415  # 20 ms, for those who have such a plugin
+
             config = PluginConfig(name, name)
             functions = tuple(endpoint.spec for endpoint in self._functions.endpoints() if endpoint.spec.plugin == name)
             loaded = LoadedPlugin(name, candidate.version, candidate.distribution, object=made, functions=functions)
@@ -244,7 +248,7 @@ class Plugins:
     def _drained(self, gone: Sequence[Endpoint], timeout: float) -> tuple[str, ...]:
         return tuple(sorted({call.name for call in self._functions.drain(gone, timeout)}))
 
-    def _take_in(self, config: PluginConfig, loaded: LoadedPlugin) -> PluginDefinition:
+    def _take_in(self, config: "PluginConfig", loaded: LoadedPlugin) -> PluginDefinition:
         """Add what a plugin brings before it starts, note it in the ledger, and say how to start it."""
         name, ledger = loaded.name, self._lifecycle.ledger(loaded.name)
         self.loaded[name] = config, loaded
@@ -344,7 +348,7 @@ class Plugins:
 # What hosts that were dropped without unloading have left in `sys.modules`. It is purged when the next host is made,
 # and not at once: the garbage collector runs finalizers in the middle of anything, somebody's walk over `sys.modules`
 # included.
-_abandoned: Final[deque[tuple[dict[str, tuple[PluginConfig, LoadedPlugin]], dict[str, tuple[LoadedPlugin, ...]]]]] = (
+_abandoned: Final["deque[tuple[dict[str, tuple[PluginConfig, LoadedPlugin]], dict[str, tuple[LoadedPlugin, ...]]]]"] = (
     deque()
 )
 
@@ -361,7 +365,7 @@ def purge_abandoned() -> None:
 
 
 def _definition(
-    config: PluginConfig,
+    config: "PluginConfig",
     version: str,
     *,
     make: Callable[[], object | None] | None,

@@ -3,23 +3,22 @@
 import os
 import sys
 from collections.abc import Collection
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from jackfield.config import PluginConfig, Source
 from jackfield.errors import Fault, PluginError
 from jackfield.injection.providers import Provider
 from jackfield.model.names import close_names
 from jackfield.model.spec import FunctionSpec
 from jackfield.plugins.discovery import PLUGINS, Candidate, Catalogue, load
 from jackfield.plugins.discovery.entries import canonical, printable, shown
-from jackfield.plugins.loading import importer
 from jackfield.plugins.loading.barrier import Modules, refuse
 from jackfield.plugins.loading.content import Content, read_content
 from jackfield.plugins.loading.reading import Reading
+
+if TYPE_CHECKING:
+    from jackfield.config import PluginConfig, Source
 
 _PRIVATE = ("file", "folder")
 
@@ -64,8 +63,11 @@ class LoadedPlugin:
     @property
     def modules(self) -> tuple[str, ...]:
         """The private modules that are imported now, submodules imported later included; none for a public plugin."""
-        here = self._content is not None and importer.holds(self.root, self._content)
-        return importer.modules(self.root) if here else ()
+        if self._content is None:
+            return ()
+        from jackfield.plugins.loading import importer  # noqa: PLC0415  # for those who have a plugin of that kind
+
+        return importer.modules(self.root) if importer.holds(self.root, self._content) else ()
 
     def bound(self, instance: Any) -> tuple[FunctionSpec, ...]:
         """Give the functions that are methods of the plugin object.
@@ -79,7 +81,7 @@ class LoadedPlugin:
         return tuple(attrs.evolve(spec, target=getattr(instance, attribute)) for attribute, spec in self.methods)
 
 
-def load_source(plugin: PluginConfig, catalogue: Catalogue) -> LoadedPlugin:
+def load_source(plugin: "PluginConfig", catalogue: Catalogue) -> LoadedPlugin:
     """Load what a plugin's `path` names. Loading the same file or folder again gives new modules beside the old.
 
     Args:
@@ -93,7 +95,7 @@ def load_source(plugin: PluginConfig, catalogue: Catalogue) -> LoadedPlugin:
         PluginError: when nothing of it can be used: stage `source` (not there, not readable, not a plugin), `import`,
             or `attribute` (the plugin object is not there). Nothing of it stays in `sys.modules` then.
     """
-    source = Source.parse(plugin.path)
+    source = _source(plugin)
     if source is None:
         fix = "write 'module:Object', a module, a distribution's name, './file.py' or './folder'"
         refuse(plugin.name, "source", f"({shown(plugin.path)}) is not the path of a plugin", fix)
@@ -110,7 +112,7 @@ def load_source(plugin: PluginConfig, catalogue: Catalogue) -> LoadedPlugin:
     return _installed(plugin, source, catalogue)  # neither: this says so, unless it is installed under that name
 
 
-def current_digest(plugin: PluginConfig) -> str:
+def current_digest(plugin: "PluginConfig") -> str:
     """Read what `load_source` would load now, without running it: the same digest means there is nothing to reload.
 
     Args:
@@ -122,7 +124,7 @@ def current_digest(plugin: PluginConfig) -> str:
     Raises:
         PluginError: stage `source`, when it cannot be read.
     """
-    source = Source.parse(plugin.path)
+    source = _source(plugin)
     return _content(plugin, source).digest if source is not None and source.kind in _PRIVATE else ""
 
 
@@ -137,20 +139,23 @@ def purge(loaded: LoadedPlugin) -> None:
         loaded: what `load_source` gave; once more is no error.
     """
     if loaded._content is not None:  # noqa: SLF001  # this module's own
+        from jackfield.plugins.loading import importer  # noqa: PLC0415  # for those who have a plugin of that kind
+
         importer.forget(loaded.root, loaded._content)  # noqa: SLF001  # as above
 
 
-def refuse_reload(plugin: PluginConfig) -> PluginError:
+def refuse_reload(plugin: "PluginConfig") -> PluginError:
     """Make the error that says why a plugin cannot be reloaded in a running process.
 
     Args:
         plugin: one whose code is importable by a public name.
 
     Examples:
+        >>> from jackfield import PluginConfig
         >>> print(refuse_reload(PluginConfig("billing", "billing.app:Billing")).reason)
         billing.app is importable by its public name: whoever imported it holds on to the old code
     """
-    source = Source.parse(plugin.path)
+    source = _source(plugin)
     target = shown(source.target if source is not None else plugin.path)
     reason = f"{target} is importable by its public name: whoever imported it holds on to the old code"
     fix = (
@@ -160,11 +165,19 @@ def refuse_reload(plugin: PluginConfig) -> PluginError:
     return PluginError(plugin.name, "reload", reason, fix, (Fault("reload", plugin.name, plugin.name, reason, fix),))
 
 
-def _content(plugin: PluginConfig, source: Source) -> Content:
+def _source(plugin: "PluginConfig") -> "Source | None":
+    from jackfield.config import Source  # noqa: PLC0415  # for those who have a configuration
+
+    return Source.parse(plugin.path)
+
+
+def _content(plugin: "PluginConfig", source: "Source") -> Content:
     return read_content(plugin.name, source.target, "folder" if source.kind == "folder" else "file")
 
 
-def _private(plugin: PluginConfig, source: Source) -> LoadedPlugin:
+def _private(plugin: "PluginConfig", source: "Source") -> LoadedPlugin:
+    from jackfield.plugins.loading import importer  # noqa: PLC0415  # for those who have a plugin of that kind
+
     content = _content(plugin, source)
     root = importer.reserve(plugin.name, content)
     before = frozenset(sys.modules)
@@ -177,11 +190,11 @@ def _private(plugin: PluginConfig, source: Source) -> LoadedPlugin:
     return attrs.evolve(loaded, root=root, digest=content.digest, faults=faults, content=content)
 
 
-def _public(plugin: PluginConfig, source: Source) -> LoadedPlugin:
+def _public(plugin: "PluginConfig", source: "Source") -> LoadedPlugin:
     return _module(plugin, source, source.target, Modules(plugin.name))
 
 
-def _module(plugin: PluginConfig, source: Source, name: str, modules: Modules) -> LoadedPlugin:
+def _module(plugin: "PluginConfig", source: "Source", name: str, modules: Modules) -> LoadedPlugin:
     module = modules.module(name)
     found = modules.fetch(module, source.object.split("."))[1] if source.object else None
     reading = Reading(plugin, modules, plugin.version or "0", instance_of=found if isinstance(found, type) else None)
@@ -190,7 +203,7 @@ def _module(plugin: PluginConfig, source: Source, name: str, modules: Modules) -
     return _loaded(plugin, reading, plugin.version or "0", found)
 
 
-def _installed(plugin: PluginConfig, source: Source, catalogue: Catalogue) -> LoadedPlugin:
+def _installed(plugin: "PluginConfig", source: "Source", catalogue: Catalogue) -> LoadedPlugin:
     key = canonical(source.target)
     if switched := next((one for one in catalogue.disabled if canonical(one.candidate.plugin) == key), None):
         reason = f"the distribution {source.target} is switched off by {switched.switch}"
@@ -218,8 +231,11 @@ def _names(catalogue: Catalogue) -> set[str]:
     return {one.distribution for one in (*catalogue.candidates, *disabled)} | set(catalogue.plugins)
 
 
-def _metadata(plugin: PluginConfig, source: Source, catalogue: Catalogue) -> tuple[str, str]:
+def _metadata(plugin: "PluginConfig", source: "Source", catalogue: Catalogue) -> tuple[str, str]:
     """Give name and version of a distribution that serves no entry point."""
+    from importlib.metadata import PackageNotFoundError  # noqa: PLC0415  # 12 ms, and most plugins are in the catalogue
+    from importlib.metadata import version as installed_version  # noqa: PLC0415
+
     try:
         return source.target, installed_version(source.target)
     except PackageNotFoundError as error:
@@ -244,7 +260,7 @@ def _second(plugin: str, candidate: Candidate, first: Candidate) -> Fault:
     return Fault("duplicate", plugin, candidate.name, reason, "make it a distribution of its own")
 
 
-def _loaded(plugin: PluginConfig, reading: Reading, version: str, found: Any, distribution: str = "") -> LoadedPlugin:
+def _loaded(plugin: "PluginConfig", reading: Reading, version: str, found: Any, distribution: str = "") -> LoadedPlugin:
     brought = (reading.functions, reading.methods, reading.providers, reading.hooks, reading.faults)
     if found is None and not any(brought):
         reason = f"there is nothing in {printable(plugin.path)} that a host could use"
@@ -265,6 +281,8 @@ def _loaded(plugin: PluginConfig, reading: Reading, version: str, found: Any, di
 
 def _public_twins(plugin: str, content: Content, before: Collection[str]) -> list[Fault]:
     """Name the folder's own modules that it imported by a public name: those would stay old at a reload."""
+    from jackfield.plugins.loading import importer  # noqa: PLC0415  # for those who have a plugin of that kind
+
     faults = []
     for name, module in sys.modules.copy().items():
         file = getattr(module, "__dict__", {}).get("__file__") if name not in before else None
