@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pluggy
-from loguru import logger
 
 from jackfield.errors import Fault, JackfieldError, PluginError
 from jackfield.model.spec import FunctionSpec
@@ -163,6 +162,8 @@ class Hooks:
                         try:
                             _call(implementation, arguments)
                         except Exception as error:  # noqa: BLE001  # reported here, and the others still see it
+                            from loguru import logger  # noqa: PLC0415  # not before there is something to log
+
                             logger.opt(exception=error).error("the {} hook of {} raised", hook, owner)
             finally:
                 self._inside.delivering = False

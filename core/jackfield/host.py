@@ -32,7 +32,6 @@ from jackfield.events import EventBus, PluginBus
 from jackfield.executors.places import Places
 from jackfield.hooks import Hooks
 from jackfield.injection.closing import TeardownFailure
-from jackfield.injection.drawing import dot, mermaid
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import describe, value_provider
 from jackfield.model.call import Call
@@ -44,9 +43,6 @@ from jackfield.model.route import Endpoint, Route, Rule, Split
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.observe.logger import Logger, host_log
-from jackfield.observe.logs import Logs
-from jackfield.observe.metrics import Metrics
-from jackfield.observe.spans import Spans
 from jackfield.plugins.background import Background
 from jackfield.plugins.claimed import ClaimedStates
 from jackfield.plugins.hosting import Hosting
@@ -59,8 +55,6 @@ from jackfield.ports import Executor, ExecutorStats, Observer, Store
 from jackfield.registry.change import Expectation, Removal, Update
 from jackfield.registry.functions import Functions
 from jackfield.registry.registry import Registry
-from jackfield.rollout import Analysis
-from jackfield.rollout.canary import Canary
 from jackfield.runtime import forking
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.home import HomeLoop
@@ -69,6 +63,8 @@ from jackfield.store import MemoryStore, check_store
 
 if TYPE_CHECKING:
     from jackfield.config import Configuration, PluginConfig, RouteConfig
+    from jackfield.rollout import Analysis
+    from jackfield.rollout.canary import Canary
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -114,7 +110,7 @@ class Host(Caller):
         timeout: float | None = None,
     ) -> None:
         kept = MemoryStore() if store is None else check_store(store)
-        self._observers: tuple[Observer, ...] = (Spans(), Metrics(), Logs()) if observers is None else tuple(observers)
+        self._observers: tuple[Observer, ...] = _default_observers() if observers is None else tuple(observers)
         self._timeout = timeout
         self._access = Access()
         self._canaries: tuple[Canary, ...] = ()
@@ -320,8 +316,8 @@ class Host(Caller):
         version: str,
         share: float = 0.0,
         tenants: Iterable[str] = (),
-        analysis: Analysis | None = None,
-    ) -> Canary:
+        analysis: "Analysis | None" = None,
+    ) -> "Canary":
         """Send a share of the calls, or some tenants, to another version, until it is promoted or aborted.
 
         A tenant always goes to the same version; raising the share only adds tenants. Calls without tenant are drawn
@@ -342,6 +338,8 @@ class Host(Caller):
             PluginError: if it is the default already, or another trial is under way.
             ValueError: if the share is not a part of 1.
         """
+        from jackfield.rollout.canary import Canary  # noqa: PLC0415  # 8 ms, for those who have one
+
         canary = Canary(
             self._functions,
             lambda: self.snapshot,
@@ -355,7 +353,7 @@ class Host(Caller):
         return canary
 
     @property
-    def canaries(self) -> tuple[Canary, ...]:
+    def canaries(self) -> "tuple[Canary, ...]":
         """The canaries that run, and the one that was made last."""
         return self._canaries
 
@@ -506,6 +504,8 @@ class Host(Caller):
         Args:
             style: `mermaid` or `dot`.
         """
+        from jackfield.injection.drawing import dot, mermaid  # noqa: PLC0415  # for those who draw
+
         draw = mermaid if style == "mermaid" else dot
         return draw(self._injector.graph, [endpoint.spec for endpoint in self._functions.endpoints()])
 
@@ -684,12 +684,17 @@ class Host(Caller):
         """
         if self._functions.running:
             return
+        import loguru  # noqa: F401, PLC0415  # now: a host has most to say when it can open no file any more
+
         faults: tuple[Fault, ...] = ()
         self._home.open()
         self._places.open()
         self._functions.open()
-        for metrics in (observer for observer in self._observers if isinstance(observer, Metrics)):
-            self._unwatch += metrics.watch_host(self), metrics.watch("thread", _stats(self._places.thread))
+        if self._observers:
+            from jackfield.observe.metrics import Metrics  # noqa: PLC0415  # as in _default_observers
+
+            for metrics in (observer for observer in self._observers if isinstance(observer, Metrics)):
+                self._unwatch += metrics.watch_host(self), metrics.watch("thread", _stats(self._places.thread))
         if self.plugins:
             faults = self._lifecycle.start_all()
             self._lifecycle.supervise(_HEALTH_EVERY)
@@ -814,6 +819,15 @@ class Host(Caller):
         refusal = compile_refusal(_UNKNOWN, lambda _: self._functions.forked(), ())
         self._unknown = self._plain_caller._unknown = refusal  # noqa: SLF001  # our own caller
         self._registry.snapshot = forking.everywhere(Route("*", "", {"": refusal}))
+
+
+def _default_observers() -> tuple[Observer, ...]:
+    # OpenTelemetry, the Prometheus client and loguru take 90 ms to import: `observers=()` does not pay for them.
+    from jackfield.observe.logs import Logs  # noqa: PLC0415
+    from jackfield.observe.metrics import Metrics  # noqa: PLC0415
+    from jackfield.observe.spans import Spans  # noqa: PLC0415
+
+    return Spans(), Metrics(), Logs()
 
 
 def _rule(name: str, route: "RouteConfig") -> Rule:

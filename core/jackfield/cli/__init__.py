@@ -1,8 +1,9 @@
 """pluginctl: one thin module per verb. What a verb needs is imported when that verb runs."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from jackfield.cli.call import call
 from jackfield.cli.check import check
@@ -19,9 +20,38 @@ from jackfield.cli.status import dump_state, events, status
 
 _EPILOG = "Exit codes: 0 ok, 1 the call or check failed, 2 wrong usage. NO_COLOR is heeded."
 
+
+class _AsTyped:
+    """Takes a text, or a flag, as it was typed; or the None of an option that was not given."""
+
+    def coerce(self, value: Any, **_: Any) -> Any:
+        return value
+
+
+def _spared(parameters: list[Any]) -> list[Any]:
+    """Spare texts and flags the conversion by pydantic that typer has from 0.29 on: importing it outlasts `list`."""
+    for parameter in parameters:
+        # Private to typer, so looked for: one that names them otherwise is slower, and no less right.
+        kind = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
+        if hasattr(parameter, "_runtime_param") and (kind is str or (kind is bool and parameter.is_flag)):
+            parameter._runtime_param = _AsTyped()  # noqa: SLF001  # as above
+    return parameters
+
+
+class _Verb(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _spared(super().get_params(ctx))
+
+
+class _Verbs(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _spared(super().get_params(ctx))
+
+
 # No rich markup in help and no pretty tracebacks: rich would triple the time that `--help` takes.
 app = typer.Typer(
     name="pluginctl",
+    cls=_Verbs,
     help="Find, check and call the functions that installed packages advertise.",
     epilog=_EPILOG,
     no_args_is_help=True,
@@ -106,7 +136,7 @@ for _name, _verb, _examples in (
     ("events", events, ("pluginctl events", "pluginctl events --follow --json | jq .event")),
     ("dump-state", dump_state, ("pluginctl dump-state", "pluginctl dump-state --json | jq .in_flight")),
 ):
-    app.command(_name, epilog="\b\nExamples:\n" + "\n".join(f"  {line}" for line in _examples))(_verb)
+    app.command(_name, cls=_Verb, epilog="\b\nExamples:\n" + "\n".join(f"  {line}" for line in _examples))(_verb)
 
 
 def main() -> None:

@@ -9,8 +9,6 @@ from functools import partial
 from time import monotonic
 from typing import TypeVar, get_args
 
-from loguru import logger
-
 from jackfield.errors import ResourceExhausted, Unavailable
 from jackfield.events.crew import Crew, Job
 from jackfield.events.handlers import RunAsync, in_event_loop
@@ -244,6 +242,8 @@ class EventBus:
         held = [job for job in self._crew.close(max(ends - monotonic(), 0.1)) if isinstance(job, Mailbox)]
         stats += stats_of(box for box in held if box not in left)
         for box in left | dict.fromkeys(held):
+            from loguru import logger  # noqa: PLC0415  # not before there is something to log
+
             logger.bind(plugin=box.plugin).warning("the event bus closes without {}, whose handler did not end", box)
         return stats
 

@@ -13,8 +13,6 @@ from functools import partial
 from time import monotonic
 from typing import Protocol
 
-from loguru import logger
-
 from jackfield.errors import ResourceExhausted
 from jackfield.runtime.pool import Pool
 
@@ -80,6 +78,8 @@ class Crew:
             exhausted = self._newly_exhausted(now)
         self._begin(helper)
         if exhausted:
+            from loguru import logger  # noqa: PLC0415  # not before there is something to log
+
             logger.error(
                 "{} event handlers hang and hold all threads of the bus; events wait until one returns: {}",
                 len(exhausted),
@@ -184,6 +184,8 @@ class Crew:
                 if self._closed:
                     self._work.notify_all()
             if alone:  # else those that there are will come to it
+                from loguru import logger  # noqa: PLC0415  # not before there is something to log
+
                 logger.error("events wait, and are handled with the next one: {}", error)
 
     def _newly_exhausted(self, now: float) -> list[str]:

@@ -16,7 +16,6 @@ from time import monotonic
 from typing import Any, Literal, cast
 
 import attrs
-from loguru import logger
 
 from jackfield.events.crew import Crew, Job
 from jackfield.events.handlers import Handler, RunAsync, contain, handler_name, in_event_loop, is_async, outcome
@@ -220,6 +219,8 @@ class Mailbox:
             news = self.active and not self.lagging and self.handler is not None
             self.lagging = self.lagging or news
         if news:
+            from loguru import logger  # noqa: PLC0415  # not before there is something to log
+
             logger.bind(plugin=self.plugin).warning(
                 "{} lags: it did not get through its events ({}) in {:g} s and is not waited for until it has; "
                 "make the handler quicker, or have it hand the work over",
@@ -257,6 +258,8 @@ class Mailbox:
     def _finish(self, error: BaseException | None) -> None:
         """Log a handler's error, count, and go on."""
         if error is not None:
+            from loguru import logger  # noqa: PLC0415  # not before there is something to log
+
             logger.bind(plugin=self.plugin).opt(exception=error).error(
                 "{} raised {} for event {}", self, type(error).__qualname__, self.event_type.__qualname__
             )

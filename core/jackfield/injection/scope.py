@@ -15,8 +15,6 @@ from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from typing import Any
 
-from loguru import logger
-
 from jackfield.errors import DependencyCycle, Fault, InjectionError, Unavailable
 from jackfield.injection.providers import Provider
 from jackfield.injection.teardown import afinish, afirst, finish, first
@@ -290,4 +288,6 @@ def _needs_itself(circle: list[Cell]) -> DependencyCycle:
 
 
 def _log(provider: Provider, error: Exception) -> None:
+    from loguru import logger  # noqa: PLC0415  # not before there is something to log
+
     logger.opt(exception=error).warning("{}: its teardown failed", provider)

@@ -15,8 +15,6 @@ from contextvars import Context
 from types import coroutine
 from typing import Any, Final, NoReturn, TypeVar
 
-from loguru import logger
-
 from jackfield.errors import Fault, InjectionError
 from jackfield.injection.providers import Provider
 from jackfield.model.spec import MISSING, Colour
@@ -174,6 +172,8 @@ async def _with_grace(
             continue
     if not task.done():
         stuck = providers[len(opened)]
+        from loguru import logger  # noqa: PLC0415  # not before there is something to log
+
         logger.warning("{}: its teardown took longer than {} s after a cancellation and was cancelled", stuck, GRACE)
         task.cancel()
 
@@ -238,6 +238,8 @@ def _merged(error: BaseException, failure: BaseException | None, provider: Provi
         return error
     if not isinstance(error, Exception):
         error.add_note(f"the teardown of {provider.label} raised {type(failure).__name__}: {failure}")
+        from loguru import logger  # noqa: PLC0415  # not before there is something to log
+
         logger.opt(exception=failure).warning("{}: its teardown failed after {}", provider, type(error).__name__)
         return error
     if failure.__context__ is None and failure is not error.__context__:

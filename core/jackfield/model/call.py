@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from random import getrandbits
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from opentelemetry.trace import SpanContext
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -52,7 +54,7 @@ class Call(msgspec.Struct, frozen=True, eq=False):
     headers: Mapping[str, str] = NO_HEADERS
     parent: "Call | None" = None
     attempt: int = 1
-    trace: SpanContext | None = None
+    trace: "SpanContext | None" = None
     rule: str = ""
     number: int | None = None
 

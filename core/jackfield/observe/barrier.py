@@ -5,8 +5,6 @@ from time import monotonic
 from types import FunctionType, MethodType
 from typing import Final
 
-from loguru import logger
-
 from jackfield.observe.stack import error_type, frames
 
 _QUIET: Final = 60.0
@@ -59,6 +57,8 @@ def observer_failed(observer: object, error: BaseException) -> None:
             last = last.tb_next
         where = f" at {last.tb_frame.f_code.co_filename}:{last.tb_lineno}" if last is not None else ""
         again = f" ({held} more since the last such message)" if held else ""
+        from loguru import logger  # noqa: PLC0415  # not before there is something to log
+
         logger.bind(observer=name, error_type=kind, stack=frames(error)).error(
             f"observer {name} failed with {kind}{where}; calls go on without it{again}"
         )

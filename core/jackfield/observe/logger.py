@@ -4,8 +4,6 @@ import sys
 from typing import TYPE_CHECKING, Literal, Self
 
 import attrs
-from loguru import logger
-from opentelemetry.trace import format_span_id, format_trace_id
 
 from jackfield.errors import Fault
 from jackfield.model.call import current
@@ -38,6 +36,8 @@ class Logger:
     def __init__(self, plugin: str, /, **fields: object) -> None:
         self._plugin = plugin
         self._fields = fields
+        from loguru import logger  # noqa: PLC0415  # not before there is something to log
+
         # A patcher runs only for a record that some sink wants: the level is tested before anything is looked up.
         # depth=1 steps over the method of this class, to the plugin's line.
         self._loguru = logger.opt(depth=1).bind(**{**fields, "plugin": plugin}).patch(_add_call)
@@ -110,9 +110,6 @@ class Logger:
         return f"Logger({self._plugin!r})"
 
 
-_own = logger.opt(depth=1)
-
-
 def host_log(level: Literal["DEBUG", "INFO", "WARNING", "ERROR"], message: str | Fault, **fields: object) -> None:
     """Log what jackfield itself has to say, at the caller's module and line; `logger.disable("jackfield")` silences it.
 
@@ -123,7 +120,9 @@ def host_log(level: Literal["DEBUG", "INFO", "WARNING", "ERROR"], message: str |
     """
     if isinstance(message, Fault):
         fields = {**attrs.asdict(message), **fields}
-    _own.bind(**fields).log(level, str(message))
+    from loguru import logger  # noqa: PLC0415  # as above
+
+    logger.opt(depth=1).bind(**fields).log(level, str(message))
 
 
 def _literal(message: str) -> str:
@@ -144,5 +143,5 @@ def _add_call(record: "Record") -> None:
     if call.tenant is not None:
         extra["tenant"] = call.tenant
     if call.trace is not None:
-        extra["trace_id"] = format_trace_id(call.trace.trace_id)
-        extra["span_id"] = format_span_id(call.trace.span_id)
+        extra["trace_id"] = f"{call.trace.trace_id:032x}"
+        extra["span_id"] = f"{call.trace.span_id:016x}"

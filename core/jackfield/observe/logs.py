@@ -3,8 +3,6 @@
 import sys
 from typing import Final, TextIO
 
-from opentelemetry.trace import format_span_id, format_trace_id
-
 from jackfield.errors import OUTCOMES, Outcome, Rejected
 from jackfield.model.call import Call
 from jackfield.model.names import NAME_LIMIT
@@ -111,8 +109,8 @@ class BoundLogs:
             utc_now(),
             level,
             "call",
-            "" if trace is None else format_trace_id(trace.trace_id),
-            "" if trace is None else format_span_id(trace.span_id),
+            "" if trace is None else f"{trace.trace_id:032x}",
+            "" if trace is None else f"{trace.span_id:016x}",
             self._name,
             self._version,
             self._plugin,

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import MethodType, ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from jackfield.config import PluginConfig
 from jackfield.contract import specify
 from jackfield.errors import ContractError, Fault, InjectionError, PluginError
 from jackfield.injection.providers import Provider, describe
@@ -16,6 +15,9 @@ from jackfield.plugins.barrier import Modules, is_method, refuse
 from jackfield.plugins.discovery import FUNCTIONS, HOOKS, PROVIDERS, Candidate, load
 from jackfield.plugins.discovery.entries import shown
 from jackfield.plugins.loading import marks
+
+if TYPE_CHECKING:
+    from jackfield.config import PluginConfig
 
 _NOBODY = object()
 
@@ -39,7 +41,7 @@ class Reading:
     """
 
     def __init__(
-        self, plugin: PluginConfig, modules: Modules, version: str, distribution: str = "", instance_of: Any = None
+        self, plugin: "PluginConfig", modules: Modules, version: str, distribution: str = "", instance_of: Any = None
     ) -> None:
         self._plugin, self._modules, self._version, self._distribution = plugin, modules, version, distribution
         self._class = instance_of
