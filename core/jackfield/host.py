@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
 import attrs
 
-from jackfield.calls.access import Access
+from jackfield.calls.access import permissions
 from jackfield.calls.dispatch import Caller
 from jackfield.calls.handles import Function, Registration
 from jackfield.calls.pipeline import compile_endpoint, compile_refusal
@@ -24,8 +24,9 @@ from jackfield.errors import (
     JackfieldError,
     PermissionDenied,
     PluginError,
+    Unavailable,
 )
-from jackfield.events import EventBus, PluginBus, PluginStarted, PluginStopped
+from jackfield.events import EventBus, PluginBus
 from jackfield.executors.thread import ThreadExecutor
 from jackfield.hooks import Hooks
 from jackfield.injection.closing import TeardownFailure
@@ -33,9 +34,9 @@ from jackfield.injection.drawing import dot, mermaid
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import describe, value_provider
 from jackfield.model.call import Call
-from jackfield.model.canary import CanaryState
 from jackfield.model.names import close_names
 from jackfield.model.options import Config
+from jackfield.model.record import PluginState
 from jackfield.model.route import Endpoint, Route, Rule, Split
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec
@@ -52,9 +53,11 @@ from jackfield.registry.change import Expectation, Removal, Update
 from jackfield.registry.functions import Functions
 from jackfield.registry.registry import Registry
 from jackfield.rollout import Analysis
-from jackfield.rollout.canary import Canary
+from jackfield.rollout.canary import Canaries, Canary
 from jackfield.runtime import forking
+from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.home import HomeLoop
+from jackfield.runtime.pool import Pool
 from jackfield.store import MemoryStore
 
 if TYPE_CHECKING:
@@ -102,19 +105,19 @@ class Host(Caller):
         self._observers: tuple[Observer, ...] = (Spans(), Metrics(), Logs()) if observers is None else tuple(observers)
         self._executors = dict(executors or {})
         self._timeout = timeout
-        self._access = Access()
-        self._canaries: tuple[Canary, ...] = ()
         self._unwatch: list[Callable[[], None]] = []
         self._home = HomeLoop()
+        self._control = ControlLoop()
+        self._pool = Pool()
         self._threads = ThreadExecutor()
         self.events = EventBus(lambda coroutine: self._home.submit("events", coroutine))
 
         self._lifecycle = Lifecycle(self._home, announce=self._announce, deliver=self._deliver)
         registry, hooks = Registry(), Hooks()
         unknown = compile_refusal(_UNKNOWN, self._refusal, self._observers)
-        super().__init__(registry, unknown, self._find, self._access.denial)
+        super().__init__(registry, unknown, self._find)
         self._registry: Registry = registry
-        self._plain_caller = Caller(registry, unknown, self._find, self._access.denial)
+        self._plain_caller = Caller(registry, unknown, self._find)
         self._injector = Injector(
             contextual={
                 Logger: Logger,
@@ -126,6 +129,7 @@ class Host(Caller):
         )
         places = {"inline", "thread", *self._executors}
         self._functions = Functions(registry, self._injector, hooks, self.events, self._compile, places)
+        self._canaries = Canaries(self._functions, self._control, self._pool)
         self._installed = Installed(self._functions, self._injector, hooks)
         self._hooks = hooks
         self._plugins = Plugins(
@@ -218,8 +222,8 @@ class Host(Caller):
         if configuration.discover:
             faults += self._plugins.advertised(self._installed.catalogue, configuration.plugins)
         self._installed.note(faults)
-        self._functions.rules = {name: _rule(name, route) for name, route in configuration.routes.items()}
-        self._access.configure(configuration.tenants)
+        self._functions.set_rules({name: _rule(name, route) for name, route in configuration.routes.items()})
+        self._functions.set_permissions(permissions(configuration.tenants))
         if configuration.strict and self.faults:
             first = self.faults[0]
             raise PluginError(first.plugin or first.entry, first.stage, first.reason, first.fix, self.faults)
@@ -317,22 +321,12 @@ class Host(Caller):
             PluginError: if it is the default already, or another trial is under way.
             ValueError: if the share is not a part of 1.
         """
-        canary = Canary(
-            self._functions,
-            lambda: self.snapshot,
-            name,
-            version=version,
-            share=share,
-            tenants=tenants,
-            analysis=analysis,
-        )
-        self._canaries = (*(each for each in self._canaries if each.status.state is CanaryState.RUNNING), canary)
-        return canary
+        return self._canaries.begin(name, version=version, share=share, tenants=tenants, analysis=analysis)
 
     @property
     def canaries(self) -> tuple[Canary, ...]:
-        """The canaries that run, and the one that was made last."""
-        return self._canaries
+        """The canaries that run, and the last few that have ended, in the order in which they began."""
+        return self._canaries.all
 
     def expect(self, pattern: str, payload: Any, result: Any) -> None:
         """Declare an extension point: whatever is registered under the pattern must fit, now and later.
@@ -364,11 +358,14 @@ class Host(Caller):
             made = describe(provider, plugin=plugin)
         else:
             made = value_provider(provider, type=type, name=name, plugin=plugin)
-        with self._registry.writing():
+        self._functions.admit()
+        added = False
+        while not added:
+            generation = self._injector.generation
             if self._functions.running and (diagnosis := self._injector.diagnose(adding=[made])).faults:
                 raise diagnosis.error()
-            self._injector.add(made)
-            self._functions.rewire()
+            added = self._injector.add(made, since=generation)
+        self._functions.rewire()
 
     def add_hooks(self, implementation: object, *, plugin: str = "") -> None:
         """Add hook implementations, beside those that packages advertise.
@@ -386,20 +383,21 @@ class Host(Caller):
     def override(self, values: Mapping[Any, object]) -> Iterator[None]:
         """Inject other objects within a block, for tests.
 
-        Singletons that depend on them are made anew within it, even if they were made before. Overrides nest.
+        Singletons that depend on them are made anew within it, even if they were made before. Overrides nest, and
+        those of several threads are independent: all are in force for every call, the one that began last comes first,
+        and leaving one removes it alone.
 
         Args:
             values: type (or `Key(type, name)`) → the object to inject.
         """
-        with self._registry.writing():
-            layer = self._injector.override(values)
-            self._functions.rewire()
+        self._functions.admit()
+        layer = self._injector.override(values)
         try:
+            self._functions.rewire()
             yield
         finally:
-            with self._registry.writing():
-                closing = self._injector.restore(layer)
-                self._functions.rewire()
+            closing = self._injector.restore(layer)
+            self._functions.rewire()
             _report(closing.close(self._home.run))
 
     # --- Reading ----------------------------------------------------------------------------------------------------
@@ -598,25 +596,18 @@ class Host(Caller):
             FunctionNotFound: if there is no such function or version.
             PluginError: if the function is under trial: promote or abort the canary instead.
         """
-        if name not in self.snapshot.functions:
-            raise self._not_found(Call(name))
-
-        def change(route: Route) -> Route:
-            if default not in route.endpoints:
-                raise self._not_found(Call(name, version=default))
-            if route.split is not None and route.split.trial:
-                reason = f"{name} is under trial, with {route.split.trial}"
-                raise PluginError(name, "route", reason, "promote or abort that canary first")
-            return attrs.evolve(route, default=default)
-
-        return self._functions.reroute(change, [name])
+        try:
+            return self._functions.reroute(name, default)
+        except LookupError:
+            raise self._not_found(Call(name, version=default)) from None
 
     @property
     def calls(self) -> tuple[Call, ...]:
         """The calls that are under way, those inside versions that were replaced lately included."""
-        kept = [snapshot for number in self.revisions if (snapshot := self._registry.revision(number)) is not None]
-        routes = (route for snapshot in kept for route in snapshot.functions.values())
-        gates = {endpoint.gate: None for route in routes for endpoint in route.endpoints.values()}
+        state = self._registry.state
+        routes = (route for snapshot in state.kept for route in snapshot.routes.values())
+        gates = dict.fromkeys(endpoint.gate for route in routes for endpoint in route.endpoints.values())
+        gates |= dict.fromkeys(state.left)
         return tuple(call for gate in gates for call in list(gate.calls))
 
     @property
@@ -681,8 +672,8 @@ class Host(Caller):
             await asyncio.to_thread(self._end)
 
     def _end(self) -> None:
-        for canary in self._canaries:
-            canary.release()
+        self._canaries.release()
+        self._control.close()
         self.events.close()
         for unwatch in self._unwatch:
             unwatch()
@@ -731,31 +722,44 @@ class Host(Caller):
         )
 
     def _announce(self, events: Sequence[object]) -> None:
-        """Queue what happened to plugins, for hooks and subscribers. The lifecycle's lock is held: only queue."""
-        for event in events:
-            if isinstance(event, PluginStarted):
-                self._hooks.queue("jackfield_plugin_started", plugin=event.plugin)
-            elif isinstance(event, PluginStopped):
-                self._hooks.queue("jackfield_plugin_stopped", plugin=event.plugin)
-        self.events.announce(events)
+        """Show what happened to plugins, and queue the news. The lifecycle's lock is held: nothing else runs here."""
+        self._functions.publish(self._records(), events)
 
     def _deliver(self) -> None:
-        self._hooks.deliver()
+        self._functions.deliver()
+
+    def _records(self) -> Mapping[str, PluginRecord]:
+        """Give the records, with the functions that each plugin would serve."""
+        loaded = self._plugins.loaded
+        names = {
+            name: tuple(spec.name for spec in (*one.functions, *(spec for _, spec in one.methods)))
+            for name, (_, one) in loaded.items()
+        }
+        return {
+            name: attrs.evolve(record, advertised=names.get(name, record.functions))
+            for name, record in self._lifecycle.records.items()
+        }
 
     def _find(self, name: str) -> None:
         """Load a function that is known by name alone."""
         self._installed.load(name)
 
     def _refusal(self, call: Call) -> JackfieldError:
-        denial = self._access.denial(call.name, call.tenant, call.rule == "header")
+        denial = self.snapshot.permissions.denial(call.name, call.tenant, call.rule == "header")
         return PermissionDenied(call.name, denial) if denial else self._not_found(call)
 
-    def _not_found(self, call: Call) -> FunctionNotFound:
-        route = self.snapshot.functions.get(call.name)
+    def _not_found(self, call: Call) -> JackfieldError:
+        snapshot = self.snapshot
+        route = snapshot.functions.get(call.name)
         if route is not None:
             return FunctionNotFound(call.name, version=call.version, versions=tuple(sorted(route.endpoints)))
+        idle = next(
+            (each for each in snapshot.plugins.values() if call.name in each.advertised and _is_idle(each)), None
+        )
+        if idle is not None:
+            return _unavailable(call.name, idle)
         fault = next((fault for fault in self.faults if fault.entry.partition("@")[0] == call.name), None)
-        known = () if fault else {*self.snapshot.functions, *self._installed.waiting}
+        known = () if fault else {*snapshot.functions, *self._installed.waiting}
         return FunctionNotFound(call.name, close_names(call.name, known), call.version or None, fault=fault)
 
     def disown(self) -> None:
@@ -769,6 +773,19 @@ def _rule(name: str, route: "RouteConfig") -> Rule:
     """Translate what the configuration says of a function's versions."""
     split = Split(name, tuple(route.shares.items()), dict(route.tenants)) if route.shares or route.tenants else None
     return Rule(route.default, split)
+
+
+def _is_idle(record: PluginRecord) -> bool:
+    return record.state not in {PluginState.RUNNING, PluginState.UNLOADED}
+
+
+def _unavailable(name: str, record: PluginRecord) -> Unavailable:
+    """Say why a function that is known cannot be called now, and what would help."""
+    fault = record.fault
+    why = f": {fault.reason}" if fault is not None else ""
+    fix = fault.fix if fault is not None and fault.fix else f"start it: `pluginctl start {record.name}`"
+    cause = {PluginState.FAILED: "start_failed", PluginState.BLOCKED: "blocked"}.get(record.state, "stopped")
+    return Unavailable(name, f"its plugin {record.name!r} is {record.state}{why}; {fix}", cause, ran=False)
 
 
 def _report(failures: Iterable[TeardownFailure]) -> None:

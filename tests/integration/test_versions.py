@@ -297,9 +297,11 @@ def test_a_good_canary_is_promoted_in_steps(host):
 
 
 def test_a_canary_without_calls_holds(host):
-    """No data is no proof."""
+    """No data is no proof: the analysis looks, says what it waits for, and decides nothing."""
     canary = host.canary("f", version="1.1.0", analysis=eager())
-    assert not canary._ended.wait(0.3)
+    while "waits for calls" not in canary.status.reason:
+        threading.Event().wait(0.01)
+    assert canary.status.state.value == "running"
     canary.abort()
 
 
@@ -314,17 +316,26 @@ def test_a_rollback_brings_no_canary_back(host):
 
 
 def test_a_canary_of_a_function_that_has_gone_can_still_be_aborted(host):
-    """And its analysis ends with the host."""
+    """It has ended with the function, and says so."""
     canary = host.canary("f", version="1.1.0", analysis=eager())
     host.unregister("f")
-    canary.abort()
     assert canary.status.state.value == "aborted"
+    assert "version 1.1.0 has gone" in canary.status.reason
+    canary.abort()
+    with pytest.raises(PluginError, match=r"has ended: aborted .*has gone"):
+        canary.ramp(0.5)
     host.register("f", answering("stable"), version="1.0.0")
     host.register("f", answering("canary"), version="1.1.0")
+    again = host.canary("f", version="1.1.0", analysis=eager())
+    assert host.canaries == (canary, again)
+
+
+def test_an_analysis_ends_with_its_host_and_leaves_the_routes(host):
+    """Its looks are timers of the host's control loop."""
     canary = host.canary("f", version="1.1.0", analysis=eager())
-    assert host.canaries[-1] is canary
     host.stop()
-    assert canary._ended.wait(10)
+    assert canary.status.state.value == "running"
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("canary")]
 
 
 def test_a_canary_that_ends_takes_no_other_ones_samples_away(host):

@@ -51,6 +51,7 @@ class PluginRecord:
         auto_start: whether it starts with the host.
         location: where its code is.
         functions: the names of its functions that can be called.
+        advertised: the names of the functions that it would serve if it ran, as far as they are known.
         fault: what keeps it from running, when it is failed or blocked.
         since: when it came to this state, in seconds since the epoch.
         restarts: how often it was restarted by itself since it was added.
@@ -68,6 +69,7 @@ class PluginRecord:
     since: float = 0.0
     restarts: int = 0
     restart_at: float | None = None
+    advertised: tuple[str, ...] = ()
 
 
 @attrs.frozen
