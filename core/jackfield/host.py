@@ -105,6 +105,7 @@ class Host(Caller):
         self._observers: tuple[Observer, ...] = (Spans(), Metrics(), Logs()) if observers is None else tuple(observers)
         self._executors = dict(executors or {})
         self._timeout = timeout
+        self._shown: dict[str, tuple[PluginRecord, PluginRecord]] = {}
         self._unwatch: list[Callable[[], None]] = []
         self._home = HomeLoop()
         self._control = ControlLoop()
@@ -730,15 +731,14 @@ class Host(Caller):
 
     def _records(self) -> Mapping[str, PluginRecord]:
         """Give the records, with the functions that each plugin would serve."""
-        loaded = self._plugins.loaded
-        names = {
-            name: tuple(spec.name for spec in (*one.functions, *(spec for _, spec in one.methods)))
-            for name, (_, one) in loaded.items()
-        }
-        return {
-            name: attrs.evolve(record, advertised=names.get(name, record.functions))
-            for name, record in self._lifecycle.records.items()
-        }
+        records = self._lifecycle.records
+        for name, record in records.items():
+            if name not in self._shown or self._shown[name][0] is not record:
+                _, loaded = self._plugins.loaded.get(name, (None, None))
+                specs = () if loaded is None else (*loaded.functions, *(spec for _, spec in loaded.methods))
+                names = tuple(spec.name for spec in specs) or record.functions
+                self._shown[name] = record, attrs.evolve(record, advertised=names)
+        return {name: self._shown[name][1] for name in records}
 
     def _find(self, name: str) -> None:
         """Load a function that is known by name alone."""

@@ -8,7 +8,7 @@ import weakref
 import attrs
 import pytest
 
-from jackfield import ConfigError, FunctionNotFound, Host, PermissionDenied, PluginConfig, PluginError
+from jackfield import ConfigError, Host, PermissionDenied, PluginConfig, PluginError, Unavailable
 from jackfield.testing import Recorder
 
 
@@ -126,13 +126,14 @@ def test_declared_plugins_start_in_order_and_their_functions_are_there(config):
 
 
 def test_stopping_a_plugin_takes_its_functions_and_its_dependents_along(config):
-    """And starting it brings both back."""
+    """They are unavailable, with the state of their plugin and why; starting it brings both back."""
     with Host.from_config(config, observers=()) as host:
         host.stop_plugin("store")
         assert host.plugins["billing"].state.value == "blocked"
-        for name in ("store.get", "billing.charge"):
-            with pytest.raises(FunctionNotFound):
+        for name, state in (("store.get", "'store' is stopped"), ("billing.charge", "'billing' is blocked")):
+            with pytest.raises(Unavailable, match=state) as caught:
                 host.call(name, "x")
+            assert caught.value.ran is False
         host.start_plugin("billing")
         assert host.call("billing.charge", 5) == "5 EUR"
         host.restart_plugin("store")

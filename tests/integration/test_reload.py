@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from jackfield import FunctionNotFound, Host, PluginError
+from jackfield import FunctionNotFound, Host, PluginError, Unavailable
 
 COUNTER = """
     from jackfield import function, provides, inject
@@ -151,7 +151,7 @@ def test_stopping_a_reloaded_plugin_takes_its_functions_away(plugin):
         plugin(step=10)
         host.reload("counter")
         host.stop_plugin("counter")
-        with pytest.raises(FunctionNotFound):
+        with pytest.raises(Unavailable, match="is stopped"):
             host.call("counter.add")
         host.start_plugin("counter")
         assert host.call("counter.add") == 10

@@ -335,7 +335,7 @@ def test_an_analysis_ends_with_its_host_and_leaves_the_routes(host):
     canary = host.canary("f", version="1.1.0", analysis=eager())
     host.stop()
     assert canary.status.state.value == "running"
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("canary")]
+    assert host._functions.state.wiring.watchers == {}
 
 
 def test_a_canary_that_ends_takes_no_other_ones_samples_away(host):
