@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from jackfield import FunctionNotFound, Host, PluginError
+from jackfield import FunctionNotFound, Host, PluginError, Unavailable
 
 SICK = {
     "raises": "raise ValueError('at import')",
@@ -176,7 +176,7 @@ def test_a_plugin_object_that_does_not_start_takes_its_functions_along(site):
         assert host.plugins["jf-sick"].state.value == "failed"
         assert "not today" in host.plugins["jf-sick"].fault.reason
         assert host.call("well.f") == 1
-        with pytest.raises(FunctionNotFound):
+        with pytest.raises(Unavailable, match="not today"):
             host.call("sick.f")
         sys.modules["jf_sick"].Plugin.broken = False
         host.start_plugin("jf-sick")
