@@ -346,3 +346,126 @@ def test_a_canary_that_ends_takes_no_other_ones_samples_away(host):
     first.release()
     drive(host, second)
     assert second.status.state.value == "promoted"
+
+
+def test_recompiling_is_no_revision_and_spends_no_history(host):
+    """Overrides, providers and the tallies of an analysis leave revision and history alone, and calls see them."""
+
+    class Clock: ...
+
+    def needs(*, clock: Clock = inject()):
+        return clock
+
+    host.provide(Clock(), type=Clock)
+    host.register("needs", needs)
+    before, kept = host.snapshot.revision, host.revisions
+    fake = Clock()
+    for _ in range(20):
+        with host.override({Clock: fake}):
+            assert host.call("needs") is fake
+    host.provide("a value", name="of no interest")
+    assert (host.snapshot.revision, host.revisions) == (before, kept)
+    canary = host.canary("f", version="1.1.0", analysis=eager())
+    assert host.snapshot.revision == before + 1
+    canary.abort()
+    assert host.snapshot.revision == before + 2
+
+
+def test_overrides_of_several_threads_are_independent(host):
+    """Each leaves when it likes and takes its own objects alone with it."""
+
+    class Clock: ...
+
+    class Engine: ...
+
+    def needs(*, clock: Clock = inject(), engine: Engine = inject()):
+        return clock, engine
+
+    clock, engine = Clock(), Engine()
+    host.provide(Clock(), type=Clock)
+    host.provide(Engine(), type=Engine)
+    host.register("needs", needs)
+    entered, leave = threading.Event(), threading.Event()
+
+    def first():
+        with host.override({Clock: clock}):
+            entered.set()
+            leave.wait(30)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert entered.wait(30)
+    with host.override({Engine: engine}):
+        assert host.call("needs") == (clock, engine)
+        leave.set()
+        thread.join(30)
+        assert host.call("needs")[0] is not clock
+        assert host.call("needs")[1] is engine
+    assert host.call("needs")[1] is not engine
+
+
+def test_a_promoted_default_comes_back_with_its_version(host):
+    """What was decided is about the version: it holds again when that is registered again."""
+    host.canary("f", version="1.1.0", share=0.5).promote()
+    with host.update() as tx:
+        tx.unregister("f")
+    host.register("f", answering("stable"), version="1.0.0")
+    assert host.call("f") == "stable"
+    host.register("f", answering("canary"), version="1.1.0")
+    assert host.call("f") == "canary"
+
+
+@pytest.mark.parametrize("end", ["unregister", "unregister all", "rollback"])
+def test_a_canary_ends_in_the_swap_in_which_its_version_goes(host, end):
+    """No snapshot has a canary that runs with a version that is not there; its status says why it ended."""
+    before = host.snapshot.revision
+    host.register("g", answering("1"), version="1")
+    host.register("g", answering("2"), version="2")
+    canary = host.canary("g", version="2", share=0.5)
+    seen = []
+    host.events.subscribe(RouteChanged, lambda event: seen.append((event.name, event.revision)))
+    if end == "rollback":
+        host.rollback(before)
+    else:
+        host.unregister("g", version="2" if end == "unregister" else None)
+    (status,) = host.snapshot.canaries
+    assert status == canary.status
+    assert status.state.value == "aborted"
+    assert ("rollback to revision" if end == "rollback" else "has gone") in status.reason
+    canary.abort()
+    if end == "unregister":
+        assert seen == [("g", host.snapshot.revision)]
+        assert {host.call("g") for _ in range(50)} == {"1"}
+
+
+def test_canaries_meet_what_takes_their_version_away(host):
+    """Two threads: whatever comes first, the errors are the documented ones, and nothing runs without its version."""
+    problems, done = [], threading.Event()
+
+    def flip():
+        while not done.is_set():
+            with contextlib.suppress(PluginError):
+                host.register("g", answering("2"), version="2")
+                host.unregister("g", version="2")
+
+    def watch():
+        while not done.is_set():
+            snapshot = host.snapshot
+            running = [status for status in snapshot.canaries if status.state.value == "running"]
+            problems.extend(status for status in running if status.version not in snapshot.routes["g"].endpoints)
+
+    host.register("g", answering("1"), version="1")
+    threads = [threading.Thread(target=each) for each in (flip, watch)]
+    for thread in threads:
+        thread.start()
+    for _ in range(300):
+        try:
+            canary = host.canary("g", version="2", share=0.5)
+            canary.promote()
+            host.reroute("g", default="1")
+        except (FunctionNotFound, PluginError):
+            pass
+    done.set()
+    for thread in threads:
+        thread.join(30)
+    assert problems == []
