@@ -297,10 +297,15 @@ class Unavailable(JackfieldError):
     Attributes:
         what: what could not be reached.
         reason: why, and what to do.
+        cause: what kind of reason: `crashed`, `out_of_memory`, `killed`, `protocol`, `start_failed`, `stopped`,
+            `blocked`, `unreachable`, `store`, `host_stopped`; "" for any other.
+        ran: whether the function may have run; None when nobody can tell.
     """
 
     what: str
     reason: str
+    cause: str = ""
+    ran: bool | None = None
     outcome: ClassVar[Outcome] = Outcome.UNAVAILABLE
 
     def __str__(self) -> str:

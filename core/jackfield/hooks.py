@@ -4,7 +4,6 @@ Hooks are trusted code and for lifecycle. Whatever wants to see calls is an obse
 """
 
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -41,20 +40,18 @@ class Hookspecs:
 
 
 class Hooks:
-    """The hook implementations of one host.
+    """The hook implementations of one host. Who is told of what, and when, is for the registry's couriers to say.
 
-    Notifications are delivered in the order in which they were queued, whoever delivers them: one thread at a time
-    empties the queue. A hook that registers functions itself queues behind what is being delivered, and does not wait
-    for it.
+    Attributes:
+        running: the implementation that is being told of something, for people; "" when none is.
     """
 
     def __init__(self) -> None:
         self._manager = pluggy.PluginManager("jackfield")
         self._manager.add_hookspecs(Hookspecs)
-        self._owners: list[tuple[object, str]] = []
-        self._queue: deque[tuple[str, dict[str, Any]]] = deque()
-        self._delivering = threading.Lock()
+        self._owners: tuple[tuple[object, str], ...] = ()
         self._inside = threading.local()
+        self.running = ""
 
     def add(self, implementation: object, plugin: str) -> None:
         """Add an object whose methods are marked with `@hookimpl`.
@@ -83,7 +80,7 @@ class Hooks:
             raise PluginError(
                 plugin, "hook", reason, "mark plain methods named like the hookspecs with @jackfield.hookimpl"
             )
-        self._owners.append((made, plugin))
+        self._owners = (*self._owners, (made, plugin))
 
     @staticmethod
     def _make(implementation: object, plugin: str) -> object:
@@ -102,7 +99,7 @@ class Hooks:
             How many there were.
         """
         gone = [made for made, owner in self._owners if owner == plugin]
-        self._owners = [(made, owner) for made, owner in self._owners if owner != plugin]
+        self._owners = tuple((made, owner) for made, owner in self._owners if owner != plugin)
         for made in gone:
             self._manager.unregister(made)
         return len(gone)
@@ -113,10 +110,12 @@ class Hooks:
         Raises:
             PluginError: with all refusals, each naming the plugin whose hook refused.
         """
+        if not self._owners:
+            return
         faults = []
         self._inside.vetting = True
         try:
-            for function in functions if self._owners else ():
+            for function in functions:
                 for implementation, owner in self._implementations("jackfield_register"):
                     try:
                         _call(implementation, {"function": function})
@@ -131,42 +130,36 @@ class Hooks:
             raise PluginError(first.plugin, first.stage, first.reason, first.fix, tuple(faults))
 
     def refuse_reentry(self) -> None:
-        """Refuse a transaction that is opened from within `jackfield_register`: it would wait for itself.
+        """Refuse a change that is made from within `jackfield_register`: the change that it is asked about comes first.
 
         Raises:
             JackfieldError: if this thread is inside `vet`.
         """
         if getattr(self._inside, "vetting", False):
             raise JackfieldError(
-                "jackfield_register may only look at a function: register others in jackfield_registered"
+                "jackfield_register may only look at a function: register others in jackfield_registered,"
+                " and change routes, canaries, providers and overrides there, too"
             )
 
-    def queue(self, hook: str, **arguments: Any) -> None:
-        """Queue a notification; a writer does so before it releases the registry's lock: order is revision order."""
-        if self._owners:
-            self._queue.append((hook, arguments))
+    def tell(self, hook: str, arguments: dict[str, Any]) -> None:
+        """Notify every implementation of a hook. One that raises is logged with its plugin and breaks nobody.
 
-    def deliver(self) -> None:
-        """Deliver what is queued, in order; when this returns, all that was queued before has been seen by every hook.
-
-        A hook that raises is logged with its plugin and breaks nobody. From within a hook this returns at once.
+        Args:
+            hook: its name.
+            arguments: what it may ask for.
         """
-        if not self._owners or getattr(self._inside, "delivering", False):
+        if not self._owners:
             return
-        with self._delivering:
-            self._inside.delivering = True
+        for implementation, owner in self._implementations(hook):
+            self.running = f"the {hook} hook of {owner or type(implementation.plugin).__qualname__}"
             try:
-                while self._queue:
-                    hook, arguments = self._queue.popleft()
-                    for implementation, owner in self._implementations(hook):
-                        try:
-                            _call(implementation, arguments)
-                        except Exception as error:  # noqa: BLE001  # reported here, and the others still see it
-                            from loguru import logger  # noqa: PLC0415  # not before there is something to log
+                _call(implementation, arguments)
+            except Exception as error:  # noqa: BLE001  # reported here, and the others still see it
+                from loguru import logger  # noqa: PLC0415  # not before there is something to log
 
-                            logger.opt(exception=error).error("the {} hook of {} raised", hook, owner)
+                logger.opt(exception=error).error("the {} hook of {} raised", hook, owner)
             finally:
-                self._inside.delivering = False
+                self.running = ""
 
     def _implementations(self, hook: str) -> Iterator[tuple[pluggy.HookImpl, str]]:
         """Walk the implementations of a hook in pluggy's order: last first, `tryfirst` and `trylast` obeyed."""

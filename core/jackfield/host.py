@@ -11,9 +11,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
-import attrs
-
-from jackfield.calls.access import Access
+from jackfield.calls.access import permissions
 from jackfield.calls.dispatch import Caller
 from jackfield.calls.handles import Function, Registration
 from jackfield.calls.pipeline import compile_endpoint, compile_refusal
@@ -35,10 +33,9 @@ from jackfield.injection.closing import TeardownFailure
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import describe, value_provider
 from jackfield.model.call import Call
-from jackfield.model.canary import CanaryState
 from jackfield.model.names import close_names
 from jackfield.model.options import Config
-from jackfield.model.record import Health, PluginRecord
+from jackfield.model.record import Health, PluginRecord, PluginState
 from jackfield.model.route import Endpoint, Route, Rule, Split
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec
@@ -55,6 +52,8 @@ from jackfield.ports import Executor, ExecutorStats, Observer, Store
 from jackfield.registry.change import Expectation, Removal, Update
 from jackfield.registry.functions import Functions
 from jackfield.registry.registry import Registry
+from jackfield.rollout import Analysis
+from jackfield.rollout.canary import Canaries, Canary
 from jackfield.runtime import forking
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.home import HomeLoop
@@ -112,8 +111,6 @@ class Host(Caller):
         kept = MemoryStore() if store is None else check_store(store)
         self._observers: tuple[Observer, ...] = _default_observers() if observers is None else tuple(observers)
         self._timeout = timeout
-        self._access = Access()
-        self._canaries: tuple[Canary, ...] = ()
         self._unwatch: list[Callable[[], None]] = []
         self._strict = False
         self._home = HomeLoop()
@@ -125,9 +122,9 @@ class Host(Caller):
         self._inventory = inventory = Inventory()
         registry, hooks = Registry(), Hooks()
         unknown = compile_refusal(_UNKNOWN, self._refusal, self._observers)
-        super().__init__(registry, unknown, self._find, self._access.denial, self._pool)
+        super().__init__(registry, unknown, self._find, self._pool)
         self._registry: Registry = registry
-        self._plain_caller = Caller(registry, unknown, self._find, self._access.denial, self._pool)
+        self._plain_caller = Caller(registry, unknown, self._find, self._pool)
         self._injector = Injector(
             contextual={
                 Logger: Logger,
@@ -139,6 +136,7 @@ class Host(Caller):
             start=self._pool.start,
         )
         self._functions = Functions(registry, self._injector, hooks, self.events, self._compile, self._places)
+        self._canaries = Canaries(self._functions, self._control, self._pool)
         self._hooks = hooks
         hosting = Hosting(
             self._functions,
@@ -232,8 +230,8 @@ class Host(Caller):
 
     def _configure(self, configuration: "Configuration") -> None:
         switches = self._inventory.scan()
-        self._functions.rules = {name: _rule(name, route) for name, route in configuration.routes.items()}
-        self._access.configure(configuration.tenants)
+        self._functions.set_rules({name: _rule(name, route) for name, route in configuration.routes.items()})
+        self._functions.set_permissions(permissions(configuration.tenants))
         discover, lazy = configuration.discover, configuration.lazy
         self._inventory.declare(configuration.plugins.values(), discover=discover, lazy=lazy)
         self._refuse_faults(configuration.strict or switches.strict)
@@ -338,24 +336,12 @@ class Host(Caller):
             PluginError: if it is the default already, or another trial is under way.
             ValueError: if the share is not a part of 1.
         """
-        from jackfield.rollout.canary import Canary  # noqa: PLC0415  # 8 ms, for those who have one
-
-        canary = Canary(
-            self._functions,
-            lambda: self.snapshot,
-            name,
-            version=version,
-            share=share,
-            tenants=tenants,
-            analysis=analysis,
-        )
-        self._canaries = (*(each for each in self._canaries if each.status.state is CanaryState.RUNNING), canary)
-        return canary
+        return self._canaries.begin(name, version=version, share=share, tenants=tenants, analysis=analysis)
 
     @property
-    def canaries(self) -> "tuple[Canary, ...]":
-        """The canaries that run, and the one that was made last."""
-        return self._canaries
+    def canaries(self) -> tuple[Canary, ...]:
+        """The canaries that run, and the last few that have ended, in the order in which they began."""
+        return self._canaries.all
 
     def expect(self, pattern: str, payload: Any, result: Any) -> None:
         """Declare an extension point: whatever is registered under the pattern must fit, now and later.
@@ -387,11 +373,14 @@ class Host(Caller):
             made = describe(provider, plugin=plugin)
         else:
             made = value_provider(provider, type=type, name=name, plugin=plugin)
-        with self._registry.writing():
+        self._functions.admit()
+        added = False
+        while not added:
+            generation = self._injector.generation
             if self._functions.running and (diagnosis := self._injector.diagnose(adding=[made])).faults:
                 raise diagnosis.error()
-            self._injector.add(made)
-            self._functions.rewire()
+            added = self._injector.add(made, since=generation)
+        self._functions.rewire()
 
     def add_hooks(self, implementation: object, *, plugin: str = "") -> None:
         """Add hook implementations, beside those that packages advertise.
@@ -409,20 +398,21 @@ class Host(Caller):
     def override(self, values: Mapping[Any, object]) -> Iterator[None]:
         """Inject other objects within a block, for tests.
 
-        Singletons that depend on them are made anew within it, even if they were made before. Overrides nest.
+        Singletons that depend on them are made anew within it, even if they were made before. Overrides nest, and
+        those of several threads are independent: all are in force for every call, the one that began last comes first,
+        and leaving one removes it alone.
 
         Args:
             values: type (or `Key(type, name)`) → the object to inject.
         """
-        with self._registry.writing():
-            layer = self._injector.override(values)
-            self._functions.rewire()
+        self._functions.admit()
+        layer = self._injector.override(values)
         try:
+            self._functions.rewire()
             yield
         finally:
-            with self._registry.writing():
-                closing = self._injector.restore(layer)
-                self._functions.rewire()
+            closing = self._injector.restore(layer)
+            self._functions.rewire()
             _report(closing.close(self._home.run))
 
     # --- Reading ----------------------------------------------------------------------------------------------------
@@ -641,25 +631,18 @@ class Host(Caller):
             FunctionNotFound: if there is no such function or version.
             PluginError: if the function is under trial: promote or abort the canary instead.
         """
-        if name not in self.snapshot.functions:
-            raise self._not_found(Call(name))
-
-        def change(route: Route) -> Route:
-            if default not in route.endpoints:
-                raise self._not_found(Call(name, version=default))
-            if route.split is not None and route.split.trial:
-                reason = f"{name} is under trial, with {route.split.trial}"
-                raise PluginError(name, "route", reason, "promote or abort that canary first")
-            return attrs.evolve(route, default=default)
-
-        return self._functions.reroute(change, [name])
+        try:
+            return self._functions.reroute(name, default)
+        except LookupError:
+            raise self._not_found(Call(name, version=default)) from None
 
     @property
     def calls(self) -> tuple[Call, ...]:
         """The calls that are under way, those inside versions that were replaced lately included."""
-        kept = [snapshot for number in self.revisions if (snapshot := self._registry.revision(number)) is not None]
-        routes = (route for snapshot in kept for route in snapshot.functions.values())
-        gates = {endpoint.gate: None for route in routes for endpoint in route.endpoints.values()}
+        state = self._registry.state
+        routes = (route for snapshot in state.kept for route in snapshot.routes.values())
+        gates = dict.fromkeys(endpoint.gate for route in routes for endpoint in route.endpoints.values())
+        gates |= dict.fromkeys(state.left)
         return tuple(call for gate in gates for call in list(gate.calls))
 
     @property
@@ -739,8 +722,7 @@ class Host(Caller):
         return await self._pool.run("jackfield-host", partial(copy_context().run, work))
 
     def _end(self) -> None:
-        for canary in self._canaries:
-            canary.release()
+        self._canaries.release()
         self.events.close()
         while self._unwatch:
             self._unwatch.pop()()
@@ -798,20 +780,21 @@ class Host(Caller):
         self._inventory.find(name)
 
     def _refusal(self, call: Call) -> JackfieldError:
-        denial = self._access.denial(call.name, call.tenant, call.rule == "header")
+        denial = self.snapshot.permissions.denial(call.name, call.tenant, call.rule == "header")
         return PermissionDenied(call.name, denial) if denial else self._not_found(call)
 
     def _not_found(self, call: Call) -> JackfieldError:
-        route = self.snapshot.functions.get(call.name)
+        snapshot = self.snapshot
+        route = snapshot.functions.get(call.name)
         if route is not None:
             return FunctionNotFound(call.name, version=call.version, versions=tuple(sorted(route.endpoints)))
-        record = next((one for one in self.plugins.values() if call.name in one.advertised), None)
-        if record is not None and self._functions.running:
-            why = f" ({record.fault.stage}: {record.fault.reason})" if record.fault is not None else ""
-            fix = f"; {record.fault.fix}" if record.fault is not None and record.fault.fix else ""
-            return Unavailable(call.name, f"its plugin {record.name!r} is {record.state}{why}{fix}")
+        idle = next(
+            (each for each in snapshot.plugins.values() if call.name in each.advertised and _is_idle(each)), None
+        )
+        if idle is not None:
+            return _unavailable(call.name, idle)
         fault = next((fault for fault in self.faults if fault.entry.partition("@")[0] == call.name), None)
-        known = () if fault else {*self.snapshot.functions, *self._inventory.waiting}
+        known = () if fault else {*snapshot.functions, *self._inventory.waiting}
         return FunctionNotFound(call.name, close_names(call.name, known), call.version or None, fault=fault)
 
     def disown(self) -> None:
@@ -845,6 +828,19 @@ def _stats(threads: Executor) -> Callable[[], ExecutorStats | None]:
         return None if there is None else there.stats()
 
     return stats
+
+
+def _is_idle(record: PluginRecord) -> bool:
+    return record.state not in {PluginState.RUNNING, PluginState.UNLOADED}
+
+
+def _unavailable(name: str, record: PluginRecord) -> Unavailable:
+    """Say why a function that is known cannot be called now, and what would help."""
+    fault = record.fault
+    why = f": {fault.reason}" if fault is not None else ""
+    fix = fault.fix if fault is not None and fault.fix else f"start it: `pluginctl start {record.name}`"
+    cause = {PluginState.FAILED: "start_failed", PluginState.BLOCKED: "blocked"}.get(record.state, "stopped")
+    return Unavailable(name, f"its plugin {record.name!r} is {record.state}{why}; {fix}", cause, ran=False)
 
 
 def _report(failures: Iterable[TeardownFailure]) -> None:

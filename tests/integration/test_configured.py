@@ -126,13 +126,14 @@ def test_declared_plugins_start_in_order_and_their_functions_are_there(config):
 
 
 def test_stopping_a_plugin_takes_its_functions_and_its_dependents_along(config):
-    """And starting it brings both back."""
+    """They are unavailable, with the state of their plugin and why; starting it brings both back."""
     with Host.from_config(config, observers=()) as host:
         host.stop_plugin("store")
         assert host.plugins["billing"].state.value == "blocked"
-        for name, state in (("store.get", "stopped"), ("billing.charge", "blocked")):
-            with pytest.raises(Unavailable, match=f"is {state}"):
+        for name, state in (("store.get", "'store' is stopped"), ("billing.charge", "'billing' is blocked")):
+            with pytest.raises(Unavailable, match=state) as caught:
                 host.call(name, "x")
+            assert caught.value.ran is False
         host.start_plugin("billing")
         assert host.call("billing.charge", 5) == "5 EUR"
         host.restart_plugin("store")
@@ -233,3 +234,81 @@ def test_a_plugin_can_be_loaded_into_a_running_host_again_and_again(folder):
         path.write_text("def f(:")
         with pytest.raises(PluginError, match="SyntaxError"):
             host.load(PluginConfig("text", str(path)))
+
+
+def test_the_first_in_the_file_is_the_default_whichever_starts_first(folder):
+    """Starts, restarts and operators' decisions: a rule is about the version, a rank about the order in the file."""
+    for name in ("one", "two"):
+        folder(f"{name}.py", f"def f():\n    return {name!r}\n")
+    path = folder(
+        "jackfield.toml",
+        """
+        [[plugin]]
+        name = "one"
+        path = "./one.py"
+        version = "1.0"
+        auto_start = false
+        [plugin.functions]
+        "both.f" = "f"
+
+        [[plugin]]
+        name = "two"
+        path = "./two.py"
+        version = "2.0"
+        [plugin.functions]
+        "both.f" = "f"
+        """,
+    )
+    with Host.from_config(path, observers=()) as host:
+        assert host.call("both.f") == "two"
+        host.start_plugin("one")
+        assert host.call("both.f") == "one"
+        host.restart_plugin("one")
+        assert host.call("both.f") == "one"
+        host.reroute("both.f", default="2.0")
+        host.restart_plugin("two")
+        assert host.call("both.f") == "two"
+        host.stop_plugin("two")
+        assert host.call("both.f") == "one"
+        host.start_plugin("two")
+        assert host.call("both.f") == "two"
+        assert list(host.snapshot.plugins) == ["one", "two"]
+        assert host.snapshot.plugins["two"].advertised == ("both.f",)
+
+
+def test_a_rule_follows_the_label_of_a_reload(folder):
+    """`default = "2.0"` means the code that was reloaded under that number, too, and so after a restart."""
+    folder("one.py", "def f():\n    return 'one'\n")
+    two = folder("two.py", "def f():\n    return 'two'\n")
+    path = folder(
+        "jackfield.toml",
+        """
+        [[plugin]]
+        name = "one"
+        path = "./one.py"
+        version = "1.0"
+        [plugin.functions]
+        "both.f" = "f"
+
+        [[plugin]]
+        name = "two"
+        path = "./two.py"
+        version = "2.0"
+        [plugin.functions]
+        "both.f" = "f"
+
+        [routes]
+        "both.f" = "2.0"
+        """,
+    )
+    with Host.from_config(path, observers=()) as host:
+        assert host.call("both.f") == "two"
+        two.write_text("def f():\n    return 'three'\n", encoding="utf-8")
+        host.reload("two")
+        assert host.call("both.f") == "three"
+        host.restart_plugin("two")
+        assert host.call("both.f") == "three"
+        host.reroute("both.f", default=host.snapshot.functions["both.f"].default)
+        two.write_text("def f():\n    return 'four'\n", encoding="utf-8")
+        host.reload("two")
+        assert host.call("both.f") == "four"

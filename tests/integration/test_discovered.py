@@ -177,7 +177,7 @@ def test_a_plugin_object_that_does_not_start_takes_its_functions_along(site):
         assert host.plugins["jf-sick"].state.value == "failed"
         assert "not today" in host.plugins["jf-sick"].fault.reason
         assert host.call("well.f") == 1
-        with pytest.raises(Unavailable, match=r"is failed .*not today"):
+        with pytest.raises(Unavailable, match="not today"):
             host.call("sick.f")
         sys.modules["jf_sick"].Plugin.broken = False
         host.start_plugin("jf-sick")

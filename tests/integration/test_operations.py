@@ -89,7 +89,7 @@ def test_functions_are_called_and_plugins_stop_start_and_go(ask):
     """Each verb does what the host's method does, and answers with what became of it."""
     assert ask("call", name="store.get", payload="a", timeout=5) == "A"
     assert ask("stop", plugin="store")["state"] == "stopped"
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match="'store' is stopped"):
         ask("call", name="store.get", payload="a")
     assert ask("start", plugin="store")["state"] == "running"
     assert ask("restart", plugin="store")["state"] == "running"

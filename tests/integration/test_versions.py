@@ -297,9 +297,11 @@ def test_a_good_canary_is_promoted_in_steps(host):
 
 
 def test_a_canary_without_calls_holds(host):
-    """No data is no proof."""
+    """No data is no proof: the analysis looks, says what it waits for, and decides nothing."""
     canary = host.canary("f", version="1.1.0", analysis=eager())
-    assert not canary._ended.wait(0.3)
+    while "waits for calls" not in canary.status.reason:
+        threading.Event().wait(0.01)
+    assert canary.status.state.value == "running"
     canary.abort()
 
 
@@ -314,17 +316,26 @@ def test_a_rollback_brings_no_canary_back(host):
 
 
 def test_a_canary_of_a_function_that_has_gone_can_still_be_aborted(host):
-    """And its analysis ends with the host."""
+    """It has ended with the function, and says so."""
     canary = host.canary("f", version="1.1.0", analysis=eager())
     host.unregister("f")
-    canary.abort()
     assert canary.status.state.value == "aborted"
+    assert "version 1.1.0 has gone" in canary.status.reason
+    canary.abort()
+    with pytest.raises(PluginError, match=r"has ended: aborted .*has gone"):
+        canary.ramp(0.5)
     host.register("f", answering("stable"), version="1.0.0")
     host.register("f", answering("canary"), version="1.1.0")
+    again = host.canary("f", version="1.1.0", analysis=eager())
+    assert host.canaries == (canary, again)
+
+
+def test_an_analysis_ends_with_its_host_and_leaves_the_routes(host):
+    """Its looks are timers of the host's control loop."""
     canary = host.canary("f", version="1.1.0", analysis=eager())
-    assert host.canaries[-1] is canary
     host.stop()
-    assert canary._ended.wait(10)
+    assert canary.status.state.value == "running"
+    assert host._functions.state.wiring.watchers == {}
 
 
 def test_a_canary_that_ends_takes_no_other_ones_samples_away(host):
@@ -335,3 +346,126 @@ def test_a_canary_that_ends_takes_no_other_ones_samples_away(host):
     first.release()
     drive(host, second)
     assert second.status.state.value == "promoted"
+
+
+def test_recompiling_is_no_revision_and_spends_no_history(host):
+    """Overrides, providers and the tallies of an analysis leave revision and history alone, and calls see them."""
+
+    class Clock: ...
+
+    def needs(*, clock: Clock = inject()):
+        return clock
+
+    host.provide(Clock(), type=Clock)
+    host.register("needs", needs)
+    before, kept = host.snapshot.revision, host.revisions
+    fake = Clock()
+    for _ in range(20):
+        with host.override({Clock: fake}):
+            assert host.call("needs") is fake
+    host.provide("a value", name="of no interest")
+    assert (host.snapshot.revision, host.revisions) == (before, kept)
+    canary = host.canary("f", version="1.1.0", analysis=eager())
+    assert host.snapshot.revision == before + 1
+    canary.abort()
+    assert host.snapshot.revision == before + 2
+
+
+def test_overrides_of_several_threads_are_independent(host):
+    """Each leaves when it likes and takes its own objects alone with it."""
+
+    class Clock: ...
+
+    class Engine: ...
+
+    def needs(*, clock: Clock = inject(), engine: Engine = inject()):
+        return clock, engine
+
+    clock, engine = Clock(), Engine()
+    host.provide(Clock(), type=Clock)
+    host.provide(Engine(), type=Engine)
+    host.register("needs", needs)
+    entered, leave = threading.Event(), threading.Event()
+
+    def first():
+        with host.override({Clock: clock}):
+            entered.set()
+            leave.wait(30)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert entered.wait(30)
+    with host.override({Engine: engine}):
+        assert host.call("needs") == (clock, engine)
+        leave.set()
+        thread.join(30)
+        assert host.call("needs")[0] is not clock
+        assert host.call("needs")[1] is engine
+    assert host.call("needs")[1] is not engine
+
+
+def test_a_promoted_default_comes_back_with_its_version(host):
+    """What was decided is about the version: it holds again when that is registered again."""
+    host.canary("f", version="1.1.0", share=0.5).promote()
+    with host.update() as tx:
+        tx.unregister("f")
+    host.register("f", answering("stable"), version="1.0.0")
+    assert host.call("f") == "stable"
+    host.register("f", answering("canary"), version="1.1.0")
+    assert host.call("f") == "canary"
+
+
+@pytest.mark.parametrize("end", ["unregister", "unregister all", "rollback"])
+def test_a_canary_ends_in_the_swap_in_which_its_version_goes(host, end):
+    """No snapshot has a canary that runs with a version that is not there; its status says why it ended."""
+    before = host.snapshot.revision
+    host.register("g", answering("1"), version="1")
+    host.register("g", answering("2"), version="2")
+    canary = host.canary("g", version="2", share=0.5)
+    seen = []
+    host.events.subscribe(RouteChanged, lambda event: seen.append((event.name, event.revision)))
+    if end == "rollback":
+        host.rollback(before)
+    else:
+        host.unregister("g", version="2" if end == "unregister" else None)
+    (status,) = host.snapshot.canaries
+    assert status == canary.status
+    assert status.state.value == "aborted"
+    assert ("rollback to revision" if end == "rollback" else "has gone") in status.reason
+    canary.abort()
+    if end == "unregister":
+        assert seen == [("g", host.snapshot.revision)]
+        assert {host.call("g") for _ in range(50)} == {"1"}
+
+
+def test_canaries_meet_what_takes_their_version_away(host):
+    """Two threads: whatever comes first, the errors are the documented ones, and nothing runs without its version."""
+    problems, done = [], threading.Event()
+
+    def flip():
+        while not done.is_set():
+            with contextlib.suppress(PluginError):
+                host.register("g", answering("2"), version="2")
+                host.unregister("g", version="2")
+
+    def watch():
+        while not done.is_set():
+            snapshot = host.snapshot
+            running = [status for status in snapshot.canaries if status.state.value == "running"]
+            problems.extend(status for status in running if status.version not in snapshot.routes["g"].endpoints)
+
+    host.register("g", answering("1"), version="1")
+    threads = [threading.Thread(target=each) for each in (flip, watch)]
+    for thread in threads:
+        thread.start()
+    for _ in range(300):
+        try:
+            canary = host.canary("g", version="2", share=0.5)
+            canary.promote()
+            host.reroute("g", default="1")
+        except (FunctionNotFound, PluginError):
+            pass
+    done.set()
+    for thread in threads:
+        thread.join(30)
+    assert problems == []

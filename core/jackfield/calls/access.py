@@ -1,45 +1,25 @@
-"""What tenants may do: until some are configured, everything."""
+"""Who may call what: the tenants of a configuration as the permissions of a snapshot."""
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from jackfield.model.permissions import Permissions
 
 if TYPE_CHECKING:
     from jackfield.config import TenantConfig
 
 
-class Access:
-    """Tells whether a call is allowed. Without `[tenants]` every call is."""
+def permissions(tenants: "Mapping[str, TenantConfig] | None") -> Permissions:
+    """Translate what the configuration says of tenants.
 
-    def __init__(self) -> None:
-        self._pickers: frozenset[str] | None = None
-        self._permissions: Mapping[str, tuple[str, ...]] = {}
-
-    def configure(self, tenants: "Mapping[str, TenantConfig] | None") -> None:
-        """Take over what the configuration says of tenants.
-
-        Args:
-            tenants: by name; None when there is no `[tenants]`.
-        """
-        if tenants is not None:
-            self._pickers = frozenset(name for name, tenant in tenants.items() if tenant.versions)
-            limited = ((name, tenant.permissions) for name, tenant in tenants.items())
-            self._permissions = {name: patterns for name, patterns in limited if patterns is not None}
-
-    def denial(self, name: str, tenant: str | None, picks: bool) -> str:
-        """Say why a call is not allowed.
-
-        Args:
-            name: the function.
-            tenant: whom the call is for, or None.
-            picks: whether it picks a version by header.
-
-        Returns:
-            The reason, with the key that would allow it; "" if it is allowed.
-        """
-        if picks and self._pickers is not None and tenant not in self._pickers:
-            return f"tenant {tenant!r} may not pick a version by header; `versions = true` under [tenants] allows it"
-        patterns = self._permissions.get(tenant) if tenant is not None else None
-        if patterns is not None and not any(fnmatchcase(name, pattern) for pattern in patterns):
-            return f"tenant {tenant!r} may not call it; its `permissions` under [tenants] name what it may"
-        return ""
+    Args:
+        tenants: by name; None when there is no `[tenants]`, and every call is allowed.
+    """
+    if tenants is None:
+        return Permissions()
+    limited = ((name, tenant.permissions) for name, tenant in tenants.items())
+    return Permissions(
+        frozenset(name for name, tenant in tenants.items() if tenant.versions),
+        MappingProxyType({name: patterns for name, patterns in limited if patterns is not None}),
+    )

@@ -41,13 +41,11 @@ class Caller:
         registry: Snapshots,
         unknown: Endpoint,
         find: Callable[[str], None],
-        denial: Callable[[str, str | None, bool], str],
         pool: Pool,
     ) -> None:
         self._registry: Snapshots = registry
         self._unknown = unknown
         self._find = find
-        self._denial = denial
         self._pool = pool
 
     def call(
@@ -100,7 +98,7 @@ class Caller:
         if route.split is not None:
             number = getrandbits(128) if tenant is None else None
             endpoint, rule = choose(route, tenant, 0 if number is None else number >> 64)
-        if tenant is not None and self._denial(name, tenant, False):  # noqa: FBT003  # whether it picks a version
+        if tenant is not None and snapshot.permissions.denial(name, tenant, False):  # noqa: FBT003  # whether it picks a version
             endpoint = self._unknown
         if timeout is None:
             timeout = endpoint.timeout
@@ -160,7 +158,7 @@ class Caller:
         if (route := snapshot.routes.get(name)) is not None:
             if version is None and headers and (version := headers.get("x-version")) is not None:
                 rule = "header"
-            if self._denial(name, tenant, rule == "header"):
+            if snapshot.permissions.denial(name, tenant, rule == "header"):
                 pass  # the endpoint that refuses works out the reason again
             elif version is not None:
                 endpoint, rule = route.endpoints.get(version), rule or "asked"

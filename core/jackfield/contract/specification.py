@@ -6,7 +6,7 @@ import inspect
 import types
 from typing import Any, Final
 
-from jackfield.contract.payload import annotation_note
+from jackfield.contract.payload import draw, note_of
 from jackfield.contract.shapes import render
 from jackfield.decorators import Inject, dependency, key_of, noted_policy
 from jackfield.errors import ContractError, Fault
@@ -177,10 +177,11 @@ class _Reading:
             else:
                 self._dependency(parameter, annotation)
             return
-        if (note := annotation_note(annotation)) is not None:
+        plan = draw(annotation)
+        if (note := note_of(plan)) is not None:
             self.notes.append(f"parameter {parameter.name!r}: {note}")
         default = MISSING if parameter.default is parameter.empty else parameter.default
-        self.parameters.append(Parameter(parameter.name, parameter.kind, annotation, default))
+        self.parameters.append(Parameter(parameter.name, parameter.kind, annotation, default, plan))
 
     def _dependency(self, parameter: inspect.Parameter, annotation: Any) -> None:
         marker = parameter.default if isinstance(parameter.default, Inject) else Inject()

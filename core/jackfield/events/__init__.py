@@ -23,7 +23,7 @@ from jackfield.events.announced import (
     RouteChanged,
 )
 from jackfield.events.bus import EventBus
-from jackfield.events.mailbox import Announcement, SubscriptionStats, WhenFull
+from jackfield.events.mailbox import Announcement, SubscriptionStats, WhenFull, in_handler
 from jackfield.events.scoped import PluginBus
 from jackfield.events.subscription import Subscription
 
@@ -43,4 +43,5 @@ __all__ = [
     "Subscription",
     "SubscriptionStats",
     "WhenFull",
+    "in_handler",
 ]

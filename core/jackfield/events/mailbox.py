@@ -342,6 +342,11 @@ class Announcement:
             return [*self._sync, *self._async]
 
 
+def in_handler() -> bool:
+    """Tell whether an event handler runs in this context."""
+    return Mailbox.current() is not None
+
+
 def stats_of(mailboxes: Iterable[Mailbox]) -> tuple[SubscriptionStats, ...]:
     """Give the counts of several mailboxes; the lock is not held."""
     stats = []

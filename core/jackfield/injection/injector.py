@@ -1,10 +1,11 @@
 """The injector of a host: its providers, its overrides and its singletons."""
 
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
+
+import attrs
 
 from jackfield.injection.bodies import Body, compile_body
 from jackfield.injection.closing import Closing, RunAsync, TeardownFailure
@@ -12,6 +13,7 @@ from jackfield.injection.diagnosis import Diagnosis, Findings, diagnose, faulty
 from jackfield.injection.graph import Constant, Contextual, Graph, Source
 from jackfield.injection.providers import Provider
 from jackfield.injection.scope import Cell, Start, Vault, own_thread
+from jackfield.model.atomic import AtomicReference
 from jackfield.model.call import Call
 from jackfield.model.spec import MISSING, Dependency, FunctionSpec, Key
 
@@ -21,27 +23,23 @@ _NOTHING: Mapping[Key, Any] = MappingProxyType({})
 class Layer:
     """One set of overrides and the singletons made because of it; the lowest has no overrides and all other singletons.
 
-    Made by `Injector.override`, ended by `Injector.restore`.
+    Made by `Injector.override`, ended by `Injector.restore`, in any order.
     """
 
-    def __init__(self, overrides: Mapping[Key, Any], below: "Layer | None") -> None:
+    def __init__(self, overrides: Mapping[Key, Any]) -> None:
         self.overrides = overrides
-        self.below = below
         self.cells: dict[Provider, Cell] = {}
-        self.view: _View
-
-    def merged(self) -> Mapping[Key, Any]:
-        """Give these overrides over those below."""
-        return self.overrides if self.below is None else {**self.below.merged(), **self.overrides}
+        self.last: _View | None = None  # what it saw when it ended: calls may still be inside
 
 
 class _View:
     """What dependencies resolve to in one layer, with the providers of one moment: the `Wiring` of plans."""
 
-    def __init__(self, injector: "Injector", layer: Layer, graph: Graph) -> None:
+    def __init__(self, injector: "Injector", layer: Layer, graph: Graph, below: "_View | None") -> None:
         self.graph = graph
         self._injector = injector
         self._layer = layer
+        self._below = below
 
     @cached_property
     def faulty(self) -> Findings:
@@ -56,12 +54,31 @@ class _View:
         return self.graph.source(dependency, self.faulty)
 
     def cell(self, provider: Provider) -> Cell:
-        if self._layer.below is not None and provider not in self._own:
-            return self._layer.below.view.cell(provider)
+        if self._below is not None and provider not in self._own:
+            return self._below.cell(provider)
         return self._injector.cell(self._layer, provider)
 
     def constant(self, kind: Any, plugin: str) -> Any:
         return self._injector.constant(kind, plugin)
+
+
+@attrs.frozen(eq=False)
+class _State:
+    """The providers and overrides of one moment; replaced as a whole.
+
+    Attributes:
+        providers: in order of registration.
+        views: of every layer, the lowest first.
+        generation: grows with every change.
+    """
+
+    providers: tuple[Provider, ...]
+    views: dict[Layer, _View]
+    generation: int
+
+    @property
+    def top(self) -> _View:
+        return self.views[next(reversed(self.views))]
 
 
 class Injector:
@@ -82,33 +99,42 @@ class Injector:
     ) -> None:
         self._contextual = dict(contextual)
         self._constants: dict[tuple[Any, str], Any] = {}
-        self._lock = threading.RLock()
         self._vault = Vault(start)
-        self._providers: tuple[Provider, ...] = ()
-        self._top = Layer(_NOTHING, None)
-        self._rewire()
+        self._state = AtomicReference(self._seen((), (Layer(_NOTHING),), 0))
 
     @property
     def providers(self) -> tuple[Provider, ...]:
         """All providers, in order of registration."""
-        return self._providers
+        return self._state.value.providers
+
+    @property
+    def generation(self) -> int:
+        """Which providers and overrides there are: another number once any of them has changed."""
+        return self._state.value.generation
 
     @property
     def graph(self) -> Graph:
         """The graph of this moment, overrides included: for drawing it."""
-        return self._top.view.graph
+        return self._state.value.top.graph
 
-    def add(self, *providers: Provider) -> None:
+    def add(self, *providers: Provider, since: int | None = None) -> bool:
         """Add providers.
 
         A singleton that is made already keeps what it was made with, even if what it lacked is provided now.
 
         Args:
             providers: nothing is checked; ask `diagnose(specs, adding=…)` before.
+            since: the generation that was diagnosed; None for whatever is there.
+
+        Returns:
+            False when something has changed since, and nothing was added.
         """
-        with self._lock:
-            self._providers = (*self._providers, *providers)
-            self._rewire()
+        while True:
+            before = self._state.value
+            if since is not None and before.generation != since:
+                return False
+            if self._replace(before, (*before.providers, *providers), tuple(before.views)):
+                return True
 
     def remove(self, *providers: Provider) -> Closing:
         """Remove providers, and forget their singletons and those that depend on them.
@@ -123,23 +149,23 @@ class Injector:
             ValueError: if one of them is not there.
         """
         gone = frozenset(providers)
-        with self._lock:
-            unknown = gone.difference(self._providers)
+        while True:
+            before = self._state.value
+            unknown = gone.difference(before.providers)
             if unknown:
                 raise ValueError(f"not registered: {', '.join(map(repr, unknown))}")
-            cells = []
-            for layer in self._layers():
-                keys = {provider.key for provider in gone}.difference(layer.merged())
-                for provider in gone | layer.view.graph.dependents(keys):
-                    cell = layer.cells.pop(provider, None)
-                    cells += [cell] if cell is not None else []
-            self._providers = tuple(provider for provider in self._providers if provider not in gone)
-            self._rewire()
+            left = tuple(provider for provider in before.providers if provider not in gone)
+            if self._replace(before, left, tuple(before.views)):
+                break
+        cells = []
+        for layer, view in before.views.items():
+            keys = {provider.key for provider in gone}.difference(view.graph.overrides)
+            cells += _taken(layer, gone | view.graph.dependents(keys))
         return Closing(self._vault, cells)
 
     def provides(self, dependency: Dependency) -> bool:
         """Tell whether anything would be injected for a dependency."""
-        return self._top.view.source(dependency) is not None
+        return self._state.value.top.source(dependency) is not None
 
     def diagnose(self, specs: Iterable[FunctionSpec] = (), *, adding: Iterable[Provider] = ()) -> Diagnosis:
         """Find every fault of the graph, and of functions that it is to serve.
@@ -148,7 +174,7 @@ class Injector:
             specs: the functions.
             adding: providers to be counted in as if they were registered.
         """
-        more, view = tuple(adding), self._top.view
+        more, view = tuple(adding), self._state.value.top
         if not more:
             return diagnose(view.graph, specs, known=view.faulty)
         return diagnose(Graph((*view.graph.providers, *more), self._contextual, view.graph.overrides), specs)
@@ -178,7 +204,7 @@ class Injector:
         Raises:
             InjectionError: with every fault that concerns this function; the host asks `diagnose` before.
         """
-        view = self._top.view
+        view = self._state.value.top
         found = diagnose(view.graph, (spec,), known=view.faulty)
         if found.functions:
             raise found.error(spec.key)
@@ -201,29 +227,38 @@ class Injector:
         overrides = {key if isinstance(key, Key) else Key(key): value for key, value in values.items()}
         if Key(Call) in overrides:
             raise ValueError("Call cannot be overridden: it is always the call under way")
-        with self._lock:
-            layer = Layer(overrides, self._top)
-            self._see(layer)
-            self._top = layer
-            return layer
+        layer = Layer(overrides)
+        while True:
+            before = self._state.value
+            if self._replace(before, before.providers, (*before.views, layer)):
+                return layer
 
     def restore(self, layer: Layer) -> Closing:
-        """End an override.
+        """End an override; those that were made before or after it stay in force.
 
         Args:
-            layer: the latest that was made and not ended.
+            layer: one that has not ended.
 
         Returns:
-            What closes the singletons made within.
+            What closes the singletons made because of it, those of later overrides included.
 
         Raises:
-            ValueError: if it is not the latest.
+            ValueError: if it has ended.
         """
-        with self._lock:
-            if layer is not self._top or layer.below is None:
-                raise ValueError("overrides end in reverse order: this is not the latest one")
-            self._top = layer.below
-            return Closing(self._vault, layer.cells.values())
+        while True:
+            before = self._state.value
+            if layer not in before.views:
+                raise ValueError("this override has ended already")
+            layer.last = before.views[layer]
+            if self._replace(before, before.providers, tuple(other for other in before.views if other is not layer)):
+                break
+        cells = list(layer.cells.values())
+        keys = {*layer.overrides}
+        layers = tuple(before.views)
+        for above in layers[layers.index(layer) + 1 :]:
+            keys -= above.overrides.keys()
+            cells += _taken(above, before.views[above].graph.dependents(keys))
+        return Closing(self._vault, cells)
 
     def close(self, run_async: RunAsync) -> tuple[TeardownFailure, ...]:
         """Close all singletons from a thread, in reverse order of creation. Bodies must be compiled again after this.
@@ -246,52 +281,59 @@ class Injector:
 
     def cell(self, layer: Layer, provider: Provider) -> Cell:
         """Give a singleton's place in a layer. For wiring; not for hosts."""
-        with self._lock:
-            if provider not in layer.cells:
-                layer.cells[provider] = Cell(provider, self._vault, partial(_arguments, layer, provider))
-            return layer.cells[provider]
+        found = layer.cells.get(provider)
+        if found is None:
+            found = Cell(provider, self._vault, partial(_arguments, self, layer, provider))
+            found = layer.cells.setdefault(provider, found)
+        return found
 
     def constant(self, kind: Any, plugin: str) -> Any:
         """Give a plugin's object of a contextual type. For wiring; not for hosts."""
-        with self._lock:
-            if (kind, plugin) not in self._constants:
-                self._constants[kind, plugin] = self._contextual[kind](plugin)
-            return self._constants[kind, plugin]
+        if (kind, plugin) not in self._constants:
+            self._constants.setdefault((kind, plugin), self._contextual[kind](plugin))
+        return self._constants[kind, plugin]
 
-    def _layers(self) -> list[Layer]:
-        layers, layer = [self._top], self._top.below
-        while layer is not None:
-            layers.append(layer)
-            layer = layer.below
-        return layers
+    def view(self, layer: Layer) -> _View:
+        """Give what a layer sees now, or saw when it ended. For wiring; not for hosts."""
+        view = self._state.value.views.get(layer) or layer.last
+        assert view is not None  # noqa: S101  # for the type checker: `restore` leaves one behind
+        return view
 
-    def _rewire(self) -> None:
-        for layer in reversed(self._layers()):
-            self._see(layer)
+    def _replace(self, before: _State, providers: tuple[Provider, ...], layers: tuple[Layer, ...]) -> bool:
+        return self._state.compare_and_set(before, self._seen(providers, layers, before.generation + 1))
 
-    def _see(self, layer: Layer) -> None:
-        layer.view = _View(self, layer, Graph(self._providers, self._contextual, layer.merged()))
+    def _seen(self, providers: tuple[Provider, ...], layers: tuple[Layer, ...], generation: int) -> _State:
+        views: dict[Layer, _View] = {}
+        overrides: Mapping[Key, Any] = _NOTHING
+        below: _View | None = None
+        for layer in layers:
+            overrides = {**overrides, **layer.overrides}
+            below = views[layer] = _View(self, layer, Graph(providers, self._contextual, overrides), below)
+        return _State(providers, views, generation)
 
     def _everything(self) -> Closing:
-        with self._lock:
-            cells = [cell for layer in self._layers() for cell in layer.cells.values()]
-            for layer in self._layers():
-                layer.cells = {}
+        cells = [cell for layer in self._state.value.views for cell in _taken(layer, tuple(layer.cells))]
         return Closing(self._vault, cells)
 
 
-def _arguments(layer: Layer, provider: Provider) -> dict[str, Any]:
+def _taken(layer: Layer, providers: Iterable[Provider]) -> list[Cell]:
+    """Take singletons out of a layer."""
+    return [cell for provider in providers if (cell := layer.cells.pop(provider, None)) is not None]
+
+
+def _arguments(injector: Injector, layer: Layer, provider: Provider) -> dict[str, Any]:
     """Give what a singleton is made with, at the moment when it is made; a `Cell` stands for another singleton."""
+    view = injector.view(layer)
     given: dict[str, Any] = {}
     for dependency in provider.dependencies:
-        match layer.view.source(dependency):
+        match view.source(dependency):
             case None:
                 if dependency.optional:
                     given[dependency.parameter] = None
             case Constant(value):
                 given[dependency.parameter] = value
             case Contextual(kind):
-                given[dependency.parameter] = layer.view.constant(kind, provider.plugin)
+                given[dependency.parameter] = view.constant(kind, provider.plugin)
             case Provider() as other:
-                given[dependency.parameter] = layer.view.cell(other) if other.value is MISSING else other.value
+                given[dependency.parameter] = view.cell(other) if other.value is MISSING else other.value
     return given

@@ -26,6 +26,7 @@ class CanaryStatus:
         tenants: those that go there in any case.
         functions: the functions it covers.
         reason: why it ended, or what the last look at it found.
+        number: which of the host's canaries, from 1.
     """
 
     name: str
@@ -36,3 +37,4 @@ class CanaryStatus:
     tenants: tuple[str, ...]
     functions: tuple[str, ...]
     reason: str = ""
+    number: int = 0

@@ -64,10 +64,11 @@ class Split:
 
 @attrs.frozen
 class Rule:
-    """What the configuration says of a function's versions, whenever they come to be registered.
+    """What the configuration, and operators after it, say of a function's versions, whenever they are registered.
 
     Attributes:
-        default: the version that calls go to when no rule says otherwise; None for the first that is registered.
+        default: the version that calls go to when no rule says otherwise; None for the first by rank. `1.0` also means
+            `1.0+digest`, the label of a reload, when there is no `1.0`.
         split: the rest.
     """
 
@@ -82,8 +83,10 @@ class Route:
     Attributes:
         name: the function's name.
         default: the version that calls go to when no rule says otherwise.
-        endpoints: by version.
+        endpoints: by version, the first by rank first.
         split: the rule that sends a part of the calls elsewhere, or None.
+        ranks: version → its place among the versions: that of its plugin among the plugins, or behind all plugins that
+            had been declared when it was registered by hand.
         stable: the default's endpoint.
         quick: its `run`, when no rule and no limit can say otherwise, else None: then there is nothing to choose.
         named: tenant → endpoint, for those that the rule names.
@@ -94,6 +97,7 @@ class Route:
     default: str
     endpoints: Mapping[str, Endpoint]
     split: Split | None = None
+    ranks: Mapping[str, int] = MappingProxyType({})
     stable: Endpoint = attrs.field(
         init=False, default=attrs.Factory(lambda self: self.endpoints[self.default], takes_self=True)
     )

@@ -84,12 +84,14 @@ class Parameter:
         kind: the kind that `inspect.Parameter` gives it.
         annotation: the evaluated annotation, `Any` when there is none or it cannot be evaluated.
         default: `MISSING` when it is required.
+        plan: how values of the annotation are taken in, as far as it was worked out when the contract was read.
     """
 
     name: str
     kind: inspect._ParameterKind
     annotation: Any = Any
     default: Any = MISSING
+    plan: Any = attrs.field(default=None, repr=False, eq=False)
 
 
 PayloadShape = Literal["none", "one", "many", "opaque"]

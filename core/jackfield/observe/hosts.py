@@ -24,7 +24,10 @@ _STATES: Final = tuple(state for state in PluginState if state is not PluginStat
 class _HasStatus(Protocol):
     """A canary."""
 
-    status: CanaryStatus
+    @property
+    def status(self) -> CanaryStatus:
+        """What there is to know of it now."""
+        ...
 
 
 class WatchedHost(Protocol):

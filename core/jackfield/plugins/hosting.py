@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from jackfield.errors import Fault, InjectionError, JackfieldError, PluginError
-from jackfield.events import EventBus, PluginStarted, PluginStopped
+from jackfield.events import EventBus
 from jackfield.hooks import Hooks
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import Provider, describe
@@ -241,17 +241,11 @@ class Hosting:
 
     def publish(self, records: Mapping[str, PluginRecord], events: Sequence[object]) -> None:
         """Take over the records of all plugins, and queue what happened."""
-        self._functions.publish(records)
-        for event in events:
-            if isinstance(event, PluginStarted):
-                self._hooks.queue("jackfield_plugin_started", plugin=event.plugin)
-            elif isinstance(event, PluginStopped):
-                self._hooks.queue("jackfield_plugin_stopped", plugin=event.plugin)
-        self._events.announce(events)
+        self._functions.publish(records, events)
 
     def deliver(self) -> None:
-        """Deliver what was queued to the hooks."""
-        self._hooks.deliver()
+        """Deliver what was queued, to hooks and subscribers."""
+        self._functions.deliver()
 
     def _endpoints(self, plugin: str) -> tuple[Endpoint, ...]:
         return tuple(endpoint for endpoint in self._functions.endpoints() if endpoint.spec.plugin == plugin)

@@ -9,9 +9,12 @@ import attrs
 
 from jackfield.contract import fits, specify
 from jackfield.errors import ContractError, DuplicateFunction, Fault, FunctionNotFound, PluginError
+from jackfield.model.canary import CanaryStatus
 from jackfield.model.names import close_names
 from jackfield.model.route import Endpoint, Route, Rule
+from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import FunctionSpec
+from jackfield.registry.routes import default_of, derived, ended, label_of
 
 
 @attrs.frozen
@@ -101,22 +104,25 @@ class Change:
     """What a transaction comes to, not yet wired.
 
     Attributes:
-        touched: the new versions of each function that changes, by name, in order, the default first; empty for one
-            that goes.
+        touched: the versions of each function that changes, by name, in order of rank; empty for one that goes.
+        ranks: name → version → its rank, for the same functions.
+        rules: what is said of all functions afterwards: a replaced version hands on what named it.
         added: the specs that become visible.
         removed: the endpoints that go.
     """
 
     touched: Mapping[str, Mapping[str, FunctionSpec | Endpoint]]
+    ranks: Mapping[str, Mapping[str, int]]
+    rules: Mapping[str, Rule]
     added: tuple[FunctionSpec, ...]
     removed: tuple[Endpoint, ...]
 
 
-def plan(functions: Mapping[str, Route], operations: Iterable[Addition | Removal]) -> Change:
+def plan(snapshot: Snapshot, operations: Iterable[Addition | Removal]) -> Change:
     """Work out what a transaction changes; pure.
 
     Args:
-        functions: the current routes.
+        snapshot: what is there.
         operations: in order.
 
     Raises:
@@ -124,13 +130,14 @@ def plan(functions: Mapping[str, Route], operations: Iterable[Addition | Removal
         FunctionNotFound: if what is to be removed is not there.
         PluginError: if a default version were removed while others remain.
     """
+    functions = snapshot.routes
     touched: dict[str, dict[str, FunctionSpec | Endpoint]] = {}
     removed: list[Endpoint] = []
 
     def versions(name: str) -> dict[str, FunctionSpec | Endpoint]:
         if name not in touched:
             route = functions.get(name)
-            touched[name] = {} if route is None else {route.default: route.endpoints[route.default], **route.endpoints}
+            touched[name] = {} if route is None else {**route.endpoints}
         return touched[name]
 
     for operation in operations:
@@ -144,24 +151,32 @@ def plan(functions: Mapping[str, Route], operations: Iterable[Addition | Removal
         there = versions(operation.name)
         if operation.only is not None and _spec(there.get(operation.only.version)) is not operation.only:
             continue
-        gone = _selected(operation, there, functions)
+        gone = _selected(operation, there, snapshot)
         removed += [found for version in gone if isinstance(found := there.pop(version), Endpoint)]
     added = tuple(found for there in touched.values() for found in there.values() if isinstance(found, FunctionSpec))
-    return Change(touched, added, tuple(removed))
+    places = {name: 2 * place + 1 for place, name in enumerate(snapshot.plugins)}
+    rules, ordered, ranks = dict(snapshot.rules), {}, {}
+    for name, there in touched.items():
+        old = functions.get(name)
+        heirs = {} if old is None else _heirs(old, there)
+        ranks[name] = _ranks(there, old, heirs, places)
+        ordered[name] = _in_order(there, old, heirs, ranks[name])
+        if old is not None and (rule := _inherited(rules.get(name), old, heirs)) is not None:
+            rules[name] = rule
+    return Change(ordered, ranks, MappingProxyType(rules), added, tuple(removed))
 
 
-def _selected(
-    removal: Removal, there: Mapping[str, FunctionSpec | Endpoint], functions: Mapping[str, Route]
-) -> list[str]:
+def _selected(removal: Removal, there: Mapping[str, FunctionSpec | Endpoint], snapshot: Snapshot) -> list[str]:
     """Give the versions that a removal means."""
     version = removal.version
     if not there:
-        raise FunctionNotFound(removal.name, close_names(removal.name, functions))
+        raise FunctionNotFound(removal.name, close_names(removal.name, snapshot.routes))
     if version is None:
         return list(there)
     if version not in there:
         raise FunctionNotFound(removal.name, version=version, versions=tuple(sorted(there)))
-    if version == next(iter(there)) and len(there) > 1 and not removal.succeed:
+    default = default_of(there, snapshot.rules.get(removal.name))
+    if version == default and len(there) > 1 and not removal.succeed:
         others = ", ".join(other for other in there if other != version)
         reason = f"{removal.name}@{version} is the default version and {others} would remain without one"
         spec = _spec(there[version])
@@ -172,51 +187,80 @@ def _selected(
     return [version]
 
 
-def routes(
-    change: Change,
-    functions: dict[str, Route],
-    wired: Mapping[FunctionSpec, Endpoint],
-    rules: Mapping[str, Rule] = MappingProxyType({}),
-) -> dict[str, Route]:
-    """Build the routes of the next revision; pure.
+def _heirs(old: Route, there: Mapping[str, FunctionSpec | Endpoint]) -> dict[str, str]:
+    """Pair the versions that go with those that come from the same plugin in the same transaction: a reload."""
+    coming: dict[str, list[str]] = {}
+    for version, found in there.items():
+        if isinstance(found, FunctionSpec):
+            coming.setdefault(found.plugin, []).append(version)
+    heirs = {}
+    for version, endpoint in old.endpoints.items():
+        candidates = coming.get(endpoint.spec.plugin)
+        if there.get(version) is not endpoint and candidates:
+            heirs[version] = candidates.pop(0)
+    return heirs
+
+
+def _ranks(
+    there: Mapping[str, FunctionSpec | Endpoint], old: Route | None, heirs: Mapping[str, str], places: Mapping[str, int]
+) -> dict[str, int]:
+    """Give each version the place of its plugin; what is registered by hand comes behind all plugins of that time."""
+    taken = {} if old is None else {**old.ranks, **{new: old.ranks.get(gone, 0) for gone, new in heirs.items()}}
+    ranks = {}
+    for version, found in there.items():
+        spec = found if isinstance(found, FunctionSpec) else found.spec
+        ranks[version] = places.get(spec.plugin, taken.get(version, 2 * len(places)))
+    return ranks
+
+
+def _in_order(
+    there: Mapping[str, FunctionSpec | Endpoint],
+    old: Route | None,
+    heirs: Mapping[str, str],
+    ranks: Mapping[str, int],
+) -> dict[str, FunctionSpec | Endpoint]:
+    """Sort versions by rank, equal ones by when they came; an heir stands where the version was that it replaces."""
+    before = () if old is None else (heirs.get(version, version) for version in old.endpoints)
+    came = dict.fromkeys(version for version in (*before, *there) if version in there)
+    return {version: there[version] for version in sorted(came, key=ranks.__getitem__)}
+
+
+def _inherited(rule: Rule | None, old: Route, heirs: Mapping[str, str]) -> Rule | None:
+    """Have a rule that names a version which is replaced name the one that replaces it; None when nothing changes."""
+    meant = None if rule is None else label_of(rule.default, old.endpoints)
+    if rule is None or meant is None or meant not in heirs or label_of(rule.default, (heirs[meant],)) is not None:
+        return None
+    return attrs.evolve(rule, default=heirs[meant])
+
+
+def applied(snapshot: Snapshot, change: Change, wired: Mapping[FunctionSpec, Endpoint]) -> Snapshot:
+    """Build the next revision; pure. Canaries whose version goes end with it.
 
     Args:
+        snapshot: what is there.
         change: what changes.
-        functions: the current routes.
         wired: an endpoint for each spec that is added.
-        rules: what the configuration says of functions.
     """
-    new = functions.copy()
-    for name, versions in change.touched.items():
-        endpoints = {
-            version: found if isinstance(found, Endpoint) else wired[found] for version, found in versions.items()
-        }
+    functions: dict[str, Mapping[str, Endpoint]] = {
+        name: {version: found if isinstance(found, Endpoint) else wired[found] for version, found in there.items()}
+        for name, there in change.touched.items()
+    }
+
+    def gone(canary: CanaryStatus) -> str:
+        lost = [name for name in canary.functions if name in functions and canary.version not in functions[name]]
+        return f"{', '.join(lost)}: version {canary.version} has gone" if lost else ""
+
+    canaries, loose = ended(snapshot.canaries, gone)
+    routes = snapshot.routes.copy()
+    for name in (*functions, *(name for name in loose if name not in functions and name in routes)):
+        route = routes.get(name)
+        endpoints = functions[name] if name in functions else routes[name].endpoints
+        ranks = change.ranks.get(name, route.ranks if route is not None else {})
         if endpoints:
-            new[name] = _route(name, endpoints, functions.get(name), rules.get(name, Rule()))
+            routes[name] = derived(name, endpoints, ranks, change.rules.get(name), canaries)
         else:
-            new.pop(name, None)
-    return new
-
-
-def _route(name: str, endpoints: Mapping[str, Endpoint], old: Route | None, rule: Rule) -> Route:
-    """Build one route: rules that are there stay; the configured default takes over when it comes."""
-    default = next(iter(endpoints))
-    if rule.default is not None and rule.default in endpoints and (old is None or rule.default not in old.endpoints):
-        default = rule.default
-    split = rule.split if old is None else old.split
-    if split is not None and split.trial and split.trial not in endpoints:
-        split = None
-    return Route(name, default, endpoints, split)
-
-
-def rewired(functions: Mapping[str, Route], wire: Callable[[Endpoint], Endpoint]) -> dict[str, Route]:
-    """Give the same routes with every endpoint passed through `wire`; pure."""
-    new = {}
-    for name, route in functions.items():
-        endpoints = {version: wire(endpoint) for version, endpoint in route.endpoints.items()}
-        same = all(endpoints[version] is endpoint for version, endpoint in route.endpoints.items())
-        new[name] = route if same else Route(name, route.default, endpoints, route.split)
-    return new
+            routes.pop(name, None)
+    return attrs.evolve(snapshot, revision=snapshot.revision + 1, routes=routes, rules=change.rules, canaries=canaries)
 
 
 def check_expectations(specs: Iterable[FunctionSpec], expectations: Iterable[Expectation]) -> None:

@@ -3,24 +3,32 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from time import monotonic
+from types import MappingProxyType
+
+import attrs
 
 from jackfield.calls.pipeline import compile_refusal
 from jackfield.contract import changes
-from jackfield.errors import ContractError, Fault, PluginError, Unavailable
-from jackfield.events import Announcement, EventBus, FunctionRegistered, FunctionUnregistered, RouteChanged
+from jackfield.errors import ContractError, Fault, InjectionError, PluginError, Unavailable
+from jackfield.events import EventBus
 from jackfield.executors.places import Places
 from jackfield.hooks import Hooks
 from jackfield.injection.injector import Injector
+from jackfield.model.atomic import Link
 from jackfield.model.call import Call
+from jackfield.model.permissions import Permissions
 from jackfield.model.record import PluginRecord
-from jackfield.model.route import Endpoint, Route, Rule
+from jackfield.model.route import Endpoint, Rule
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import FunctionSpec
 from jackfield.observe.logger import host_log
 from jackfield.ports import Observer
 from jackfield.registry import change as transaction
+from jackfield.registry import routes
 from jackfield.registry.change import Addition, Expectation, Removal
-from jackfield.registry.registry import Registry
+from jackfield.registry.news import News, hook_of, news_of
+from jackfield.registry.registry import Commit, Registry, State, Wiring
+from jackfield.registry.workshop import Workshop
 
 Compile = Callable[[FunctionSpec, Sequence[Observer]], Endpoint]
 
@@ -28,8 +36,10 @@ Compile = Callable[[FunctionSpec, Sequence[Observer]], Endpoint]
 class Functions:
     """Makes every change of a registry, in this order: plan, check, ask the hooks, compile, swap, tell.
 
-    All up to the swap happens under the registry's write lock, and raises without having changed anything. What is told
-    is queued under the lock and delivered after it, so that everybody hears of the revisions in their order.
+    All up to the swap starts from one state, holds no lock, and raises without having changed anything. If the state
+    has changed meanwhile, the plan is made again; what was vetted and compiled is kept. A change that is made while its
+    own thread is in the middle of another one (by a signal handler, a finalizer, a hook that is being told) is one like
+    any other; only `jackfield_register` may not make any.
 
     Until `open`, and after `close`, functions are there but refuse calls.
 
@@ -40,10 +50,6 @@ class Functions:
         events: is told.
         compiler: makes an endpoint of a spec.
         places: where functions can run.
-
-    Attributes:
-        running: whether calls are let in.
-        rules: what the configuration says of functions, registered or not.
     """
 
     def __init__(
@@ -58,15 +64,20 @@ class Functions:
         self._registry = registry
         self._injector = injector
         self._hooks = hooks
-        self._events = events
         self._compile = compiler
         self._places = places
-        self._expectations: tuple[Expectation, ...] = ()
         self._pid = os.getpid()
-        self._watchers: Mapping[str, Observer] = {}
-        self._refusal = "the host is not started: use `with host:` or `host.start()`"
-        self.running = False
-        self.rules: Mapping[str, Rule] = {}
+        self._news = News(registry, hooks, events)
+
+    @property
+    def running(self) -> bool:
+        """Whether calls are let in."""
+        return self._registry.state.wiring.running
+
+    @property
+    def state(self) -> State:
+        """The state of now."""
+        return self._registry.state
 
     def endpoints(self) -> Iterator[Endpoint]:
         """Walk the endpoints of the current snapshot."""
@@ -85,24 +96,34 @@ class Functions:
         Raises:
             JackfieldError: the reason why nothing has changed.
         """
-        self.check_process()
-        self._hooks.refuse_reentry()
-        with self._registry.writing() as snapshot:
-            change = transaction.plan(snapshot.routes, operations)
+        self.admit()
+        workshop = Workshop(self._wire)
+        asked = vetted
+        latest: transaction.Change | None = None
+
+        def plan(state: State) -> Commit:
+            nonlocal asked, latest
+            change = latest = transaction.plan(state.snapshot, operations)
             for spec in change.added:
-                self.check(spec)
-            if not vetted:
+                self._check(spec, state.expectations)
+            if not asked:
                 self._hooks.vet(change.added)
-            self._check_graph(change.added)
-            wired = {spec: self._wire(spec) for spec in change.added}
-            _warn(change)
-            new = transaction.routes(change, snapshot.routes, wired, self.rules)
-            announcement = self._swap(new, change.added, change.removed, change.touched)
-        self._deliver(announcement)
-        return self._registry.snapshot
+                asked = True
+            if state.wiring.running and workshop.is_new(state.wiring):
+                self._check_graph(change.added)
+            wired = workshop.endpoints(change.added, state.wiring)
+            after = transaction.applied(state.snapshot, change, wired)
+            return self._step(state, after, added=change.added, removed=change.removed, touched=change.touched)
+
+        with workshop:
+            link = self._change(plan)
+        if latest is not None:
+            _warn(latest)
+        self._news.settle(link)
+        return link.value.state.snapshot
 
     def rollback(self, revision: int) -> Snapshot:
-        """Make the functions of an earlier revision current again, as a new revision.
+        """Make the functions and rules of an earlier revision current again, as a new revision.
 
         Args:
             revision: one that is kept.
@@ -114,42 +135,124 @@ class Functions:
             LookupError: if it is not kept.
             InjectionError: if what comes back can no longer be injected.
         """
-        self.check_process()
-        self._hooks.refuse_reentry()
-        with self._registry.writing() as snapshot:
-            old = self._registry.revision(revision)
-            if old is None:
-                kept = ", ".join(map(str, self._registry.revisions))
-                raise LookupError(f"revision {revision} is not kept; there are {kept}")
-            here = {endpoint.spec: endpoint for endpoint in _endpoints(snapshot)}
-            there = {endpoint.spec for endpoint in _endpoints(old)}
-            back = [spec for spec in there if spec not in here]
-            gone = [endpoint for spec, endpoint in here.items() if spec not in there]
-            self._check_graph(back)
-            new = transaction.rewired(old.routes, lambda e: here.get(e.spec) or self._wire(e.spec))
-            new = {name: _without_trial(route) for name, route in new.items()}
-            announcement = self._swap(new, back, gone, old.routes)
-        self._deliver(announcement)
-        return self._registry.snapshot
+        self.admit()
+        workshop = Workshop(self._wire)
 
-    def reroute(self, change: Callable[[Route], Route], names: Iterable[str]) -> Snapshot:
-        """Change the rules of some routes in one swap; versions stay as they are.
+        def plan(state: State) -> Commit:
+            old = next((kept for kept in state.kept if kept.revision == revision), None)
+            if old is None:
+                kept = ", ".join(str(each.revision) for each in state.kept)
+                raise LookupError(f"revision {revision} is not kept; there are {kept}")
+            here = {endpoint.spec: endpoint for endpoint in _endpoints(state.snapshot)}
+            there = {endpoint.spec for endpoint in _endpoints(old)}
+            back = tuple(spec for spec in there if spec not in here)
+            gone = tuple(endpoint for spec, endpoint in here.items() if spec not in there)
+            if state.wiring.running and workshop.is_new(state.wiring):
+                self._check_graph(back)
+            found = {**here, **workshop.endpoints(back, state.wiring)}
+            after = routes.rolled_back(state.snapshot, old, found.__getitem__)
+            return self._step(state, after, added=back, removed=gone, touched={*old.routes, *state.snapshot.routes})
+
+        with workshop:
+            link = self._change(plan)
+        self._news.settle(link)
+        return link.value.state.snapshot
+
+    def decide(self, change: Callable[[Snapshot], Snapshot | None]) -> Snapshot:
+        """Change rules, canaries or permissions; versions stay as they are.
 
         Args:
-            change: gives the new route; raises to change nothing.
-            names: the functions; one that is gone is passed over.
+            change: gives the snapshot that is to follow, or None to change nothing; raises to change nothing. It may be
+                called several times, with a later snapshot each time.
 
         Returns:
             The new snapshot.
         """
-        self.check_process()
-        with self._registry.writing() as snapshot:
-            new = {name: change(snapshot.routes[name]) for name in names if name in snapshot.routes}
-            revision = self._registry.swap({**snapshot.routes, **new}).revision
-            news = [RouteChanged(name, route.default, revision) for name, route in new.items()]
-            announcement = self._events.announce(news)
-        self._deliver(announcement)
-        return self._registry.snapshot
+        self.admit()
+
+        def plan(state: State) -> Commit | None:
+            after = change(state.snapshot)
+            if after is None:
+                return None
+            before = state.snapshot.routes
+            touched = [name for name, route in after.routes.items() if before.get(name) is not route]
+            return self._step(state, after, touched=touched)
+
+        link = self._change(plan)
+        self._news.settle(link)
+        return link.value.state.snapshot
+
+    def reroute(self, name: str, default: str) -> Snapshot:
+        """Make a version the default of a function, and whenever it is registered again.
+
+        Args:
+            name: the function; it is there.
+            default: one of its versions.
+
+        Returns:
+            The new snapshot.
+
+        Raises:
+            LookupError: if there is no such function or version.
+            PluginError: if the function is under trial.
+        """
+
+        def change(snapshot: Snapshot) -> Snapshot:
+            route = snapshot.routes[name]
+            if default not in route.endpoints:
+                raise LookupError(default)
+            if route.split is not None and route.split.trial:
+                reason = f"{name} is under trial, with {route.split.trial}"
+                raise PluginError(name, "route", reason, "promote or abort that canary first")
+            return routes.redecided(snapshot, [name], rules=routes.with_default(snapshot.rules, {name: default}))
+
+        return self.decide(change)
+
+    def set_rules(self, rules: Mapping[str, Rule]) -> Snapshot:
+        """Replace what is said of functions, registered or not, in place of all that was said before.
+
+        Args:
+            rules: by name.
+
+        Returns:
+            The new snapshot.
+        """
+        return self.decide(
+            lambda snapshot: (
+                routes.redecided(snapshot, {*snapshot.rules, *rules}, rules=rules) if rules != snapshot.rules else None
+            )
+        )
+
+    def set_permissions(self, permissions: Permissions) -> Snapshot:
+        """Replace what tenants may do.
+
+        Args:
+            permissions: from now on.
+
+        Returns:
+            The new snapshot; it is no new revision.
+        """
+        return self.decide(lambda snapshot: attrs.evolve(snapshot, permissions=permissions))
+
+    def publish(self, records: Mapping[str, PluginRecord], events: Iterable[object] = ()) -> None:
+        """Show what there is to know of the plugins now: no new revision. It runs nobody's code and waits for nobody.
+
+        Args:
+            records: name → record, in the order in which they were declared.
+            events: what has happened, for hooks and subscribers; whoever calls `deliver` next tells them.
+        """
+        plugins = MappingProxyType(dict(records))
+        happened = tuple(events)
+        hooks = tuple(found for event in happened if (found := hook_of(event)) is not None)
+        self._change(
+            lambda state: Commit(
+                state.followed_by(attrs.evolve(state.snapshot, plugins=plugins)), hooks=hooks, events=happened
+            )
+        )
+
+    def deliver(self) -> None:
+        """Tell hooks and subscribers of everything that they have not been told yet."""
+        self._news.settle(self._registry.last)
 
     def expect(self, point: Expectation) -> None:
         """Hold all functions, those that are there and those that come, to an extension point.
@@ -160,21 +263,12 @@ class Functions:
         Raises:
             ContractError: if a function that is there does not fit.
         """
-        with self._registry.writing():
-            transaction.check_expectations((endpoint.spec for endpoint in self.endpoints()), [point])
-            self._expectations = (*self._expectations, point)
 
-    def check(self, spec: FunctionSpec) -> None:
-        """Check what concerns one function alone.
+        def plan(state: State) -> Commit:
+            transaction.check_expectations((endpoint.spec for endpoint in _endpoints(state.snapshot)), [point])
+            return Commit(attrs.evolve(state, expectations=(*state.expectations, point)))
 
-        Args:
-            spec: the function.
-
-        Raises:
-            ContractError: if it does not fit an extension point, or cannot run with the executor that it asks for.
-        """
-        transaction.check_expectations([spec], self._expectations)
-        self._places.check(spec)
+        self._change(plan)
 
     def refusals(self, spec: FunctionSpec) -> tuple[Fault, ...]:
         """Check one function by itself and ask the hooks about it, ahead of its transaction.
@@ -186,7 +280,7 @@ class Functions:
             Why it must be left out; empty if it need not.
         """
         try:
-            self.check(spec)
+            self._check(spec, self.state.expectations)
             self._hooks.vet([spec])
         except (ContractError, PluginError) as error:
             return error.faults
@@ -206,10 +300,6 @@ class Functions:
         reason = f"{spec.key} is served by {there.spec.plugin or 'the host'} already"
         return (Fault("duplicate", plugin, spec.key, reason, "give it another name or version, or unload the other"),)
 
-    def publish(self, records: Mapping[str, PluginRecord]) -> None:
-        """Take over the records of all plugins."""
-        self.records = records
-
     def open(self) -> None:
         """Check the graph as a whole, and let calls in.
 
@@ -218,10 +308,12 @@ class Functions:
             Unavailable: after a fork.
         """
         self.check_process()
-        with self._registry.writing():
-            self._injector.check([e.spec for e in self.endpoints() if self._places.injects_here(e.spec)])
-            self.running = True
-            self._rewire(lambda _: True)
+
+        def wiring(before: Wiring) -> Wiring:
+            self._check_graph(endpoint.spec for endpoint in _endpoints(self.state.snapshot))
+            return attrs.evolve(before, running=True)
+
+        self._rewire(wiring, lambda _: True)
 
     def close(self, timeout: float) -> tuple[Call, ...]:
         """Let no more calls in, and wait for those that are inside.
@@ -232,10 +324,9 @@ class Functions:
         Returns:
             The calls that are still inside.
         """
-        with self._registry.writing():
-            self._refusal = "the host has stopped"
-            self.running = False
-            old = self._rewire(lambda _: True)
+        old = self._rewire(
+            lambda wiring: attrs.evolve(wiring, running=False, refusal="the host has stopped"), lambda _: True
+        )
         return _drain(old, timeout)
 
     def watch(self, watchers: Mapping[str, Observer], *, until: bool = False) -> None:
@@ -245,23 +336,20 @@ class Functions:
             watchers: `name@version` → who watches it.
             until: end it.
         """
-        if not watchers:
-            return
-        with self._registry.writing():
-            if until:  # another may watch the same version by now
-                mine = {key for key, watcher in watchers.items() if self._watchers.get(key) is watcher}
-                self._watchers = {key: watcher for key, watcher in self._watchers.items() if key not in mine}
-            else:
-                mine = set(watchers)
-                self._watchers = {**self._watchers, **watchers}
-            if self.running:
-                self._rewire(lambda endpoint: endpoint.spec.key in mine)
+
+        def wiring(before: Wiring) -> Wiring:
+            if not until:
+                return attrs.evolve(before, watchers={**before.watchers, **watchers})
+            # Another may watch the same version by now.
+            left = {key: each for key, each in before.watchers.items() if watchers.get(key) is not each}
+            return attrs.evolve(before, watchers=left)
+
+        if watchers:
+            self._rewire(wiring, lambda endpoint: endpoint.spec.key in watchers, only_running=True)
 
     def rewire(self) -> None:
         """Compile every function that has dependencies against the providers and overrides of now."""
-        with self._registry.writing():
-            if self.running:
-                self._rewire(lambda endpoint: bool(endpoint.spec.dependencies))
+        self._rewire(attrs.evolve, lambda endpoint: bool(endpoint.spec.dependencies), only_running=True)
 
     def drain(self, endpoints: Sequence[Endpoint], timeout: float) -> tuple[Call, ...]:
         """Wait until nobody is inside any of some retired endpoints.
@@ -281,16 +369,22 @@ class Functions:
         Args:
             plugin: whose functions; they are unregistered already.
         """
+        link = self._change(
+            lambda state: Commit(
+                attrs.evolve(state, history=tuple(routes.without(kept, plugin) for kept in state.history))
+            )
+        )
+        self._news.settle(link)
 
-        def keep(route: Route) -> Route | None:
-            left = {version: e for version, e in route.endpoints.items() if e.spec.plugin != plugin}
-            if len(left) == len(route.endpoints):
-                return route
-            default = route.default if route.default in left else next(iter(left), None)
-            return None if default is None else Route(route.name, default, left)
+    def admit(self) -> None:
+        """Refuse a change where none can be made.
 
-        with self._registry.writing():
-            self._registry.purge(keep)
+        Raises:
+            JackfieldError: from within `jackfield_register`.
+            Unavailable: after a fork.
+        """
+        self.check_process()
+        self._hooks.refuse_reentry()
 
     def check_process(self) -> None:
         """Refuse to work in a child process.
@@ -306,72 +400,96 @@ class Functions:
         reason = f"it belongs to process {self._pid}: threads and loops do not survive a fork, make a host in the child"
         return Unavailable("host", reason)
 
-    def _rewire(self, which: Callable[[Endpoint], bool]) -> list[Endpoint]:
-        """Replace some endpoints by newly compiled ones; give the old, retired. Only inside `writing()`."""
-        old = [endpoint for endpoint in self.endpoints() if which(endpoint)]
-        if old:
-            new = transaction.rewired(
-                self._registry.snapshot.functions, lambda e: self._wire(e.spec) if which(e) else e
-            )
-            self._registry.swap(new)
-        for endpoint in old:
-            endpoint.gate.retired = True
-            endpoint.close()
+    # ---- inside ----
+
+    def _change(self, plan: Callable[[State], Commit | None]) -> Link[Commit]:
+        """Make a change of the state, planned again as often as another one comes first; None changes nothing."""
+        while True:
+            before = self._registry.last
+            commit = plan(before.value.state)
+            if commit is None:
+                return before
+            link = self._registry.commit(before, commit)
+            if link is not None:
+                return link
+
+    def _step(
+        self,
+        state: State,
+        after: Snapshot,
+        *,
+        added: Iterable[FunctionSpec] = (),
+        removed: Sequence[Endpoint] = (),
+        touched: Iterable[str] = (),
+    ) -> Commit:
+        """Give a change and its news."""
+        news = news_of(state.snapshot, after, added, removed, touched)
+        return Commit(state.followed_by(after), tuple(removed), *news)
+
+    def _rewire(
+        self,
+        wiring: Callable[[Wiring], Wiring],
+        which: Callable[[Endpoint], bool],
+        *,
+        only_running: bool = False,
+    ) -> tuple[Endpoint, ...]:
+        """Replace some endpoints by newly compiled ones, in the same revision; give the old."""
+        workshop = Workshop(self._wire_anyhow)
+        generation = -1
+        current: Wiring | None = None
+        old: tuple[Endpoint, ...] = ()
+
+        def plan(state: State) -> Commit:
+            nonlocal generation, current, old
+            after = wiring(state.wiring)
+            old = () if only_running and not after.running else tuple(filter(which, _endpoints(state.snapshot)))
+            if self._injector.generation != generation or current is None or not _alike(after, current):
+                generation, current = self._injector.generation, after
+            fresh = workshop.endpoints([endpoint.spec for endpoint in old], current)
+            snapshot = routes.rewired(state.snapshot, lambda endpoint: fresh.get(endpoint.spec, endpoint))
+            left = tuple(gate for gate in (*state.left, *(endpoint.gate for endpoint in old)) if gate.calls)
+            return Commit(attrs.evolve(state, snapshot=snapshot, wiring=after, left=left), retired=old)
+
+        with workshop:
+            link = self._change(plan)
+        self._news.settle(link)
         return old
 
-    def _wire(self, spec: FunctionSpec) -> Endpoint:
-        if self.running:
-            watcher = self._watchers.get(spec.key)
+    def _wire(self, spec: FunctionSpec, wiring: Wiring) -> Endpoint:
+        if wiring.running:
+            watcher = wiring.watchers.get(spec.key)
             return self._compile(spec, () if watcher is None else (watcher,))
-        return compile_refusal(spec, lambda call: Unavailable(call.name, self._refusal), ())
+        return compile_refusal(spec, lambda call: Unavailable(call.name, wiring.refusal, ran=False), ())
 
-    def _check_graph(self, specs: Sequence[FunctionSpec]) -> None:
-        if self.running:
-            self._injector.check([spec for spec in specs if self._places.injects_here(spec)])
+    def _wire_anyhow(self, spec: FunctionSpec, wiring: Wiring) -> Endpoint:
+        """Do the same for a function that is there already: what it needs may have gone."""
+        try:
+            return self._wire(spec, wiring)
+        except InjectionError as error:
+            reason = f"what it needs is gone: {error.faults[0].reason}" if error.faults else str(error)
+            return compile_refusal(spec, lambda call: Unavailable(call.name, reason, "blocked", ran=False), ())
 
-    def _swap(
-        self,
-        routes: dict[str, Route],
-        added: Iterable[FunctionSpec],
-        removed: Iterable[Endpoint],
-        touched: Iterable[str],
-    ) -> Announcement:
-        """Swap, and queue the news while the order is ours. Only inside `writing()`."""
-        before = self._registry.snapshot.routes
-        revision = self._registry.swap(routes).revision
-        news: list[object] = []
-        for endpoint in removed:
-            endpoint.gate.retired = True
-            endpoint.close()
-            self._hooks.queue("jackfield_unregistered", function=endpoint.spec)
-            news.append(FunctionUnregistered(endpoint.spec, revision))
-        for spec in added:
-            self._hooks.queue("jackfield_registered", function=spec)
-            news.append(FunctionRegistered(spec, revision))
-        moved = [name for name in {*touched} & before.keys() & routes.keys() if _differ(before[name], routes[name])]
-        news += [RouteChanged(name, routes[name].default, revision) for name in moved]
-        return self._events.announce(news)
+    def _check_graph(self, specs: Iterable[FunctionSpec]) -> None:
+        self._injector.check([spec for spec in specs if self._places.injects_here(spec)])
 
-    def _deliver(self, announcement: Announcement) -> None:
-        """Deliver the news: to the hooks in this thread, then wait for the subscribers of the bus, a second at most."""
-        self._hooks.deliver()
-        announcement.wait()
+    def _check(self, spec: FunctionSpec, expectations: Iterable[Expectation]) -> None:
+        """Check what concerns one function alone.
+
+        Raises:
+            ContractError: if it does not fit an extension point, or cannot run with the executor that it asks for.
+        """
+        transaction.check_expectations([spec], expectations)
+        self._places.check(spec)
+
+
+def _alike(one: Wiring, other: Wiring) -> bool:
+    """Tell whether endpoints compiled against one wiring do for another."""
+    return (one.running, one.refusal, one.watchers) == (other.running, other.refusal, other.watchers)
 
 
 def _endpoints(snapshot: Snapshot) -> Iterator[Endpoint]:
     for route in snapshot.routes.values():
         yield from route.endpoints.values()
-
-
-def _without_trial(route: Route) -> Route:
-    """Drop the split of a canary: whoever made it may have ended, and nobody could end it again."""
-    if route.split is None or not route.split.trial:
-        return route
-    return Route(route.name, route.default, route.endpoints)
-
-
-def _differ(old: Route, new: Route) -> bool:
-    return (old.default, old.split) != (new.default, new.split)
 
 
 def _drain(endpoints: Sequence[Endpoint], timeout: float) -> tuple[Call, ...]:

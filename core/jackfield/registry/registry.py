@@ -1,80 +1,91 @@
-"""The registry: one reference to the current immutable snapshot.
+"""The registry: one reference to the current immutable snapshot, replaced by compare-and-swap.
 
 Readers read one attribute. They take no lock, never wait for a writer, and never see half a transaction: a swap is one
-store, atomic under the GIL and in free-threaded builds. Writers serialise on the write side of a read-write lock;
-readers of several things that must belong together (state dumps, the history) take its read side.
+store, atomic under the GIL and in free-threaded builds. Writers do not wait for each other either: each works out its
+change from the state that it has read, and appends it to a chain if that state is still the last; else it works it out
+again. So nobody's code ever runs under a lock of the registry, and a change that interrupts another one of its own
+thread comes before it or after it, and overwrites nothing.
 """
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from typing import Any, Final
 
-from jackfield.model.route import Route
+import attrs
+
+from jackfield.model.atomic import Link
+from jackfield.model.gate import Gate
+from jackfield.model.route import Endpoint
 from jackfield.model.snapshot import Snapshot
+from jackfield.observe.logger import host_log
+from jackfield.ports import Observer
+from jackfield.registry.change import Expectation
 
-HISTORY = 16
+HISTORY: Final = 16
+_PATIENCE: Final = 1.0  # seconds to wait for a thread that was interrupted while it makes a change visible
+_NOT_STARTED: Final = "the host is not started: use `with host:` or `host.start()`"
 
 
-class RWLock:
-    """A lock for many readers or one writer; waiting writers come before new readers, so that swaps are not starved.
+@attrs.frozen(eq=False)
+class Wiring:
+    """What endpoints are compiled against, but for the injector; a new one means that they are to be compiled anew.
 
-    A thread may take the read side inside the write side, and either side again inside itself.
+    Attributes:
+        running: whether calls are let in.
+        refusal: why not, when they are not.
+        watchers: `name@version` → who else sees its calls.
     """
 
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._readers: dict[int, int] = {}
-        self._writer: int | None = None
-        self._depth = 0
-        self._waiting = 0
+    running: bool = False
+    refusal: str = _NOT_STARTED
+    watchers: dict[str, Observer] = attrs.field(factory=dict)
 
-    @contextmanager
-    def read(self) -> Iterator[None]:
-        """Hold the read side."""
-        me = threading.get_ident()
-        with self._condition:
-            inside = self._writer == me or me in self._readers
-            while not inside and (self._writer is not None or self._waiting):
-                self._condition.wait()
-                inside = self._writer == me
-            self._readers[me] = self._readers.get(me, 0) + 1
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._readers[me] -= 1
-                if not self._readers[me]:
-                    del self._readers[me]
-                    self._condition.notify_all()
 
-    @contextmanager
-    def write(self) -> Iterator[None]:
-        """Hold the write side.
+@attrs.frozen(eq=False)
+class State:
+    """All that a change starts from.
 
-        Raises:
-            RuntimeError: if this thread holds the read side alone: waiting for itself would be a deadlock.
-        """
-        me = threading.get_ident()
-        with self._condition:
-            if self._writer != me:
-                if me in self._readers:
-                    raise RuntimeError("the read side of the registry's lock is held here: release it before writing")
-                self._waiting += 1
-                try:
-                    self._condition.wait_for(lambda: self._writer is None and not self._readers)
-                finally:
-                    self._waiting -= 1
-                self._writer = me
-            self._depth += 1
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._depth -= 1
-                if not self._depth:
-                    self._writer = None
-                    self._condition.notify_all()
+    Attributes:
+        snapshot: the current one.
+        history: those of earlier revisions that are kept, oldest first.
+        wiring: what its endpoints are compiled against.
+        expectations: the extension points.
+        left: gates of endpoints that were compiled anew while calls were inside.
+    """
+
+    snapshot: Snapshot = attrs.field(factory=Snapshot)
+    history: tuple[Snapshot, ...] = ()
+    wiring: Wiring = attrs.field(factory=Wiring)
+    expectations: tuple[Expectation, ...] = ()
+    left: tuple[Gate, ...] = ()
+
+    @property
+    def kept(self) -> tuple[Snapshot, ...]:
+        """The snapshots that a rollback can reach, oldest first; the last is the current one."""
+        return (*self.history, self.snapshot)
+
+    def followed_by(self, snapshot: Snapshot) -> "State":
+        """Give the state with another snapshot, which is a new revision or the same one in other words."""
+        history = self.history if snapshot.revision == self.snapshot.revision else self.kept[1 - HISTORY :]
+        return attrs.evolve(self, snapshot=snapshot, history=history)
+
+
+@attrs.define(eq=False)
+class Commit:
+    """One step of the registry, and what is to be told of it.
+
+    Attributes:
+        state: the state that it makes.
+        retired: the endpoints that it replaces, until they are closed.
+        hooks: the hooks to call, with their arguments, until they have been called.
+        events: what to announce, until it has been.
+        announcement: what to wait for, once it is announced.
+    """
+
+    state: State
+    retired: tuple[Endpoint, ...] = ()
+    hooks: tuple[tuple[str, dict[str, Any]], ...] = ()
+    events: tuple[object, ...] = ()
+    announcement: Any = None
 
 
 class Registry:
@@ -83,58 +94,74 @@ class Registry:
     Attributes:
         snapshot: the current one. Read it once and use what it gave: the whole call then sees one revision. "Lock-free"
             is a promise to readers of this attribute.
+        shown: the commit that it is of.
     """
 
     def __init__(self) -> None:
-        self.snapshot = Snapshot()
-        self._lock = RWLock()
-        self._history: deque[Snapshot] = deque([self.snapshot], maxlen=HISTORY)
+        self.shown = Link(Commit(State()))
+        self.snapshot = self.shown.value.state.snapshot
+        # Re-entrant, held for one store of an attribute: a thread that is interrupted there must not wait for itself.
+        self._lock = threading.RLock()
+        self._showing = False
 
-    @contextmanager
-    def reading(self) -> Iterator[Snapshot]:
-        """Hold writers off while several things are read that must belong together."""
-        with self._lock.read():
-            yield self.snapshot
+    @property
+    def last(self) -> Link[Commit]:
+        """The end of the chain: the state of now, which a moment later is the visible one, too."""
+        return self.shown.last()
 
-    @contextmanager
-    def writing(self) -> Iterator[Snapshot]:
-        """Hold off every other writer, from reading the state that a change starts from to the swap."""
-        with self._lock.write():
-            yield self.snapshot
-
-    def swap(self, routes: dict[str, Route]) -> Snapshot:
-        """Make a new revision current. Only inside `writing()`.
-
-        Args:
-            routes: all routes of the new revision; it belongs to the registry from now on.
-
-        Returns:
-            The new snapshot.
-        """
-        snapshot = Snapshot(self.snapshot.revision + 1, routes)
-        self._history.append(snapshot)
-        self.snapshot = snapshot
-        return snapshot
-
-    def revision(self, number: int) -> Snapshot | None:
-        """Give a snapshot by its revision, if it is still kept."""
-        with self._lock.read():
-            return next((snapshot for snapshot in self._history if snapshot.revision == number), None)
+    @property
+    def state(self) -> State:
+        """The state of now."""
+        return self.last.value.state
 
     @property
     def revisions(self) -> tuple[int, ...]:
         """The revisions that are kept, oldest first; the last is the current one."""
-        with self._lock.read():
-            return tuple(snapshot.revision for snapshot in self._history)
+        return tuple(snapshot.revision for snapshot in self.state.kept)
 
-    def purge(self, keep: Callable[[Route], Route | None]) -> None:
-        """Rewrite the history so that nothing in it refers to an unloaded plugin. Only inside `writing()`.
+    def commit(self, before: Link[Commit], commit: Commit) -> Link[Commit] | None:
+        """Make a change the next one, if nothing has changed since.
 
         Args:
-            keep: gives the route to keep instead, the same or with fewer versions, or None for none.
+            before: what the change was worked out from.
+            commit: what follows.
+
+        Returns:
+            Its place in the chain, and it is visible; None if something else came first.
         """
-        for index, snapshot in enumerate(self._history):
-            kept = {name: route for name, old in snapshot.functions.items() if (route := keep(old)) is not None}
-            purged = Snapshot(snapshot.revision, kept)
-            self._history[index] = purged
-        self.snapshot = self._history[-1]
+        link = before.append(commit)
+        if link is not None:
+            self._show()
+        return link
+
+    def _show(self) -> None:
+        """Make the last state the visible one, and let no more calls into what it replaces.
+
+        A change from within this very thread, by a signal handler or a finalizer, leaves it to the one that it has
+        interrupted: older never overwrites newer.
+        """
+        while self.shown.following is not None:
+            if not self._lock.acquire(timeout=_PATIENCE):
+                host_log("WARNING", "a thread was interrupted while it made a change visible, and has not come back")
+                return
+            try:
+                if self._showing:
+                    return
+                self._showing = True
+                try:
+                    self._advance()
+                finally:
+                    self._showing = False
+            finally:
+                self._lock.release()
+
+    def _advance(self) -> None:
+        while (link := self.shown.following) is not None:
+            retired = list(link.value.retired)
+            while (later := link.following) is not None:
+                link = later
+                retired += link.value.retired
+            self.snapshot = link.value.state.snapshot
+            for endpoint in retired:
+                endpoint.gate.retired = True
+            self.shown = link

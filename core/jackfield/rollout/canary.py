@@ -1,90 +1,45 @@
 """Canaries: a share of the calls, or some tenants, go to another version; promoted or aborted in one swap."""
 
-import threading
+import asyncio
+import contextlib
+import weakref
 from collections.abc import Callable, Iterable
-from typing import Final
+from concurrent.futures import Future
+from functools import partial
+from itertools import count
+from typing import Any, Final
 
 import attrs
 
-from jackfield.errors import FunctionNotFound, JackfieldError, PluginError
+from jackfield.errors import JackfieldError, ResourceExhausted
 from jackfield.model.canary import CanaryState, CanaryStatus
-from jackfield.model.names import close_names
-from jackfield.model.route import Route, Split
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import FunctionSpec
 from jackfield.observe.logger import host_log
 from jackfield.ports import BoundObserver, Observer
+from jackfield.registry import trials
 from jackfield.registry.functions import Functions
-from jackfield.rollout import Analysis, Decision, Tally, Trial
+from jackfield.rollout import Analysis, Decision, Tally, Trial, Verdict
+from jackfield.runtime.control import ControlLoop
+from jackfield.runtime.pool import Pool
 
-_POLL: Final = 0.1  # seconds; a look that is not due costs some microseconds
+_LOOK: Final = 0.1  # seconds; a look that is not due costs some microseconds
 
 
 class Canary:
-    """One trial of a version. Without analysis it moves nothing by itself.
+    """One trial of a version: a handle on what the snapshot says of it. Without analysis it moves nothing by itself."""
 
-    Args:
-        functions: where the routes are changed.
-        snapshot: gives the current snapshot.
-        name: a function's name, or a plugin's for all its functions that have that version.
-        version: the version under trial.
-        share: from 0.0 to 1.0.
-        tenants: those that go there in any case.
-        analysis: how the two versions are compared; None compares nothing.
-
-    Raises:
-        FunctionNotFound: if there is no such function or plugin, or no such version of it.
-        PluginError: if the version is the default already, or the function is under another trial.
-        ValueError: if the share is not a part of 1.
-    """
-
-    def __init__(
-        self,
-        functions: Functions,
-        snapshot: Callable[[], Snapshot],
-        name: str,
-        *,
-        version: str,
-        share: float = 0.0,
-        tenants: Iterable[str] = (),
-        analysis: Analysis | None = None,
-    ) -> None:
+    def __init__(self, functions: Functions, status: CanaryStatus) -> None:
         self._functions = functions
-        self._lock = threading.RLock()
-        covered = _covered(snapshot(), name, version)
-        if analysis is not None and share:
-            steps = (_checked(share), *(step for step in analysis.steps if step > share))
-            analysis = attrs.evolve(analysis, steps=steps)
-        elif analysis is not None and analysis.steps:
-            share = analysis.steps[0]
-        split = Split(name, ((version, _checked(share)),), dict.fromkeys(tenants, version), version)
-        stable = snapshot().routes[covered[0]].default
-
-        def begin(route: Route) -> Route:
-            if route.default == version:
-                reason = f"{route.name}@{version} is the default already"
-                raise PluginError(name, "route", reason, "name a version that is not")
-            if route.split is not None:
-                trial = route.split.trial
-                what = f"under trial already, with {trial}" if trial else "split by the configuration"
-                fix = "promote or abort that canary first" if trial else "take its shares out of [routes] first"
-                raise PluginError(name, "route", f"{route.name} is {what}", fix)
-            return attrs.evolve(route, split=split)
-
-        functions.reroute(begin, covered)
-        self.status = CanaryStatus(
-            name, version, stable, CanaryState.RUNNING, share, tuple(sorted(split.tenants)), covered
-        )
-        self._ended = threading.Event()
+        self._seen = status
+        self._looks: Future[None] | None = None
         self._watchers: dict[str, Observer] = {}
-        if analysis is not None:
-            under_trial, beside = Tally(), Tally()
-            trial = Trial(analysis, under_trial, beside)
-            for function in covered:
-                self._watchers[f"{function}@{version}"] = _Watcher(under_trial)
-                self._watchers[f"{function}@{stable}"] = _Watcher(beside)
-            functions.watch(self._watchers)
-            threading.Thread(target=self._follow, args=(trial,), name=f"jackfield-canary-{name}", daemon=True).start()
+
+    @property
+    def status(self) -> CanaryStatus:
+        """What there is to know of it now. It ends by itself in the very swap in which its version goes."""
+        self._seen = trials.current(self._functions.state.snapshot, self._seen)
+        return self._seen
 
     def ramp(self, share: float, reason: str = "") -> None:
         """Change the share: raising it only adds tenants, lowering it only takes some away.
@@ -97,11 +52,7 @@ class Canary:
             ValueError: if it is not a part of 1.
             PluginError: if the canary has ended.
         """
-        checked = _checked(share)
-        self._change(
-            lambda route, split: attrs.evolve(route, split=attrs.evolve(split, shares=((split.trial, checked),)))
-        )
-        self._note(share=checked, reason=reason)
+        self._change(share=_checked(share), reason=reason)
 
     def promote(self, reason: str = "") -> None:
         """Make the version the default of all its functions in one swap; the old one stays, to roll back to.
@@ -112,73 +63,162 @@ class Canary:
         Raises:
             PluginError: if the canary has ended.
         """
-        self._change(lambda route, split: attrs.evolve(route, default=split.trial, split=None))
+        self._change(state=CanaryState.PROMOTED, reason=reason)
         self.release()
-        self._note(state=CanaryState.PROMOTED, reason=reason)
 
     def abort(self, reason: str = "") -> None:
-        """Send everybody back to the default version, in one swap.
+        """Send everybody back to the default version, in one swap. One that was aborted already stays so.
 
         Args:
             reason: for the status and the log.
 
         Raises:
-            PluginError: if the canary has ended.
+            PluginError: if the canary was promoted.
         """
-        self._change(lambda route, _split: attrs.evolve(route, split=None), gone_is_fine=True)
+        if self.status.state is not CanaryState.ABORTED:
+            self._change(state=CanaryState.ABORTED, reason=reason)
         self.release()
-        self._note(state=CanaryState.ABORTED, reason=reason)
-
-    def _follow(self, trial: Trial) -> None:
-        """Look as often as the plan says, and act on what is found; ends with the canary."""
-        while not self._ended.wait(_POLL):
-            verdict = trial.look()
-            if verdict.decision is Decision.HOLD:
-                self.status = attrs.evolve(self.status, reason=verdict.reason)
-                continue
-            try:
-                if verdict.decision is Decision.FAIL:
-                    self.abort(verdict.reason)
-                elif verdict.step_passed and (share := trial.next_share) is not None:
-                    self.ramp(share, verdict.reason)
-                    trial.advance()
-                elif verdict.step_passed:
-                    self.promote(verdict.reason)
-            except JackfieldError as error:  # somebody else ended it, or the function has gone
-                host_log("WARNING", f"canary of {self.status.name}@{self.status.version}: {error}")
-                self.release()
 
     def release(self) -> None:
         """End the analysis, and leave the routes as they are; the host calls this when it stops."""
-        self._ended.set()
+        looks, self._looks = self._looks, None
+        if looks is not None:
+            looks.cancel()
         self._functions.watch(self._watchers, until=True)
 
-    def _change(self, change: Callable[[Route, Split], Route], *, gone_is_fine: bool = False) -> None:
-        def checked(route: Route) -> Route:
-            split = route.split
-            if split is None or split.trial != self.status.version or split.salt != self.status.name:
-                if gone_is_fine:
-                    return route
-                reason = f"{route.name} is no longer under this trial: it was rolled back, or registered anew"
-                raise PluginError(self.status.name, "route", reason, "abort this canary and make a new one")
-            return change(route, split)
+    def follow(self, analysis: Analysis, control: ControlLoop, pool: Pool) -> None:
+        """Compare the two versions from now on, and act on what is found.
 
-        with self._lock:
-            if self.status.state is not CanaryState.RUNNING:
-                reason = f"the canary of {self.status.version} has ended: {self.status.state}"
-                raise PluginError(self.status.name, "route", reason, "make a new one")
-            self._functions.reroute(checked, self.status.functions)
-
-    def _note(self, **changes: object) -> None:
-        with self._lock:
-            self.status = attrs.evolve(self.status, **changes)  # type: ignore[arg-type]  # fields of its own
+        Args:
+            analysis: how.
+            control: where the looks are taken.
+            pool: where what they come to is carried out, since that tells hooks.
+        """
+        under_trial, beside = Tally(), Tally()
         status = self.status
+        for function in status.functions:
+            self._watchers[f"{function}@{status.version}"] = _Watcher(under_trial)
+            self._watchers[f"{function}@{status.stable}"] = _Watcher(beside)
+        self._functions.watch(self._watchers)
+        trial = Trial(analysis, under_trial, beside, control.clock)
+        self._looks = control.submit(_looks(weakref.ref(self), trial, pool))
+
+    def act(self, verdict: Verdict, trial: Trial) -> None:
+        """Carry out what a look came to; for the analysis.
+
+        Args:
+            verdict: what it found.
+            trial: goes on to its next step when this one has passed.
+        """
+        try:
+            if verdict.decision is Decision.FAIL:
+                self.abort(verdict.reason)
+            elif verdict.step_passed and (share := trial.next_share) is not None:
+                self.ramp(share, verdict.reason)
+                trial.advance()
+            elif verdict.step_passed:
+                self.promote(verdict.reason)
+        except JackfieldError as error:  # somebody else has ended it
+            host_log("WARNING", f"canary of {self._seen.name}@{self._seen.version}: {error}")
+            self.release()
+
+    def note(self, reason: str) -> None:
+        """Have the status say what the last look found; for the analysis."""
+        self._functions.decide(lambda snapshot: trials.noted(snapshot, self._seen, reason))
+
+    def _change(self, **fields: Any) -> None:
+        snapshot = self._functions.decide(lambda before: trials.changed(before, self._seen, **fields))
+        self._seen = status = trials.current(snapshot, self._seen)
         said = f": {status.reason}" if status.reason else ""
         host_log("INFO", f"canary of {status.name}@{status.version}: {status.state}, {status.share:.0%}{said}")
 
     def __repr__(self) -> str:
         """Show the status."""
         return f"Canary({self.status})"
+
+
+class Canaries:
+    """Begins canaries, and keeps the handles of those that the snapshot knows.
+
+    Args:
+        functions: where the routes are changed.
+        control: where analyses look.
+        pool: where they act.
+    """
+
+    def __init__(self, functions: Functions, control: ControlLoop, pool: Pool) -> None:
+        self._functions = functions
+        self._control = control
+        self._pool = pool
+        self._numbers = count(1)
+        self._handles: dict[int, Canary] = {}
+
+    def begin(
+        self, name: str, *, version: str, share: float, tenants: Iterable[str], analysis: Analysis | None
+    ) -> Canary:
+        """Begin a trial; as for `Host.canary`."""
+        if analysis is not None and share:
+            steps = (_checked(share), *(step for step in analysis.steps if step > share))
+            analysis = attrs.evolve(analysis, steps=steps)
+        elif analysis is not None and analysis.steps:
+            share = analysis.steps[0]
+        wanted = CanaryStatus(
+            name,
+            version,
+            "",
+            CanaryState.RUNNING,
+            _checked(share),
+            tuple(sorted({*tenants})),
+            (),
+            number=next(self._numbers),
+        )
+        self._functions.decide(lambda before: trials.begun(before, wanted)[0])
+        canary = self._handle(self._functions.state.snapshot, wanted)
+        if analysis is not None:
+            canary.follow(analysis, self._control, self._pool)
+        return canary
+
+    @property
+    def all(self) -> tuple[Canary, ...]:
+        """Those that run, and the last few that have ended, in the order in which they began."""
+        snapshot = self._functions.state.snapshot
+        first = min((status.number for status in snapshot.canaries), default=0)
+        for number in [number for number in tuple(self._handles) if number < first]:
+            self._handles.pop(number, None)
+        return tuple(self._handle(snapshot, status) for status in snapshot.canaries)
+
+    def _handle(self, snapshot: Snapshot, status: CanaryStatus) -> Canary:
+        """Give the one handle on a canary."""
+        return self._handles.setdefault(status.number, Canary(self._functions, trials.current(snapshot, status)))
+
+    def release(self) -> None:
+        """End all analyses, and leave the routes as they are."""
+        for canary in tuple(self._handles.values()):
+            canary.release()
+
+
+async def _looks(reference: "weakref.ref[Canary]", trial: Trial, pool: Pool) -> None:
+    """Look as often as the plan says, until the canary has ended, or nobody has it any more."""
+    while (canary := reference()) is not None:
+        job = _look(canary, trial)
+        name = f"canary {canary.status.name}"
+        del canary
+        if job is not None:
+            with contextlib.suppress(ResourceExhausted):  # no thread to be had: the next look finds the same
+                await pool.run(name, job)
+            del job
+        await asyncio.sleep(_LOOK)
+
+
+def _look(canary: Canary, trial: Trial) -> Callable[[], None] | None:
+    """Take one look, and give what is to be done about it."""
+    status = canary.status
+    if status.state is not CanaryState.RUNNING:
+        return canary.release
+    verdict = trial.look()
+    if verdict.decision is not Decision.HOLD:
+        return partial(canary.act, verdict, trial)
+    return partial(canary.note, verdict.reason) if verdict.reason != status.reason else None
 
 
 class _Watcher:
@@ -196,21 +236,3 @@ def _checked(share: float) -> float:
     if not 0.0 <= share <= 1.0:
         raise ValueError(f"a share is a part of 1, from 0.0 to 1.0, not {share}; 20 % is 0.2")
     return float(share)
-
-
-def _covered(snapshot: Snapshot, name: str, version: str) -> tuple[str, ...]:
-    """Give the functions that a name means: that function, or those of that plugin that have the version."""
-    route = snapshot.routes.get(name)
-    if route is not None:
-        if version not in route.endpoints:
-            raise FunctionNotFound(name, version=version, versions=tuple(sorted(route.endpoints)))
-        return (name,)
-    of_plugin = [
-        route for route in snapshot.routes.values() if any(e.spec.plugin == name for e in route.endpoints.values())
-    ]
-    covered = tuple(sorted(route.name for route in of_plugin if version in route.endpoints))
-    if covered:
-        return covered
-    versions = tuple(sorted({version for route in of_plugin for version in route.endpoints}))
-    known = {*snapshot.routes, *(route.spec.plugin for route in snapshot.routes.values())}
-    raise FunctionNotFound(name, close_names(name, sorted(known)), version=version, versions=versions)

@@ -10,8 +10,9 @@ words); `schema` (JSON Schema).
 """
 
 from jackfield.contract.payload.codec import PayloadCodec, compile_payload
+from jackfield.contract.payload.conversion import draw
 from jackfield.contract.payload.limits import PAYLOAD_LIMIT
-from jackfield.contract.payload.nodes import annotation_note
+from jackfield.contract.payload.nodes import note_of
 from jackfield.contract.payload.schema import payload_schema, result_schema
 
-__all__ = ["PAYLOAD_LIMIT", "PayloadCodec", "annotation_note", "compile_payload", "payload_schema", "result_schema"]
+__all__ = ["PAYLOAD_LIMIT", "PayloadCodec", "compile_payload", "draw", "note_of", "payload_schema", "result_schema"]

@@ -1,6 +1,6 @@
 """The payload of a call → the arguments of its function, compiled once for each function."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NotRequired, TypedDict
 
 import attrs
@@ -62,7 +62,7 @@ def _nothing(function: str, payload: Any) -> None:
 
 
 def _one(function: str, parameter: Parameter) -> PayloadCodec:
-    plan = compile_plan(parameter.annotation)
+    plan = compile_plan(parameter.annotation, drawn=_drawn([parameter]))
     take, default = plan.take, parameter.default
     check = size_check(plan.annotation, plan.view)
 
@@ -89,7 +89,9 @@ def _many(spec: FunctionSpec) -> PayloadCodec:
     positional = [parameter for parameter in named if parameter.kind is parameter.kind.POSITIONAL_ONLY]
     fields = tuple(Field(item.name, item.annotation, item.default is MISSING) for item in named)
     plan = compile_plan(
-        _typed_dict(function, fields), Record(dict, "parameters", fields, native=rest is None, rest=rest)
+        _typed_dict(function, fields),
+        Record(dict, "parameters", fields, native=rest is None, rest=rest),
+        _drawn(parameters),
     )
     take, check = plan.take, size_check(plan.annotation, plan.view)
     reserved = _reserved(spec) if rest is not None else frozenset()
@@ -110,6 +112,11 @@ def _many(spec: FunctionSpec) -> PayloadCodec:
         return (_positionals(positional, kwargs), kwargs) if positional else ((), kwargs)
 
     return PayloadCodec(None, convert)
+
+
+def _drawn(parameters: Iterable[Parameter]) -> list[Plan]:
+    """Give the plans that were drawn when the contract was read."""
+    return [parameter.plan for parameter in parameters if parameter.plan is not None]
 
 
 def _refuse_reserved(mapping: Mapping[Any, Any], reserved: frozenset[str]) -> None:

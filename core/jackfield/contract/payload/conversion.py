@@ -1,7 +1,7 @@
 """Converting one value: by msgspec wherever it can express the whole annotation, else piece by piece."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -32,12 +32,23 @@ from jackfield.contract.shapes import (
 _plans: Final["WeakValueDictionary[type, Plan]"] = WeakValueDictionary()
 
 
-def compile_plan(annotation: Any, shape: View | None = None) -> Plan:
-    """Draw up the plan of an annotation and compile it.
+def draw(annotation: Any) -> Plan:
+    """Draw up the plan of an annotation, or give the one that functions of the same class share.
+
+    Args:
+        annotation: an evaluated annotation.
+    """
+    kept = _plans.get(annotation) if isinstance(annotation, type) else None
+    return kept if kept is not None else plan_of(annotation)
+
+
+def compile_plan(annotation: Any, shape: View | None = None, drawn: Iterable[Plan] = ()) -> Plan:
+    """Compile the plan of an annotation.
 
     Args:
         annotation: an evaluated annotation.
         shape: what it is made of, where that is known better than `view` can tell.
+        drawn: the plan of the annotation, or plans of its parts, if `draw` has made them already.
 
     Returns:
         The plan, whose `take` converts a value or raises `Misfit`.
@@ -45,7 +56,8 @@ def compile_plan(annotation: Any, shape: View | None = None) -> Plan:
     cached = shape is None and isinstance(annotation, type)
     if cached and (kept := _plans.get(annotation)) is not None:
         return kept
-    root = plan_of(annotation, shape)
+    mine = [plan for plan in drawn if shape is None]
+    root = mine[0] if mine else plan_of(annotation, shape, drawn)
     for plan in root.reach():
         plan.take = _quickest(plan)
     if cached:

@@ -1,6 +1,6 @@
 """The plan of an annotation: a node for each type in it, before anything is decided about conversion."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, get_origin
 
 import attrs
@@ -103,14 +103,15 @@ class Plan:
         return found
 
 
-def plan_of(annotation: Any, shape: View | None = None) -> Plan:
+def plan_of(annotation: Any, shape: View | None = None, drawn: Iterable[Plan] = ()) -> Plan:
     """Draw up the plan of an annotation, all beneath it included.
 
     Args:
         annotation: an evaluated annotation.
         shape: what it is made of, where that is known better than `view` can tell.
+        drawn: plans of parts of it that there are already.
     """
-    book: dict[Any, Plan] = {}
+    book = {identity(plan.annotation): plan for plan in drawn}
     root = _drawn(annotation, view(annotation) if shape is None else shape, book)
     for plan in book.values():
         if isinstance(plan.view, Record):
@@ -125,14 +126,17 @@ def _drawn(annotation: Any, shape: View, book: dict[Any, Plan]) -> Plan:
     return plan
 
 
-def annotation_note(annotation: Any) -> str | None:
+def note_of(plan: Plan) -> str | None:
     """Say what of an annotation cannot be checked, for `FunctionSpec.notes`; None when all of it can.
 
+    Args:
+        plan: the plan of the annotation.
+
     Examples:
-        >>> annotation_note(list["Nowhere"])
+        >>> note_of(plan_of(list["Nowhere"]))
         'Nowhere cannot be checked: any value is passed on'
     """
-    odd = [render(plan.annotation) for plan in plan_of(annotation).reach() if _unchecked(plan)]
+    odd = [render(part.annotation) for part in plan.reach() if _unchecked(part)]
     return f"{', '.join(odd)} cannot be checked: any value is passed on" if odd else None
 
 

@@ -1,0 +1,38 @@
+"""What tenants may do."""
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+
+import attrs
+
+
+@attrs.frozen
+class Permissions:
+    """Tells whether a call is allowed; as it is made, every call is.
+
+    Attributes:
+        pickers: the tenants that may pick a version by header; None when everybody may.
+        patterns: tenant → the names that it may call, as `fnmatch` has them; one that is not in it may call everything.
+    """
+
+    pickers: frozenset[str] | None = None
+    patterns: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
+    def denial(self, name: str, tenant: str | None, picks: bool) -> str:
+        """Say why a call is not allowed.
+
+        Args:
+            name: the function.
+            tenant: whom the call is for, or None.
+            picks: whether it picks a version by header.
+
+        Returns:
+            The reason, with the key that would allow it; "" if it is allowed.
+        """
+        if picks and self.pickers is not None and tenant not in self.pickers:
+            return f"tenant {tenant!r} may not pick a version by header; `versions = true` under [tenants] allows it"
+        patterns = self.patterns.get(tenant) if tenant is not None else None
+        if patterns is not None and not any(fnmatchcase(name, pattern) for pattern in patterns):
+            return f"tenant {tenant!r} may not call it; its `permissions` under [tenants] name what it may"
+        return ""

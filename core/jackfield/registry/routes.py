@@ -1,0 +1,186 @@
+"""What decides where calls go: pure functions that give the routes of another snapshot.
+
+A route follows from its versions, their ranks, what the configuration or an operator said, and the canary that runs.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+
+import attrs
+
+from jackfield.model.canary import CanaryState, CanaryStatus
+from jackfield.model.route import Endpoint, Route, Rule, Split
+from jackfield.model.snapshot import Snapshot
+from jackfield.model.spec import FunctionSpec
+
+
+def label_of(version: str | None, there: Iterable[str]) -> str | None:
+    """Find the version that a rule means: that very one, else the latest label `1.0+digest` that a reload gave it.
+
+    Args:
+        version: as the rule names it.
+        there: the versions that there are.
+
+    Examples:
+        >>> label_of("1.0", ["1.0+ab12", "2.0"]), label_of("1.0", ["1.0", "1.0+ab12"]), label_of("1.1", ["1.0"])
+        ('1.0+ab12', '1.0', None)
+    """
+    versions = tuple(there)
+    if version in versions:
+        return version
+    return next((label for label in reversed(versions) if label.partition("+")[0] == version), None)
+
+
+def default_of(versions: Iterable[str], rule: Rule | None) -> str:
+    """Give the version that calls go to when nothing else says so.
+
+    Args:
+        versions: those that there are, in order of rank.
+        rule: what the configuration or an operator said.
+    """
+    there = tuple(versions)
+    return (label_of(rule.default, there) if rule is not None else None) or there[0]
+
+
+def derived(
+    name: str,
+    endpoints: Mapping[str, Endpoint],
+    ranks: Mapping[str, int],
+    rule: Rule | None,
+    canaries: Iterable[CanaryStatus],
+) -> Route:
+    """Make a route of all that decides it; pure.
+
+    Args:
+        name: the function.
+        endpoints: by version, in order of rank.
+        ranks: by version.
+        rule: what the configuration or an operator said.
+        canaries: one that runs and covers the function comes before the rule's split.
+    """
+    trial = next((each for each in canaries if each.state is CanaryState.RUNNING and name in each.functions), None)
+    if trial is not None:
+        version = trial.version
+        split: Split | None = Split(
+            trial.name, ((version, trial.share),), dict.fromkeys(trial.tenants, version), version
+        )
+    else:
+        split = _meant(rule.split, endpoints) if rule is not None else None
+    return Route(name, default_of(endpoints, rule), endpoints, split, ranks)
+
+
+def _meant(split: Split | None, endpoints: Mapping[str, Endpoint]) -> Split | None:
+    """Have a configured split name the labels of reloads."""
+    if split is None or all(version in endpoints for version in (*dict(split.shares), *split.tenants.values())):
+        return split
+    return attrs.evolve(
+        split,
+        shares=tuple((label_of(version, endpoints) or version, share) for version, share in split.shares),
+        tenants={tenant: label_of(version, endpoints) or version for tenant, version in split.tenants.items()},
+    )
+
+
+def ended(
+    canaries: tuple[CanaryStatus, ...], why: Callable[[CanaryStatus], str]
+) -> tuple[tuple[CanaryStatus, ...], dict[str, None]]:
+    """End the canaries that cannot go on; pure.
+
+    Args:
+        canaries: all of a snapshot.
+        why: the reason for one; "" when it goes on.
+
+    Returns:
+        All of them afterwards, and the functions that are no longer under trial.
+    """
+    after, loose = [], dict[str, None]()
+    for canary in canaries:
+        reason = why(canary) if canary.state is CanaryState.RUNNING else ""
+        if reason:
+            after.append(attrs.evolve(canary, state=CanaryState.ABORTED, reason=reason))
+            loose |= dict.fromkeys(canary.functions)
+        else:
+            after.append(canary)
+    return (tuple(after) if loose else canaries), loose
+
+
+def redecided(
+    snapshot: Snapshot,
+    names: Iterable[str],
+    *,
+    rules: Mapping[str, Rule] | None = None,
+    canaries: tuple[CanaryStatus, ...] | None = None,
+) -> Snapshot:
+    """Build the revision in which other rules or canaries decide; versions stay as they are; pure.
+
+    Args:
+        snapshot: what is there.
+        names: the functions that they concern; one that is not there is passed over.
+        rules: all rules afterwards; None for the same.
+        canaries: all canaries afterwards; None for the same.
+    """
+    rules = snapshot.rules if rules is None else MappingProxyType(dict(rules))
+    canaries = snapshot.canaries if canaries is None else canaries
+    routes = snapshot.routes.copy()
+    for name in names:
+        if (route := routes.get(name)) is not None:
+            routes[name] = derived(name, route.endpoints, route.ranks, rules.get(name), canaries)
+    return attrs.evolve(snapshot, revision=snapshot.revision + 1, routes=routes, rules=rules, canaries=canaries)
+
+
+def with_default(rules: Mapping[str, Rule], default: Mapping[str, str]) -> dict[str, Rule]:
+    """Give the rules with other defaults; pure.
+
+    Args:
+        rules: as they are.
+        default: name → the version that becomes the default.
+    """
+    return {**rules, **{name: attrs.evolve(rules.get(name, Rule()), default=to) for name, to in default.items()}}
+
+
+def rolled_back(snapshot: Snapshot, old: Snapshot, endpoint: Callable[[FunctionSpec], Endpoint]) -> Snapshot:
+    """Build the revision that has the functions and rules of an earlier one; pure but for `endpoint`.
+
+    A trial does not come back: whoever made it may have ended, and nobody could end it again. One that runs ends.
+
+    Args:
+        snapshot: what is there.
+        old: the earlier one.
+        endpoint: gives the endpoint of a spec.
+    """
+    canaries, _ = ended(snapshot.canaries, lambda _: f"a rollback to revision {old.revision} ended it")
+    routes = {}
+    for name, route in old.routes.items():
+        endpoints = {version: endpoint(found.spec) for version, found in route.endpoints.items()}
+        same = all(endpoints[version] is found for version, found in route.endpoints.items())
+        under_trial = route.split is not None and route.split.trial
+        routes[name] = (
+            route if same and not under_trial else derived(name, endpoints, route.ranks, old.rules.get(name), ())
+        )
+    return attrs.evolve(snapshot, revision=snapshot.revision + 1, routes=routes, rules=old.rules, canaries=canaries)
+
+
+def rewired(snapshot: Snapshot, wire: Callable[[Endpoint], Endpoint]) -> Snapshot:
+    """Give the same revision with every endpoint passed through `wire`."""
+    routes = {}
+    for name, route in snapshot.routes.items():
+        endpoints = {version: wire(endpoint) for version, endpoint in route.endpoints.items()}
+        same = all(endpoints[version] is endpoint for version, endpoint in route.endpoints.items())
+        routes[name] = route if same else Route(name, route.default, endpoints, route.split, route.ranks)
+    return attrs.evolve(snapshot, routes=routes)
+
+
+def without(snapshot: Snapshot, plugin: str) -> Snapshot:
+    """Give a revision without the functions of a plugin, for the history; pure.
+
+    Args:
+        snapshot: an earlier one.
+        plugin: whose functions.
+    """
+    routes = {}
+    for name, route in snapshot.routes.items():
+        left = {version: found for version, found in route.endpoints.items() if found.spec.plugin != plugin}
+        if len(left) == len(route.endpoints):
+            routes[name] = route
+        elif left:
+            routes[name] = derived(name, left, route.ranks, snapshot.rules.get(name), ())
+    return attrs.evolve(snapshot, routes=routes)
