@@ -201,7 +201,7 @@ def _counts(host: Host, registry: CollectorRegistry, at_most: dict[str, int] | N
         "modules": len(sys.modules),
         "cached source files (`linecache`)": len(linecache.cache),
         "functions and versions in the history": len(
-            {e.spec for s in host._registry._history for route in s.routes.values() for e in route.endpoints.values()}
+            {e.spec for s in host._registry.state.kept for route in s.routes.values() for e in route.endpoints.values()}
         ),
         "providers": len(host._injector.providers),
         "subscriptions": len(host.events.stats()),

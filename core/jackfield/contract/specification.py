@@ -120,15 +120,16 @@ class _Reading:
         """Find the colour, and refuse generators."""
         plain = inspect.isroutine(call) or isinstance(call, functools.partial)
         inner = call if plain else getattr(call, "__call__", call)  # noqa: B004  # the method itself is wanted
+        forms = (call,) if inner is call else (call, inner)
         for kind, test in (
             ("a generator function", inspect.isgeneratorfunction),
             ("an async generator function", inspect.isasyncgenfunction),
         ):
-            if test(call) or test(inner):
+            if any(test(form) for form in forms):
                 self.fault(f"it is {kind}, and a call has one result", "return a list, or a record with a cursor")
-        if inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(inner):
+        if any(inspect.iscoroutinefunction(form) for form in forms):
             self.colour = Colour.ASYNC
-        elif inspect.iscoroutinefunction(_unwrapped(call)) or inspect.iscoroutinefunction(_unwrapped(inner)):
+        elif any(inspect.iscoroutinefunction(bare) for form in forms if (bare := _unwrapped(form)) is not form):
             self.colour = Colour.ASYNC
             self.notes.append("a plain function wraps an async one: what it returns is awaited")
 

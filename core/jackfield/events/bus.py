@@ -74,8 +74,9 @@ class EventBus:
     ) -> Subscription:
         """Have a handler called for every event of a type, subclasses included.
 
-        The bound and the policy are for published events. Announced ones are always queued: their author holds the
-        host's write lock and can neither wait nor fail, and a subscriber that missed one would be out of step for good.
+        The bound and the policy are for published events. Announced ones are always queued: whoever
+        announces them tells of the changes of all threads and can neither wait nor fail, and a subscriber that missed
+        one would be out of step for good.
 
         Args:
             event_type: the type; `object` for every event.
@@ -164,14 +165,14 @@ class EventBus:
     def announce(self, events: Iterable[object]) -> Announcement:
         """Send the host's own events, as they are, in order; for the host alone.
 
-        It only queues, so it is called while the write lock is held: that makes the order of the revisions everybody's
-        order. Whoever lags already gets the events too, but is not waited for.
+        It only queues, and one thread at a time calls it: that makes the order of the revisions everybody's order.
+        Whoever lags already gets the events too, but is not waited for.
 
         Args:
             events: frozen values; all of one transaction together.
 
         Returns:
-            What to `wait` for once the write lock is released.
+            What to `wait` for.
 
         Raises:
             Unavailable: if this process was forked.

@@ -251,8 +251,8 @@ class Functions:
         )
 
     def deliver(self) -> None:
-        """Tell hooks and subscribers of everything that they have not been told yet."""
-        self._news.settle(self._registry.last)
+        """Call the hooks, and queue the events, that are due; subscribers are not waited for."""
+        self._news.tell(self._registry.last)
 
     def expect(self, point: Expectation) -> None:
         """Hold all functions, those that are there and those that come, to an extension point.
@@ -369,12 +369,12 @@ class Functions:
         Args:
             plugin: whose functions; they are unregistered already.
         """
-        link = self._change(
-            lambda state: Commit(
-                attrs.evolve(state, history=tuple(routes.without(kept, plugin) for kept in state.history))
-            )
-        )
-        self._news.settle(link)
+
+        def plan(state: State) -> Commit:
+            history = tuple(routes.without(kept, plugin) for kept in state.history)
+            return Commit(attrs.evolve(state, history=history, left=tuple(gate for gate in state.left if gate.calls)))
+
+        self._news.settle(self._change(plan))
 
     def admit(self) -> None:
         """Refuse a change where none can be made.

@@ -40,19 +40,31 @@ class News:
         self._to_bus = Courier(lambda: registry.shown, self._announce, lambda: "the event bus")
         self._to_hooks = Courier(lambda: registry.shown, self._notify, lambda: hooks.running)
 
-    def settle(self, link: Link[Commit]) -> None:
-        """Tell, or wait until it is told: a second at most, and not from within a hook or a handler.
+    def tell(self, link: Link[Commit]) -> None:
+        """Tell, or wait for the thread that does: a second at most, and not from within a hook or a handler.
 
         Args:
-            link: the change that hooks and subscribers are to have seen.
+            link: the change that hooks are to have seen, and that subscribers are to find in their queues.
         """
-        inside = self._to_hooks.is_here or self._to_bus.is_here
-        patience = 0.0 if inside or in_handler() else _PATIENCE
+        patience = 0.0 if self._is_here or in_handler() else _PATIENCE
         self._to_bus.deliver(link, patience)
         self._to_hooks.deliver(link, patience)
+
+    def settle(self, link: Link[Commit]) -> None:
+        """Do the same, and wait until the subscribers have seen it, too: another second at most.
+
+        Args:
+            link: the change.
+        """
+        inside = self._is_here
+        self.tell(link)
         announcement = link.value.announcement
         if announcement is not None and not inside:
             announcement.wait()
+
+    @property
+    def _is_here(self) -> bool:
+        return self._to_hooks.is_here or self._to_bus.is_here
 
     def _announce(self, commit: Commit) -> None:
         events, commit.events = commit.events, ()
