@@ -123,14 +123,11 @@ def _waits_for(thread: int) -> tuple[str, int] | None:
 
 
 def _where(thread: int) -> str:
-    """Name the line that a thread is at, as far as that is not Python's own import machinery."""
+    """Name the line that an import is at: of the module that is being executed, not of what that waits in."""
     frame: FrameType | None = sys._current_frames().get(thread)  # noqa: SLF001  # as above
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith("<"):
-            return f" ({file}:{frame.f_lineno})"
+    while frame is not None and (frame.f_code.co_name != "<module>" or frame.f_code.co_filename.startswith("<")):
         frame = frame.f_back
-    return ""
+    return "" if frame is None else f" ({frame.f_code.co_filename}:{frame.f_lineno})"
 
 
 def hinted(fault: Fault) -> Fault:
