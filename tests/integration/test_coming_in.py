@@ -51,7 +51,7 @@ def gate(monkeypatch):
 
 
 def test_an_import_that_hangs_costs_its_time_and_the_rest_serves(folder, gate):
-    """It has the plugin's start timeout; whoever imports the same module is blocked by its name, and waits no longer."""
+    """It has the start timeout; whoever imports the same module is blocked by its name at once."""
     folder("jf_hangs.py", HANGS)
     folder("jf_same.py", "import jf_hangs\n" + GOOD)
     folder("good.py", GOOD)
@@ -110,7 +110,15 @@ def test_a_strict_host_does_not_start_with_a_plugin_that_does_not(folder):
     folder("good.py", GOOD)
     config = folder(
         "jackfield.toml",
-        'strict = true\n[[plugin]]\nname = "bad"\npath = "./bad.py:Bad"\n[[plugin]]\nname = "good"\npath = "./good.py"\n',
+        """
+        strict = true
+        [[plugin]]
+        name = "bad"
+        path = "./bad.py:Bad"
+        [[plugin]]
+        name = "good"
+        path = "./good.py"
+        """,
     )
     host = Host.from_config(config, observers=())
     with pytest.raises(PluginError, match="refused"):
@@ -184,9 +192,11 @@ def test_what_is_wrong_with_a_plugin_object_is_known_before_it_starts(folder):
 def test_a_plugin_that_could_not_be_loaded_is_loaded_when_somebody_starts_it(folder):
     """The file was mended meanwhile: a start is enough."""
     folder("text.py", "def f(:")
-    with Host.from_config(
-        folder("jackfield.toml", '[[plugin]]\nname = "text"\npath = "./text.py"\n'), observers=()
-    ) as host:
+    config = folder("jackfield.toml", '[[plugin]]
+name = "text"
+path = "./text.py"
+')
+    with Host.from_config(config, observers=()) as host:
         assert "SyntaxError" in host.plugins["text"].fault.reason
         with pytest.raises(PluginError, match="SyntaxError"):
             host.start_plugin("text")
