@@ -414,7 +414,7 @@ class Lifecycle:
                 self._supervisor.want(plugin, wanted=True)
             elif name in goals:
                 plugin.wanted = True
-            todo.extend(plugin.record.depends_on)
+            todo.extend(plugin.depends_on)
         self._supervisor.review(*seen)
         await self._supervisor.settled(seen)
         await self._supervisor.settled([name for name in self._supervisor.family(*seen) if known[name].wanted])

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from itertools import groupby
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 
@@ -19,12 +20,14 @@ from jackfield.observe.stack import error_type
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.deployment import Deployment
 from jackfield.plugins.instance import Instance
-from jackfield.plugins.transitions import TRANSITIONS
+from jackfield.plugins.transitions import ACTIVE, TRANSITIONS
 from jackfield.plugins.work import Term
 from jackfield.ports import Clock
 from jackfield.runtime.pool import Pool
 
 _Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+_Said = tuple[_Level, str | Fault, dict[str, object]]
+_MANY: Final = 8  # plugins that went the same way at once, to be told of in one line
 _LEVELS: Mapping[PluginState, _Level] = {
     PluginState.RUNNING: "INFO",
     PluginState.STOPPED: "INFO",
@@ -79,6 +82,15 @@ class Attempt:
     cancelled: bool = False
     waits: "Future[Any] | None" = None
     patience: asyncio.Timeout | None = None
+    _open: list[None] = attrs.field(factory=lambda: [None])
+
+    def settle(self) -> bool:
+        """Decide, once and for all, whether it ended or was given up: true for the first that says so."""
+        try:
+            self._open.pop()
+        except IndexError:
+            return False
+        return True
 
     def watch(self, future: "Future[Any]") -> None:
         """Note what it waits for, in its thread, so that it can be cancelled; cancel it if that is wanted already."""
@@ -114,7 +126,12 @@ class Plugin:
     """One plugin under supervision. It belongs to the control loop.
 
     Attributes:
-        record: what everybody sees.
+        name: its name.
+        state: where it is in its life.
+        depends_on: the plugins that it needs.
+        missing: how many of those do not run.
+        users: how many that need it are active.
+        fields: what its record says; replaced as a whole.
         bundle: what it is; None when only its name is known, or it is unloaded.
         wanted: whether somebody wants it to run.
         failure: what has happened to it; it is not tried again until somebody starts it, or its restart is due.
@@ -130,7 +147,12 @@ class Plugin:
         changed: whoever waits for something to happen to it.
     """
 
-    record: PluginRecord
+    name: str
+    state: PluginState = PluginState.DISCOVERED
+    depends_on: tuple[str, ...] = ()
+    missing: int = 0
+    users: int = 0
+    fields: dict[str, Any] = attrs.field(factory=dict)
     bundle: PluginBundle | None = None
     wanted: bool = False
     failure: Fault | None = None
@@ -144,16 +166,19 @@ class Plugin:
     timer: asyncio.TimerHandle | None = None
     well_since: float = 0.0
     changed: "list[asyncio.Future[None]]" = attrs.field(factory=list)
+    _made: tuple[Mapping[str, Any], PluginRecord] | None = None
 
     @property
-    def name(self) -> str:
-        """The plugin's name."""
-        return self.record.name
+    def record(self) -> PluginRecord:
+        """What everybody sees; for any thread. It is made when somebody looks, and not at every change."""
+        fields, made = self.fields, self._made
+        if made is None or made[0] is not fields:
+            self._made = made = fields, PluginRecord(self.name, **fields)
+        return made[1]
 
-    @property
-    def state(self) -> PluginState:
-        """The plugin's state."""
-        return self.record.state
+    def edit(self, fields: dict[str, Any]) -> None:
+        """Change what its record says: all of it at once, for whoever looks meanwhile."""
+        self.fields = {**self.fields, "state": self.state, "depends_on": self.depends_on, **fields}
 
     def wake(self) -> None:
         """Have whoever waits for something to happen to it look again."""
@@ -165,7 +190,7 @@ class Plugin:
     @property
     def runs(self) -> bool:
         """Whether it runs."""
-        return self.record.state is PluginState.RUNNING
+        return self.state is PluginState.RUNNING
 
 
 class Roster:
@@ -181,7 +206,6 @@ class Roster:
     """
 
     def __init__(self, deployment: Deployment, pool: Pool, clock: Clock) -> None:
-        self._records: dict[str, PluginRecord] = {}
         self._shown: tuple[int, Mapping[str, PluginRecord]] = (0, MappingProxyType({}))
         self._edits = 0
         self.plugins: dict[str, Plugin] = {}
@@ -190,8 +214,9 @@ class Roster:
         self._clock = clock
         self._dependents: dict[str, dict[str, None]] = {}
         self._events: list[object] = []
-        self._said: deque[tuple[_Level, str | Fault, dict[str, object]]] = deque()
-        self._dirty = False
+        self._said: deque[_Said] = deque()
+        self._dirty: dict[str, Plugin] = {}
+        self._published: dict[str, PluginRecord] = {}
         self._telling = False
 
     @property
@@ -199,7 +224,7 @@ class Roster:
         """Name → record of this moment, in the order of their coming; read-only, never changed, for any thread."""
         edits, shown = self._shown
         if edits != (now := self._edits):
-            shown = MappingProxyType(self._records.copy())
+            shown = MappingProxyType({name: plugin.record for name, plugin in self.plugins.copy().items()})
             self._shown = now, shown
         return shown
 
@@ -219,21 +244,22 @@ class Roster:
     def enter(self, bundle: PluginBundle) -> Plugin:
         """Put a plugin on the roster, or what is known of it in place of what was; a new one is discovered."""
         plugin = self.plugins.get(bundle.name)
-        fields = {
-            "version": bundle.version,
-            "depends_on": bundle.depends_on,
-            "auto_start": bundle.auto_start,
-            "location": bundle.location,
-            "advertised": bundle.advertised,
-        }
         if plugin is None:
-            plugin = self.plugins[bundle.name] = Plugin(PluginRecord(bundle.name, since=self._clock.wall()))
-        else:
-            for needed in plugin.record.depends_on:
-                self._dependents[needed].pop(bundle.name, None)
-        self.edit(plugin, **fields)
+            plugin = self.plugins[bundle.name] = Plugin(bundle.name, fields={"since": self._clock.wall()})
+        for needed in plugin.depends_on:
+            self._dependents[needed].pop(bundle.name, None)
+        plugin.depends_on = bundle.depends_on
         for needed in bundle.depends_on:
             self._dependents.setdefault(needed, {})[bundle.name] = None
+        running = sum(self.plugins[needed].runs for needed in bundle.depends_on if needed in self.plugins)
+        plugin.missing = len(bundle.depends_on) - running
+        self.edit(
+            plugin,
+            version=bundle.version,
+            auto_start=bundle.auto_start,
+            location=bundle.location,
+            advertised=bundle.advertised,
+        )
         return plugin
 
     def dependents(self, name: str) -> Iterable[str]:
@@ -252,14 +278,16 @@ class Roster:
         Raises:
             RuntimeError: for a transition that is not in the table: a fault of jackfield.
         """
-        old = plugin.record.state
+        old = plugin.state
         if state not in TRANSITIONS[old]:
             raise RuntimeError(f"plugin {plugin.name} cannot go from {old} to {state}: this is a fault of jackfield")
         stack = fields.pop("stack", None)
-        self.edit(plugin, state=state, fault=fault, since=self._clock.wall(), **fields)
+        plugin.state = state
+        self._count(plugin, old)
+        self.edit(plugin, fault=fault, since=self._clock.wall(), **fields)
         self._events.append(PluginStateChanged(plugin.name, old.value, state.value))
         if state is PluginState.RUNNING:
-            self._events.append(PluginStarted(plugin.name, plugin.record.version))
+            self._events.append(PluginStarted(plugin.name, plugin.fields["version"]))
         elif old is PluginState.STOPPING and state is not PluginState.FAILED:
             self._events.append(PluginStopped(plugin.name))
         elif state is PluginState.FAILED and fault is not None:
@@ -268,15 +296,26 @@ class Roster:
         if stack:
             extra["stack"] = stack
         telling = fault if fault is not None and state in (PluginState.FAILED, PluginState.BLOCKED) else None
-        self.say(_LEVELS.get(state, "DEBUG"), telling or f"plugin {plugin.name}: {old} → {state}", **extra)
+        if (level := _LEVELS.get(state)) is not None:  # what is on its way is an event, and not worth a line
+            self.say(level, telling or f"plugin {plugin.name}: {old} → {state}", **extra)
+
+    def _count(self, plugin: Plugin, old: PluginState) -> None:
+        """Keep the counts of its neighbours: who of those they need runs, and who needs them."""
+        if (runs := plugin.runs) is not (old is PluginState.RUNNING):
+            for name in self._dependents.get(plugin.name, ()):
+                self.plugins[name].missing += -1 if runs else 1
+        if (active := plugin.state in ACTIVE) is not (old in ACTIVE):
+            for name in plugin.depends_on:
+                if name in self.plugins:
+                    self.plugins[name].users += 1 if active else -1
 
     def edit(self, plugin: Plugin, **fields: Any) -> None:
         """Change a record."""
-        self._records[plugin.name] = plugin.record = attrs.evolve(plugin.record, **fields)
+        plugin.edit(fields)
         self._edits += 1
         if not self._dirty:  # many changes of one turn of the loop are told together
-            self._dirty = True
             asyncio.get_running_loop().call_soon(self.publish)
+        self._dirty[plugin.name] = plugin
         plugin.wake()
 
     def say(self, level: _Level, message: str | Fault, **extra: object) -> None:
@@ -287,10 +326,11 @@ class Roster:
         """Show everybody what has changed in this turn of the loop, and have it told."""
         if not self._dirty:
             return
-        self._dirty = False
+        dirty, self._dirty = self._dirty, {}
+        self._published = {**self._published, **{name: plugin.record for name, plugin in dirty.items()}}
         events, self._events = self._events, []
         try:
-            self._deployment.publish(self.records, events)
+            self._deployment.publish(MappingProxyType(self._published), events)
             if events and not self._telling:
                 self._telling = True
                 self._pool.start("jackfield-news", self.flush)
@@ -301,13 +341,32 @@ class Roster:
     def flush(self) -> None:
         """Log and deliver what has happened; for any thread but the control loop's."""
         self._telling = False  # whatever comes from here on needs another round
+        said = []
         while self._said:
             try:
-                level, message, extra = self._said.popleft()
+                said.append(self._said.popleft())
             except IndexError:  # another thread was quicker
                 break
+        for level, message, extra in _gathered(said):
             host_log(level, message, **extra)
         try:
             self._deployment.deliver()
         except Exception as error:  # noqa: BLE001  # a state that has changed has changed
             host_log("ERROR", f"plugin events could not be delivered: {error_type(error)}: {error}")
+
+
+def _gathered(said: Sequence[_Said]) -> Iterator[_Said]:
+    """Tell of many plugins that have gone the same way at once in one line; all else as it was said."""
+    for (level, message), group in groupby(said, key=lambda each: (each[0], _way(each))):
+        many = list(group)
+        if not message or len(many) < _MANY:
+            yield from many
+            continue
+        names = [str(extra["plugin"]) for _, _, extra in many]
+        yield level, f"{len(names)} plugins: {message}: {', '.join(names)}", {"plugins": names}
+
+
+def _way(said: _Said) -> str:
+    """Give the way that a plugin has gone, if nothing else is to be said of it."""
+    _, message, extra = said
+    return f"{extra['old']} → {extra['state']}" if isinstance(message, str) and "old" in extra else ""

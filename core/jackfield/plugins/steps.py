@@ -7,7 +7,8 @@ script that ends after it was given up takes back what it did.
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, InvalidStateError
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Any, Final, TypeVar
@@ -76,8 +77,8 @@ class Steps:
             ResourceExhausted: if the system gives no more threads.
             BaseException: whatever the script raises.
         """
-        name = attempt.live.bundle.name
-        done: Future[tuple[Any, BaseException | None]] = Future()
+        name, loop = attempt.live.bundle.name, asyncio.get_running_loop()
+        ended: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
 
         def job() -> None:
             current.set(Call("", deadline=attempt.deadline))  # so that the plugin may ask for `remaining()`
@@ -87,20 +88,23 @@ class Steps:
                 value = script()
             except BaseException as error:  # noqa: BLE001  # whatever a plugin raises fails that plugin alone
                 failure = error
-            try:
-                done.set_result((value, failure))
-            except InvalidStateError:
-                host_log("WARNING", f"plugin {name}: its {attempt.stage} ended after it was given up")
-                if failure is None:
-                    late(attempt)
+            if attempt.settle():
+                with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                    loop.call_soon_threadsafe(_tell, ended, value, failure)
+                return
+            host_log("WARNING", f"plugin {name}: its {attempt.stage} ended after it was given up")
+            if failure is None:
+                late(attempt)
 
         self.pool.start(f"{name}:{attempt.stage}", job)
         try:
             async with asyncio.timeout_at(attempt.ends) as attempt.patience:
-                value, failure = await asyncio.wrap_future(done)
+                value, failure = await ended
         except (asyncio.CancelledError, TimeoutError):
-            attempt.interrupt()
-            raise
+            if attempt.settle():  # else it has ended in this very moment, and is about to say so
+                attempt.interrupt()
+                raise
+            value, failure = await ended
         if failure is not None:
             raise failure
         result: T = value
@@ -221,6 +225,11 @@ class Steps:
             stopped.faults.append(fault)
             host_log("ERROR", fault, stack=frames(error))
         return None
+
+
+def _tell(ended: "asyncio.Future[tuple[Any, BaseException | None]]", value: Any, failure: BaseException | None) -> None:
+    if not ended.done():  # else its waiter was cancelled
+        ended.set_result((value, failure))
 
 
 def _check_health(attempt: Attempt) -> None:

@@ -108,7 +108,7 @@ class Supervisor:
             and not plugin.leaving
             and plugin.bundle is not None
             and plugin.state is not PluginState.DISABLED
-            and all(name in known and known[name].due for name in plugin.record.depends_on)
+            and all(name in known and known[name].due for name in plugin.depends_on)
         )
 
     def nudge(self, plugin: Plugin) -> None:
@@ -144,12 +144,10 @@ class Supervisor:
             plugin.wake()
 
     def _next(self, plugin: Plugin) -> tuple[_Kind, _Step] | None:
-        known = self._roster.plugins
         if plugin.live is not None:
-            active = any(known[name].state in ACTIVE for name in self._roster.dependents(plugin.name))
             stays = plugin.due and plugin.runs  # a start that was ended early is stopped, whoever wants it again
-            return None if stays or active else ("stop", self._stop)
-        if plugin.due and plugin.state in STARTABLE and all(known[name].runs for name in plugin.record.depends_on):
+            return None if stays or plugin.users else ("stop", self._stop)
+        if plugin.due and not plugin.missing and plugin.state in STARTABLE:
             return "start", self._start
         return None
 
@@ -169,9 +167,7 @@ class Supervisor:
     def _missing(self, plugin: Plugin) -> Fault:
         """Say which of those that a plugin needs is not there, and why."""
         known = self._roster.plugins
-        needed = next(
-            (name for name in plugin.record.depends_on if name not in known or not known[name].due), plugin.name
-        )
+        needed = next((name for name in plugin.depends_on if name not in known or not known[name].due), plugin.name)
         other = known.get(needed)
         why, fix = "is not there", f"start {needed!r} first"
         if other is not None:
@@ -290,7 +286,17 @@ class Supervisor:
 
     def look_around(self, plugin: Plugin) -> None:
         """Have those looked after that may wait for a plugin: itself, its dependents, what it depends on."""
-        self.review(plugin.name, *self._roster.dependents(plugin.name), *plugin.record.depends_on)
+        if self._is_due(plugin) is not plugin.due:
+            self.review(plugin.name)
+        else:
+            self.nudge(plugin)
+        known = self._roster.plugins
+        for name in self._roster.dependents(plugin.name):
+            if not known[name].missing or not known[name].due:
+                self.nudge(known[name])
+        for name in plugin.depends_on:
+            if name in known and not known[name].users:
+                self.nudge(known[name])
 
     # --- Waiting ----------------------------------------------------------------------------------------------------
 
