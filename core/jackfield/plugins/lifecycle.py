@@ -1,27 +1,20 @@
 """The verbs of plugins, for any thread: each says what is wanted, and waits until the supervisor has got there."""
 
 import math
-from collections import deque
-from collections.abc import Collection, Coroutine, Iterable, Mapping
-from functools import partial
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
-import attrs
-
-from jackfield.errors import Fault, PluginError, Unavailable
-from jackfield.model.record import Health, PluginRecord, PluginState
-from jackfield.observe.stack import error_type
+from jackfield.errors import Fault, Unavailable
+from jackfield.model.record import Health, PluginRecord
 from jackfield.plugins.background import Backgrounds
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.deployment import Deployment
-from jackfield.plugins.health import Checks
 from jackfield.plugins.ledger import Ledgers, UnloadReport
-from jackfield.plugins.order import dependency_faults
-from jackfield.plugins.roster import Plugin, Roster
+from jackfield.plugins.roster import Roster
 from jackfield.plugins.steps import Steps
-from jackfield.plugins.supervisor import UNLOADING, States, Supervisor
-from jackfield.plugins.swap import Swap, SwapReport, Warm
-from jackfield.plugins.transitions import ACTIVE, STARTABLE
+from jackfield.plugins.supervisor import States
+from jackfield.plugins.swap import SwapReport
+from jackfield.plugins.verbs import Verbs
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.home import HomeLoop
 from jackfield.runtime.pool import Pool
@@ -53,17 +46,13 @@ class Lifecycle:
     ) -> None:
         self._control = control
         self._home = home
-        self._pool = pool
-        self._states = states
-        self._deployment = deployment
         self.ledgers = Ledgers()
         self.backgrounds = Backgrounds(home, self.ledgers, pool, control)
         self._roster = Roster(deployment, pool, control.clock)
         steps = Steps(deployment, home, pool)
-        self._supervisor = Supervisor(self._roster, steps, self.backgrounds, states, control.clock)
-        self._checks = Checks(self._roster, self._supervisor, pool)
-        self._warm = Warm(steps, deployment, self._roster, self._supervisor)
-        self._swap = Swap(self._supervisor, self._roster, steps, self.backgrounds, states, deployment, self._warm)
+        self._verbs = Verbs(
+            self._roster, steps, self.ledgers, self.backgrounds, states, deployment, pool, control.clock
+        )
 
     # --- What there is ----------------------------------------------------------------------------------------------
 
@@ -87,7 +76,7 @@ class Lifecycle:
         Raises:
             PluginError: with every fault: names that are taken, unknown dependencies with close names, cycles drawn.
         """
-        self._run(self._add(tuple(bundles)))
+        self._run(self._verbs.add(tuple(bundles)))
         return self.records
 
     def note(self, name: str, *, version: str = "0", location: str = "", disabled: bool = False) -> None:
@@ -99,14 +88,7 @@ class Lifecycle:
             location: where its code is.
             disabled: whether the operator has switched it off.
         """
-
-        async def note() -> None:
-            if name not in self._roster.plugins:
-                plugin = self._roster.enter(PluginBundle(name, version, location, auto_start=False))
-                if disabled:
-                    self._roster.change(plugin, PluginState.DISABLED)
-
-        self._run(note())
+        self._run(self._verbs.note(name, version, location, disabled))
 
     def instance(self, name: str) -> object | None:
         """Give the object of a plugin that runs, or None.
@@ -114,13 +96,7 @@ class Lifecycle:
         Raises:
             PluginError: if nobody knows the plugin.
         """
-
-        async def instance() -> object | None:
-            plugin = self._roster.get(name)
-            live = plugin.live if plugin.runs else None
-            return live.instance.target if live is not None and live.instance is not None else None
-
-        return self._run(instance())
+        return self._run(self._verbs.instance(name))
 
     def bundle(self, name: str) -> PluginBundle | None:
         """Give what a plugin brought that is not unloaded, or None; for any thread."""
@@ -133,19 +109,7 @@ class Lifecycle:
         Args:
             bundle: what it is now: the same with functions added to it.
         """
-
-        async def extend() -> None:
-            plugin = self._roster.get(bundle.name)
-            plugin.bundle = bundle
-            self._roster.edit(plugin, advertised=bundle.advertised)
-            if (live := plugin.live) is not None and plugin.runs:
-                live.bundle = bundle
-                target = live.instance.target if live.instance is not None else None
-                activate = partial(self._deployment.activate, bundle, target)
-                live.specs = await self._pool.run(f"{bundle.name}:extend", activate)
-                self._roster.edit(plugin, functions=tuple(spec.name for spec in live.specs))
-
-        self._run(extend())
+        self._run(self._verbs.extend(bundle))
 
     def health(self, name: str | None = None, *, timeout: float = 5.0) -> Mapping[str, Health]:
         """Ask plugins how they are. Nothing follows from the answers; `supervise` acts on them.
@@ -160,12 +124,7 @@ class Lifecycle:
         Raises:
             PluginError: if nobody knows the plugin.
         """
-
-        async def health() -> Mapping[str, Health]:
-            names = list(self._roster.plugins) if name is None else [self._roster.get(name).name]
-            return await self._checks.ask(names, timeout)
-
-        return self._run(health())
+        return self._run(self._verbs.health(name, timeout))
 
     def supervise(self, interval: float, *, timeout: float = 5.0) -> None:
         """Ask the running plugins every so often how they are; one that is not healthy has failed, as by `fail`.
@@ -181,7 +140,7 @@ class Lifecycle:
         """
         if not 0 < interval < math.inf:
             raise ValueError(f"every {interval} seconds: give a finite number above 0")
-        self._run(self._checks.supervise(interval, timeout))
+        self._run(self._verbs.checks.supervise(interval, timeout))
 
     # --- Verbs ------------------------------------------------------------------------------------------------------
 
@@ -191,7 +150,7 @@ class Lifecycle:
         Returns:
             The faults of those that do not run now.
         """
-        return self._run(self._start_all())
+        return self._run(self._verbs.start_all())
 
     def start(self, name: str) -> PluginRecord:
         """Start a plugin, after those that it depends on, and before those that are blocked because of it.
@@ -207,7 +166,7 @@ class Lifecycle:
         Raises:
             PluginError: if it does not run now, and why.
         """
-        return self._run(self._start_one(name))
+        return self._run(self._verbs.start(name))
 
     def stop(self, name: str) -> PluginRecord:
         """Stop a plugin, after everything that depends on it; a start that is under way is ended early.
@@ -223,7 +182,7 @@ class Lifecycle:
         Raises:
             PluginError: if nobody knows it.
         """
-        return self._run(self._stop_one(name, "was stopped"))
+        return self._run(self._verbs.stop(name))
 
     def restart(self, name: str) -> PluginRecord:
         """Stop a plugin and what depends on it, then start it and, where they ran, its dependents.
@@ -237,12 +196,7 @@ class Lifecycle:
         Raises:
             PluginError: if it does not run now, and why.
         """
-
-        async def restart() -> PluginRecord:
-            await self._stop_one(name, "is being restarted")
-            return await self._start_one(name)
-
-        return self._run(restart())
+        return self._run(self._verbs.restart(name))
 
     def stop_all(self, timeout: float | None = None) -> tuple[Fault, ...]:
         """Stop everything, dependents first; no restart comes after it, until something is started again.
@@ -253,7 +207,7 @@ class Lifecycle:
         Returns:
             What went wrong meanwhile.
         """
-        return self._run(self._stop_all(timeout))
+        return self._run(self._verbs.stop_all(timeout))
 
     def fail(self, name: str, fault: Fault) -> PluginRecord:
         """Note that a plugin has failed: it is stopped after its dependents, which are blocked, and its policy applies.
@@ -268,15 +222,7 @@ class Lifecycle:
         Raises:
             PluginError: if nobody knows it.
         """
-
-        async def fail() -> PluginRecord:
-            plugin = self._roster.get(name)
-            if plugin.live is not None:
-                self._supervisor.fail(plugin, fault, plugin.live)
-                await self._supervisor.settled(self._supervisor.family(name))
-            return plugin.record
-
-        return self._run(fail())
+        return self._run(self._verbs.fail(name, fault))
 
     def disable(self, name: str) -> PluginRecord:
         """Stop a plugin, and let nobody start it until it is enabled.
@@ -290,7 +236,7 @@ class Lifecycle:
         Raises:
             PluginError: if nobody knows it, or something of it would not stop.
         """
-        return self._run(self._disable(name))
+        return self._run(self._verbs.disable(name))
 
     def enable(self, name: str) -> PluginRecord:
         """Allow a disabled plugin to be started again; it is not started.
@@ -304,7 +250,7 @@ class Lifecycle:
         Raises:
             PluginError: if nobody knows it.
         """
-        return self._run(self._enable(name))
+        return self._run(self._verbs.enable(name))
 
     def swap(self, name: str, bundle: PluginBundle, *, keep_warm: float = 0.0) -> SwapReport:
         """Replace the running instance of a plugin by a new one, in the order that `plugins/swap.py` gives.
@@ -320,7 +266,7 @@ class Lifecycle:
         Raises:
             PluginError: with the stage that failed; then the old instance runs on, and serves.
         """
-        return self._run(self._swap.run(name, bundle, keep_warm))
+        return self._run(self._verbs.swap.run(name, bundle, keep_warm))
 
     def unload(self, name: str) -> UnloadReport:
         """Stop a plugin, and release everything that it acquired through the host, the latest first.
@@ -336,11 +282,9 @@ class Lifecycle:
         Raises:
             PluginError: if nobody knows it, or it is unloaded already.
         """
-        return self._run(self._unload(name))
+        return self._run(self._verbs.unload(name))
 
     # --- Inside the verbs -------------------------------------------------------------------------------------------
-
-    # --- On the control loop ----------------------------------------------------------------------------------------
 
     def _run(self, verb: Coroutine[Any, Any, T]) -> T:
         if self._home.is_here:
@@ -358,178 +302,3 @@ class Lifecycle:
             return self._control.run(run())
         finally:
             self._roster.flush()
-
-    async def _add(self, bundles: tuple[PluginBundle, ...]) -> None:
-        known = self._roster.plugins
-        faults = [
-            Fault("name", each.name, each.name, f"there is a plugin {each.name!r} already", "unload it first")
-            for each in bundles
-            if each.name in known and (known[each.name].leaving or not _is_open(known[each.name]))
-        ]
-        names = {each.name for each in bundles}
-        # What is there may depend on what comes back under its old name: their edges can close a cycle, too.
-        there = [one.bundle for name, one in known.items() if one.bundle is not None and name not in names]
-        faults += dependency_faults([*bundles, *there], known.keys() - names)
-        if faults:
-            first = faults[0]
-            raise PluginError(first.plugin, first.stage, first.reason, first.fix, tuple(faults))
-        for each in bundles:
-            plugin = self._roster.enter(each)
-            plugin.bundle, plugin.in_a_row, plugin.failure = each, 0, each.fault
-            if plugin.state is PluginState.DISABLED:
-                continue
-            if each.fault is None:
-                self._roster.change(plugin, PluginState.REGISTERED)
-            elif plugin.state is not PluginState.FAILED:
-                if plugin.state is PluginState.UNLOADED:
-                    self._roster.change(plugin, PluginState.REGISTERED)
-                self._roster.change(plugin, PluginState.FAILED, each.fault)
-        self._supervisor.review(*names)
-
-    async def _start_all(self) -> tuple[Fault, ...]:
-        self._supervisor.until = math.inf
-        plugins = [plugin for plugin in self._roster.plugins.values() if plugin.bundle is not None]
-        goals = [each.name for each in plugins if each.record.auto_start and each.state in STARTABLE]
-        await self._aim(goals, again={name for name in goals if not self._failed_to_load(name)})
-        found = (self._roster.plugins[name].record.fault for name in goals)
-        return tuple(fault for fault in found if fault is not None)
-
-    def _failed_to_load(self, name: str) -> bool:
-        bundle = self._roster.plugins[name].bundle
-        return bundle is not None and bundle.fault is not None
-
-    async def _aim(self, goals: Collection[str], again: Collection[str]) -> None:
-        """Want some plugins to run, with all that they depend on; of those that have failed, only some are tried.
-
-        Returns when they, and those that were blocked because of them, are where they are to be.
-        """
-        known, todo, seen = self._roster.plugins, deque(goals), set[str]()
-        while todo:
-            name = todo.popleft()
-            if name in seen or name not in known:
-                continue
-            seen.add(name)
-            plugin = known[name]
-            if name in again or plugin.failure is None:
-                self._supervisor.want(plugin, wanted=True)
-            elif name in goals:
-                plugin.wanted = True
-            todo.extend(plugin.depends_on)
-        self._supervisor.review(*seen)
-        await self._supervisor.settled(seen)
-        await self._supervisor.settled([name for name in self._supervisor.family(*seen) if known[name].wanted])
-
-    async def _start_one(self, name: str) -> PluginRecord:
-        self._supervisor.until = math.inf
-        plugin = self._roster.get(name)
-        if plugin.state not in (PluginState.DISABLED, PluginState.UNLOADED) and not plugin.leaving:
-            await self._aim([name], again=[name])
-        if not plugin.runs:
-            raise _not_running(plugin)
-        return plugin.record
-
-    async def _stop_one(self, name: str, ended: str) -> PluginRecord:
-        plugin = self._roster.get(name)
-        self._supervisor.restarts.cancel(plugin)
-        self._supervisor.want(plugin, wanted=False, ended=ended)
-        self._supervisor.review(name)
-        await self._supervisor.settled(self._supervisor.family(name))
-        await self._warm.end(name)
-        return plugin.record
-
-    async def _stop_all(self, timeout: float | None) -> tuple[Fault, ...]:
-        self._checks.stop()
-        plugins = self._roster.plugins
-        active = [name for name, plugin in plugins.items() if plugin.state in ACTIVE]
-        if timeout is not None:
-            self._supervisor.until = self._control.clock() + timeout
-        for plugin in plugins.values():
-            self._supervisor.restarts.cancel(plugin)
-            self._supervisor.want(plugin, wanted=False)
-            if plugin.attempt is not None:
-                plugin.attempt.hurry(self._supervisor.until)
-        self._supervisor.review(*plugins)
-        await self._supervisor.settled(list(plugins))
-        await self._warm.end()
-        self._supervisor.until = math.inf
-        return tuple(fault for name in active if (fault := plugins[name].record.fault) is not None)
-
-    async def _disable(self, name: str) -> PluginRecord:
-        plugin = self._roster.get(name)
-        self._refuse_leaving(plugin)
-        plugin.leaving = "it is being disabled"
-        try:
-            await self._stop_one(name, "is disabled")
-            if plugin.state is not PluginState.DISABLED:
-                if plugin.state is PluginState.FAILED and plugin.record.fault and plugin.record.fault.stage == "stop":
-                    fault = plugin.record.fault
-                    raise PluginError(name, fault.stage, fault.reason, fault.fix, (fault,))
-                self._roster.change(plugin, PluginState.DISABLED)
-        finally:
-            plugin.leaving = ""
-        self._supervisor.look_around(plugin)
-        return plugin.record
-
-    async def _enable(self, name: str) -> PluginRecord:
-        plugin = self._roster.get(name)
-        if plugin.state is PluginState.DISABLED:
-            known = PluginState.DISCOVERED if plugin.bundle is None else PluginState.REGISTERED
-            plugin.failure = None
-            self._roster.change(plugin, known)
-        return plugin.record
-
-    async def _unload(self, name: str) -> UnloadReport:
-        plugin = self._roster.get(name)
-        self._refuse_leaving(plugin)
-        plugin.leaving = UNLOADING
-        try:
-            await self._stop_one(name, "was unloaded")
-            fault = plugin.record.fault
-            release = self.ledgers.of(name).release_all
-            report = await self._pool.run(f"{name}:unload", release)
-            report = await self._forgotten(report)
-            plugin.bundle = plugin.failure = None
-            self._roster.change(plugin, PluginState.UNLOADED)
-            self._roster.edit(plugin, advertised=())
-        finally:
-            plugin.leaving = ""
-        self._supervisor.look_around(plugin)
-        if fault is not None and fault.stage == "stop":
-            report = attrs.evolve(report, failed=(fault, *report.failed))
-        return report
-
-    async def _forgotten(self, report: UnloadReport) -> UnloadReport:
-        try:
-            await self._states.forget(report.plugin)
-        except Exception as error:  # noqa: BLE001  # the store is somebody else's: the plugin is unloaded all the same
-            reason = f"its state could not be forgotten: {error_type(error)}: {error}"
-            fault = Fault("unload", report.plugin, report.plugin, reason)
-            return attrs.evolve(report, failed=(*report.failed, fault))
-        return report
-
-    def _refuse_leaving(self, plugin: Plugin) -> None:
-        why = plugin.leaving or ("it is unloaded" if plugin.state is PluginState.UNLOADED else "")
-        if why:
-            fix = "wait for that" if plugin.leaving else "load it again to use it"
-            raise PluginError(plugin.name, "state", why, fix)
-
-
-def _is_open(plugin: Plugin) -> bool:
-    """Tell whether a plugin's name may be used again: nothing of it is loaded."""
-    return plugin.bundle is None or (plugin.bundle.fault is not None and plugin.live is None)
-
-
-def _not_running(plugin: Plugin) -> PluginError:
-    """Say why a plugin does not run although somebody has started it."""
-    name, fault = plugin.name, plugin.record.fault
-    if plugin.leaving:
-        return PluginError(name, "start", plugin.leaving, "wait for that")
-    if fault is not None:
-        return PluginError(name, fault.stage, fault.reason, fault.fix, (fault,))
-    fixes = {
-        PluginState.DISABLED: "enable it first",
-        PluginState.UNLOADED: "add it again first",
-        PluginState.DISCOVERED: "add its definition first",
-    }
-    reason = f"it is {plugin.state}"
-    return PluginError(name, "start", reason, fixes.get(plugin.state, "somebody stopped it: start it again"))
