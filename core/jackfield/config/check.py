@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from jackfield.config.problems import KeyPath, Problem, did_you_mean, quoted
 from jackfield.config.secrets import resolve_secrets
 from jackfield.config.structure import PLACEHOLDER
 from jackfield.errors import Fault
+from jackfield.model.cycles import cycles
 from jackfield.model.names import NAME_LIMIT, name_fault, version_fault
 
 _PATH_FIX = "write 'module:Object', a module, a distribution's name, './file.py' or './folder'"
@@ -115,7 +115,7 @@ def _dependencies(
         for name, index in places.items()
         if name in known
     }
-    for number, cycle in enumerate(_cycles(graph)):
+    for number, cycle in enumerate(cycles(graph)):
         if number == _CYCLES_DRAWN:
             reason = "the plugins wait for one another in further circles, which are not drawn"
             yield Problem(("plugin",), reason, "undo the circles above first")
@@ -124,20 +124,6 @@ def _dependencies(
         ring = [*cycle[start:], *cycle[:start], cycle[start]]
         reason = f"the plugins wait for one another: {' → '.join(quoted(name)[1:-1] for name in ring)}"
         yield Problem(("plugin", places[ring[0]], "depends_on"), reason, "take one of these dependencies away")
-
-
-def _cycles(graph: Mapping[str, Collection[str]]) -> Iterator[list[str]]:
-    """Find cycles, each node depending on the next, by cutting one edge of each that is found."""
-    rest = {name: list(wanted) for name, wanted in graph.items()}
-    while True:
-        try:
-            TopologicalSorter(rest).prepare()
-        except CycleError as error:
-            ring: list[str] = error.args[1][::-1]  # graphlib draws from the one that is waited for
-            yield ring[:-1]
-            rest[ring[0]].remove(ring[1])
-        else:
-            return
 
 
 def _tenant_problems(tenants: Mapping[str, Any]) -> Iterator[Problem]:
