@@ -16,6 +16,9 @@ from jackfield.calls.dispatch import Caller
 from jackfield.calls.handles import Function, Registration
 from jackfield.calls.pipeline import compile_endpoint, compile_refusal
 from jackfield.contract import fits
+from jackfield.desired.applying import Applier
+from jackfield.desired.hosted import HostSteps, rule_of
+from jackfield.desired.plan import Plan
 from jackfield.errors import (
     AsyncCallRequired,
     ContractError,
@@ -33,10 +36,10 @@ from jackfield.injection.drawing import dot, mermaid
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import describe, value_provider
 from jackfield.model.call import Call
-from jackfield.model.canary import CanaryState
+from jackfield.model.canary import CanaryState, CanaryStatus
 from jackfield.model.names import close_names
 from jackfield.model.options import Config
-from jackfield.model.route import Endpoint, Route, Rule, Split
+from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.observe.logger import Logger, host_log
@@ -46,6 +49,7 @@ from jackfield.observe.spans import Spans
 from jackfield.plugins.discovery import Switches, scan
 from jackfield.plugins.installed import Installed
 from jackfield.plugins.lifecycle import Background, Health, Lifecycle, PluginRecord, SwapReport, UnloadReport
+from jackfield.plugins.lifecycle.order import closure
 from jackfield.plugins.plugins import Plugins
 from jackfield.ports import Executor, ExecutorStats, Observer, Store
 from jackfield.registry.change import Expectation, Removal, Update
@@ -58,7 +62,7 @@ from jackfield.runtime.home import HomeLoop
 from jackfield.store import MemoryStore
 
 if TYPE_CHECKING:
-    from jackfield.config import Configuration, PluginConfig, RouteConfig
+    from jackfield.config import Configuration, PluginConfig
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -131,6 +135,10 @@ class Host(Caller):
         self._plugins = Plugins(
             self._functions, self._injector, hooks, self.events, self._lifecycle, self._home.run, store or MemoryStore()
         )
+        steps = HostSteps(
+            self._functions, self._plugins, self._lifecycle, self._installed, self._access, lambda: self.canaries
+        )
+        self._applier = Applier(steps)
         forking.watch(self)
 
     # --- Filling ----------------------------------------------------------------------------------------------------
@@ -218,8 +226,9 @@ class Host(Caller):
         if configuration.discover:
             faults += self._plugins.advertised(self._installed.catalogue, configuration.plugins)
         self._installed.note(faults)
-        self._functions.rules = {name: _rule(name, route) for name, route in configuration.routes.items()}
+        self._functions.rules = {name: rule_of(name, route) for name, route in configuration.routes.items()}
         self._access.configure(configuration.tenants)
+        self._applier.boot(configuration)
         if configuration.strict and self.faults:
             first = self.faults[0]
             raise PluginError(first.plugin or first.entry, first.stage, first.reason, first.fix, self.faults)
@@ -286,7 +295,11 @@ class Host(Caller):
             LookupError: if that revision is no longer kept.
             InjectionError: if what comes back can no longer be injected.
         """
-        return self._functions.rollback(revision)
+        before = {name: route.default for name, route in self.snapshot.routes.items()}
+        new = self._functions.rollback(revision)
+        moved = {name: route.default for name, route in new.routes.items() if before.get(name) != route.default}
+        self._applier.routed(moved, verb="rollback")
+        return new
 
     def canary(
         self,
@@ -325,9 +338,16 @@ class Host(Caller):
             share=share,
             tenants=tenants,
             analysis=analysis,
+            ended=self._note_canary,
         )
         self._canaries = (*(each for each in self._canaries if each.status.state is CanaryState.RUNNING), canary)
         return canary
+
+    def _note_canary(self, status: CanaryStatus) -> None:
+        """Note that a trial was promoted: the default of its functions belongs to whoever did it."""
+        if status.state is CanaryState.PROMOTED:
+            by = "canary" if status.reason else "operator"
+            self._applier.routed(dict.fromkeys(status.functions, status.version), by=by, verb="promote")
 
     @property
     def canaries(self) -> tuple[Canary, ...]:
@@ -489,7 +509,17 @@ class Host(Caller):
         Raises:
             PluginError: if it does not run now, and why.
         """
-        return self._lifecycle.start(name)
+        try:
+            return self._lifecycle.start(name)
+        finally:
+            self._note_start(name, "start")
+
+    def _note_start(self, name: str, verb: str) -> None:
+        """Note that somebody wants a plugin to run, be it in vain for now, and what it depends on."""
+        records = self.plugins
+        if name in records:
+            needs = closure(records[name].depends_on, lambda each: records[each].depends_on if each in records else ())
+            self._applier.started(name, needs, verb=verb)
 
     def stop_plugin(self, name: str) -> PluginRecord:
         """Stop a plugin, after those that depend on it; its functions go first, and calls that are inside finish.
@@ -503,7 +533,9 @@ class Host(Caller):
         Raises:
             PluginError: if nobody knows it.
         """
-        return self._lifecycle.stop(name)
+        record = self._lifecycle.stop(name)
+        self._applier.stopped(name)
+        return record
 
     def restart_plugin(self, name: str) -> PluginRecord:
         """Stop a plugin and what depends on it, then start them again.
@@ -517,7 +549,10 @@ class Host(Caller):
         Raises:
             PluginError: if it does not run now, and why.
         """
-        return self._lifecycle.restart(name)
+        try:
+            return self._lifecycle.restart(name)
+        finally:
+            self._note_start(name, "restart")
 
     def health(self, name: str | None = None, *, timeout: float = 5.0) -> Mapping[str, Health]:
         """Ask plugins how they are.
@@ -547,10 +582,39 @@ class Host(Caller):
             PluginError: if its name is taken, or it cannot be loaded or started, and why.
         """
         self._installed.note(self._plugins.declare([plugin], self._installed.catalogue))
+        self._applier.loaded(plugin)
         self._functions.rewire()
         if self._functions.running and plugin.auto_start:
             return self._lifecycle.start(plugin.name)
         return self.plugins[plugin.name]
+
+    def apply(
+        self, configuration: "str | os.PathLike[str] | Configuration", *, dry_run: bool = False, force: bool = False
+    ) -> Plan:
+        """Bring the host to what a configuration file says now, or only tell what that would take.
+
+        Only what differs is touched: between this file and the last one, and between what was wanted and what is there.
+        What somebody changed by a verb since then stays, and is in the plan's `drift`; where the file has changed the
+        same field as well, nothing at all is done and the plan has `conflicts`. A step that fails is in the plan with
+        its faults, and the others go on. The next apply finishes what one has left.
+
+        Args:
+            configuration: the file, or what was read of one.
+            dry_run: do nothing.
+            force: let the file have what both changed.
+
+        Returns:
+            The plan, its steps done or failed; empty `changes` when there is nothing to do.
+
+        Raises:
+            ConfigError: with every fault of the file; then nothing has changed.
+            Unavailable: when another apply is under way.
+        """
+        from jackfield.config import Configuration, load_config  # noqa: PLC0415  # as in `from_config`
+
+        if not isinstance(configuration, Configuration):
+            configuration = load_config(configuration, executors=("inline", "thread", *self._executors))
+        return self._applier.apply(configuration, dry_run=dry_run, force=force)
 
     def reload(self, name: str, *, keep_warm: float = 0.0) -> SwapReport:
         """Load a file or folder plugin anew beside the running one, and replace that without losing a call.
@@ -582,7 +646,9 @@ class Host(Caller):
         Raises:
             PluginError: if nobody knows it, or it is unloaded already.
         """
-        return self._plugins.unload(name)
+        report = self._plugins.unload(name)
+        self._applier.unloaded(name)
+        return report
 
     def reroute(self, name: str, *, default: str) -> Snapshot:
         """Make another version the default of a function: calls that name none go there.
@@ -609,7 +675,9 @@ class Host(Caller):
                 raise PluginError(name, "route", reason, "promote or abort that canary first")
             return attrs.evolve(route, default=default)
 
-        return self._functions.reroute(change, [name])
+        new = self._functions.reroute(change, [name])
+        self._applier.routed({name: default}, verb="route")
+        return new
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -763,12 +831,6 @@ class Host(Caller):
         refusal = compile_refusal(_UNKNOWN, lambda _: self._functions.forked(), ())
         self._unknown = self._plain_caller._unknown = refusal  # noqa: SLF001  # our own caller
         self._registry.snapshot = forking.everywhere(Route("*", "", {"": refusal}))
-
-
-def _rule(name: str, route: "RouteConfig") -> Rule:
-    """Translate what the configuration says of a function's versions."""
-    split = Split(name, tuple(route.shares.items()), dict(route.tenants)) if route.shares or route.tenants else None
-    return Rule(route.default, split)
 
 
 def _report(failures: Iterable[TeardownFailure]) -> None:

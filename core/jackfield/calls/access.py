@@ -21,10 +21,11 @@ class Access:
         Args:
             tenants: by name; None when there is no `[tenants]`.
         """
-        if tenants is not None:
-            self._pickers = frozenset(name for name, tenant in tenants.items() if tenant.versions)
-            limited = ((name, tenant.permissions) for name, tenant in tenants.items())
-            self._permissions = {name: patterns for name, patterns in limited if patterns is not None}
+        there = tenants or {}
+        limited = ((name, tenant.permissions) for name, tenant in there.items())
+        self._permissions = {name: patterns for name, patterns in limited if patterns is not None}
+        pickers = frozenset(name for name, tenant in there.items() if tenant.versions)
+        self._pickers = None if tenants is None else pickers
 
     def denial(self, name: str, tenant: str | None, picks: bool) -> str:
         """Say why a call is not allowed.

@@ -1,14 +1,15 @@
 """A file → a `Configuration`, or one `ConfigError` with every fault of it."""
 
+import hashlib
 import os
 import re
 import stat
-import time
 import tomllib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from jackfield.config import files
 from jackfield.config.check import check
 from jackfield.config.lines import index_lines
 from jackfield.config.model import EXECUTORS, Configuration
@@ -18,9 +19,6 @@ from jackfield.errors import ConfigError, Fault
 
 SIZE_LIMIT = 1024 * 1024
 _NESTING_LIMIT = 64
-# File systems stamp times with a clock of some milliseconds: a younger file may change again without a trace.
-_SETTLED_NS = 20_000_000
-_ATTEMPTS = 25
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)\Z")
 
 
@@ -86,6 +84,7 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
         strict=document.strict,
         lazy=document.lazy,
         lines={plugin.name: lines[("plugin", index)] for index, plugin in enumerate(plugins)},
+        digest=hashlib.sha256(data).hexdigest(),
     )
 
 
@@ -170,28 +169,22 @@ def _nested(file: Path) -> ConfigError:
     return _wrong_file(file, f"nested more than {_NESTING_LIMIT} levels deep", "flatten it", key="text")
 
 
-def _read(file: Path, pause: Callable[[], None] = lambda: time.sleep(_SETTLED_NS / 1e9)) -> bytes:
-    """Read a file that nobody changes meanwhile: nothing of its identity, size or time differs before and after."""
-    for _ in range(_ATTEMPTS):
-        try:
-            before = _stat(file)
-            with file.open("rb") as stream:
-                data = stream.read(SIZE_LIMIT + 1)
-            after = _stat(file)
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            reason = getattr(error, "strerror", None) or str(error)
-            raise _wrong_file(file, f"cannot be read: {reason}", "give the path of a readable file") from None
-        same = (before.st_dev, before.st_ino, before.st_size, before.st_mtime_ns) == (
-            after.st_dev,
-            after.st_ino,
-            after.st_size,
-            after.st_mtime_ns,
-        )
-        if same and len(data) == after.st_size and not 0 <= time.time_ns() - after.st_mtime_ns < _SETTLED_NS:
-            return data
-        pause()
-    reason = f"it kept changing while it was read ({_ATTEMPTS} times)"
-    raise _wrong_file(file, reason, "write a new file beside it and rename that into its place")
+def _read(file: Path, pause: Callable[[], None] = files.pause) -> bytes:
+    """Read a file that nobody changes meanwhile."""
+
+    def content(_: str, size: int) -> bytes:
+        with file.open("rb") as stream:
+            return stream.read(size + 1)
+
+    try:
+        _, found = files.read_settled(lambda: {"": files.stamp(_stat(file))}, content, pause=pause)
+    except files.Unsettled:
+        reason = f"it kept changing while it was read ({files.ATTEMPTS} times)"
+        raise _wrong_file(file, reason, "write a new file beside it and rename that into its place") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise _wrong_file(file, f"cannot be read: {reason}", "give the path of a readable file") from None
+    return found[""]
 
 
 def _stat(file: Path) -> os.stat_result:

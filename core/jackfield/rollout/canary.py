@@ -31,6 +31,7 @@ class Canary:
         share: from 0.0 to 1.0.
         tenants: those that go there in any case.
         analysis: how the two versions are compared; None compares nothing.
+        ended: is told once of what became of it.
 
     Raises:
         FunctionNotFound: if there is no such function or plugin, or no such version of it.
@@ -48,8 +49,10 @@ class Canary:
         share: float = 0.0,
         tenants: Iterable[str] = (),
         analysis: Analysis | None = None,
+        ended: Callable[[CanaryStatus], object] = lambda _: None,
     ) -> None:
         self._functions = functions
+        self._tell_end = ended
         self._lock = threading.RLock()
         covered = _covered(snapshot(), name, version)
         if analysis is not None and share:
@@ -173,6 +176,8 @@ class Canary:
         with self._lock:
             self.status = attrs.evolve(self.status, **changes)  # type: ignore[arg-type]  # fields of its own
         status = self.status
+        if status.state is not CanaryState.RUNNING:
+            self._tell_end(status)
         said = f": {status.reason}" if status.reason else ""
         host_log("INFO", f"canary of {status.name}@{status.version}: {status.state}, {status.share:.0%}{said}")
 

@@ -25,7 +25,14 @@ plugin left elsewhere: threads, `atexit` functions, registrations in other libra
 of its traceback, and with them the module.
 """
 
-from jackfield.plugins.loading.bundles import LoadedPlugin, current_digest, load_source, purge, refuse_reload
+from jackfield.plugins.loading.bundles import (
+    LoadedPlugin,
+    current_digest,
+    has_changed,
+    load_source,
+    purge,
+    refuse_reload,
+)
 from jackfield.plugins.loading.content import FILES_LIMIT, SIZE_LIMIT
 from jackfield.plugins.loading.marks import carries_hooks
 
@@ -35,6 +42,7 @@ __all__ = [
     "LoadedPlugin",
     "carries_hooks",
     "current_digest",
+    "has_changed",
     "load_source",
     "purge",
     "refuse_reload",
