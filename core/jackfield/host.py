@@ -610,11 +610,29 @@ class Host(Caller):
             ConfigError: with every fault of the file; then nothing has changed.
             Unavailable: when another apply is under way.
         """
-        from jackfield.config import Configuration, load_config  # noqa: PLC0415  # as in `from_config`
+        from jackfield.config import Configuration  # noqa: PLC0415  # as in `from_config`
 
         if not isinstance(configuration, Configuration):
-            configuration = load_config(configuration, executors=("inline", "thread", *self._executors))
+            configuration = self.read_configuration(configuration)
         return self._applier.apply(configuration, dry_run=dry_run, force=force)
+
+    def read_configuration(self, path: str | os.PathLike[str]) -> "Configuration":
+        """Read a configuration file as this host would, with the executors that it has.
+
+        Args:
+            path: the file.
+
+        Raises:
+            ConfigError: with every fault of the file.
+        """
+        from jackfield.config import load_config  # noqa: PLC0415  # as in `from_config`
+
+        return load_config(path, executors=("inline", "thread", *self._executors))
+
+    @property
+    def configuration(self) -> "Configuration | None":
+        """The configuration that was applied last, by `from_config` or `apply`."""
+        return self._applier.configuration
 
     def reload(self, name: str, *, keep_warm: float = 0.0) -> SwapReport:
         """Load a file or folder plugin anew beside the running one, and replace that without losing a call.

@@ -11,7 +11,7 @@ from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantCon
 from jackfield.desired.ownership import FieldKey
 from jackfield.desired.plan import Change, Plan
 from jackfield.desired.planning import Wanted, plan, wanted
-from jackfield.desired.state import Actual, Desired
+from jackfield.desired.state import EMPTY, Actual, Desired
 from jackfield.errors import Fault, JackfieldError, PluginError, Unavailable
 
 
@@ -88,6 +88,12 @@ class Applier:
                 tenants=configuration.tenants,
             )
         )
+
+    @property
+    def configuration(self) -> Configuration | None:
+        """The last applied one."""
+        applied = self.desired.applied
+        return None if applied is EMPTY else applied
 
     def apply(self, configuration: Configuration, *, dry_run: bool = False, force: bool = False) -> Plan:
         """Bring the host to what a configuration says, or only tell what that would take.

@@ -33,7 +33,7 @@ from jackfield.plugins.loading.bundles import (
     purge,
     refuse_reload,
 )
-from jackfield.plugins.loading.content import FILES_LIMIT, SIZE_LIMIT
+from jackfield.plugins.loading.content import FILES_LIMIT, SIZE_LIMIT, look
 from jackfield.plugins.loading.marks import carries_hooks
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "current_digest",
     "has_changed",
     "load_source",
+    "look",
     "purge",
     "refuse_reload",
 ]

@@ -1,0 +1,54 @@
+"""Does something whenever what is looked at has changed, and has come to rest."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from jackfield.runtime.control import ControlLoop
+from jackfield.runtime.pool import Pool
+
+
+def watch(
+    control: ControlLoop,
+    pool: Pool,
+    look: Callable[[], object],
+    act: Callable[[], object],
+    *,
+    every: float = 1.0,
+    settle: float = 0.2,
+    name: str = "jackfield-watch",
+) -> "Future[None]":
+    """Look every so often, and act when two looks in a row show the same new thing.
+
+    Both may block: they run in the pool, one after the other, and the loop only keeps the time. What changes while
+    `act` is under way is seen after it, because `act` says what it went by.
+
+    Args:
+        control: the loop.
+        pool: where `look` and `act` run.
+        look: gives what is compared; it must not raise.
+        act: what to do; gives what `look` would have given for what it has done, so that only what is different from
+            that is acted on again, or anything else to be asked again at once. Whatever it raises ends the watch.
+        every: seconds between two looks.
+        settle: seconds until a change is looked at again.
+        name: of the thread that looks.
+
+    Returns:
+        The watch, which lasts until it is cancelled. What was there when it began is no change.
+    """
+    return control.submit(_watch(pool, look, act, every, settle, name))
+
+
+async def _watch(
+    pool: Pool, look: Callable[[], object], act: Callable[[], object], every: float, settle: float, name: str
+) -> None:
+    known = await pool.run(name, look)
+    while True:
+        await asyncio.sleep(every)
+        seen = await pool.run(name, look)
+        while seen != known:
+            await asyncio.sleep(settle)
+            before, seen = seen, await pool.run(name, look)
+            if seen == before:
+                known = await pool.run(name, act)
+                seen = await pool.run(name, look)
