@@ -11,10 +11,10 @@ from typing import Any
 
 from jackfield.config import files
 from jackfield.config.check import check
-from jackfield.config.lines import index_lines
+from jackfield.config.lines import PluginLines, index_lines
 from jackfield.config.model import EXECUTORS, Configuration
 from jackfield.config.problems import KeyPath, Problem, key_text
-from jackfield.config.structure import structure
+from jackfield.config.quick import structure_quickly
 from jackfield.errors import ConfigError, Fault
 
 SIZE_LIMIT = 1024 * 1024
@@ -68,11 +68,14 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
     """
     text = _decode(data, file)
     raw = _parse(text, file)
-    document, problems = structure(raw)
+    document, problems = structure_quickly(raw), list[Problem]()
+    if document is None:
+        from jackfield.config.structure import structure  # noqa: PLC0415  # cattrs is for those whose file is wrong
+
+        document, problems = structure(raw)
     plugins, more = check(document, file.absolute().parent, executors)
-    lines = index_lines(text)
     if problems := [*problems, *more]:
-        raise _error(file, raw, problems, lines)
+        raise _error(file, raw, problems, index_lines(text))
     return Configuration(
         file=file.absolute(),
         plugins={plugin.name: plugin for plugin in plugins},
@@ -83,7 +86,7 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
         timeout=document.timeout,
         strict=document.strict,
         lazy=document.lazy,
-        lines={plugin.name: lines[("plugin", index)] for index, plugin in enumerate(plugins)},
+        lines=PluginLines(text, [plugin.name for plugin in plugins]),
         digest=hashlib.sha256(data).hexdigest(),
     )
 

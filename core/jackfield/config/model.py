@@ -281,7 +281,7 @@ class Configuration:
     timeout: float | None = None
     strict: bool = False
     lazy: bool = False
-    lines: Mapping[str, int] = attrs.field(factory=dict, converter=_read_only, eq=False)
+    lines: Mapping[str, int] = attrs.field(factory=dict, eq=False, repr=False)
     digest: str = attrs.field(default="", eq=False)
 
     def order(self) -> tuple[tuple[str, ...], ...]:
