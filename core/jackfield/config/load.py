@@ -15,7 +15,9 @@ from jackfield.config.lines import PluginLines, index_lines
 from jackfield.config.model import EXECUTORS, Configuration
 from jackfield.config.problems import KeyPath, Problem, key_text
 from jackfield.config.quick import structure_quickly
+from jackfield.config.trust import Trust
 from jackfield.errors import ConfigError, Fault
+from jackfield.observe.logger import host_log
 
 SIZE_LIMIT = 1024 * 1024
 _NESTING_LIMIT = 64
@@ -35,10 +37,13 @@ def load_config(path: str | os.PathLike[str], *, executors: Collection[str] = EX
         The configuration, with nothing wrong in it that can be seen without importing a plugin.
 
     Raises:
-        ConfigError: with every fault of the file, each with its key, its line and a fix.
+        ConfigError: with every fault of the file, each with its key, its line and a fix; for root also when others may
+            write it, which other users are warned of.
     """
     file = Path(path)
-    return parse_config(_read(file), file, executors=executors)
+    data = _read(file)
+    _believe(file)
+    return parse_config(data, file, executors=executors)
 
 
 def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUTORS) -> Configuration:
@@ -188,6 +193,25 @@ def _read(file: Path, pause: Callable[[], None] = files.pause) -> bytes:
         reason = getattr(error, "strerror", None) or str(error)
         raise _wrong_file(file, f"cannot be read: {reason}", "give the path of a readable file") from None
     return found[""]
+
+
+def _believe(file: Path) -> None:
+    """Refuse for root, and tell others, when somebody else may decide what the host does.
+
+    Raises:
+        ConfigError: for root, with the command that mends it.
+    """
+    trust = Trust()
+    try:
+        doubt = trust.doubt(str(file))
+    except OSError as error:
+        raise _wrong_file(file, f"cannot be looked at: {error.strerror}", "give the path of a readable file") from None
+    if doubt is not None and trust.strict:
+        reason = f"others decide what is in it: {doubt.reason}"
+        raise _wrong_file(file, reason, f"{doubt.fix}; root believes only what it alone may write")
+    if doubt is not None:
+        fault = Fault("config", "", "file", f"others decide what is in {file}: {doubt.reason}", doubt.fix)
+        host_log("WARNING", fault)
 
 
 def _stat(file: Path) -> os.stat_result:

@@ -10,7 +10,9 @@ from typing import Final, Literal, NoReturn
 import attrs
 
 from jackfield.config import files
+from jackfield.config.trust import Trust
 from jackfield.errors import Fault, PluginError
+from jackfield.observe.logger import host_log
 from jackfield.plugins.discovery.entries import printable
 
 SIZE_LIMIT: Final = 64 * 1024 * 1024
@@ -70,7 +72,8 @@ def read_content(
         pause: waits before another attempt.
 
     Raises:
-        PluginError: stage `source`, when it is missing, unreadable, too large, no package, or keeps changing.
+        PluginError: stage `source`, when it is missing, unreadable, too large, no package, or keeps changing; for root
+            also when others may write it, which other users are warned of.
     """
     stem, base = _stem(path), _resolved(plugin, path, kind)
 
@@ -88,6 +91,7 @@ def read_content(
         _refuse(plugin, reason, "write a new one beside it, and rename that into its place")
     except OSError as error:
         _unreadable(plugin, path, error)
+    _believe(plugin, path, listed)
     if kind == "file":
         data, name = found[""], os.path.basename(base)  # noqa: PTH119
         digest = hashlib.sha256(data).hexdigest()
@@ -97,6 +101,21 @@ def read_content(
         fix = f"create an empty {_PACKAGE} in it, or give the path of the one `.py` file that is meant"
         _refuse(plugin, f"{printable(path)} is no package: it has no {_PACKAGE}", fix)
     return Content(base, stem, found, _PACKAGE, folder=True, digest=_digest(found), listing=listed)
+
+
+def _believe(plugin: str, path: str, listing: Listing) -> None:
+    """Refuse for root, and tell others, when somebody else may decide what the plugin does."""
+    trust = Trust()
+    try:
+        doubts = (trust.doubt(_join(path, name)) for name in ("", *listing))
+        doubt = next((found for found in doubts if found is not None), None)
+    except OSError as error:
+        _unreadable(plugin, path, error)
+    if doubt is not None:
+        reason = f"others decide what it does: {doubt.reason}"
+        if trust.strict:
+            _refuse(plugin, reason, f"{doubt.fix}; root believes only what it alone may write")
+        host_log("WARNING", Fault("source", plugin, plugin, reason, doubt.fix))
 
 
 def look(path: str, kind: Literal["file", "folder"]) -> Listing | None:
