@@ -63,7 +63,7 @@ print(json.dumps([faults, said]))
 
 
 def loads(folder, warm, uid=0):
-    """Load the configuration as some user, in a process of its own; give the faults, and the fixes it was warned with."""
+    """Load the configuration as some user, in a process of its own; give the faults, and the fixes of the warnings."""
     command = [sys.executable, "-c", LOADS, str(folder / "jackfield.toml"), str(uid), str(warm / "jackfield.toml")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     faults, said = json.loads(done.stdout)

@@ -34,7 +34,7 @@ class FakeHost:
         self.dies_at = None
 
     def actual(self):
-        return Actual(True, dict(self.records), frozenset(self.loaded), (), self._changed)
+        return Actual(running=True, records=dict(self.records), loaded=frozenset(self.loaded), changed=self._changed)
 
     def _changed(self, names):
         pairs = {name: (self.content[name], self.disk.get(name, "0")) for name in names if name in self.content}

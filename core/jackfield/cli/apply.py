@@ -59,10 +59,11 @@ def diff(
 
 
 def _asked(control: Path | None, verb: str, file: Path | None, **arguments: Any) -> "Plan":
+    from jackfield.config.files import whole
     from jackfield.desired.plan import plan_of
 
     if file is not None:
-        arguments["path"] = str(file.absolute())
+        arguments["path"] = whole(str(file))
         arguments["digest"] = _digest(file)
     return plan_of(ask(control, verb, **arguments))
 

@@ -1,10 +1,10 @@
 """Reading the configuration file again while `pluginctl serve` runs: asked to by a signal, or because it changed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from pathlib import Path
 
-from jackfield.config import Configuration
+from jackfield.config import Configuration, load_config
 from jackfield.config.files import Stamp, stamp
 from jackfield.errors import JackfieldError, Unavailable
 from jackfield.host import Host
@@ -13,6 +13,24 @@ from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.pool import Pool
 from jackfield.runtime.watching import watch
 
+Seen = tuple[object, object]
+"""What there was of a configuration file, and of the files and folders of its plugins: inodes, sizes and times."""
+
+
+def read(file: Path, executors: Collection[str]) -> tuple[Configuration, Seen]:
+    """Read a configuration file, and note what there was before anything is made of it.
+
+    Args:
+        file: the file.
+        executors: the names that it may use.
+
+    Raises:
+        ConfigError: with every fault of the file.
+    """
+    before = _stamp(file)
+    configuration = load_config(file, executors=executors)
+    return configuration, (before, _plugins(configuration))
+
 
 class Rereading:
     """Applies a host's file, and says what came of it.
@@ -20,15 +38,17 @@ class Rereading:
     Args:
         host: the host; it runs.
         file: its configuration file.
+        seen: what there was when the host was made of it.
         say: tells people.
     """
 
-    def __init__(self, host: Host, file: Path, say: Callable[[str], object]) -> None:
+    def __init__(self, host: Host, file: Path, seen: Seen, say: Callable[[str], object]) -> None:
         self._host = host
         self._file = file
+        self._seen = seen
         self._say = say
 
-    def apply(self, why: str = "") -> object:
+    def apply(self, why: str = "") -> Seen | None:
         """Read and apply the file. A faulty one changes nothing: it is told of, and the host serves on.
 
         Args:
@@ -62,10 +82,10 @@ class Rereading:
         Returns:
             The watch, which lasts until it is cancelled.
         """
-        return watch(control, pool, self.look, lambda: self.apply("changed: "), every=every)
+        return watch(control, pool, self._seen, self.look, lambda: self.apply("changed: "), every=every)
 
-    def look(self) -> tuple[object, object]:
-        """Give what changes when the file does, or what it declares: inodes, sizes and times."""
+    def look(self) -> Seen:
+        """Give what there is now."""
         return _stamp(self._file), _plugins(self._host.configuration)
 
 

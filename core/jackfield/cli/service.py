@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from jackfield.cli.output import NEWLINE, printable, say
 from jackfield.cli.payload import BadInput, build, decode, encode
-from jackfield.cli.rereading import Rereading
+from jackfield.cli.rereading import Rereading, read
 from jackfield.cli.telemetry import close_traces, open_logs, open_traces
-from jackfield.config import Configuration, LogsConfig, MetricsConfig, load_config
+from jackfield.config import Configuration, LogsConfig, MetricsConfig
 from jackfield.control import ControlServer
 from jackfield.errors import PayloadError, PluginError, Unavailable
 from jackfield.host import Host
@@ -67,7 +67,7 @@ class Service:
         Raises:
             JackfieldError: when it cannot begin.
         """
-        configuration = load_config(self._file, executors=("inline", "thread"))
+        configuration, self._seen = read(self._file, ("inline", "thread"))
         with ExitStack() as stack:
             host = self._open_host(configuration, stack)
             server = ControlServer(self._control, self._verbs(host))
@@ -89,7 +89,7 @@ class Service:
 
     def _reread_from_now(self, host: Host, stack: ExitStack) -> None:
         """Let SIGHUP, and if asked for the file itself, lead to an apply."""
-        self._rereading = Rereading(host, self._file, lambda text: say(printable(text, keep=NEWLINE)))
+        self._rereading = Rereading(host, self._file, self._seen, lambda text: say(printable(text, keep=NEWLINE)))
         if self._watch:
             control = ControlLoop()
             stack.callback(control.close)

@@ -16,6 +16,21 @@ class Unsettled(Exception):  # never leaves jackfield: becomes a fault that name
     """It kept changing while it was read."""
 
 
+def whole(path: str) -> str:
+    """Make a path absolute, and free of `..`, so that one file has one name wherever it is named from.
+
+    Links stay as they are written, since what they lead to may change; but a `..` is only understood by following those
+    before it.
+
+    Examples:
+        >>> whole("/etc/jackfield/../hosts")
+        '/etc/hosts'
+    """
+    full = os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118  # strings: `Path` has no such thing
+    before, up, after = full.rpartition(f"{os.sep}..{os.sep}")
+    return os.path.normpath(os.path.join(os.path.realpath(before + up), after) if up else full)  # noqa: PTH118
+
+
 def pause() -> None:
     """Wait until a file that has just been written has settled."""
     time.sleep(SETTLED_NS / 1e9)

@@ -73,16 +73,17 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
     """
     text = _decode(data, file)
     raw = _parse(text, file)
+    here = Path(files.whole(str(file)))
     document, problems = structure_quickly(raw), list[Problem]()
     if document is None:
         from jackfield.config.structure import structure  # noqa: PLC0415  # cattrs is for those whose file is wrong
 
         document, problems = structure(raw)
-    plugins, more = check(document, file.absolute().parent, executors)
+    plugins, more = check(document, here.parent, executors)
     if problems := [*problems, *more]:
         raise _error(file, raw, problems, index_lines(text))
     return Configuration(
-        file=file.absolute(),
+        file=here,
         plugins={plugin.name: plugin for plugin in plugins},
         routes=document.routes,
         tenants=document.tenants,

@@ -251,6 +251,15 @@ class Injector:
                 self._constants[kind, plugin] = self._contextual[kind](plugin)
             return self._constants[kind, plugin]
 
+    def forget(self, plugin: str) -> None:
+        """Make a plugin's objects of contextual types anew when they are next asked for.
+
+        Args:
+            plugin: whose; it has been unloaded, or is not loaded yet.
+        """
+        with self._lock:
+            self._constants = {key: made for key, made in self._constants.items() if key[1] != plugin}
+
     def _layers(self) -> list[Layer]:
         layers, layer = [self._top], self._top.below
         while layer is not None:

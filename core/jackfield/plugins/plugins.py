@@ -91,6 +91,7 @@ class Plugins:
             if there is not None and there.state is not PluginState.UNLOADED:
                 raise PluginError(name, "name", f"there is a plugin {name!r} already", "unload it first")
             self.options[name] = config.options
+            self._injector.forget(name)  # its `Config` is of other options now
             try:
                 loaded = load_source(config, catalogue)
             except PluginError as error:

@@ -11,6 +11,7 @@ from jackfield.runtime.pool import Pool
 def watch(
     control: ControlLoop,
     pool: Pool,
+    known: object,
     look: Callable[[], object],
     act: Callable[[], object],
     *,
@@ -26,6 +27,7 @@ def watch(
     Args:
         control: the loop.
         pool: where `look` and `act` run.
+        known: what `look` gave when what it looks at was last taken over.
         look: gives what is compared; it must not raise.
         act: what to do; gives what `look` would have given for what it has done, so that only what is different from
             that is acted on again, or anything else to be asked again at once. Whatever it raises ends the watch.
@@ -34,15 +36,20 @@ def watch(
         name: of the thread that looks.
 
     Returns:
-        The watch, which lasts until it is cancelled. What was there when it began is no change.
+        The watch, which lasts until it is cancelled.
     """
-    return control.submit(_watch(pool, look, act, every, settle, name))
+    return control.submit(_watch(pool, known, look, act, every, settle, name))
 
 
 async def _watch(
-    pool: Pool, look: Callable[[], object], act: Callable[[], object], every: float, settle: float, name: str
+    pool: Pool,
+    known: object,
+    look: Callable[[], object],
+    act: Callable[[], object],
+    every: float,
+    settle: float,
+    name: str,
 ) -> None:
-    known = await pool.run(name, look)
     while True:
         await asyncio.sleep(every)
         seen = await pool.run(name, look)
