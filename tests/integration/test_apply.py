@@ -288,7 +288,7 @@ def test_a_default_that_was_chosen_by_hand_outlives_a_change_of_the_shares(proje
 
 
 def test_a_canary_is_touched_only_by_what_names_its_route_or_plugin(project):
-    """Elsewhere it goes on; a rule for its route is a conflict, which `force` ends it for; its plugin's change ends it."""
+    """Elsewhere it goes on; a rule for its route is a conflict unless forced; a change of its plugin ends it."""
     functions = 'functions = { "f" = "get" }\nversion = "%s"'
     project.config(("a", functions % 1), ("b", functions % 2), "c")
     with project.host() as host:
