@@ -112,15 +112,14 @@ class Applier:
             Unavailable: when another apply is under way.
         """
         if dry_run:
-            return self._plan(configuration, force)
+            return self._plan(configuration, force)[0]
         # Not waited for: the other one may be waiting for a plugin which waits for this.
         if not self._under_way.acquire(blocking=False):
             raise Unavailable("apply", "another apply is under way: try again when it has ended")
         try:
-            found = self._plan(configuration, force)
+            found, want = self._plan(configuration, force)
             if found.conflicts:
                 return found
-            want = wanted(configuration, self.desired, force=force)
             self._change(
                 lambda now: attrs.evolve(now, applied=configuration, ownership=now.ownership.release(want.released))
             )
@@ -129,8 +128,10 @@ class Applier:
         finally:
             self._under_way.release()
 
-    def _plan(self, configuration: Configuration, force: bool) -> Plan:
-        return plan(configuration, self.desired, self._steps.actual(), force=force, digest=configuration.digest)
+    def _plan(self, configuration: Configuration, force: bool) -> tuple[Plan, Wanted]:
+        desired = self.desired
+        want = wanted(configuration, desired, force=force)
+        return plan(configuration, want, desired, self._steps.actual(), force=force), want
 
     def _step(self, change: Change, new: Configuration, want: Wanted) -> Change:
         try:

@@ -10,7 +10,7 @@ from jackfield.desired.state import Actual
 from jackfield.errors import Fault, PluginError
 from jackfield.model.canary import CanaryState
 from jackfield.model.route import Route, Rule, Split
-from jackfield.plugins.loading import current_digest, has_changed
+from jackfield.plugins.loading import current_digest
 
 if TYPE_CHECKING:
     from jackfield.calls.access import Access
@@ -65,7 +65,7 @@ class HostSteps:
         found = {}
         for name in names:
             there = self._plugins.loaded.get(name)
-            if there is None or not has_changed(*there):
+            if there is None or not there[1].has_changed():
                 continue
             config, loaded = there
             try:

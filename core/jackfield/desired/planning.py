@@ -122,21 +122,20 @@ def _reached(names: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[st
     return found
 
 
-def plan(new: Configuration, desired: Desired, actual: Actual, *, force: bool = False, digest: str = "") -> Plan:
+def plan(new: Configuration, want: Wanted, desired: Desired, actual: Actual, *, force: bool = False) -> Plan:
     """Work out the way from what is there to what is wanted.
 
     Args:
         new: the file.
+        want: what `wanted` makes of it.
         desired: the state before.
         actual: what is there.
         force: let the file have the fields that both changed.
-        digest: of the file's content.
 
     Returns:
         The plan, each step planned: canaries that end, tenants, routes, removals (dependents first), then what is
         added, changed, reloaded or started (dependents last), then what stops.
     """
-    want = wanted(new, desired, force=force)
     routes, taken, conflicts = _routes(new, desired, actual, force)
     plugins = tuple(_plugins(want, desired, actual))
     tenants = tenant_changes(desired.tenants, new.tenants)
@@ -148,7 +147,7 @@ def plan(new: Configuration, desired: Desired, actual: Actual, *, force: bool = 
     )
     return Plan(
         str(new.file),
-        digest,
+        new.digest,
         changes,
         (*want.conflicts, *conflicts),
         tuple(_drift(new, want.ownership, actual)),

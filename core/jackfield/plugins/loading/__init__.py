@@ -28,7 +28,6 @@ of its traceback, and with them the module.
 from jackfield.plugins.loading.bundles import (
     LoadedPlugin,
     current_digest,
-    has_changed,
     load_source,
     purge,
     refuse_reload,
@@ -42,7 +41,6 @@ __all__ = [
     "LoadedPlugin",
     "carries_hooks",
     "current_digest",
-    "has_changed",
     "load_source",
     "look",
     "purge",

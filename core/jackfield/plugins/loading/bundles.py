@@ -18,7 +18,7 @@ from jackfield.plugins.discovery import PLUGINS, Candidate, Catalogue, load
 from jackfield.plugins.discovery.entries import canonical, printable, shown
 from jackfield.plugins.loading import importer
 from jackfield.plugins.loading.barrier import Modules, refuse
-from jackfield.plugins.loading.content import Content, look, read_content
+from jackfield.plugins.loading.content import Content, read_content
 from jackfield.plugins.loading.reading import Reading
 
 _PRIVATE = ("file", "folder")
@@ -66,6 +66,13 @@ class LoadedPlugin:
         """The private modules that are imported now, submodules imported later included; none for a public plugin."""
         here = self._content is not None and importer.holds(self.root, self._content)
         return importer.modules(self.root) if here else ()
+
+    def has_changed(self) -> bool:
+        """Tell, without reading it, whether its file or folder may have changed; `current_digest` tells whether it has.
+
+        What is importable by a public name never has.
+        """
+        return self._content is not None and self._content.has_changed()
 
     def bound(self, instance: Any) -> tuple[FunctionSpec, ...]:
         """Give the functions that are methods of the plugin object.
@@ -124,23 +131,6 @@ def current_digest(plugin: PluginConfig) -> str:
     """
     source = Source.parse(plugin.path)
     return _content(plugin, source).digest if source is not None and source.kind in _PRIVATE else ""
-
-
-def has_changed(plugin: PluginConfig, loaded: LoadedPlugin) -> bool:
-    """Tell, without reading it, whether the file or folder may have changed since it was loaded.
-
-    Args:
-        plugin: its configuration.
-        loaded: what was loaded by it.
-
-    Returns:
-        False for what is importable by a public name, and when each file has the inode, size and times of then. When
-        True, `current_digest` tells whether the content has changed.
-    """
-    source, content = Source.parse(plugin.path), loaded._content  # noqa: SLF001  # this module's own
-    if content is None or source is None:
-        return False
-    return look(source.target, "folder" if source.kind == "folder" else "file") != content.listing
 
 
 def purge(loaded: LoadedPlugin) -> None:

@@ -38,7 +38,8 @@ class Content:
         main: the name of the file that is the plugin's module.
         folder: whether it is a folder, and so a package.
         digest: sha256, in hexadecimal: of the file; or of all names and contents, sorted by name.
-        listing: the stamps that the files had; as long as `look` gives the same, they have not changed.
+        listing: the stamps that the files had.
+        source: the path that was asked for, links unresolved: where its next version will be.
     """
 
     base: str
@@ -48,6 +49,11 @@ class Content:
     folder: bool
     digest: str
     listing: Listing = attrs.field(factory=dict, repr=False)
+    source: str = ""
+
+    def has_changed(self) -> bool:
+        """Tell, without reading it, whether it may be another one now: an inode, a size or a time differs."""
+        return look(self.source, "folder" if self.folder else "file") != self.listing
 
     def path(self, name: str) -> str:
         """Give the real path of a file, as tracebacks show it."""
@@ -96,11 +102,11 @@ def read_content(
         data, name = found[""], os.path.basename(base)  # noqa: PTH119
         digest = hashlib.sha256(data).hexdigest()
         folder = os.path.dirname(base)  # noqa: PTH120
-        return Content(folder, stem, {name: data}, name, folder=False, digest=digest, listing=listed)
+        return Content(folder, stem, {name: data}, name, folder=False, digest=digest, listing=listed, source=path)
     if _PACKAGE not in found:
         fix = f"create an empty {_PACKAGE} in it, or give the path of the one `.py` file that is meant"
         _refuse(plugin, f"{printable(path)} is no package: it has no {_PACKAGE}", fix)
-    return Content(base, stem, found, _PACKAGE, folder=True, digest=_digest(found), listing=listed)
+    return Content(base, stem, found, _PACKAGE, folder=True, digest=_digest(found), listing=listed, source=path)
 
 
 def _believe(plugin: str, path: str, listing: Listing) -> None:
