@@ -27,6 +27,7 @@ from jackfield.errors import (
     JackfieldError,
     PermissionDenied,
     PluginError,
+    Unavailable,
 )
 from jackfield.events import EventBus, PluginBus, PluginStarted, PluginStopped
 from jackfield.executors.thread import ThreadExecutor
@@ -608,10 +609,13 @@ class Host(Caller):
 
         Raises:
             ConfigError: with every fault of the file; then nothing has changed.
-            Unavailable: when another apply is under way.
+            Unavailable: when another apply is under way; or on the host's own event loop.
         """
         from jackfield.config import Configuration  # noqa: PLC0415  # as in `from_config`
 
+        if self._home.is_here and not dry_run:
+            reason = "it waits for plugins, which need the home loop: use `await asyncio.to_thread(host.apply, …)`"
+            raise Unavailable("apply", reason)
         if not isinstance(configuration, Configuration):
             configuration = self.read_configuration(configuration)
         return self._applier.apply(configuration, dry_run=dry_run, force=force)

@@ -1,5 +1,6 @@
 """`host.apply`: a running host, real files, and what the file says now; what was done by hand between."""
 
+import asyncio
 import os
 import signal
 import threading
@@ -7,7 +8,7 @@ import threading
 import attrs
 import pytest
 
-from jackfield import ConfigError, FunctionNotFound, Host, PermissionDenied, PluginConfig, PluginState
+from jackfield import ConfigError, FunctionNotFound, Host, PermissionDenied, PluginConfig, PluginState, Unavailable
 
 PLUGIN = """
 from jackfield import Config, function, inject
@@ -91,6 +92,31 @@ def test_changed_options_and_fields_are_shown_without_the_options_values(project
         assert SECRET[::-1] not in text
         assert host.call("a.get") == f"1 {SECRET[::-1]}"
         assert states(host) == {"a": "running", "b": "running"}
+
+
+def test_an_option_of_another_type_is_another_option(project):
+    """1, 1.0 and true are equal in Python, and not what the plugin sees."""
+    project.config(("a", "options = { key = 1 }"))
+    with project.host() as host:
+        for value, shown in (("true", "1 True"), ("1.0", "1 1.0"), ("[1]", "1 [1]"), ("[true]", "1 [True]")):
+            project.config(("a", f"options = {{ key = {value} }}"))
+            assert [field.field for field in host.apply(project.file).changes[0].fields] == ["options.key"]
+            assert host.call("a.get") == shown
+
+
+def test_on_the_hosts_own_loop_it_says_how_to_ask(project):
+    """It would wait for plugins that need that loop; a dry run waits for nobody."""
+    project.config("a")
+
+    async def apply():
+        async with project.host() as host:
+            project.config("a", "b")
+            assert kinds(host.apply(project.file, dry_run=True)) == [("add", "b")]
+            with pytest.raises(Unavailable, match=r"asyncio.to_thread\(host.apply"):
+                host.apply(project.file)
+            assert (await asyncio.to_thread(host.apply, project.file)).ok
+
+    asyncio.run(apply())
 
 
 def test_a_faulty_file_changes_nothing(project):

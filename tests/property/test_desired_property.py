@@ -4,11 +4,12 @@ The host is a fake that keeps the rules of plugins (dependencies start first, de
 before or after any step; what is under test is the plan and its carrying out.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantConfig
@@ -89,11 +90,12 @@ class FakeHost:
     def _start(self, name):
         record = self.records[name]
         for need in record.depends_on:
+            if self.records[need].state not in (PluginState.RUNNING, PluginState.UNLOADED, PluginState.FAILED):
+                with suppress(PluginError):
+                    self._start(need)
             if self.records[need].state is not PluginState.RUNNING:
-                if self.records[need].state in (PluginState.UNLOADED, PluginState.FAILED):
-                    self._state(name, PluginState.BLOCKED)
-                    raise PluginError(name, "start", f"it needs {need}")
-                self._start(need)
+                self._state(name, PluginState.BLOCKED)
+                raise PluginError(name, "start", f"it needs {need}")
         self._state(name, PluginState.RUNNING)
         for other in self.records.values():
             if other.state is PluginState.BLOCKED and name in other.depends_on:
@@ -147,11 +149,17 @@ def configurations(draw):
             depends_on=tuple(sorted(draw(st.sets(st.sampled_from(order[:number]), max_size=2)))) if number else (),
             auto_start=draw(st.booleans()),
             timeout=draw(st.sampled_from([None, 1.0])),
-            options=draw(st.sampled_from([{}, {"x": 1}])),
+            options=draw(st.sampled_from([{}, {"x": 1}, {"x": True}])),
         )
     routes = draw(st.dictionaries(st.sampled_from(["f", "g"]), st.sampled_from([RouteConfig("1"), RouteConfig("2")])))
     tenants = draw(st.sampled_from([None, {}, {"t": TenantConfig(permissions=())}]))
     return Configuration(Path("jackfield.toml"), plugins=plugins, routes=routes, tenants=tenants)
+
+
+def _with(configuration, name, **fields):
+    """Give a configuration in which a plugin is declared, with some fields."""
+    plugin = attrs.evolve(configuration.plugins.get(name, PluginConfig(name, f"{name}.py")), **fields)
+    return attrs.evolve(configuration, plugins={**configuration.plugins, name: plugin})
 
 
 contents = st.dictionaries(st.sampled_from(NAMES), st.sampled_from("01"))
@@ -227,9 +235,8 @@ def test_only_what_differs_is_touched(first, second, disk):
     host.disk = disk
     plan = applier.apply(second)
     loads = {name for verb, name in host.journal if verb in ("load", "unload", "reload", "route")}
-    differs = {
-        name for name in {*first.plugins, *second.plugins} if first.plugins.get(name) != second.plugins.get(name)
-    }
+    every = {*first.plugins, *second.plugins}
+    differs = {name for name in every if repr(first.plugins.get(name)) != repr(second.plugins.get(name))}
     rules = {name for name in ("f", "g") if first.routes.get(name) != second.routes.get(name)}
     changed = {name for name, text in disk.items() if text != "0"}
     assert loads <= differs | rules | changed
@@ -239,8 +246,7 @@ def test_only_what_differs_is_touched(first, second, disk):
 @given(configurations(), configurations(), st.sampled_from(NAMES))
 def test_what_was_stopped_by_hand_elsewhere_stays_and_is_drift(first, second, name):
     """A stop of a plugin whose `auto_start` the new file leaves as it was outlives the apply, and is shown."""
-    mine = first.plugins.get(name)
-    assume(mine is not None and mine.auto_start and name in second.plugins and second.plugins[name].auto_start)
+    first, second = (_with(each, name, auto_start=True) for each in (first, second))
     host, applier = served(first)
     host.stop(name)
     applier.stopped(name)
@@ -256,7 +262,7 @@ def test_what_was_stopped_by_hand_elsewhere_stays_and_is_drift(first, second, na
 @given(configurations(), configurations(), st.sampled_from(NAMES), st.booleans())
 def test_a_field_that_both_changed_stops_the_apply_unless_it_is_forced(first, second, name, force):
     """Both sides are named, nothing is done; `force` takes the file's."""
-    assume(name in first.plugins and first.plugins[name] != second.plugins.get(name))
+    first = _with(first, name, timeout=9.0)  # as it never is in the second
     mine = PluginConfig(name, "by_hand.py")
     host, applier = served(first)
     host.unload(name)

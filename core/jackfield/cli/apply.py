@@ -50,11 +50,9 @@ def diff(
     Exit code 0 when nothing differs, 3 when something does: a step that an apply would take, a conflict, a field that
     was changed by hand, or what only a restart brings.
     """
-    from jackfield.operations.desired import differs
-
     found = _asked(control, "diff", file)
     _show(found, as_json)
-    if differs(found):
+    if found.differs:
         raise typer.Exit(DIFFERENT)
 
 

@@ -8,6 +8,7 @@ from jackfield.config import Configuration, load_config
 from jackfield.config.files import Stamp, stamp
 from jackfield.errors import JackfieldError, Unavailable
 from jackfield.host import Host
+from jackfield.observe.logger import host_log
 from jackfield.plugins.loading import look
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.pool import Pool
@@ -63,13 +64,19 @@ class Rereading:
             seen = (file, _plugins(configuration))
             plan = self._host.apply(configuration)
         except Unavailable as error:
-            self._say(f"{why}nothing was applied: {error}")
+            self._tell(f"{why}nothing was applied: {error}")
             return None
         except JackfieldError as error:
-            self._say(f"{why}nothing was applied: {error}")
+            self._tell(f"{why}nothing was applied: {error}")
             return (file, self.look()[1])
-        self._say(f"{why}{plan}")
+        self._tell(f"{why}{plan}")
         return seen
+
+    def _tell(self, text: str) -> None:
+        try:
+            self._say(text)
+        except (OSError, ValueError):  # nobody can read it any more; what was done is done, and the log has it
+            host_log("INFO", text)
 
     def watch(self, control: ControlLoop, pool: Pool, every: float = 1.0) -> "Future[None]":
         """Apply the file whenever it changes, or the file or folder of a plugin that it declares.

@@ -29,12 +29,28 @@ def shown(value: Any) -> str:
     return str(value)
 
 
+def alike(old: Any, new: Any) -> bool:
+    """Compare two options as a plugin would see them: 1, 1.0 and true are equal in Python, and not the same option."""
+    if type(old) is not type(new):
+        return False
+    if isinstance(old, dict):
+        return old.keys() == new.keys() and all(alike(value, new[key]) for key, value in old.items())
+    if isinstance(old, list):
+        return len(old) == len(new) and all(map(alike, old, new))
+    return bool(old == new)
+
+
+def same(old: PluginConfig, new: PluginConfig) -> bool:
+    """Tell whether two configurations of a plugin say the same."""
+    return old is new or (old == new and alike(old.options, new.options))
+
+
 def plugin_changes(before: PluginConfig, after: PluginConfig) -> tuple[FieldChange, ...]:
     """Give what differs between two configurations of a plugin: of options the keys alone."""
     found: list[FieldChange] = []
     for name in _names(PluginConfig):
         old, new = getattr(before, name), getattr(after, name)
-        if old == new:
+        if old == new and name != "options":
             continue
         found += _options(old, new) if name == "options" else [FieldChange(name, shown(old), shown(new))]
     return tuple(found)
@@ -46,7 +62,7 @@ def _options(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[FieldCh
             yield FieldChange(f"options.{key}", SET, "")
         elif key not in old:
             yield FieldChange(f"options.{key}", "", SET)
-        elif old[key] != new[key] or type(old[key]) is not type(new[key]):
+        elif not alike(old[key], new[key]):
             yield FieldChange(f"options.{key}", SET, "(set anew)")
 
 

@@ -77,7 +77,7 @@ class Conflict:
         here: what somebody made it.
         by: who: `operator`, `canary`.
         verb: how: `stop`, `canary`, `reroute`.
-        at: when, in seconds since the epoch.
+        at: when, in seconds since the epoch; 0 for a canary that is under way.
     """
 
     field: str
@@ -102,7 +102,7 @@ class Drift:
         here: what it is.
         by: who made it so.
         verb: how.
-        at: when, in seconds since the epoch.
+        at: when, in seconds since the epoch; 0 for a canary that is under way.
     """
 
     field: str
@@ -118,8 +118,8 @@ class Drift:
 
 
 def _who(one: Conflict | Drift) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(one.at))
-    return f"{one.verb} by {one.by} at {when}"
+    when = f" at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(one.at))}" if one.at else ""
+    return f"{one.verb} by {one.by}{when}"
 
 
 @attrs.frozen
@@ -153,6 +153,11 @@ class Plan:
     def ok(self) -> bool:
         """Whether nothing stood, and nothing went, in the way."""
         return not self.failed and not self.conflicts
+
+    @property
+    def differs(self) -> bool:
+        """Whether the host is in any way not what the file says, be it by hand or until a restart."""
+        return bool(self.changes or self.conflicts or self.drift or self.restart)
 
     def plain(self) -> dict[str, Any]:
         """Give it as plain data, for JSON."""

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from jackfield.config import Configuration, PluginConfig
-from jackfield.desired.fields import SET, host_changes, plugin_changes, route_changes, shown, tenant_changes
+from jackfield.desired.fields import SET, host_changes, plugin_changes, route_changes, same, shown, tenant_changes
 from jackfield.desired.ownership import FieldKey, Ownership, Written
 from jackfield.desired.plan import Change, Conflict, Drift, Plan
 from jackfield.desired.state import Actual, Desired, file_says
@@ -160,17 +160,18 @@ def plan(new: Configuration, want: Wanted, desired: Desired, actual: Actual, *, 
 
 def _plugins(want: Wanted, desired: Desired, actual: Actual) -> Iterator[Change]:
     records, above = actual.records, _above(want, actual.records)
-    same = []
+    there: list[str] = []
     for name, plugin in want.plugins.items():
         change = _load(plugin, desired.deployed.get(name), actual, above)
         if change is None:
-            same.append(name)
+            there.append(name)
         else:
             yield change
-    renewed = actual.changed(same)
-    for name in same:
+    renewed = actual.changed(there)
+    for name in there:
         if name in renewed:
-            yield _reload(records[name], *renewed[name], actual.running)
+            runs_on = records[name].state in _UP and name in want.running
+            yield _renewal(name, *renewed[name], swap=runs_on or not actual.running)
         elif actual.running and (change := _move(records[name], up=name in want.running)) is not None:
             yield change
     for name in desired.deployed:
@@ -187,19 +188,19 @@ def _load(
         return Change("add", name, f"it is declared: {plugin.path}")
     if there is None:
         return Change("change", name, "it came by another way, and is declared now", also=above(name))
-    if there is not plugin and there != plugin:
+    if not same(there, plugin):
         fields = plugin_changes(there, plugin)
-        names = ", ".join(dict.fromkeys(field.field.partition(".")[0] for field in fields)) or "options"
+        names = ", ".join(dict.fromkeys(field.field.partition(".")[0] for field in fields))
         return Change("change", name, f"its configuration differs: {names}", fields, above(name))
     if name not in actual.loaded:
         return Change("change", name, f"it could not be loaded before{_because(record)}")
     return None
 
 
-def _reload(record: PluginRecord, before: str, now: str, running: bool) -> Change:
+def _renewal(name: str, before: str, now: str, *, swap: bool) -> Change:
     what = f"its content is {now[:12]}, was {before[:12]}" if now else "its content has changed, and cannot be read"
-    # What does not run has no calls to lose and no state to hand over; a swap needs something that runs.
-    return Change("reload" if record.state in _UP or not running else "change", record.name, what)
+    # A swap needs something that runs, and leaves it running; the rest has no calls to lose and no state to hand over.
+    return Change("reload" if swap else "change", name, what)
 
 
 def _move(record: PluginRecord, *, up: bool) -> Change | None:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from jackfield.config import Configuration
-from jackfield.desired import Plan
 from jackfield.errors import Rejected
 from jackfield.host import Host
 
@@ -38,11 +37,6 @@ def diff(host: Host, path: str | None = None, digest: str | None = None) -> dict
             raise Rejected("this host was made without a file: name one", code="no_file")
         path = str(host.configuration.file)
     return apply(host, path, dry_run=True, digest=digest)
-
-
-def differs(plan: Plan) -> bool:
-    """Tell whether a host is in any way not what its file says."""
-    return bool(plan.changes or plan.conflicts or plan.drift or plan.restart)
 
 
 def _read(host: Host, path: str) -> Configuration:

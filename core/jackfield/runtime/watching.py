@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 
+from jackfield.observe.logger import host_log
+from jackfield.observe.stack import error_type, frames
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.pool import Pool
 
@@ -30,7 +32,8 @@ def watch(
         known: what `look` gave when what it looks at was last taken over.
         look: gives what is compared; it must not raise.
         act: what to do; gives what `look` would have given for what it has done, so that only what is different from
-            that is acted on again, or anything else to be asked again at once. Whatever it raises ends the watch.
+            that is acted on again, or anything else to be asked again at once. Whatever it raises ends the watch, and
+            is logged.
         every: seconds between two looks.
         settle: seconds until a change is looked at again.
         name: of the thread that looks.
@@ -38,7 +41,15 @@ def watch(
     Returns:
         The watch, which lasts until it is cancelled.
     """
-    return control.submit(_watch(pool, known, look, act, every, settle, name))
+    future = control.submit(_watch(pool, known, look, act, every, settle, name))
+    future.add_done_callback(_say_why)
+    return future
+
+
+def _say_why(watch: "Future[None]") -> None:
+    error = None if watch.cancelled() else watch.exception()
+    if error is not None:
+        host_log("ERROR", f"a watch has ended: {error_type(error)}", stack=frames(error))
 
 
 async def _watch(
