@@ -192,10 +192,7 @@ def test_what_is_wrong_with_a_plugin_object_is_known_before_it_starts(folder):
 def test_a_plugin_that_could_not_be_loaded_is_loaded_when_somebody_starts_it(folder):
     """The file was mended meanwhile: a start is enough."""
     folder("text.py", "def f(:")
-    config = folder("jackfield.toml", '[[plugin]]
-name = "text"
-path = "./text.py"
-')
+    config = folder("jackfield.toml", '[[plugin]]\nname = "text"\npath = "./text.py"\n')
     with Host.from_config(config, observers=()) as host:
         assert "SyntaxError" in host.plugins["text"].fault.reason
         with pytest.raises(PluginError, match="SyntaxError"):
