@@ -16,6 +16,9 @@ from jackfield.calls.dispatch import Caller
 from jackfield.calls.handles import Function, Registration
 from jackfield.calls.pipeline import compile_endpoint, compile_refusal
 from jackfield.contract import fits
+from jackfield.desired.applying import Applier
+from jackfield.desired.hosted import HostSteps, rule_of
+from jackfield.desired.plan import Plan
 from jackfield.errors import (
     AsyncCallRequired,
     ContractError,
@@ -33,10 +36,11 @@ from jackfield.injection.closing import TeardownFailure
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import describe, value_provider
 from jackfield.model.call import Call
+from jackfield.model.canary import CanaryStatus
 from jackfield.model.names import close_names
 from jackfield.model.options import Config
 from jackfield.model.record import Health, PluginRecord, PluginState
-from jackfield.model.route import Endpoint, Route, Rule, Split
+from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.observe.logger import Logger, host_log
@@ -61,7 +65,7 @@ from jackfield.runtime.pool import Pool
 from jackfield.store import MemoryStore, check_store
 
 if TYPE_CHECKING:
-    from jackfield.config import Configuration, PluginConfig, RouteConfig
+    from jackfield.config import Configuration, PluginConfig
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canary
 
@@ -136,7 +140,7 @@ class Host(Caller):
             start=self._pool.start,
         )
         self._functions = Functions(registry, self._injector, hooks, self.events, self._compile, self._places)
-        self._canaries = Canaries(self._functions, self._control, self._pool)
+        self._canaries = Canaries(self._functions, self._control, self._pool, self._note_promotion)
         self._hooks = hooks
         hosting = Hosting(
             self._functions,
@@ -150,6 +154,7 @@ class Host(Caller):
         self._states = ClaimedStates(kept)
         self._lifecycle = Lifecycle(hosting, self._states, self._control, self._home, self._pool)
         inventory.wire(hosting, self._lifecycle, Importing(self._pool))
+        self._applier = Applier(HostSteps(self._functions, inventory, self._lifecycle, self._canaries))
         forking.watch(self)
 
     # --- Filling ----------------------------------------------------------------------------------------------------
@@ -230,10 +235,11 @@ class Host(Caller):
 
     def _configure(self, configuration: "Configuration") -> None:
         switches = self._inventory.scan()
-        self._functions.set_rules({name: _rule(name, route) for name, route in configuration.routes.items()})
+        self._functions.set_rules({name: rule_of(name, route) for name, route in configuration.routes.items()})
         self._functions.set_permissions(permissions(configuration.tenants))
         discover, lazy = configuration.discover, configuration.lazy
         self._inventory.declare(configuration.plugins.values(), discover=discover, lazy=lazy)
+        self._applier.boot(configuration)
         self._refuse_faults(configuration.strict or switches.strict)
 
     def _refuse_faults(self, strict: bool) -> None:
@@ -305,7 +311,11 @@ class Host(Caller):
             LookupError: if that revision is no longer kept.
             InjectionError: if what comes back can no longer be injected.
         """
-        return self._functions.rollback(revision)
+        before = {name: route.default for name, route in self.snapshot.routes.items()}
+        new = self._functions.rollback(revision)
+        moved = {name: route.default for name, route in new.routes.items() if before.get(name) != route.default}
+        self._applier.routed(moved, verb="rollback")
+        return new
 
     def canary(
         self,
@@ -337,6 +347,10 @@ class Host(Caller):
             ValueError: if the share is not a part of 1.
         """
         return self._canaries.begin(name, version=version, share=share, tenants=tenants, analysis=analysis)
+
+    def _note_promotion(self, status: CanaryStatus, by: str) -> None:
+        """Note that a trial was promoted: the default of its functions belongs to whoever did it."""
+        self._applier.routed(dict.fromkeys(status.functions, status.version), by=by, verb="promote")
 
     @property
     def canaries(self) -> tuple[Canary, ...]:
@@ -522,7 +536,10 @@ class Host(Caller):
         Raises:
             PluginError: if it does not run now, and why.
         """
-        return self._lifecycle.start(name)
+        try:
+            return self._lifecycle.start(name)
+        finally:
+            self._applier.started(name)
 
     def stop_plugin(self, name: str) -> PluginRecord:
         """Stop a plugin, after those that depend on it; its functions go first, and calls that are inside finish.
@@ -536,7 +553,9 @@ class Host(Caller):
         Raises:
             PluginError: if nobody knows it.
         """
-        return self._lifecycle.stop(name)
+        record = self._lifecycle.stop(name)
+        self._applier.stopped(name)
+        return record
 
     def restart_plugin(self, name: str) -> PluginRecord:
         """Stop a plugin and what depends on it, then start them again.
@@ -550,7 +569,10 @@ class Host(Caller):
         Raises:
             PluginError: if it does not run now, and why.
         """
-        return self._lifecycle.restart(name)
+        try:
+            return self._lifecycle.restart(name)
+        finally:
+            self._applier.started(name, verb="restart")
 
     def health(self, name: str | None = None, *, timeout: float = 5.0) -> Mapping[str, Health]:
         """Ask plugins how they are.
@@ -580,10 +602,60 @@ class Host(Caller):
             PluginError: if its name is taken, or it cannot be loaded or started, and why.
         """
         self._inventory.load(plugin)
+        self._applier.loaded(plugin)
         self._functions.rewire()
         if self._functions.running and plugin.auto_start:
             return self._lifecycle.start(plugin.name)
         return self.plugins[plugin.name]
+
+    def apply(
+        self, configuration: "str | os.PathLike[str] | Configuration", *, dry_run: bool = False, force: bool = False
+    ) -> Plan:
+        """Bring the host to what a configuration file says now, or only tell what that would take.
+
+        Only what differs is touched: between this file and the last one, and between what was wanted and what is there.
+        What somebody changed by a verb since then stays, and is in the plan's `drift`; where the file has changed the
+        same field as well, nothing at all is done and the plan has `conflicts`. A step that fails is in the plan with
+        its faults, and the others go on. The next apply finishes what one has left.
+
+        Args:
+            configuration: the file, or what was read of one.
+            dry_run: do nothing.
+            force: let the file have what both changed.
+
+        Returns:
+            The plan, its steps done or failed; empty `changes` when there is nothing to do.
+
+        Raises:
+            ConfigError: with every fault of the file; then nothing has changed.
+            Unavailable: when another apply is under way; or on the host's own event loop.
+        """
+        from jackfield.config import Configuration  # noqa: PLC0415  # as in `from_config`
+
+        if self._home.is_here and not dry_run:
+            reason = "it waits for plugins, which need the home loop: use `await asyncio.to_thread(host.apply, …)`"
+            raise Unavailable("apply", reason)
+        if not isinstance(configuration, Configuration):
+            configuration = self.read_configuration(configuration)
+        return self._applier.apply(configuration, dry_run=dry_run, force=force)
+
+    def read_configuration(self, path: str | os.PathLike[str]) -> "Configuration":
+        """Read a configuration file as this host would, with the executors that it has.
+
+        Args:
+            path: the file.
+
+        Raises:
+            ConfigError: with every fault of the file.
+        """
+        from jackfield.config import load_config  # noqa: PLC0415  # as in `from_config`
+
+        return load_config(path, executors=self._places.names)
+
+    @property
+    def configuration(self) -> "Configuration | None":
+        """The configuration that was applied last, by `from_config` or `apply`."""
+        return self._applier.configuration
 
     def reload(self, name: str, *, keep_warm: float = 0.0) -> SwapReport:
         """Load a file or folder plugin anew beside the running one, and replace that without losing a call.
@@ -615,7 +687,9 @@ class Host(Caller):
         Raises:
             PluginError: if nobody knows it, or it is unloaded already.
         """
-        return self._inventory.unload(name)
+        report = self._inventory.unload(name)
+        self._applier.unloaded(name)
+        return report
 
     def reroute(self, name: str, *, default: str) -> Snapshot:
         """Make another version the default of a function: calls that name none go there.
@@ -632,9 +706,11 @@ class Host(Caller):
             PluginError: if the function is under trial: promote or abort the canary instead.
         """
         try:
-            return self._functions.reroute(name, default)
+            new = self._functions.reroute(name, default)
         except LookupError:
             raise self._not_found(Call(name, version=default)) from None
+        self._applier.routed({name: default}, verb="route")
+        return new
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -811,12 +887,6 @@ def _default_observers() -> tuple[Observer, ...]:
     from jackfield.observe.spans import Spans  # noqa: PLC0415
 
     return Spans(), Metrics(), Logs()
-
-
-def _rule(name: str, route: "RouteConfig") -> Rule:
-    """Translate what the configuration says of a function's versions."""
-    split = Split(name, tuple(route.shares.items()), dict(route.tenants)) if route.shares or route.tenants else None
-    return Rule(route.default, split)
 
 
 def _stats(threads: Executor) -> Callable[[], ExecutorStats | None]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import apply
 import attrs
 import calls
 import canaries
@@ -44,6 +45,7 @@ BENCHES: dict[str, Callable[[Effort], Section]] = {
     "canaries": canaries.run,
     "rollbacks": rollbacks.run,
     "startup": startup.run,
+    "apply": apply.run,
     "fanout": fanout.run,
     "unloading": unloading.run,
     "growth": growth.run,

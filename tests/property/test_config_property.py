@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from jackfield.config import Configuration, parse_config
 from jackfield.config.lines import index_lines
+from jackfield.config.quick import structure_quickly
+from jackfield.config.structure import structure
 from jackfield.errors import ConfigError
 
 FILE = Path("jackfield.toml")
@@ -195,3 +197,13 @@ def test_dependencies_have_an_order_or_every_drawn_cycle_is_one(needs):
     for ring in drawn:
         assert ring[0] == ring[-1]
         assert all(after in needs[before] for before, after in pairwise(ring))
+
+
+@given(DOCUMENTS)
+def test_the_quick_way_finds_what_the_thorough_one_does(raw):
+    """A document that is good gives the same by either; one that is not is left to the one that says why."""
+    document, problems = structure(raw)
+    quick = structure_quickly(raw)
+    assert (quick is None) == bool(problems)
+    if quick is not None:
+        assert repr(quick) == repr(document)  # a not-a-number among the options is equal to nothing

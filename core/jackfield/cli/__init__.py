@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from jackfield.cli.apply import apply, diff
 from jackfield.cli.call import call
 from jackfield.cli.check import check
 from jackfield.cli.doctor import doctor
@@ -111,8 +112,22 @@ for _name, _verb, _examples in (
     (
         "serve",
         serve,
-        ("pluginctl serve jackfield.toml", "pluginctl serve jackfield.toml --metrics-port 9464 --drain 30"),
+        (
+            "pluginctl serve jackfield.toml",
+            "pluginctl serve jackfield.toml --watch",
+            "pluginctl serve jackfield.toml --metrics-port 9464 --drain 30",
+        ),
     ),
+    (
+        "apply",
+        apply,
+        (
+            "pluginctl apply jackfield.toml --dry-run",
+            "pluginctl apply jackfield.toml",
+            "pluginctl apply new.toml --force",
+        ),
+    ),
+    ("diff", diff, ("pluginctl diff", "pluginctl diff new.toml", "pluginctl diff --json | jq .drift")),
     ("status", status, ("pluginctl status", "pluginctl status --watch", "pluginctl status --json | jq .plugins")),
     ("start", start, ("pluginctl start billing",)),
     ("stop", stop, ("pluginctl stop billing", "pluginctl stop billing --json | jq .state")),

@@ -21,17 +21,21 @@ def serve(
     drain: Annotated[
         float, typer.Option(min=0.0, help="Seconds that calls and plugins have to end.", metavar="S")
     ] = 10.0,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Apply the file whenever it changes, or a plugin's file or folder.")
+    ] = False,
 ) -> None:
     """Run a host from a configuration file, until SIGTERM or Ctrl-C.
 
     Plugins that fail are told of, and the others serve, unless the file says `strict`. `pluginctl status` and the verbs
-    beside it speak to the host through its control socket. Spans are exported where the OTEL_* variables say so.
+    beside it speak to the host through its control socket. SIGHUP applies the file again. Spans are exported where the
+    OTEL_* variables say so.
     """
     from jackfield.cli.service import Service
     from jackfield.errors import JackfieldError
 
     try:
-        finished = Service(config, control, metrics_port, drain).run()
+        finished = Service(config, control, metrics_port, drain, watch=watch).run()
     except JackfieldError as error:
         fail(str(error))
     if not finished:

@@ -11,10 +11,11 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
-from jackfield.cli.output import say
+from jackfield.cli.output import NEWLINE, printable, say
 from jackfield.cli.payload import BadInput, build, decode, encode
+from jackfield.cli.rereading import Rereading, read
 from jackfield.cli.telemetry import close_traces, open_logs, open_traces
-from jackfield.config import Configuration, LogsConfig, MetricsConfig, load_config
+from jackfield.config import Configuration, LogsConfig, MetricsConfig
 from jackfield.control import ControlServer
 from jackfield.errors import PayloadError, PluginError, Unavailable
 from jackfield.host import Host
@@ -25,6 +26,7 @@ from jackfield.observe.spans import Spans
 from jackfield.operations import call, checked, verbs
 from jackfield.operations.listener import ProbeServer
 from jackfield.operations.probes import Probes
+from jackfield.runtime.pool import Pool
 
 _REPLIES: Final = 1.0  # seconds that the last replies have to leave
 
@@ -37,16 +39,22 @@ class Service:
         control: where to listen for verbs, or None for the usual place.
         metrics_port: of `/metrics`; None for what the file says, else any free one.
         drain: seconds that calls have to finish, and plugins to stop.
+        watch: whether to apply the file whenever it changes.
 
     Raises:
         JackfieldError: when nothing can be served, and why; then nothing runs.
     """
 
-    def __init__(self, config: Path, control: Path | None, metrics_port: int | None, drain: float) -> None:
+    def __init__(
+        self, config: Path, control: Path | None, metrics_port: int | None, drain: float, *, watch: bool = False
+    ) -> None:
         self._file = config
         self._control = control
         self._metrics_port = metrics_port
         self._drain = drain
+        self._watch = watch
+        self._rereading: Rereading | None = None
+        self._threads = Pool()
         self._about: dict[str, Any] = {"config": str(config.absolute()), "pid": os.getpid(), "started": time.time()}
         self._asked = threading.Event()
         self._by = ""
@@ -60,7 +68,7 @@ class Service:
         Raises:
             JackfieldError: when it cannot begin.
         """
-        configuration = load_config(self._file, executors=("inline", "thread"))
+        configuration, self._seen = read(self._file, ("inline", "thread"))
         with ExitStack() as stack:
             host = self._open_host(configuration, stack)
             server = ControlServer(self._control, self._verbs(host))
@@ -74,10 +82,23 @@ class Service:
                     self._refuse_if_strict(configuration, host)
                     self._about["state"] = "running"
                     say(self._ready(host))
+                    self._reread_from_now(host)
                     self._asked.wait()
             finally:
                 left = self._stop(host)
         return not left
+
+    def _reread_from_now(self, host: Host) -> None:
+        """Let SIGHUP, and if asked for the file itself, lead to an apply."""
+        self._rereading = Rereading(host, self._file, self._seen, lambda text: say(printable(text, keep=NEWLINE)))
+        if self._watch:
+            self._rereading.watch(host.control, self._threads)
+
+    def reread(self) -> None:
+        """Apply the file again, beside whatever else goes on; before the host runs and while it stops, do nothing."""
+        rereading = self._rereading
+        if rereading is not None and not self._asked.is_set():
+            self._threads.start("pluginctl-reread", lambda: rereading.apply("SIGHUP: "))
 
     def _open_host(self, configuration: Configuration, stack: ExitStack) -> Host:
         seen = configuration.observability
@@ -119,12 +140,15 @@ class Service:
         writer.settimeout(0)
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         stack.callback(signal.set_wakeup_fd, -1)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: None)  # else the signal would do what it does by default
 
         def watch() -> None:
             with reader:
                 while arrived := reader.recv(1):
+                    if arrived[0] == signal.SIGHUP:
+                        self.reread()
+                        continue
                     if self._asked.is_set():
                         os._exit(128 + arrived[0])  # whoever asks twice does not want to wait
                     self._by = signal.Signals(arrived[0]).name

@@ -2,17 +2,16 @@
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from jackfield.config.model import Document, PluginConfig, RouteConfig, Source
-from jackfield.config.problems import KeyPath, Problem, did_you_mean, quoted
+from jackfield.config.problems import PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
 from jackfield.config.secrets import resolve_secrets
-from jackfield.config.structure import PLACEHOLDER
 from jackfield.errors import Fault
+from jackfield.model.cycles import cycles
 from jackfield.model.names import NAME_LIMIT, name_fault, version_fault
 
 _PATH_FIX = "write 'module:Object', a module, a distribution's name, './file.py' or './folder'"
@@ -41,9 +40,14 @@ def check(
         at: KeyPath = ("plugin", index)
         problems += _plugin_problems(plugin, at, executors)
         path, path_problems = _resolve_path(plugin.path, (*at, "path"), folder)
-        options, option_problems = resolve_secrets(dict(plugin.options), (*at, "options"), folder)
-        problems += [*path_problems, *option_problems]
-        plugins.append(attrs.evolve(plugin, path=path, options=options))
+        problems += path_problems
+        options = plugin.options
+        if options:
+            options, option_problems = resolve_secrets(dict(options), (*at, "options"), folder)
+            problems += option_problems
+        if path is not plugin.path or options is not plugin.options:
+            plugin = attrs.evolve(plugin, path=path, options=options)  # noqa: PLW2901  # the same, as it is meant
+        plugins.append(plugin)
     suggest = _suggestions()
     problems += _duplicates(document.plugin)
     problems += _dependencies(document.plugin, suggest)
@@ -81,7 +85,7 @@ def _resolve_path(text: str, at: KeyPath, folder: Path) -> tuple[str, list[Probl
         return text, [Problem(at, f"{quoted(text)} is not the path of a plugin", _PATH_FIX)]
     if source.kind not in ("file", "folder"):
         return text, []
-    target = str((folder / source.target).absolute())
+    target = str(folder / source.target)
     # Unlike their namesakes of pathlib, these are false for any bad name on every Python.
     there = os.path.isfile if source.kind == "file" else os.path.isdir
     if not there(target):
@@ -115,7 +119,7 @@ def _dependencies(
         for name, index in places.items()
         if name in known
     }
-    for number, cycle in enumerate(_cycles(graph)):
+    for number, cycle in enumerate(cycles(graph)):
         if number == _CYCLES_DRAWN:
             reason = "the plugins wait for one another in further circles, which are not drawn"
             yield Problem(("plugin",), reason, "undo the circles above first")
@@ -124,20 +128,6 @@ def _dependencies(
         ring = [*cycle[start:], *cycle[:start], cycle[start]]
         reason = f"the plugins wait for one another: {' → '.join(quoted(name)[1:-1] for name in ring)}"
         yield Problem(("plugin", places[ring[0]], "depends_on"), reason, "take one of these dependencies away")
-
-
-def _cycles(graph: Mapping[str, Collection[str]]) -> Iterator[list[str]]:
-    """Find cycles, each node depending on the next, by cutting one edge of each that is found."""
-    rest = {name: list(wanted) for name, wanted in graph.items()}
-    while True:
-        try:
-            TopologicalSorter(rest).prepare()
-        except CycleError as error:
-            ring: list[str] = error.args[1][::-1]  # graphlib draws from the one that is waited for
-            yield ring[:-1]
-            rest[ring[0]].remove(ring[1])
-        else:
-            return
 
 
 def _tenant_problems(tenants: Mapping[str, Any]) -> Iterator[Problem]:

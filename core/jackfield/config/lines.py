@@ -7,6 +7,8 @@ strings apart and leaves every value unread.
 
 import re
 import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from jackfield.config.problems import KeyPath
@@ -48,6 +50,36 @@ def index_lines(text: str) -> dict[KeyPath, int]:
         3
     """
     return _Scanner(text).scan()
+
+
+class PluginLines(Mapping[str, int]):
+    """Plugin → the line of its `[[plugin]]`, looked for when somebody asks: it takes as long as reading the file does.
+
+    Args:
+        text: the file.
+        names: of the plugins, in its order.
+    """
+
+    def __init__(self, text: str, names: Sequence[str]) -> None:
+        self._text = text
+        self._names = tuple(names)
+
+    @cached_property
+    def _lines(self) -> Mapping[str, int]:
+        lines = index_lines(self._text)
+        return {name: lines[("plugin", index)] for index, name in enumerate(self._names)}
+
+    def __getitem__(self, name: str) -> int:
+        """Give the line of a plugin."""
+        return self._lines[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """Walk the plugins."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """Count the plugins."""
+        return len(self._names)
 
 
 class _Scanner:

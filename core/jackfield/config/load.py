@@ -1,26 +1,26 @@
 """A file → a `Configuration`, or one `ConfigError` with every fault of it."""
 
+import hashlib
 import os
 import re
 import stat
-import time
 import tomllib
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from jackfield.config import files
 from jackfield.config.check import check
-from jackfield.config.lines import index_lines
+from jackfield.config.lines import PluginLines, index_lines
 from jackfield.config.model import EXECUTORS, Configuration
 from jackfield.config.problems import KeyPath, Problem, key_text
-from jackfield.config.structure import structure
+from jackfield.config.quick import structure_quickly
+from jackfield.config.trust import Trust
 from jackfield.errors import ConfigError, Fault
+from jackfield.observe.logger import host_log
 
 SIZE_LIMIT = 1024 * 1024
 _NESTING_LIMIT = 64
-# File systems stamp times with a clock of some milliseconds: a younger file may change again without a trace.
-_SETTLED_NS = 20_000_000
-_ATTEMPTS = 25
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)\Z")
 
 
@@ -37,10 +37,13 @@ def load_config(path: str | os.PathLike[str], *, executors: Collection[str] = EX
         The configuration, with nothing wrong in it that can be seen without importing a plugin.
 
     Raises:
-        ConfigError: with every fault of the file, each with its key, its line and a fix.
+        ConfigError: with every fault of the file, each with its key, its line and a fix; for root also when others may
+            write it, which other users are warned of.
     """
     file = Path(path)
-    return parse_config(_read(file), file, executors=executors)
+    data = _read(file)
+    _believe(file)
+    return parse_config(data, file, executors=executors)
 
 
 def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUTORS) -> Configuration:
@@ -70,13 +73,17 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
     """
     text = _decode(data, file)
     raw = _parse(text, file)
-    document, problems = structure(raw)
-    plugins, more = check(document, file.absolute().parent, executors)
-    lines = index_lines(text)
+    here = Path(files.whole(str(file)))
+    document, problems = structure_quickly(raw), list[Problem]()
+    if document is None:
+        from jackfield.config.structure import structure  # noqa: PLC0415  # cattrs is for those whose file is wrong
+
+        document, problems = structure(raw)
+    plugins, more = check(document, here.parent, executors)
     if problems := [*problems, *more]:
-        raise _error(file, raw, problems, lines)
+        raise _error(file, raw, problems, index_lines(text))
     return Configuration(
-        file=file.absolute(),
+        file=here,
         plugins={plugin.name: plugin for plugin in plugins},
         routes=document.routes,
         tenants=document.tenants,
@@ -85,7 +92,8 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
         timeout=document.timeout,
         strict=document.strict,
         lazy=document.lazy,
-        lines={plugin.name: lines[("plugin", index)] for index, plugin in enumerate(plugins)},
+        lines=PluginLines(text, [plugin.name for plugin in plugins]),
+        digest=hashlib.sha256(data).hexdigest(),
     )
 
 
@@ -170,28 +178,41 @@ def _nested(file: Path) -> ConfigError:
     return _wrong_file(file, f"nested more than {_NESTING_LIMIT} levels deep", "flatten it", key="text")
 
 
-def _read(file: Path, pause: Callable[[], None] = lambda: time.sleep(_SETTLED_NS / 1e9)) -> bytes:
-    """Read a file that nobody changes meanwhile: nothing of its identity, size or time differs before and after."""
-    for _ in range(_ATTEMPTS):
-        try:
-            before = _stat(file)
-            with file.open("rb") as stream:
-                data = stream.read(SIZE_LIMIT + 1)
-            after = _stat(file)
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            reason = getattr(error, "strerror", None) or str(error)
-            raise _wrong_file(file, f"cannot be read: {reason}", "give the path of a readable file") from None
-        same = (before.st_dev, before.st_ino, before.st_size, before.st_mtime_ns) == (
-            after.st_dev,
-            after.st_ino,
-            after.st_size,
-            after.st_mtime_ns,
-        )
-        if same and len(data) == after.st_size and not 0 <= time.time_ns() - after.st_mtime_ns < _SETTLED_NS:
-            return data
-        pause()
-    reason = f"it kept changing while it was read ({_ATTEMPTS} times)"
-    raise _wrong_file(file, reason, "write a new file beside it and rename that into its place")
+def _read(file: Path, pause: Callable[[], None] = files.pause) -> bytes:
+    """Read a file that nobody changes meanwhile."""
+
+    def content(_: str, size: int) -> bytes:
+        with file.open("rb") as stream:
+            return stream.read(size + 1)
+
+    try:
+        _, found = files.read_settled(lambda: {"": files.stamp(_stat(file))}, content, pause=pause)
+    except files.Unsettled:
+        reason = f"it kept changing while it was read ({files.ATTEMPTS} times)"
+        raise _wrong_file(file, reason, "write a new file beside it and rename that into its place") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise _wrong_file(file, f"cannot be read: {reason}", "give the path of a readable file") from None
+    return found[""]
+
+
+def _believe(file: Path) -> None:
+    """Refuse for root, and tell others, when somebody else may decide what the host does.
+
+    Raises:
+        ConfigError: for root, with the command that mends it.
+    """
+    trust = Trust()
+    try:
+        doubt = trust.doubt(str(file))
+    except OSError as error:
+        raise _wrong_file(file, f"cannot be looked at: {error.strerror}", "give the path of a readable file") from None
+    if doubt is not None and trust.strict:
+        reason = f"others decide what is in it: {doubt.reason}"
+        raise _wrong_file(file, reason, f"{doubt.fix}; root believes only what it alone may write")
+    if doubt is not None:
+        fault = Fault("config", "", "file", f"others decide what is in {file}: {doubt.reason}", doubt.fix)
+        host_log("WARNING", fault)
 
 
 def _stat(file: Path) -> os.stat_result:

@@ -270,6 +270,7 @@ class Configuration:
         strict: whether any fault keeps the host from starting.
         lazy: whether modules are imported at their first use.
         lines: plugin → the line of its `[[plugin]]`.
+        digest: sha256 of the file's content, in hexadecimal; "" when it was not read from one.
     """
 
     file: Path
@@ -283,7 +284,8 @@ class Configuration:
     timeout: float | None = None
     strict: bool = False
     lazy: bool = False
-    lines: Mapping[str, int] = attrs.field(factory=dict, converter=_read_only, eq=False)
+    lines: Mapping[str, int] = attrs.field(factory=dict, eq=False, repr=False)
+    digest: str = attrs.field(default="", eq=False)
 
     def order(self) -> tuple[tuple[str, ...], ...]:
         """Sort the plugins into levels: each depends on earlier levels only, so a level can start together.

@@ -11,6 +11,9 @@ from jackfield.model.names import close_names
 KeyPath = tuple[str | int, ...]
 """Where in the document: table keys, and 0-based places in arrays."""
 
+PLACEHOLDER = "placeholder__"
+"""Stands where a text is missing or wrong, and is good as any: the rest can still be checked."""
+
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _SHOWN = 60
 

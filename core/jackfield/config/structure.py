@@ -17,10 +17,7 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn
 
 from jackfield.config.model import Document, PluginConfig, RouteConfig
-from jackfield.config.problems import KeyPath, Problem, did_you_mean, quoted
-
-PLACEHOLDER = "placeholder__"
-"""Stands where a text is missing or wrong, and is good as any: the rest can still be checked."""
+from jackfield.config.problems import PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
 
 _EXAMPLES: Mapping[str | int, str] = {"name": 'add name = "…"', "path": 'add path = "module:Object"'}
 _HUGE = 10**18

@@ -81,6 +81,11 @@ class Places:
         return executor is None or not executor.injects
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names that policies may use."""
+        return (*BUILT_IN, *self._further)
+
+    @property
     def stats(self) -> Mapping[str, ExecutorStats]:
         """Name → the counts of each executor that has some."""
         return MappingProxyType({name: each.stats() for name, each in {"thread": self.thread, **self._further}.items()})

@@ -3,7 +3,6 @@
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum, auto
-from graphlib import CycleError
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
@@ -14,6 +13,7 @@ from jackfield.errors import CaptiveDependency, DependencyCycle, Fault, Injectio
 from jackfield.injection.graph import Graph, ThisCall
 from jackfield.injection.providers import Provider, place
 from jackfield.model.call import Call
+from jackfield.model.cycles import cycles
 from jackfield.model.spec import MISSING, Colour, Dependency, FunctionSpec, Key
 
 _SUGGESTIONS = 3
@@ -130,7 +130,7 @@ def faulty(graph: Graph) -> Findings:
                 found[rival].append(finding)
     for provider in graph.providers:
         found[provider].extend(_of_provider(graph, provider))
-    for cycle in _cycles(graph):
+    for cycle in cycles(graph.needs):
         drawing = _drawn(*cycle, cycle[0])
         reason, fix = f"it needs itself: {drawing}", "make one of them do without, or split it in two"
         finding = _Finding(_Kind.CYCLE, Fault("inject", cycle[0].plugin, cycle[0].label, reason, fix), drawing)
@@ -237,36 +237,6 @@ def _spread(graph: Graph, found: dict[Provider, list[_Finding]]) -> None:
 def _blocked(dependency: Dependency, path: tuple[Provider, ...], finding: _Finding) -> str:
     through = f" (through {_drawn(*path)})" if len(path) > 1 else ""
     return f"it needs {dependency.key}, which cannot be provided{through}: {finding.cause or finding.fault.reason}"
-
-
-def _cycles(graph: Graph) -> Iterator[tuple[Provider, ...]]:
-    """Give one shortest cycle for each provider that is on any, none twice."""
-    try:
-        graph.order  # noqa: B018  # computed for what it raises
-    except CycleError:
-        drawn: set[Provider] = set()
-        for start in graph.providers:
-            cycle = () if start in drawn else _shortest(graph.needs, start)
-            drawn.update(cycle)
-            if cycle:
-                yield cycle
-
-
-def _shortest(needs: Mapping[Provider, tuple[Provider, ...]], start: Provider) -> tuple[Provider, ...]:
-    came_from: dict[Provider, Provider] = {}
-    frontier = deque([start])
-    while frontier:
-        here = frontier.popleft()
-        for needed in needs[here]:
-            if needed is start:
-                path = [here]
-                while path[-1] is not start:
-                    path.append(came_from[path[-1]])
-                return tuple(reversed(path))
-            if needed not in came_from:
-                came_from[needed] = here
-                frontier.append(needed)
-    return ()
 
 
 def _which(graph: Graph, dependency: Dependency) -> tuple[str, str]:

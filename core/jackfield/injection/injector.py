@@ -289,9 +289,20 @@ class Injector:
 
     def constant(self, kind: Any, plugin: str) -> Any:
         """Give a plugin's object of a contextual type. For wiring; not for hosts."""
-        if (kind, plugin) not in self._constants:
-            self._constants.setdefault((kind, plugin), self._contextual[kind](plugin))
-        return self._constants[kind, plugin]
+        found = self._constants.get((kind, plugin), MISSING)
+        if found is MISSING:
+            found = self._constants.setdefault((kind, plugin), self._contextual[kind](plugin))
+        return found
+
+    def forget(self, plugin: str) -> None:
+        """Make a plugin's objects of contextual types anew when they are next asked for.
+
+        Args:
+            plugin: whose; it has been unloaded, or is not loaded yet.
+        """
+        for key in self._constants.copy():
+            if key[1] == plugin:
+                self._constants.pop(key, None)
 
     def view(self, layer: Layer) -> _View:
         """Give what a layer sees now, or saw when it ended. For wiring; not for hosts."""

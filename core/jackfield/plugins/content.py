@@ -3,13 +3,16 @@
 import hashlib
 import os
 import stat
-import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, Literal, NoReturn
 
 import attrs
 
+from jackfield.config import files
+from jackfield.config.trust import Trust
 from jackfield.errors import Fault, PluginError
+from jackfield.observe.logger import host_log
 from jackfield.plugins.discovery.entries import printable
 
 SIZE_LIMIT: Final = 64 * 1024 * 1024
@@ -19,11 +22,9 @@ FILES_LIMIT: Final = 10_000
 """How many files a plugin's folder may have."""
 
 _PACKAGE: Final = "__init__.py"
-# File systems stamp times with a clock of some milliseconds: a younger file may change again without a trace.
-_SETTLED_NS = 20_000_000
-_ATTEMPTS = 25
 
-_Identity = tuple[int, int, int, int]
+Listing = Mapping[str, files.Stamp]
+"""Name → stamp of each file; a plain file is listed under the empty name."""
 
 
 @attrs.frozen(eq=False)
@@ -37,6 +38,8 @@ class Content:
         main: the name of the file that is the plugin's module.
         folder: whether it is a folder, and so a package.
         digest: sha256, in hexadecimal: of the file; or of all names and contents, sorted by name.
+        listing: the stamps that the files had.
+        source: the path that was asked for, links unresolved: where its next version will be.
     """
 
     base: str
@@ -45,6 +48,12 @@ class Content:
     main: str
     folder: bool
     digest: str
+    listing: Listing = attrs.field(factory=dict, repr=False)
+    source: str = ""
+
+    def has_changed(self) -> bool:
+        """Tell, without reading it, whether it may be another one now: an inode, a size or a time differs."""
+        return look(self.source, "folder" if self.folder else "file") != self.listing
 
     def path(self, name: str) -> str:
         """Give the real path of a file, as tracebacks show it."""
@@ -55,7 +64,7 @@ def read_content(
     plugin: str,
     path: str,
     kind: Literal["file", "folder"],
-    pause: Callable[[], None] = lambda: time.sleep(_SETTLED_NS / 1e9),
+    pause: Callable[[], None] = files.pause,
 ) -> Content:
     """Read a file or folder that nobody changes meanwhile; links are resolved once, before anything is read.
 
@@ -69,44 +78,74 @@ def read_content(
         pause: waits before another attempt.
 
     Raises:
-        PluginError: stage `source`, when it is missing, unreadable, too large, no package, or keeps changing.
+        PluginError: stage `source`, when it is missing, unreadable, too large, no package, or keeps changing; for root
+            also when others may write it, which other users are warned of.
     """
-    stem, files = _stem(path), dict[str, bytes]()
-    base = _resolved(plugin, path, kind)
-    for _ in range(_ATTEMPTS):
-        try:
-            before = _listing(base, kind)
-            _check_size(plugin, path, before)
-            files = {name: _bytes(_join(base, name), found[2]) for name, found in before.items()}
-            after = _listing(base, kind)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            if not os.path.lexists(base) or _dangling(error):
-                _unreadable(plugin, path, error)
-        except OSError as error:
-            _unreadable(plugin, path, error)
-        else:
-            if before == after and all(map(_settled, after.values())) and _whole(files, after):
-                break
-        pause()
-    else:
-        reason = f"{printable(path)} kept changing while it was read ({_ATTEMPTS} times)"
+    stem, base = _stem(path), _resolved(plugin, path, kind)
+
+    def listing() -> Listing:
+        found = _listing(base, kind)
+        _check_size(plugin, path, found)
+        return found
+
+    try:
+        listed, found = files.read_settled(
+            listing, lambda name, size: _bytes(_join(base, name), size), vanished=partial(_vanished, base), pause=pause
+        )
+    except files.Unsettled:
+        reason = f"{printable(path)} kept changing while it was read ({files.ATTEMPTS} times)"
         _refuse(plugin, reason, "write a new one beside it, and rename that into its place")
+    except OSError as error:
+        _unreadable(plugin, path, error)
+    _believe(plugin, path, listed)
     if kind == "file":
-        data, name = files[""], os.path.basename(base)  # noqa: PTH119
+        data, name = found[""], os.path.basename(base)  # noqa: PTH119
         digest = hashlib.sha256(data).hexdigest()
-        return Content(os.path.dirname(base), stem, {name: data}, name, folder=False, digest=digest)  # noqa: PTH120
-    if _PACKAGE not in files:
+        folder = os.path.dirname(base)  # noqa: PTH120
+        return Content(folder, stem, {name: data}, name, folder=False, digest=digest, listing=listed, source=path)
+    if _PACKAGE not in found:
         fix = f"create an empty {_PACKAGE} in it, or give the path of the one `.py` file that is meant"
         _refuse(plugin, f"{printable(path)} is no package: it has no {_PACKAGE}", fix)
-    return Content(base, stem, files, _PACKAGE, folder=True, digest=_digest(files))
+    return Content(base, stem, found, _PACKAGE, folder=True, digest=_digest(found), listing=listed, source=path)
 
 
-def _digest(files: Mapping[str, bytes]) -> str:
+def _believe(plugin: str, path: str, listing: Listing) -> None:
+    """Refuse for root, and tell others, when somebody else may decide what the plugin does."""
+    trust = Trust()
+    try:
+        doubts = (trust.doubt(_join(path, name)) for name in ("", *listing))
+        doubt = next((found for found in doubts if found is not None), None)
+    except OSError as error:
+        _unreadable(plugin, path, error)
+    if doubt is not None:
+        reason = f"others decide what it does: {doubt.reason}"
+        if trust.strict:
+            _refuse(plugin, reason, f"{doubt.fix}; root believes only what it alone may write")
+        host_log("WARNING", Fault("source", plugin, plugin, reason, doubt.fix))
+
+
+def look(path: str, kind: Literal["file", "folder"]) -> Listing | None:
+    """Look at a file or folder without reading it.
+
+    Args:
+        path: where it is.
+        kind: what it has to be.
+
+    Returns:
+        The stamps of its files; None when it cannot be looked at.
+    """
+    try:
+        return _listing(path, kind)
+    except (OSError, ValueError):
+        return None
+
+
+def _digest(found: Mapping[str, bytes]) -> str:
     whole = hashlib.sha256()
-    for name in sorted(files):
+    for name in sorted(found):
         encoded = os.fsencode(name)
         # The name's length comes first, so that no two folders are written alike.
-        whole.update(len(encoded).to_bytes(8) + encoded + hashlib.sha256(files[name]).digest())
+        whole.update(len(encoded).to_bytes(8) + encoded + hashlib.sha256(found[name]).digest())
     return whole.hexdigest()
 
 
@@ -127,15 +166,14 @@ def _resolved(plugin: str, path: str, kind: str) -> str:
     return base
 
 
-def _listing(base: str, kind: str) -> dict[str, _Identity]:
-    """Give each file with what changes when its content does; a plain file is listed under the empty name."""
+def _listing(base: str, kind: str) -> Listing:
     if kind == "file":
-        return {"": _identity(os.stat(base))}  # noqa: PTH116
+        return {"": files.stamp(os.stat(base))}  # noqa: PTH116
     return _walk(base)
 
 
-def _walk(base: str) -> dict[str, _Identity]:
-    found: dict[str, _Identity] = {}
+def _walk(base: str) -> dict[str, files.Stamp]:
+    found: dict[str, files.Stamp] = {}
     todo = [(base, "", frozenset[tuple[int, int]]())]
     while todo and len(found) <= FILES_LIMIT:
         folder, prefix, around = todo.pop()
@@ -151,24 +189,11 @@ def _walk(base: str) -> dict[str, _Identity]:
                 if stat.S_ISDIR(status.st_mode):
                     todo.append((entry.path, f"{prefix}{entry.name}/", around | {place}))
                 elif stat.S_ISREG(status.st_mode):
-                    found[prefix + entry.name] = _identity(status)
+                    found[prefix + entry.name] = files.stamp(status)
     return dict(sorted(found.items()))
 
 
-def _identity(status: os.stat_result) -> _Identity:
-    # On Windows a directory entry has neither device nor inode, but always the same nothing.
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _settled(found: _Identity) -> bool:
-    return not 0 <= time.time_ns() - found[3] < _SETTLED_NS
-
-
-def _whole(files: Mapping[str, bytes], listing: Mapping[str, _Identity]) -> bool:
-    return all(len(data) == listing[name][2] for name, data in files.items())
-
-
-def _check_size(plugin: str, path: str, listing: Mapping[str, _Identity]) -> None:
+def _check_size(plugin: str, path: str, listing: Listing) -> None:
     fix = "keep data elsewhere and give its path as an option, or install the plugin as a distribution"
     if len(listing) > FILES_LIMIT:
         _refuse(plugin, f"{printable(path)} has more than {FILES_LIMIT:,} files", fix)
@@ -185,9 +210,11 @@ def _join(base: str, name: str) -> str:
     return os.path.join(base, *name.split("/")) if name else base  # noqa: PTH118
 
 
-def _dangling(error: OSError) -> bool:
-    """Tell a link to nowhere from a file that was removed between two looks, which another look will not list."""
-    return isinstance(error.filename, str) and os.path.islink(error.filename)  # noqa: PTH114
+def _vanished(base: str, error: OSError) -> bool:
+    """Tell a file that was removed between two looks, which another look will not list, from a link to nowhere."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError) or not os.path.lexists(base):
+        return False
+    return not (isinstance(error.filename, str) and os.path.islink(error.filename))  # noqa: PTH114
 
 
 def _unreadable(plugin: str, path: str, error: OSError | ValueError) -> NoReturn:

@@ -135,6 +135,7 @@ class Hosting:
 
     def _take_code(self, bundle: PluginBundle, ledger: Ledger, faults: list[Fault]) -> None:
         name = bundle.name
+        self._injector.forget(name)  # its `Config` may be of other options now
         ledger.record("code", bundle.location, partial(self._forget, name))
         for implementation in bundle.hooks:
             try:

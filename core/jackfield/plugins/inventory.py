@@ -240,6 +240,11 @@ class Inventory:
         specs = (spec for bundle in self._kept.values() for spec in bundle.specs)
         return next((spec for spec in specs if spec.name == name and version in (None, spec.version)), None)
 
+    @property
+    def loaded(self) -> Mapping[str, tuple[PluginConfig, PluginBundle]]:
+        """Plugin → what it was loaded by, and what it brought; of those alone whose code could be loaded."""
+        return {name: (self._configs[name], bundle) for name, bundle in self._kept.copy().items()}
+
     def load(self, plugin: PluginConfig) -> PluginRecord:
         """Bring in one more plugin, or one that was unloaded.
 

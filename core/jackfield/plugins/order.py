@@ -1,9 +1,9 @@
 """Who depends on whom: what is wrong with it, and what belongs together."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from graphlib import CycleError, TopologicalSorter
+from collections.abc import Collection, Sequence
 
 from jackfield.errors import Fault
+from jackfield.model.cycles import cycles
 from jackfield.model.names import close_names
 from jackfield.plugins.bundle import PluginBundle
 
@@ -43,7 +43,7 @@ def dependency_faults(bundles: Sequence[PluginBundle], known: Collection[str] = 
                 faults.append(Fault(STAGE, name, name, "it depends on itself", f"take {name!r} out of its depends_on"))
             elif each not in names:
                 faults.append(Fault(STAGE, name, name, f"no plugin is named {each!r}", _close(each, names - {name})))
-    for cycle in _cycles(graph):
+    for cycle in cycles(graph):
         drawing = " → ".join([*cycle, cycle[0]])
         fix = "take one of these dependencies away"
         faults.append(Fault(STAGE, cycle[0], cycle[0], f"the plugins wait for one another: {drawing}", fix))
@@ -53,18 +53,3 @@ def dependency_faults(bundles: Sequence[PluginBundle], known: Collection[str] = 
 def _close(name: str, names: Collection[str]) -> str:
     close = close_names(name, sorted(names))
     return f"did you mean {' or '.join(map(repr, close))}?" if close else "add that plugin too, or drop the dependency"
-
-
-def _cycles(graph: Mapping[str, Collection[str]]) -> Iterator[list[str]]:
-    """Find cycles, each plugin depending on the next, the first by name first; one edge of each is cut to find more."""
-    rest = {name: list(wanted) for name, wanted in graph.items()}
-    while True:
-        try:
-            TopologicalSorter(rest).prepare()
-        except CycleError as error:
-            ring: list[str] = error.args[1][:0:-1]  # graphlib draws from the one that is waited for, its first twice
-            rest[ring[0]].remove(ring[1] if len(ring) > 1 else ring[0])
-            start = ring.index(min(ring))
-            yield [*ring[start:], *ring[:start]]
-        else:
-            return

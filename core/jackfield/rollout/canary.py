@@ -23,15 +23,18 @@ from jackfield.rollout import Analysis, Decision, Tally, Trial, Verdict
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.pool import Pool
 
+Promoted = Callable[[CanaryStatus, str], object]
+
 _LOOK: Final = 0.1  # seconds; a look that is not due costs some microseconds
 
 
 class Canary:
     """One trial of a version: a handle on what the snapshot says of it. Without analysis it moves nothing by itself."""
 
-    def __init__(self, functions: Functions, status: CanaryStatus) -> None:
+    def __init__(self, functions: Functions, status: CanaryStatus, promoted: Promoted) -> None:
         self._functions = functions
         self._seen = status
+        self._promoted = promoted
         self._looks: Future[None] | None = None
         self._watchers: dict[str, Observer] = {}
 
@@ -63,7 +66,11 @@ class Canary:
         Raises:
             PluginError: if the canary has ended.
         """
+        self._promote(reason, "operator")
+
+    def _promote(self, reason: str, by: str) -> None:
         self._change(state=CanaryState.PROMOTED, reason=reason)
+        self._promoted(self._seen, by)
         self.release()
 
     def abort(self, reason: str = "") -> None:
@@ -117,7 +124,7 @@ class Canary:
                 self.ramp(share, verdict.reason)
                 trial.advance()
             elif verdict.step_passed:
-                self.promote(verdict.reason)
+                self._promote(verdict.reason, "canary")
         except JackfieldError as error:  # somebody else has ended it
             host_log("WARNING", f"canary of {self._seen.name}@{self._seen.version}: {error}")
             self.release()
@@ -144,10 +151,12 @@ class Canaries:
         functions: where the routes are changed.
         control: where analyses look.
         pool: where they act.
+        promoted: is told of each trial that was promoted, and by whom: `operator` or, by its analysis, `canary`.
     """
 
-    def __init__(self, functions: Functions, control: ControlLoop, pool: Pool) -> None:
+    def __init__(self, functions: Functions, control: ControlLoop, pool: Pool, promoted: Promoted) -> None:
         self._functions = functions
+        self._promoted = promoted
         self._control = control
         self._pool = pool
         self._numbers = count(1)
@@ -189,7 +198,8 @@ class Canaries:
 
     def _handle(self, snapshot: Snapshot, status: CanaryStatus) -> Canary:
         """Give the one handle on a canary."""
-        return self._handles.setdefault(status.number, Canary(self._functions, trials.current(snapshot, status)))
+        made = Canary(self._functions, trials.current(snapshot, status), self._promoted)
+        return self._handles.setdefault(status.number, made)
 
     def release(self) -> None:
         """End all analyses, and leave the routes as they are."""

@@ -1,0 +1,231 @@
+"""Carries a plan out, step by step, and keeps what is desired and what was done of it."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import attrs
+
+from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantConfig
+from jackfield.desired.ownership import FieldKey
+from jackfield.desired.plan import Change, Plan
+from jackfield.desired.planning import Wanted, plan, reached, wanted
+from jackfield.desired.state import EMPTY, Actual, Desired
+from jackfield.errors import Fault, JackfieldError, PluginError, Unavailable
+
+
+class Steps(Protocol):
+    """What can be done to a host, without noting who did it. Every step raises a `JackfieldError` when it fails."""
+
+    def actual(self) -> Actual:
+        """Look at what is there."""
+        ...
+
+    def load(self, plugin: PluginConfig, *, start: bool) -> tuple[Fault, ...]:
+        """Load a plugin, and start it if the host runs and `start` says so; give what was left out of it."""
+        ...
+
+    def unload(self, name: str) -> tuple[Fault, ...]:
+        """Stop a plugin and release all that it holds; give what could not be released."""
+        ...
+
+    def reload(self, name: str) -> tuple[Fault, ...]:
+        """Replace a plugin by what its file or folder holds now; give what went wrong beside that."""
+        ...
+
+    def start(self, name: str) -> None:
+        """Start a plugin."""
+        ...
+
+    def stop(self, name: str) -> None:
+        """Stop a plugin."""
+        ...
+
+    def route(self, name: str, rule: RouteConfig | None, *, keep_default: bool) -> None:
+        """Take over what the file says of a function's versions.
+
+        Args:
+            name: the function.
+            rule: what it says; None for nothing.
+            keep_default: leave the default version, which somebody else has chosen.
+        """
+        ...
+
+    def tenants(self, tenants: Mapping[str, TenantConfig] | None) -> None:
+        """Take over what the file says of tenants."""
+        ...
+
+    def abort(self, name: str) -> None:
+        """End the trial of a function or plugin, if it still runs."""
+        ...
+
+
+class Applier:
+    """The desired state of one host.
+
+    Args:
+        steps: what can be done to it.
+        wall: seconds since the epoch.
+    """
+
+    def __init__(self, steps: Steps, wall: Callable[[], float] = time.time) -> None:
+        self._steps = steps
+        self._wall = wall
+        self._under_way = threading.Lock()
+        self._lock = threading.RLock()  # for the exchange of one value; nothing else happens under it
+        self.desired = Desired()
+
+    def boot(self, configuration: Configuration) -> None:
+        """Take over what the host was made of."""
+        self._change(
+            lambda _: Desired(
+                configuration,
+                configuration,
+                deployed=configuration.plugins,
+                routes=configuration.routes,
+                tenants=configuration.tenants,
+            )
+        )
+
+    @property
+    def configuration(self) -> Configuration | None:
+        """The last applied one."""
+        applied = self.desired.applied
+        return None if applied is EMPTY else applied
+
+    def apply(self, configuration: Configuration, *, dry_run: bool = False, force: bool = False) -> Plan:
+        """Bring the host to what a configuration says, or only tell what that would take.
+
+        A step that fails is told of, and the others go on. Whatever ends this half-way, the next apply finishes it.
+
+        Args:
+            configuration: the new file.
+            dry_run: do nothing.
+            force: let the file have the fields that somebody else changed as well.
+
+        Returns:
+            The plan; not carried out if it has conflicts.
+
+        Raises:
+            Unavailable: when another apply is under way.
+        """
+        if dry_run:
+            return self._plan(configuration, force)[0]
+        # Not waited for: the other one may be waiting for a plugin which waits for this.
+        if not self._under_way.acquire(blocking=False):
+            raise Unavailable("apply", "another apply is under way: try again when it has ended")
+        try:
+            found, want = self._plan(configuration, force)
+            if found.conflicts:
+                return found
+            self._change(
+                lambda now: attrs.evolve(now, applied=configuration, ownership=now.ownership.release(want.released))
+            )
+            done = tuple([self._step(change, configuration, want) for change in found.changes])
+            return attrs.evolve(found, changes=done, applied=True)
+        finally:
+            self._under_way.release()
+
+    def _plan(self, configuration: Configuration, force: bool) -> tuple[Plan, Wanted]:
+        desired = self.desired
+        want = wanted(configuration, desired, force=force)
+        return plan(configuration, want, desired, self._steps.actual(), force=force), want
+
+    def _step(self, change: Change, new: Configuration, want: Wanted) -> Change:
+        try:
+            faults = self._do(change, new, want)
+        except JackfieldError as error:
+            return attrs.evolve(change, status="failed", faults=_faults(change, error))
+        return attrs.evolve(change, status="done", faults=faults)
+
+    def _do(self, change: Change, new: Configuration, want: Wanted) -> tuple[Fault, ...]:
+        steps, name = self._steps, change.name
+        match change.kind:
+            case "abort":
+                steps.abort(name)
+            case "tenants":
+                steps.tenants(new.tenants)
+                self._change(lambda now: attrs.evolve(now, tenants=new.tenants))
+            case "route":
+                self._route(name, new, want)
+            case "remove":
+                left = steps.unload(name)
+                self._change(lambda now: now.unloaded(name))
+                return left
+            case "add" | "change":
+                left = steps.unload(name) if change.kind == "change" else ()
+                # Before the load: one that fails was meant so, too, and is seen to have failed.
+                self._change(lambda now: now.loaded(want.plugins[name]))
+                return (*left, *steps.load(want.plugins[name], start=name in want.running))
+            case "reload":
+                return steps.reload(name)
+            case "start":
+                steps.start(name)
+            case "stop":
+                steps.stop(name)
+        return ()
+
+    def _route(self, name: str, new: Configuration, want: Wanted) -> None:
+        rule = new.routes.get(name)
+        kept = ("route", name, "default") in want.ownership.fields
+        self._steps.route(name, rule, keep_default=kept)
+        routes = {key: value for key, value in self.desired.routes.items() if key != name}
+        if rule is not None:
+            routes[name] = rule
+        self._change(lambda now: attrs.evolve(now, routes=routes))
+
+    # --- What others do ---------------------------------------------------------------------------------------------
+
+    def loaded(self, plugin: PluginConfig, *, by: str = "operator", verb: str = "load") -> None:
+        """Note that somebody loaded a plugin."""
+        self._change(lambda now: attrs.evolve(now.loaded(plugin), ownership=now.ownership.release([_up(plugin.name)])))
+        self.note(("plugin", plugin.name, "loaded"), plugin, by=by, verb=verb)
+
+    def unloaded(self, name: str, *, by: str = "operator", verb: str = "unload") -> None:
+        """Note that somebody unloaded a plugin."""
+        self._change(lambda now: attrs.evolve(now.unloaded(name), ownership=now.ownership.release([_up(name)])))
+        self.note(("plugin", name, "loaded"), None, by=by, verb=verb)
+
+    def started(self, name: str, *, by: str = "operator", verb: str = "start") -> None:
+        """Note that somebody wants a plugin to run, be it in vain for now, and with it those that it depends on."""
+        depends_on = {each: record.depends_on for each, record in self._steps.actual().records.items()}
+        if name in depends_on:
+            needs = reached(depends_on[name], depends_on)
+            self.note(_up(name), value=True, by=by, verb=verb)
+            self._change(lambda now: attrs.evolve(now, ownership=now.ownership.release(map(_up, needs))))
+
+    def stopped(self, name: str, *, by: str = "operator", verb: str = "stop") -> None:
+        """Note that somebody stopped a plugin."""
+        self.note(_up(name), value=False, by=by, verb=verb)
+
+    def routed(self, defaults: Mapping[str, str], *, by: str = "operator", verb: str) -> None:
+        """Note that somebody chose the default version of some functions."""
+        for name, version in defaults.items():
+            self.note(("route", name, "default"), version, by=by, verb=verb)
+
+    def note(self, field: FieldKey, value: Any, *, by: str, verb: str) -> None:
+        """Note that somebody wrote a field: it is theirs until the file says something else of it than it does now."""
+        at = self._wall()
+        self._change(
+            lambda now: attrs.evolve(
+                now, ownership=now.ownership.note(field, value, base=now.base(field), by=by, verb=verb, at=at)
+            )
+        )
+
+    def _change(self, change: Callable[[Desired], Desired]) -> None:
+        with self._lock:
+            self.desired = change(self.desired)
+
+
+def _up(name: str) -> FieldKey:
+    return ("plugin", name, "running")
+
+
+def _faults(change: Change, error: JackfieldError) -> tuple[Fault, ...]:
+    found = getattr(error, "faults", ())
+    if found:
+        return tuple(found)
+    if isinstance(error, PluginError):
+        return (Fault(error.stage, error.plugin, change.name, error.reason, error.fix),)
+    return (Fault(change.kind, change.name, change.name, str(error)),)

@@ -1,0 +1,113 @@
+"""What differs between two values of a configuration, as text; the value of an option is never shown."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantConfig
+from jackfield.desired.plan import FieldChange
+
+SET = "(set)"
+"""Stands for an option, whose value may be a secret."""
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+def shown(value: Any) -> str:
+    """Render a value as a configuration file would write it, roughly; "" for none."""
+    if value is None or value in ((), {}):
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} = {shown(item)}" for key, item in value.items())
+    if isinstance(value, tuple):
+        return ", ".join(shown(item) for item in value)
+    if attrs.has(type(value)):
+        return shown(attrs.asdict(value, recurse=False))
+    return str(value)
+
+
+def alike(old: Any, new: Any) -> bool:
+    """Compare two options as a plugin would see them: 1, 1.0 and true are equal in Python, and not the same option."""
+    if type(old) is not type(new):
+        return False
+    if isinstance(old, dict):
+        return old.keys() == new.keys() and all(alike(value, new[key]) for key, value in old.items())
+    if isinstance(old, list):
+        return len(old) == len(new) and all(map(alike, old, new))
+    return bool(old == new)
+
+
+def same(old: PluginConfig, new: PluginConfig) -> bool:
+    """Tell whether two configurations of a plugin say the same."""
+    return old is new or (old == new and alike(old.options, new.options))
+
+
+def plugin_changes(before: PluginConfig, after: PluginConfig) -> tuple[FieldChange, ...]:
+    """Give what differs between two configurations of a plugin: of options the keys alone."""
+    found: list[FieldChange] = []
+    for name in _names(PluginConfig):
+        old, new = getattr(before, name), getattr(after, name)
+        if old == new and name != "options":
+            continue
+        found += _options(old, new) if name == "options" else [FieldChange(name, shown(old), shown(new))]
+    return tuple(found)
+
+
+def _options(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[FieldChange]:
+    for key in dict.fromkeys((*old, *new)):
+        if key not in new:
+            yield FieldChange(f"options.{key}", SET, "")
+        elif key not in old:
+            yield FieldChange(f"options.{key}", "", SET)
+        elif not alike(old[key], new[key]):
+            yield FieldChange(f"options.{key}", SET, "(set anew)")
+
+
+def route_changes(before: RouteConfig | None, after: RouteConfig | None) -> tuple[FieldChange, ...]:
+    """Give what differs between two rules of a function."""
+    return _differing(before or RouteConfig(), after or RouteConfig(), "")
+
+
+def tenant_changes(
+    before: Mapping[str, TenantConfig] | None, after: Mapping[str, TenantConfig] | None
+) -> tuple[FieldChange, ...]:
+    """Give what differs between two tables of tenants."""
+    if before == after:
+        return ()
+    old, new = before or _NOTHING, after or _NOTHING
+    found = []
+    if (before is None) != (after is None):
+        found.append(
+            FieldChange("tenants", "" if before is None else "configured", "configured" if before is None else "")
+        )
+    for name in dict.fromkeys((*old, *new)):
+        if name not in new:
+            found.append(FieldChange(name, shown(old[name]), ""))
+        elif name not in old:
+            found.append(FieldChange(name, "", shown(new[name])))
+        else:
+            found += _differing(old[name], new[name], f"{name}.")
+    return tuple(found)
+
+
+def host_changes(before: Configuration, after: Configuration) -> tuple[FieldChange, ...]:
+    """Give what differs between two configurations of what a running host cannot change."""
+    found: list[FieldChange] = []
+    for name in ("discover", "timeout", "strict", "lazy"):
+        old, new = getattr(before, name), getattr(after, name)
+        if old != new:
+            found.append(FieldChange(name, shown(old), shown(new)))
+    found += _differing(before.observability, after.observability, "observability.")
+    return tuple(found)
+
+
+def _differing(before: Any, after: Any, prefix: str) -> tuple[FieldChange, ...]:
+    pairs = ((name, getattr(before, name), getattr(after, name)) for name in _names(type(before)))
+    return tuple(FieldChange(prefix + name, shown(old), shown(new)) for name, old, new in pairs if old != new)
+
+
+def _names(cls: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in attrs.fields(cls))

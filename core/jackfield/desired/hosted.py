@@ -1,0 +1,127 @@
+"""The steps of an apply on a host: what its verbs do, without noting who did it."""
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+
+from jackfield.calls.access import permissions
+from jackfield.desired.state import Actual
+from jackfield.errors import Fault, PluginError
+from jackfield.model.canary import CanaryState
+from jackfield.model.route import Rule, Split
+from jackfield.model.snapshot import Snapshot
+from jackfield.plugins.loading import current_digest
+from jackfield.registry.routes import redecided
+
+if TYPE_CHECKING:
+    from jackfield.config import PluginConfig, RouteConfig, TenantConfig
+    from jackfield.plugins.inventory import Inventory
+    from jackfield.plugins.lifecycle import Lifecycle
+    from jackfield.registry.functions import Functions
+    from jackfield.rollout.canary import Canaries
+
+
+class HostSteps:
+    """Does to the parts of one host what `Applier` asks for.
+
+    Args:
+        functions: where routes, their rules and permissions are.
+        inventory: loads and unloads, and knows the faults.
+        lifecycle: starts and stops.
+        canaries: the trials that there are.
+    """
+
+    def __init__(
+        self, functions: "Functions", inventory: "Inventory", lifecycle: "Lifecycle", canaries: "Canaries"
+    ) -> None:
+        self._functions = functions
+        self._inventory = inventory
+        self._lifecycle = lifecycle
+        self._canaries = canaries
+
+    def actual(self) -> Actual:
+        """Look at what is there."""
+        return Actual(
+            self._functions.running,
+            self._lifecycle.records,
+            self._inventory.loaded.keys(),
+            tuple(each for each in self._functions.state.snapshot.canaries if each.state is CanaryState.RUNNING),
+            self._changed,
+        )
+
+    def _changed(self, names: Collection[str]) -> Mapping[str, tuple[str, str]]:
+        """Compare by stat, and read only what may have changed."""
+        found, loaded = {}, self._inventory.loaded
+        for name in names:
+            if name not in loaded:
+                continue
+            config, bundle = loaded[name]
+            if bundle.content is None or not bundle.content.has_changed():
+                continue
+            try:
+                now = current_digest(config)
+            except PluginError:
+                now = ""
+            if now != bundle.digest:
+                found[name] = bundle.digest, now
+        return found
+
+    def load(self, plugin: "PluginConfig", *, start: bool) -> tuple[Fault, ...]:
+        """Load a plugin, and start it if the host runs and `start` says so; give what was left out of it."""
+        self._inventory.load(plugin)
+        self._functions.rewire()
+        faults = tuple(fault for fault in self._inventory.faults if fault.plugin == plugin.name)
+        if self._functions.running and start:
+            self._lifecycle.start(plugin.name)
+        elif plugin.name not in self._inventory.loaded:
+            first = self._lifecycle.records[plugin.name].fault or faults[0]
+            raise PluginError(plugin.name, first.stage, first.reason, first.fix, faults or (first,))
+        return faults
+
+    def unload(self, name: str) -> tuple[Fault, ...]:
+        """Stop a plugin and release all that it holds; give what could not be released."""
+        return self._inventory.unload(name).failed
+
+    def reload(self, name: str) -> tuple[Fault, ...]:
+        """Replace a plugin by what its file or folder holds now."""
+        if self._functions.running:
+            return self._inventory.reload(name).faults
+        config, _ = self._inventory.loaded[name]
+        return (*self.unload(name), *self.load(config, start=False))
+
+    def start(self, name: str) -> None:
+        """Start a plugin."""
+        self._lifecycle.start(name)
+
+    def stop(self, name: str) -> None:
+        """Stop a plugin."""
+        self._lifecycle.stop(name)
+
+    def route(self, name: str, rule: "RouteConfig | None", *, keep_default: bool) -> None:
+        """Take over what the file says of a function's versions."""
+        said = Rule() if rule is None else rule_of(name, rule)
+
+        def change(snapshot: Snapshot) -> Snapshot:
+            there = snapshot.rules.get(name, Rule())
+            made = attrs.evolve(said, default=there.default) if keep_default else said
+            others = {each: kept for each, kept in snapshot.rules.items() if each != name}
+            return redecided(snapshot, [name], rules=others if made == Rule() else {**others, name: made})
+
+        self._functions.decide(change)
+
+    def tenants(self, tenants: "Mapping[str, TenantConfig] | None") -> None:
+        """Take over what the file says of tenants."""
+        self._functions.set_permissions(permissions(tenants))
+
+    def abort(self, name: str) -> None:
+        """End the trials of a function or plugin that still run."""
+        for canary in self._canaries.all:
+            if canary.status.name == name and canary.status.state is CanaryState.RUNNING:
+                canary.abort("its plugin or route was changed by an apply")
+
+
+def rule_of(name: str, route: "RouteConfig") -> Rule:
+    """Translate what the configuration says of a function's versions."""
+    split = Split(name, tuple(route.shares.items()), dict(route.tenants)) if route.shares or route.tenants else None
+    return Rule(route.default, split)

@@ -1,0 +1,86 @@
+"""What is desired of a host and was carried out, and what is there: the two that a plan compares."""
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+
+from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantConfig
+from jackfield.desired.ownership import FieldKey, Ownership
+from jackfield.model.canary import CanaryStatus
+from jackfield.model.record import PluginRecord
+
+EMPTY = Configuration(Path())
+"""What a host says that was made without a file: nothing."""
+
+
+def _frozen(found: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    return MappingProxyType(dict(found))
+
+
+@attrs.frozen
+class Desired:
+    """What a host is meant to be, and what of it has been carried out.
+
+    `applied` is written before the first step of an apply, the rest with each step: whatever ends an apply half-way,
+    the next one sees what is missing.
+
+    Attributes:
+        applied: the last applied configuration.
+        booted: the configuration that the host was made of.
+        ownership: what belongs to somebody else than the file.
+        deployed: plugin → the configuration that it was loaded by, be it in vain.
+        routes: function → the rule that was carried out.
+        tenants: the tenants that were carried out.
+    """
+
+    applied: Configuration = EMPTY
+    booted: Configuration = EMPTY
+    ownership: Ownership = attrs.field(factory=Ownership)
+    deployed: Mapping[str, PluginConfig] = attrs.field(factory=dict, converter=_frozen)
+    routes: Mapping[str, RouteConfig] = attrs.field(factory=dict, converter=_frozen)
+    tenants: Mapping[str, TenantConfig] | None = None
+
+    def base(self, field: FieldKey) -> Any:
+        """Give what the last applied file says of a field."""
+        return file_says(self.applied, field)
+
+    def loaded(self, plugin: PluginConfig) -> "Desired":
+        """Give the state after a plugin was loaded."""
+        return attrs.evolve(self, deployed={**self.deployed, plugin.name: plugin})
+
+    def unloaded(self, name: str) -> "Desired":
+        """Give the state after a plugin was unloaded."""
+        return attrs.evolve(self, deployed={key: value for key, value in self.deployed.items() if key != name})
+
+
+def file_says(configuration: Configuration, field: FieldKey) -> Any:
+    """Give what a configuration says of a field that a verb can write; None when it says nothing."""
+    kind, name, key = field
+    if kind == "route":
+        rule = configuration.routes.get(name)
+        return rule.default if rule is not None else None
+    plugin = configuration.plugins.get(name)
+    return plugin.auto_start if plugin is not None and key == "running" else plugin
+
+
+@attrs.frozen
+class Actual:
+    """What is there, at one moment.
+
+    Attributes:
+        running: whether the host runs, so that plugins can be started.
+        records: plugin → its record.
+        loaded: the plugins whose code could be loaded.
+        canaries: the trials that are under way.
+        changed: of some plugins, tells which have another file or folder now than the one that is loaded, and their
+            digests: before, and now ("" when it cannot be read).
+    """
+
+    running: bool = False
+    records: Mapping[str, PluginRecord] = attrs.field(factory=dict)
+    loaded: Collection[str] = frozenset()
+    canaries: tuple[CanaryStatus, ...] = ()
+    changed: Callable[[Collection[str]], Mapping[str, tuple[str, str]]] = lambda _: {}
