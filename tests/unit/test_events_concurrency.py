@@ -28,6 +28,8 @@ from jackfield.events import (
 from jackfield.model.call import Call, current
 from jackfield.model.spec import Colour, FunctionSpec
 
+pytestmark = pytest.mark.concurrency
+
 PATIENCE = 30.0  # seconds that only a broken bus uses up
 
 

@@ -7,6 +7,8 @@ import pytest
 from jackfield import Host
 from jackfield.registry.registry import RWLock
 
+pytestmark = pytest.mark.concurrency
+
 
 def one():
     return 1

@@ -164,7 +164,7 @@ def _file_for(site: str) -> str:
 
 
 def _folder() -> str:
-    """Give the user's cache folder: on Linux by the XDG rule itself, for importing platformdirs takes as long as a scan.
+    """Give the user's cache folder: on Linux by the XDG rule itself, since importing platformdirs takes a scan's time.
 
     Raises:
         RuntimeError: for a user without a home.
