@@ -104,11 +104,11 @@ def wheels(session: nox.Session) -> None:
     session.install("build", *_group("test"))
     session.run("python", "-m", "build", "--wheel", "--outdir", str(out), ".")
     session.install(*map(str, out.glob("jackfield-*.whl")))
-    session.run("pytest", "-n", "auto", *session.posargs)
+    session.run("pytest", "-n", "auto", "-m", "not slow", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure against the rivals, all in one run; prints Markdown, `-- --json FILE` keeps the figures."""
-    session.install(".", *_group("bench"))
+    session.install(".", "pip", *_group("bench"))
     session.run("python", "tests/bench/run.py", *session.posargs)
