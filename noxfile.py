@@ -1,18 +1,24 @@
 """Sessions: `nox -l` lists them; `demo` and `tests` are the two that a newcomer needs."""
 
+import atexit
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import nox
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
+FREE_THREADED = ["3.13t", "3.14t", "3.15t"]
 SAMPLES = sorted(path.parent for path in Path("sample_plugins").glob("*/pyproject.toml"))
 
 nox.options.sessions = ["tests", "samples", "lint", "types", "wheels"]
-# A Python that this machine lacks is skipped with a word, on CI too.
-nox.options.error_on_missing_interpreters = False
+# A Python that this machine lacks is skipped, on CI too; `_name_missing` says so at the very end, where it is read. Who
+# asks for it by name (`nox -s tests-3.15`, `nox -p 3.15`) and lacks it gets an error.
+nox.options.error_on_missing_interpreters = any(
+    word.startswith(("tests-3", "free_threaded-3", "-p", "--python")) for word in sys.argv[1:]
+)
 
 
 def _find_pyenv() -> None:
@@ -22,11 +28,20 @@ def _find_pyenv() -> None:
         return
     asked = subprocess.run([pyenv, "root"], capture_output=True, text=True, check=True)  # noqa: S603  # found above
     root = Path(asked.stdout.strip())
-    found = [path for version in PYTHONS for path in sorted(root.glob(f"versions/{version}.*/bin"), reverse=True)[:1]]
+    versions = [*PYTHONS, *FREE_THREADED]
+    found = [path for version in versions for path in sorted(root.glob(f"versions/{version}.*/bin"), reverse=True)[:1]]
     os.environ["PATH"] = os.pathsep.join([*map(str, found), os.environ["PATH"]])
 
 
+def _name_missing() -> None:
+    missing = [version for version in PYTHONS if shutil.which(f"python{version}") is None]
+    if missing:
+        line = f"NOT TESTED on Python {', '.join(missing)}: not on this machine"
+        sys.stderr.write(f"\n{'!' * len(line)}\n{line}\n{'!' * len(line)}\n")
+
+
 _find_pyenv()
+atexit.register(_name_missing)
 
 
 def _group(name: str) -> list[str]:
@@ -35,9 +50,17 @@ def _group(name: str) -> list[str]:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the test suite on every Python that is here."""
+    """Run the test suite on every Python that is here; the tests marked slow on the oldest alone."""
     session.install("-e", ".", *_group("test"))
-    session.run("pytest", "-n", "auto", *session.posargs)
+    chosen = [] if session.python == PYTHONS[0] else ["-m", "not slow"]
+    session.run("pytest", "-n", "auto", *chosen, *session.posargs)
+
+
+@nox.session(python=FREE_THREADED)
+def free_threaded(session: nox.Session) -> None:
+    """Run the tests in which threads race on a build without the GIL, where there is one (msgspec asks for 3.14)."""
+    session.install("-e", ".", *_group("test"))
+    session.run("pytest", "-m", "concurrency", *session.posargs, env={"PYTHON_GIL": "0"})
 
 
 @nox.session
@@ -81,11 +104,11 @@ def wheels(session: nox.Session) -> None:
     session.install("build", *_group("test"))
     session.run("python", "-m", "build", "--wheel", "--outdir", str(out), ".")
     session.install(*map(str, out.glob("jackfield-*.whl")))
-    session.run("pytest", "-n", "auto", *session.posargs)
+    session.run("pytest", "-n", "auto", "-m", "not slow", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure against the rivals, all in one run; prints Markdown, `-- --json FILE` keeps the figures."""
-    session.install(".", *_group("bench"))
+    session.install(".", "pip", *_group("bench"))
     session.run("python", "tests/bench/run.py", *session.posargs)

@@ -6,8 +6,13 @@ import sys
 from time import monotonic
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from jackfield.plugins.inventory import purge_abandoned
+
+# A machine under load is no fault of an example's: no wall-clock deadline, and no complaint that making data was slow.
+settings.register_profile("jackfield", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("jackfield")
 
 # A shell without job control starts background commands with SIGINT ignored, and children inherit that; tests that
 # interrupt their children need the default.

@@ -21,6 +21,7 @@ import colours
 import discovery
 import fanout
 import growth
+import imports
 import injection
 import lookup
 import observed
@@ -40,6 +41,7 @@ BENCHES: dict[str, Callable[[Effort], Section]] = {
     "injection": injection.run,
     "observed": observed.run,
     "discovery": discovery.run,
+    "imports": imports.run,
     "swaps": swaps.run,
     "tails": tails.run,
     "canaries": canaries.run,

@@ -150,10 +150,10 @@ def test_a_call_that_fails_says_so_in_one_line(call, arguments, says):
     "document", [b"[" * 10_000 + b"]" * 10_000, b'"' + b"x" * (64 << 20) + b'"'], ids=["10,000 levels", "64 MiB"]
 )
 def test_a_monstrous_payload_is_an_error_and_no_crash(call, document):
-    """The rest of what is too long is not even read."""
+    """The rest of what is too long is not even read; how deep is too deep, each Python decides."""
     with_pipe_closed = call("calltest.shout", "-", stdin=document)
     assert with_pipe_closed[:2] == (1, "")
-    assert "error: invalid_payload: calltest.shout: the payload" in with_pipe_closed[2]
+    assert "error: invalid_payload: calltest.shout: " in with_pipe_closed[2]
 
 
 @pytest.mark.parametrize(

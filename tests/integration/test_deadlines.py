@@ -20,6 +20,8 @@ from jackfield import (
     remaining,
 )
 
+pytestmark = pytest.mark.concurrency
+
 
 @pytest.fixture
 def host():

@@ -10,11 +10,14 @@ from typing import Any
 
 import attrs
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jackfield.errors import ResourceExhausted
 from jackfield.events import EventBus, RouteChanged, Subscription
+
+pytestmark = pytest.mark.concurrency
 
 PATIENCE = 30.0  # seconds that only a broken bus uses up
 
@@ -67,7 +70,6 @@ def running() -> Iterator[EventBus]:
         assert bus.close(PATIENCE) == ()
 
 
-@settings(deadline=None)
 @given(st.lists(orders | notes, min_size=1, max_size=5))
 def test_what_arrives_equals_what_was_published_at_that_moment(events):
     """What is published is copied through its type's contract: equal, and out of the publisher's reach."""
@@ -93,7 +95,6 @@ def test_what_arrives_equals_what_was_published_at_that_moment(events):
                 assert mine.tags is not yours.tags
 
 
-@settings(deadline=None)
 @given(
     limit=st.integers(1, 5),
     when_full=st.sampled_from(["block", "drop_oldest", "fail"]),
@@ -175,7 +176,7 @@ class Scene:
 verbs = st.sampled_from(["announce", "raise", "publish", "subscribe", "cancel"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(scripts=st.lists(st.lists(st.tuples(verbs, st.integers(0, 4)), max_size=25), min_size=1, max_size=4))
 def test_revisions_arrive_in_order_and_nothing_is_lost_or_doubled(scripts):
     """Each subscriber sees all revisions since it subscribed, in order, while threads announce, come and go."""

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.order import dependency_faults
 from jackfield.plugins.transitions import TRANSITIONS
 from support.plugins import World
+
+pytestmark = pytest.mark.concurrency
 
 NAMES = "abcdef"
 
@@ -49,7 +52,7 @@ def plugins(world, graph, log, failing=frozenset(), **options):
 
 
 @given(graphs())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_starts_respect_dependencies_and_stops_are_the_reverse(graph):
     """Start in topological order; stop in reverse."""
     log = []
@@ -67,7 +70,7 @@ def test_starts_respect_dependencies_and_stops_are_the_reverse(graph):
 
 
 @given(graphs(), st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_failure_blocks_exactly_its_dependents(graph, data):
     """A dependency that fails blocks its dependents only."""
     failing = frozenset(data.draw(st.sets(st.sampled_from(sorted(graph)))))
@@ -117,7 +120,7 @@ def check(records):
 
 
 @given(graphs(len(NAMES)), st.sets(st.sampled_from(NAMES), max_size=2), st.lists(verbs, max_size=15))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_other_transition_ever_happens(graph, failing, sequence):
     """Every change is one of the table and continues where the last one ended; no plugin runs without what it needs."""
     names = dict(zip(graph, NAMES, strict=False))

@@ -9,6 +9,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from jackfield import DuplicateFunction, FunctionNotFound, Host, JackfieldError, PluginError
 
+pytestmark = pytest.mark.concurrency
+
 NAMES = st.sampled_from(["a", "b.c", "b.d"])
 VERSIONS = st.sampled_from(["0", "1.0", "2.0"])
 
@@ -156,5 +158,5 @@ class RegistryMachine(RuleBasedStateMachine):
                 self.host.call(name)
 
 
-RegistryMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+RegistryMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=20)
 TestRegistry = RegistryMachine.TestCase

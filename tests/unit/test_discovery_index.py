@@ -203,7 +203,7 @@ def test_never_stale(later):
     """The state machine above, on a clock that trusts everything at once: a harder test than real time."""
     from hypothesis.stateful import run_state_machine_as_test  # noqa: PLC0415
 
-    run_state_machine_as_test(NeverStale, settings=settings(max_examples=40, stateful_step_count=15, deadline=None))
+    run_state_machine_as_test(NeverStale, settings=settings(max_examples=40, stateful_step_count=15))
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ from jackfield.model.call import Call, current
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.runtime.pool import Pool
 
+pytestmark = pytest.mark.concurrency
+
 PATIENCE = 30.0  # seconds that only a broken bus uses up
 
 

@@ -18,6 +18,8 @@ from jackfield.injection.providers import describe
 from jackfield.model.call import Call, current
 from jackfield.model.spec import Colour, FunctionSpec
 
+pytestmark = pytest.mark.concurrency
+
 CALL = Call("f")
 THREADS = 24
 

@@ -4,6 +4,8 @@ import threading
 
 from jackfield import Host, hookimpl
 
+pytestmark = pytest.mark.concurrency
+
 
 def one():
     return 1

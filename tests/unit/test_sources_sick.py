@@ -36,7 +36,7 @@ def refused(path, **options):
     ("code", "line", "reason", "fix"),
     [
         (b"x = 1\ndef f(:\n", 2, "SyntaxError: invalid syntax", "correct it, for Python 3."),
-        (b"x = 1\ny = '\xff'\n", 2, "SyntaxError: (unicode error) 'utf-8' codec", "correct it"),
+        (b"x = 1\ny = '\xff'\n", 2, "SyntaxError: ", "correct it"),
         (b"# -*- coding: klingon -*-\n", None, "SyntaxError: unknown encoding: klingon", "correct it"),
         (b"x = '\0'\n", None, "null byte", ""),
         (b"\n\n1 / 0\n", 3, "ZeroDivisionError: division by zero", "take the plugin billing out"),

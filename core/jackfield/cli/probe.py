@@ -23,6 +23,7 @@ __all__ = ["Job", "Report", "probe"]
 _CHILD = "import sys; sys.path[:] = {path!r}; from jackfield.cli.child import main; main()"
 _FRAME = re.compile(r'File "(.+?)", line (\d+)')
 _TAIL = 16 << 10
+_BEGIN = 60.0  # seconds that a child has to import jackfield, which is no plugin's time
 
 
 @attrs.frozen
@@ -136,11 +137,13 @@ def _attempt(job: Job, timeout: float) -> _Attempt:
 
 def _follow(attempt: _Attempt, messages: "SimpleQueue[Message | None]", timeout: float) -> bool:
     """Take in what the child says until it ends; True if it falls silent for too long."""
+    patience = max(timeout, _BEGIN)
     while True:
         try:
-            message = messages.get(timeout=timeout)
+            message = messages.get(timeout=patience)
         except Empty:
             return True
+        patience = timeout
         match message:
             case None:
                 return False

@@ -9,6 +9,8 @@ from jackfield.model.names import close_names
 from jackfield.plugins.discovery.entries import FUNCTIONS, GROUPS, canonical
 from jackfield.plugins.discovery.switches import Switches
 
+_RANKS = {group: rank for rank, group in enumerate(GROUPS)}
+
 SAME_LINE = "the first of several lines in one entry_points.txt wins"
 SAME_DIRECTORY = (
     "of one distribution installed twice in one directory, .dist-info wins over .egg-info, then the higher version"
@@ -212,14 +214,20 @@ def resolve(found: Found, switches: Switches, also: Iterable[str] = ()) -> Catal
         switches: what the environment asks for.
         also: plugins known from elsewhere that the switches may name.
     """
-    refusals = {plugin: switches.refusal(plugin) for plugin in found.plugins}
+    plugins = found.plugins
+    # Nothing is switched off as a rule, and asking a thousand times takes as long as reading them.
+    refusals = (
+        {plugin: why for plugin in plugins if (why := switches.refusal(plugin))}
+        if switches.load or switches.disable
+        else {}
+    )
     served: list[Candidate] = []
     shadowed = [one for one in found.shadowed if not refusals.get(one.candidate.plugin)]
     disabled: list[Disabled] = []
     faults = [fault for fault in found.faults if not refusals.get(fault.plugin)]
     owners: dict[tuple[str, str, str], Candidate] = {}
     for candidate in found.candidates:
-        if switch := refusals[candidate.plugin]:
+        if refusals and (switch := refusals.get(candidate.plugin)):
             disabled.append(Disabled(candidate, switch))
             continue
         owner = owners.setdefault(_claim(candidate), candidate)
@@ -229,7 +237,7 @@ def resolve(found: Found, switches: Switches, also: Iterable[str] = ()) -> Catal
             shadowed.append(Shadowed(candidate, owner, _rule(candidate, owner)))
             faults.append(_conflict(candidate, owner))
     served.sort(key=_order)
-    faults += switches.faults + switches.unknown(refusals.keys() | set(also))
+    faults += switches.faults + switches.unknown(plugins.union(also))
     return Catalogue(tuple(served), tuple(shadowed), tuple(disabled), tuple(faults), found)
 
 
@@ -239,7 +247,7 @@ def _claim(candidate: Candidate) -> tuple[str, str, str]:
 
 
 def _order(candidate: Candidate) -> tuple[int, str, str]:
-    return GROUPS.index(candidate.group), candidate.name, candidate.distribution
+    return _RANKS[candidate.group], candidate.name, candidate.distribution
 
 
 def _rule(loser: Candidate, winner: Candidate) -> str:

@@ -7,6 +7,7 @@ is one index for each directory, whoever has it on its path. Whatever is wrong w
 
 import contextlib
 import os
+import sys
 import zlib
 from collections.abc import Mapping
 from typing import Final
@@ -24,6 +25,7 @@ YOUNG: Final = 2_000_000_000
 """Nanoseconds: the coarsest clock of any file system. A younger file may change again and keep its stamp."""
 
 _FORMAT: Final = b"jackfield entry points 1\n"
+_ENTRY_POINTS: Final = f"{os.sep}{ENTRY_POINTS}"
 _METADATA: Final = f"{os.sep}METADATA"
 _PKG_INFO: Final = f"{os.sep}PKG-INFO"
 _KEPT: Final = 64
@@ -64,22 +66,30 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
         Args:
             location: the metadata directory.
         """
+        # A thousand times at every start: hence no helper, no Path, and the two calls that nothing can save.
+        entry_points, metadata = self.entry_points, self.metadata
         try:
-            # Where there was no file, nothing may be there, not even a link to nothing: hence not following links.
-            file = f"{location}{os.sep}{ENTRY_POINTS}"
-            if stamp_of(os.stat(file, follow_symlinks=self.entry_points is not None)) != self.entry_points:  # noqa: PTH116  # a Path costs more than the call
+            if entry_points is not None:
+                now = os.stat(location + _ENTRY_POINTS)  # noqa: PTH116
+                if (now.st_mtime_ns, now.st_ctime_ns, now.st_size, now.st_ino) != entry_points:
+                    return False
+            elif _is_there(location + _ENTRY_POINTS):
                 return False
-        except FileNotFoundError:
-            if self.entry_points is not None:
-                return False
+            if metadata is not None:
+                now = os.stat(headers_file(location))  # noqa: PTH116
+                return (now.st_mtime_ns, now.st_ctime_ns, now.st_size, now.st_ino) == metadata
         except OSError:
             return False
-        if self.metadata is None:
-            return True
-        try:
-            return stamp_of(os.stat(headers_file(location))) == self.metadata  # noqa: PTH116
-        except OSError:
-            return False
+        return True
+
+
+def _is_there(file: str) -> bool:
+    """Whether anything is there, if only a link to nothing."""
+    try:
+        os.stat(file, follow_symlinks=False)  # noqa: PTH116
+    except FileNotFoundError:
+        return False
+    return True
 
 
 class _File(msgspec.Struct, array_like=True):
@@ -148,14 +158,27 @@ def write_index(site: str, records: Mapping[str, Record]) -> None:
 
 
 def _file_for(site: str) -> str:
-    # Imported here: half of the commands never need them, and they take longer than scanning a hundred distributions.
-    import hashlib  # noqa: PLC0415
+    # Two directories that share a number overwrite each other's index, which names its own: slower, not wrong.
+    number = zlib.crc32(site.encode("utf-8", "surrogateescape"))
+    return os.path.join(_folder(), f"entry-points-{number:08x}")  # noqa: PTH118
 
+
+def _folder() -> str:
+    """Give the user's cache folder: on Linux by the XDG rule itself, since importing platformdirs takes a scan's time.
+
+    Raises:
+        RuntimeError: for a user without a home.
+    """
+    if sys.platform == "linux":
+        root = os.environ.get("XDG_CACHE_HOME", "").strip()
+        if not os.path.isabs(root):  # noqa: PTH117  # unset, or one that the rule says is to be ignored
+            root = os.path.expanduser("~/.cache")  # noqa: PTH111
+        if not os.path.isabs(root):  # noqa: PTH117
+            raise RuntimeError("this user has no home")
+        return os.path.join(root, "jackfield")  # noqa: PTH118
     import platformdirs  # noqa: PLC0415
 
-    folder = platformdirs.user_cache_dir("jackfield", appauthor=False)
-    digest = hashlib.blake2b(site.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
-    return os.path.join(folder, f"entry-points-{digest}")  # noqa: PTH118
+    return platformdirs.user_cache_dir("jackfield", appauthor=False)
 
 
 def _checksum(body: bytes) -> bytes:

@@ -9,10 +9,9 @@ import os
 import stat
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-import attrs
+import msgspec
 
 from jackfield.errors import Fault
 from jackfield.plugins.discovery.catalogue import (
@@ -57,8 +56,7 @@ def scan(
     return resolve(Found(tuple(candidates), tuple(shadowed), tuple(faults)), switches)
 
 
-@attrs.frozen
-class _Distribution:
+class _Distribution(msgspec.Struct, frozen=True, gc=False):  # a thousand of them at every start
     location: str
     record: Record
 
@@ -91,7 +89,7 @@ def _from_directory(site: str, faults: list[Fault], use_index: bool) -> list[_Di
         faults.append(Fault("scan", "", printable(site), f"the directory cannot be listed: {error.strerror}", fix))
         return []
     in_egg = site.lower().endswith(".egg")
-    names = sorted(name for name in names if _is_metadata(name.lower(), in_egg))
+    names = sorted(name for name in names if name[-4:].lower() == "info" and _is_metadata(name.lower(), in_egg))
     if not names:
         return []
     now = time.time_ns()
@@ -164,11 +162,16 @@ def _one_per_distribution(
     candidates: list[Candidate] = []
     shadowed: list[Shadowed] = []
     for position, site in enumerate(sites):
-        installed: defaultdict[str, list[_Distribution]] = defaultdict(list)
+        installed: dict[str, list[_Distribution]] = {}
         for distribution in site:
-            installed[distribution.record.key].append(distribution)
+            installed.setdefault(distribution.record.key, []).append(distribution)
         for key in sorted(installed):
-            best, *others = _best_first(installed[key], faults)
+            several = installed[key]
+            if len(several) == 1 and key not in owners:  # as nearly all are
+                owners[key] = several[0], (found := _candidates(several[0], position))
+                candidates += found
+                continue
+            best, *others = _best_first(several, faults)
             for one in (best, *others):
                 rule = SAME_DISTRIBUTION if one is best else SAME_DIRECTORY
                 found = _candidates(one, position)
@@ -182,6 +185,8 @@ def _one_per_distribution(
 
 def _candidates(distribution: _Distribution, position: int) -> list[Candidate]:
     record, location = distribution.record, distribution.location
+    if not record.entries:  # a stranger
+        return []
     return [
         Candidate(group, name, value, record.name, record.version, location, record.name, position)
         for group, name, value in record.entries

@@ -1,0 +1,60 @@
+"""What importing jackfield must not import: start-up is paid by every process, also by those that never need it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+OBSERVERS = {"prometheus_client", "opentelemetry", "http.server"}
+CONFIGURATION = {"cattrs", "tomllib", "jackfield.config"}
+COMMAND_LINE = {"typer", "rich", "click", "jackfield.cli"}
+OTHERS = {"loguru", "packaging", "importlib_metadata", "importlib.metadata", "hypothesis", "pydantic"}
+if sys.platform == "linux":
+    OTHERS.add("platformdirs")
+PLUGINS = {"jackfield.rollout", "jackfield.injection.drawing", "jackfield.plugins.loading.importer"}
+
+_REPORT = "; import sys, json; print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+
+
+def imported(code, tmp_path):
+    """The modules of a fresh process after some code."""
+    done = subprocess.run(
+        [sys.executable, "-c", code + _REPORT],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def verb(*arguments):
+    return (
+        f"import runpy, sys; sys.argv = ['pluginctl', *{arguments!r}]\n"
+        "try: runpy.run_module('jackfield', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("from jackfield import Host", OBSERVERS | CONFIGURATION | COMMAND_LINE | OTHERS | PLUGINS),
+        ("from jackfield import Host; Host(observers=())", OBSERVERS | CONFIGURATION | COMMAND_LINE | OTHERS | PLUGINS),
+        ("from jackfield import function, inject", {"asyncio", "jackfield.host", *OBSERVERS, *OTHERS}),
+        (verb("--help"), {"asyncio", "attrs", "msgspec", "jackfield.errors", "pydantic", *OBSERVERS, *CONFIGURATION}),
+        (verb("list"), {"asyncio", "jackfield.host", "pluggy", *OBSERVERS, *CONFIGURATION, *OTHERS}),
+    ],
+    ids=["import Host", "Host(observers=())", "the marks of authors", "pluginctl --help", "pluginctl list"],
+)
+def test_libraries_are_imported_when_they_are_used(code, absent, tmp_path):
+    """Each of these is slow to import, and nothing here needs it."""
+    assert imported(code, tmp_path) & absent == set()
+
+
+def test_a_host_that_runs_can_say_something_when_no_file_can_be_opened(tmp_path):
+    """loguru is there before it is needed: running out of descriptors is when most is to be said."""
+    assert "loguru" in imported("from jackfield import Host\nwith Host(observers=()): pass\n0", tmp_path)
