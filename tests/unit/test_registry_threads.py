@@ -2,6 +2,8 @@
 
 import threading
 
+import pytest
+
 from jackfield import Host, hookimpl
 
 pytestmark = pytest.mark.concurrency
