@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pluggy
-from loguru import logger
 
 from jackfield.errors import Fault, JackfieldError, PluginError
+from jackfield.log import host_log
 from jackfield.model.spec import FunctionSpec
 
 hookspec = pluggy.HookspecMarker("jackfield")
@@ -163,7 +163,7 @@ class Hooks:
                         try:
                             _call(implementation, arguments)
                         except Exception as error:  # noqa: BLE001  # reported here, and the others still see it
-                            logger.opt(exception=error).error("the {} hook of {} raised", hook, owner)
+                            host_log("ERROR", f"the {hook} hook of {owner} raised", error)
             finally:
                 self._inside.delivering = False
 

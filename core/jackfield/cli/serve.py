@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from jackfield.cli.output import fail
 from jackfield.cli.running import Control
 
 
@@ -25,14 +24,13 @@ def serve(
     """Run a host from a configuration file, until SIGTERM or Ctrl-C.
 
     Plugins that fail are told of, and the others serve, unless the file says `strict`. `pluginctl status` and the verbs
-    beside it speak to the host through its control socket. Spans are exported where the OTEL_* variables say so.
-    """
-    from jackfield.cli.service import Service
-    from jackfield.errors import JackfieldError
+    beside it speak to the host through its control socket. SIGHUP has the file read again. Spans are exported where the
+    OTEL_* variables say so.
 
-    try:
-        finished = Service(config, control, metrics_port, drain).run()
-    except JackfieldError as error:
-        fail(str(error))
-    if not finished:
-        raise typer.Exit(1)
+    Exit codes: 0 ended in order, and every call finished; 1 it could not begin, or calls were left behind; 2 wrong
+    usage; 128+N a second signal N ended it at once.
+    """
+    from jackfield.cli.ending import leave
+    from jackfield.cli.service import Service
+
+    leave(Service(config, control, metrics_port, drain).run())

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import TypeVar, get_args
 
-from loguru import logger
-
 from jackfield.errors import ResourceExhausted, Unavailable
 from jackfield.events.crew import Crew, Job
 from jackfield.events.handlers import RunAsync, in_event_loop
 from jackfield.events.mailbox import LONGEST_WAIT, Announcement, Mailbox, SubscriptionStats, WhenFull, stats_of
 from jackfield.events.subscription import Subscription
 from jackfield.events.values import Parcel, event_name, seal
+from jackfield.log import host_log
 from jackfield.model.deadline import remaining
 
 E = TypeVar("E")
@@ -240,7 +239,8 @@ class EventBus:
         held = [job for job in self._crew.close(max(ends - monotonic(), 0.1)) if isinstance(job, Mailbox)]
         stats += stats_of(box for box in held if box not in left)
         for box in left | dict.fromkeys(held):
-            logger.bind(plugin=box.plugin).warning("the event bus closes without {}, whose handler did not end", box)
+            text = f"the event bus closes without {box}, whose handler did not end"
+            host_log("WARNING", text, plugin=box.plugin)
         return stats
 
     def _remove(self, boxes: Sequence[Mailbox]) -> None:

@@ -14,7 +14,7 @@ from itertools import count
 from time import monotonic
 from typing import Protocol
 
-from loguru import logger
+from jackfield.log import host_log
 
 CORE = 4
 LINGERING = 32
@@ -75,11 +75,11 @@ class Crew:
             self._call_help(now)
             exhausted = self._newly_exhausted(now)
         if exhausted:
-            logger.error(
-                "{} event handlers hang and hold all threads of the bus; events wait until one returns: {}",
-                len(exhausted),
-                ", ".join(sorted(set(exhausted))),
+            names = ", ".join(sorted(set(exhausted)))
+            text = (
+                f"{len(exhausted)} event handlers hang and hold all threads of the bus; events wait until one returns"
             )
+            host_log("ERROR", f"{text}: {names}")
 
     def close(self, timeout: float) -> list[Job]:
         """Let the threads end as soon as they are free, and wait for them.

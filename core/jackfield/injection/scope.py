@@ -15,11 +15,10 @@ from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from typing import Any
 
-from loguru import logger
-
 from jackfield.errors import DependencyCycle, Fault, InjectionError, Unavailable
 from jackfield.injection.providers import Provider
 from jackfield.injection.teardown import afinish, afirst, finish, first
+from jackfield.log import host_log
 from jackfield.model.call import current
 from jackfield.model.spec import MISSING, Colour
 
@@ -273,4 +272,4 @@ def _needs_itself(circle: list[Cell]) -> DependencyCycle:
 
 
 def _log(provider: Provider, error: Exception) -> None:
-    logger.opt(exception=error).warning("{}: its teardown failed", provider)
+    host_log("WARNING", f"{provider}: its teardown failed", error)
