@@ -32,5 +32,7 @@ def serve(
     """
     from jackfield.cli.ending import leave
     from jackfield.cli.service import Service
+    from jackfield.cli.streams import free_stdout
 
+    free_stdout()
     leave(Service(config, control, metrics_port, drain).run())
