@@ -35,6 +35,7 @@ from jackfield.hooks import Hooks
 from jackfield.injection.closing import TeardownFailure
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import describe, value_provider
+from jackfield.log import host_log
 from jackfield.model.call import Call
 from jackfield.model.canary import CanaryStatus
 from jackfield.model.names import close_names
@@ -43,7 +44,7 @@ from jackfield.model.record import Health, PluginRecord, PluginState
 from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec
-from jackfield.observe.logger import Logger, host_log
+from jackfield.observe.logger import Logger
 from jackfield.plugins.background import Background
 from jackfield.plugins.claimed import ClaimedStates
 from jackfield.plugins.hosting import Hosting

@@ -11,11 +11,11 @@ from jackfield.events import EventBus
 from jackfield.hooks import Hooks
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import Provider, describe
+from jackfield.log import host_log
 from jackfield.model.call import Call
 from jackfield.model.record import PluginRecord
 from jackfield.model.route import Endpoint
 from jackfield.model.spec import Colour, Dependency, FunctionSpec
-from jackfield.observe.logger import host_log
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.ledger import Ledger
 from jackfield.plugins.loading import purge

@@ -16,9 +16,9 @@ import attrs
 
 from jackfield.config import PluginConfig
 from jackfield.errors import ContractError, Fault, PluginError
+from jackfield.log import host_log
 from jackfield.model.record import PluginRecord, PluginState
 from jackfield.model.spec import FunctionSpec
-from jackfield.observe.logger import host_log
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.discovery import FUNCTIONS, HOOKS, PROVIDERS, Catalogue, Switches, scan
 from jackfield.plugins.hosting import Hosting, as_faults
