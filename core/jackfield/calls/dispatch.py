@@ -48,7 +48,7 @@ class Caller:
         self._find = find
         self._pool = pool
 
-    def call(
+    def call(  # noqa: C901, PLR0912  # written out, since each call of a helper costs every call 50 ns
         self,
         name: str,
         payload: Any = None,
@@ -96,24 +96,29 @@ class Caller:
             return run(Call(name, payload, route.default, snapshot.revision))
         endpoint, rule, number = route.stable, "", None
         if route.split is not None:
-            number = getrandbits(128) if tenant is None else None
-            endpoint, rule = choose(route, tenant, 0 if number is None else number >> 64)
+            if tenant is None:  # `choose` for a draw, written out
+                drawn = getrandbits(64)
+                number = ~drawn
+                for end, other in route.draws:
+                    if drawn < end:
+                        endpoint, rule = other, "share"
+                        break
+            else:
+                endpoint, rule = choose(route, tenant, 0)
         if tenant is not None and snapshot.permissions.denial(name, tenant, False):  # noqa: FBT003  # whether it picks a version
             endpoint = self._unknown
         if timeout is None:
             timeout = endpoint.timeout
         elif endpoint.limit is not None and endpoint.limit < timeout:
             timeout = endpoint.limit
-        if type(timeout) is float and timeout == timeout:  # noqa: PLR0124  # no NaN: `tighten` would come to the same
-            deadline: float | None = monotonic() + timeout
+        deadline: float | None = None
+        if timeout is None:
+            pass
+        elif type(timeout) is float and timeout == timeout:  # noqa: PLR0124  # no NaN: `tighten` would come to the same
+            deadline = monotonic() + timeout
         else:
             deadline = tighten(None, timeout)
-        version, revision = endpoint.version, snapshot.revision
-        if not rule and number is None:
-            return endpoint.run(Call(name, payload, version, revision, deadline, tenant))
-        return endpoint.run(
-            Call(name, payload, version, revision, deadline, tenant, NO_HEADERS, None, 1, None, rule, number)
-        )
+        return endpoint.run(Call(name, payload, endpoint.version, snapshot.revision, deadline, tenant, rule, number))
 
     async def acall(
         self,
@@ -177,9 +182,7 @@ class Caller:
         if headers is None:
             headers = outer.headers if outer is not None else NO_HEADERS
         revision = snapshot.revision
-        return endpoint, Call(
-            name, payload, shown, revision, deadline, tenant, headers, outer, rule=rule, number=number
-        )
+        return endpoint, Call(name, payload, shown, revision, deadline, tenant, rule, number, headers, outer)
 
     @staticmethod
     def _same_set(snapshot: Snapshot, route: Route, outer: Call | None) -> Endpoint | None:

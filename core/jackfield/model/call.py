@@ -35,14 +35,15 @@ class Call(msgspec.Struct, frozen=True, eq=False):
         revision: the revision of the snapshot that the whole call sees.
         deadline: absolute time on `time.monotonic`'s clock, in seconds, or None.
         tenant: whom the call is for, or None.
+        rule: why this version runs: "asked", "header", "set" (that of a surrounding function of the same plugin),
+            "tenant", "share", or "" for the default.
+        number: the identifier as a number; made when first asked for, since most calls never are. Below 0, only the
+            half that a share was compared with is drawn, as its complement.
         headers: as the caller gave them.
         parent: the call in whose body this one was made, or None.
         attempt: 1 for the first try.
         trace: the span this call runs in, or its parent's when no span of its own is recorded; None when nothing is
             traced.
-        rule: why this version runs: "asked", "header", "set" (that of a surrounding function of the same plugin),
-            "tenant", "share", or "" for the default.
-        number: the identifier as a number; made when first asked for, since most calls never are.
     """
 
     name: str
@@ -51,21 +52,26 @@ class Call(msgspec.Struct, frozen=True, eq=False):
     revision: int = 0
     deadline: float | None = None
     tenant: str | None = None
+    rule: str = ""
+    number: int | None = None
     headers: Mapping[str, str] = NO_HEADERS
     parent: "Call | None" = None
     attempt: int = 1
     trace: "SpanContext | None" = None
-    rule: str = ""
-    number: int | None = None
 
     @property
     def id(self) -> str:
         """A random identifier, 32 hexadecimal digits."""
-        if self.number is None:
+        number = self.number
+        if number is None or number < 0:
             with _numbering:
-                if self.number is None:
-                    msgspec.structs.force_setattr(self, "number", new_number())
-        return f"{self.number:032x}"
+                number = self.number
+                if number is None:
+                    number = new_number()
+                elif number < 0:
+                    number = (~number << 64) | getrandbits(64)
+                msgspec.structs.force_setattr(self, "number", number)
+        return f"{number:032x}"
 
     @property
     def draw(self) -> int:

@@ -156,10 +156,10 @@ class deadline:  # noqa: N801  # reads as a statement: `with deadline(0.2):`
                 outer.revision,
                 at,
                 outer.tenant,
-                outer.headers,
-                outer,
-                outer.attempt,
-                outer.trace,
+                headers=outer.headers,
+                parent=outer,
+                attempt=outer.attempt,
+                trace=outer.trace,
             )
         )
         return self
