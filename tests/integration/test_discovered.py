@@ -182,5 +182,5 @@ def test_a_plugin_object_that_does_not_start_takes_its_functions_along(site):
         host.start_plugin("jf-sick")
         assert host.call("sick.f") == 2
         host.stop_plugin("jf-sick")
-        with pytest.raises(FunctionNotFound):
+        with pytest.raises(Unavailable, match="is stopped"):
             host.call("sick.f")
