@@ -10,6 +10,7 @@ from typing import Any
 import pluggy
 
 from jackfield.errors import Fault, JackfieldError, PluginError
+from jackfield.log import host_log
 from jackfield.model.spec import FunctionSpec
 
 hookspec = pluggy.HookspecMarker("jackfield")
@@ -155,9 +156,7 @@ class Hooks:
             try:
                 _call(implementation, arguments)
             except Exception as error:  # noqa: BLE001  # reported here, and the others still see it
-                from loguru import logger  # noqa: PLC0415  # not before there is something to log
-
-                logger.opt(exception=error).error("the {} hook of {} raised", hook, owner)
+                host_log("ERROR", f"the {hook} hook of {owner} raised", error)
             finally:
                 self.running = ""
 

@@ -16,9 +16,6 @@ from jackfield.calls.dispatch import Caller
 from jackfield.calls.handles import Function, Registration
 from jackfield.calls.pipeline import compile_endpoint, compile_refusal
 from jackfield.contract import fits
-from jackfield.desired.applying import Applier
-from jackfield.desired.hosted import HostSteps, rule_of
-from jackfield.desired.plan import Plan
 from jackfield.errors import (
     AsyncCallRequired,
     ContractError,
@@ -35,6 +32,7 @@ from jackfield.hooks import Hooks
 from jackfield.injection.closing import TeardownFailure
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import describe, value_provider
+from jackfield.log import host_log
 from jackfield.model.call import Call
 from jackfield.model.canary import CanaryStatus
 from jackfield.model.names import close_names
@@ -43,7 +41,7 @@ from jackfield.model.record import Health, PluginRecord, PluginState
 from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec
-from jackfield.observe.logger import Logger, host_log
+from jackfield.observe.logger import Logger
 from jackfield.plugins.background import Background
 from jackfield.plugins.claimed import ClaimedStates
 from jackfield.plugins.hosting import Hosting
@@ -56,8 +54,6 @@ from jackfield.ports import Executor, ExecutorStats, Observer, Store
 from jackfield.registry.change import Expectation, Removal, Update
 from jackfield.registry.functions import Functions
 from jackfield.registry.registry import Registry
-from jackfield.rollout import Analysis
-from jackfield.rollout.canary import Canaries, Canary
 from jackfield.runtime import forking
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.home import HomeLoop
@@ -66,8 +62,10 @@ from jackfield.store import MemoryStore, check_store
 
 if TYPE_CHECKING:
     from jackfield.config import Configuration, PluginConfig
+    from jackfield.desired.applying import Applier
+    from jackfield.desired.plan import Plan
     from jackfield.rollout import Analysis
-    from jackfield.rollout.canary import Canary
+    from jackfield.rollout.canary import Canaries, Canary
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -117,6 +115,7 @@ class Host(Caller):
         self._timeout = timeout
         self._unwatch: list[Callable[[], None]] = []
         self._strict = False
+        self._late: dict[str, Any] = {}  # what is made when it is first needed
         self._home = HomeLoop()
         self._control = ControlLoop()
         self._pool = Pool()
@@ -140,7 +139,6 @@ class Host(Caller):
             start=self._pool.start,
         )
         self._functions = Functions(registry, self._injector, hooks, self.events, self._compile, self._places)
-        self._canaries = Canaries(self._functions, self._control, self._pool, self._note_promotion)
         self._hooks = hooks
         hosting = Hosting(
             self._functions,
@@ -154,7 +152,6 @@ class Host(Caller):
         self._states = ClaimedStates(kept)
         self._lifecycle = Lifecycle(hosting, self._states, self._control, self._home, self._pool)
         inventory.wire(hosting, self._lifecycle, Importing(self._pool))
-        self._applier = Applier(HostSteps(self._functions, inventory, self._lifecycle, self._canaries))
         forking.watch(self)
 
     # --- Filling ----------------------------------------------------------------------------------------------------
@@ -234,6 +231,8 @@ class Host(Caller):
         return host
 
     def _configure(self, configuration: "Configuration") -> None:
+        from jackfield.desired.hosted import rule_of  # noqa: PLC0415  # as `_applier`
+
         switches = self._inventory.scan()
         self._functions.set_rules({name: rule_of(name, route) for name, route in configuration.routes.items()})
         self._functions.set_permissions(permissions(configuration.tenants))
@@ -353,7 +352,7 @@ class Host(Caller):
         self._applier.routed(dict.fromkeys(status.functions, status.version), by=by, verb="promote")
 
     @property
-    def canaries(self) -> tuple[Canary, ...]:
+    def canaries(self) -> "tuple[Canary, ...]":
         """The canaries that run, and the last few that have ended, in the order in which they began."""
         return self._canaries.all
 
@@ -610,7 +609,7 @@ class Host(Caller):
 
     def apply(
         self, configuration: "str | os.PathLike[str] | Configuration", *, dry_run: bool = False, force: bool = False
-    ) -> Plan:
+    ) -> "Plan":
         """Bring the host to what a configuration file says now, or only tell what that would take.
 
         Only what differs is touched: between this file and the last one, and between what was wanted and what is there.
@@ -798,7 +797,8 @@ class Host(Caller):
         return await self._pool.run("jackfield-host", partial(copy_context().run, work))
 
     def _end(self) -> None:
-        self._canaries.release()
+        if "canaries" in self._late:
+            self._canaries.release()
         self.events.close()
         while self._unwatch:
             self._unwatch.pop()()
@@ -840,6 +840,29 @@ class Host(Caller):
         await self.astop()
 
     # --- Inside -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _canaries(self) -> "Canaries":
+        from jackfield.rollout.canary import Canaries  # noqa: PLC0415  # 8 ms, for those who have one
+
+        made = self._late.get("canaries")
+        if made is None:  # of several threads that come at once, all get the first one's
+            fresh = Canaries(self._functions, self._control, self._pool, self._note_promotion)
+            made = self._late.setdefault("canaries", fresh)
+        canaries: Canaries = made
+        return canaries
+
+    @property
+    def _applier(self) -> "Applier":
+        from jackfield.desired.applying import Applier  # noqa: PLC0415  # at the first verb, with the configuration
+        from jackfield.desired.hosted import HostSteps  # noqa: PLC0415
+
+        made = self._late.get("applier")
+        if made is None:
+            fresh = Applier(HostSteps(self._functions, self._inventory, self._lifecycle, self._canaries))
+            made = self._late.setdefault("applier", fresh)
+        applier: Applier = made
+        return applier
 
     def _compile(self, spec: FunctionSpec, further: Sequence[Observer]) -> Endpoint:
         return compile_endpoint(

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from jackfield import errors
-from jackfield.control.messages import Failure, Reply, describe, failure_frame, reply_frame, restore
+from jackfield.control.messages import Reply, failure_frame, reply_frame
 from jackfield.errors import (
     ConfigError,
     ContractError,
@@ -20,6 +20,7 @@ from jackfield.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from jackfield.wire.errors import Failure, describe, restore
 from jackfield.wire.frames import LIMIT, unpack
 
 FAULT = Fault("start", "billing", "billing", "it hangs", "raise its timeout")
@@ -54,7 +55,7 @@ def crossed(error, verb="status"):
     frame = failure_frame(7, error, verb)
     reply = unpack(frame[4:], Reply)
     assert (reply.id, reply.ok) == (7, False)
-    return restore(reply.error, verb)
+    return restore(reply.error, f"control:{verb}")
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
@@ -146,7 +147,7 @@ def test_only_errors_of_jackfield_are_made_from_a_name(name):
 def test_a_result_that_is_too_large_is_an_error_that_says_so():
     """The client is told, instead of being cut off."""
     reply = unpack(reply_frame(Reply(1, ok=True, result=b"x" * (LIMIT + 1)), "dump-state")[4:], Reply)
-    arrived = restore(reply.error, "dump-state")
+    arrived = restore(reply.error, "control:dump-state")
     assert isinstance(arrived, ResourceExhausted)
     assert "control:dump-state" in str(arrived)
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 from jackfield.errors import Cancelled, DeadlineExceeded, FunctionCrashed, JackfieldError, Outcome, Rejected
 from jackfield.model.call import Call, current
 from jackfield.model.spec import FunctionSpec
-from jackfield.observe.stack import error_message, error_type
+from jackfield.stack import error_message, error_type
 
 GENERATED: Final = "<jackfield walk>"
 """The file name of generated walks, by which their frames are recognised and cut."""

@@ -30,8 +30,8 @@ from jackfield.model.gate import Gate
 from jackfield.model.route import Endpoint
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.observe.barrier import observer_failed
-from jackfield.observe.stack import error_message
 from jackfield.ports import BoundExecutor, BoundObserver, Executor, Observer
+from jackfield.stack import error_message
 
 # What a walk is made of. A function's walk has the lines whose tag applies to it.
 _WALK: Final = """

@@ -155,8 +155,16 @@ for _name, _verb, _examples in (
 
 
 def main() -> None:
-    """Run pluginctl with the arguments of this process."""
-    app(prog_name="pluginctl")
+    """Run pluginctl with the arguments of this process, and end it."""
+    from jackfield.cli.streams import OutputLost, end, open_streams, report_lost
+
+    open_streams()
+    try:
+        app(prog_name="pluginctl")
+    except SystemExit as done:
+        end(done.code)
+    except OutputLost as lost:
+        raise SystemExit(report_lost(lost)) from None
 
 
 __all__ = ["app", "main"]

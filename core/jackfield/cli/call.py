@@ -12,6 +12,7 @@ import typer
 from jackfield.cli.entries import complete_function
 from jackfield.cli.output import abandon, claim_stdout, fail, say, styled
 from jackfield.cli.running import Control
+from jackfield.cli.streams import OutputLost
 
 if TYPE_CHECKING:
     from jackfield.host import Host
@@ -83,9 +84,11 @@ def call(
             _one(name, options, make, out, trace=trace)
     except BadInput as bad:
         fail(f"invalid_payload: {name[:200]}: {bad}")
-    except BrokenPipeError:
+    except OutputLost as lost:
         abandon(out)
-        raise typer.Exit(1) from None
+        if isinstance(lost.__cause__, BrokenPipeError):
+            raise typer.Exit(1) from None  # not all that was asked for was done
+        raise
 
 
 def _refuse(*mistakes: tuple[str, bool]) -> None:
@@ -193,7 +196,7 @@ def _show(result: bytes, out: BinaryIO) -> None:
 def _described(error: Exception) -> str:
     """Render an error as its outcome, its message, and the line of the function that crashed."""
     from jackfield.errors import FunctionCrashed, JackfieldError
-    from jackfield.observe.stack import frames
+    from jackfield.stack import frames
 
     outcome = f"{error.outcome.value}: " if isinstance(error, JackfieldError) and not error.faults else ""
     where = ""

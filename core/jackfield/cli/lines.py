@@ -23,7 +23,7 @@ from jackfield.cli.output import printable
 from jackfield.cli.payload import BadInput, decode, encode
 from jackfield.errors import FunctionCrashed, JackfieldError, Outcome
 from jackfield.host import Host
-from jackfield.observe.stack import error_type
+from jackfield.stack import error_type
 
 LINE_LIMIT: Final = 16 << 20
 """Bytes that one line may have."""

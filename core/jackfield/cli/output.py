@@ -4,9 +4,11 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 
 import typer
+
+from jackfield.cli.streams import results
 
 if TYPE_CHECKING:
     from jackfield.errors import Fault
@@ -25,8 +27,9 @@ def styled(text: str, role: str) -> str:
 
 
 def say(text: str) -> None:
-    """Write a line that is no result to stderr."""
-    typer.echo(text, err=True)
+    """Write a line that is no result to stderr; when that is gone, nobody is left to be told."""
+    with suppress(OSError):
+        typer.echo(text, err=True)
 
 
 def fail(text: str) -> NoReturn:
@@ -112,11 +115,11 @@ def claim_stdout() -> BinaryIO:
         descriptor = sys.stdout.fileno()
     except (OSError, ValueError):
         return sys.stdout.buffer
-    mine = os.fdopen(os.dup(descriptor), "wb")
+    mine = results(os.dup(descriptor))
     with suppress(OSError, ValueError):  # stderr may be closed: then what plugins print goes nowhere better
         os.dup2(sys.stderr.fileno(), descriptor)
     sys.stdout = sys.stderr
-    return mine
+    return cast(BinaryIO, mine)
 
 
 def abandon(stream: BinaryIO) -> None:

@@ -8,7 +8,7 @@ from jackfield.config import Configuration, load_config
 from jackfield.config.files import Stamp, stamp
 from jackfield.errors import JackfieldError, Unavailable
 from jackfield.host import Host
-from jackfield.observe.logger import host_log
+from jackfield.log import host_log
 from jackfield.plugins.content import look
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.pool import Pool

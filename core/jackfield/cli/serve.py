@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from jackfield.cli.output import fail
 from jackfield.cli.running import Control
 
 
@@ -30,13 +29,13 @@ def serve(
     Plugins that fail are told of, and the others serve, unless the file says `strict`. `pluginctl status` and the verbs
     beside it speak to the host through its control socket. SIGHUP applies the file again. Spans are exported where the
     OTEL_* variables say so.
-    """
-    from jackfield.cli.service import Service
-    from jackfield.errors import JackfieldError
 
-    try:
-        finished = Service(config, control, metrics_port, drain, watch=watch).run()
-    except JackfieldError as error:
-        fail(str(error))
-    if not finished:
-        raise typer.Exit(1)
+    Exit codes: 0 ended in order, and every call finished; 1 it could not begin, or calls were left behind; 2 wrong
+    usage; 128+N a second signal N ended it at once.
+    """
+    from jackfield.cli.ending import leave
+    from jackfield.cli.service import Service
+    from jackfield.cli.streams import free_stdout
+
+    free_stdout()
+    leave(Service(config, control, metrics_port, drain, watch=watch).run())

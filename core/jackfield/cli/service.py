@@ -2,23 +2,29 @@
 
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final
+from traceback import format_exception
+from typing import Any, Final, TextIO, cast
 
-from jackfield.cli.output import NEWLINE, printable, say
+from jackfield.cli.ending import leave
+from jackfield.cli.messages import open_messages
+from jackfield.cli.notify import Notifier
+from jackfield.cli.outlet import Outlet, standard
+from jackfield.cli.output import printable
 from jackfield.cli.payload import BadInput, build, decode, encode
 from jackfield.cli.rereading import Rereading, read
-from jackfield.cli.telemetry import close_traces, open_logs, open_traces
+from jackfield.cli.signals import Signals
+from jackfield.cli.telemetry import close_traces, open_traces
 from jackfield.config import Configuration, LogsConfig, MetricsConfig
 from jackfield.control import ControlServer
-from jackfield.errors import PayloadError, PluginError, Unavailable
+from jackfield.errors import JackfieldError, PayloadError, PluginError, Unavailable
 from jackfield.host import Host
+from jackfield.log import host_log
 from jackfield.model.record import PluginState
 from jackfield.observe.logs import Logs
 from jackfield.observe.metrics import Metrics
@@ -27,12 +33,17 @@ from jackfield.operations import call, checked, verbs
 from jackfield.operations.listener import ProbeServer
 from jackfield.operations.probes import Probes
 from jackfield.runtime.pool import Pool
+from jackfield.stack import error_type, frames
 
 _REPLIES: Final = 1.0  # seconds that the last replies have to leave
+_LINES: Final = 1.0  # and the last lines of the log
 
 
 class Service:
     """One host that serves until it is told to end.
+
+    The main thread makes the host, since some modules can only be imported there, and then keeps the signals; another
+    thread starts the host, waits, and stops it. Nothing that plugins do to the main thread is in its way.
 
     Args:
         config: the configuration file.
@@ -40,77 +51,148 @@ class Service:
         metrics_port: of `/metrics`; None for what the file says, else any free one.
         drain: seconds that calls have to finish, and plugins to stop.
         watch: whether to apply the file whenever it changes.
-
-    Raises:
-        JackfieldError: when nothing can be served, and why; then nothing runs.
     """
 
     def __init__(
         self, config: Path, control: Path | None, metrics_port: int | None, drain: float, *, watch: bool = False
     ) -> None:
-        self._file = config
-        self._control = control
+        self._named = config
+        self._file = config.absolute()  # plugins may change the working directory
+        self._control_path = control and control.absolute()
         self._metrics_port = metrics_port
         self._drain = drain
+        self._about: dict[str, Any] = {"config": str(self._file), "pid": os.getpid(), "started": time.time()}
+        self._manager = Notifier()
+        self._threads = Pool()
         self._watch = watch
         self._rereading: Rereading | None = None
-        self._threads = Pool()
-        self._about: dict[str, Any] = {"config": str(config.absolute()), "pid": os.getpid(), "started": time.time()}
+        self._outlet = standard(2)
+        self._opened = threading.Event()
         self._asked = threading.Event()
         self._by = ""
+        self._reading = threading.Lock()
+        self._starter: threading.Thread | None = None
 
-    def run(self) -> bool:
+    def run(self) -> int:
         """Serve until SIGTERM or SIGINT, then end in order.
 
         Returns:
-            Whether every call could finish.
-
-        Raises:
-            JackfieldError: when it cannot begin.
+            The exit code: 0 when every call could finish; 1 when some could not, or it could not begin, which is told.
         """
-        configuration, self._seen = read(self._file, ("inline", "thread"))
+        try:
+            return self._run()
+        except JackfieldError as error:
+            for line in f"error: {error}".split("\n"):
+                self._outlet.say(line)
+        except Exception as error:  # noqa: BLE001  # a fault of jackfield's own: told in full, and no thread may hang on it
+            for line in "".join(format_exception(error)).splitlines():
+                self._outlet.say(line)
+        finally:
+            self._outlet.close(_LINES)
+        return 1
+
+    def reread(self) -> None:
+        """Apply the file again; SIGHUP leads here. Before the host runs and while it stops nothing is done."""
+        rereading = self._rereading
+        if rereading is None or self._asked.is_set():
+            return
+        with self._reading:
+            self._manager.reloading("reading the configuration again")
+            rereading.apply("SIGHUP: ")
+            self._manager.tell("READY=1", f"STATUS={self._about['state']}")
+
+    def _run(self) -> int:
         with ExitStack() as stack:
+            signals = stack.enter_context(Signals(self._act))
+            configuration, self._seen = read(self._file, ("inline", "thread"))
             host = self._open_host(configuration, stack)
-            server = ControlServer(self._control, self._verbs(host))
-            server.start()
+            self._opened.set()
+            signals.claim()  # plugins were imported in this thread
+            server = ControlServer(self._control_path, self._verbs(host), loop=host.control, pool=self._threads).start()
             stack.callback(server.close, _REPLIES)
             self._about |= {"state": "starting", "control": str(server.path)}
-            self._handle_signals(stack)
+            return self._beside(signals, lambda: self._serve(configuration, host))
+
+    def _beside(self, signals: Signals, serve: Callable[[], int]) -> int:
+        """Run the host in another thread, and keep the signals in this one."""
+        over = threading.Event()
+        codes: list[int] = []
+        failed: list[BaseException] = []
+
+        def run() -> None:
             try:
-                self._start(host)
-                if not self._asked.is_set():
-                    self._refuse_if_strict(configuration, host)
-                    self._about["state"] = "running"
-                    say(self._ready(host))
-                    self._reread_from_now(host)
-                    self._asked.wait()
+                codes.append(serve())
+            except BaseException as error:  # noqa: BLE001  # raised below, in the main thread
+                failed.append(error)
             finally:
-                left = self._stop(host)
-        return not left
+                over.set()
+
+        threading.Thread(target=run, name="pluginctl-serve", daemon=True).start()
+        signals.keep(until=over)
+        if failed:
+            raise failed[0]
+        return codes[0]
+
+    def _serve(self, configuration: Configuration, host: Host) -> int:
+        try:
+            self._start(host)
+            if not self._asked.is_set():
+                self._refuse_if_strict(configuration, host)
+                self._about["state"] = "running"
+                ready = self._ready(host)
+                self._say(ready)
+                self._manager.tell("READY=1", f"STATUS={ready}")
+                host.control.submit(self._manager.beat())
+                self._reread_from_now(host)
+                self._asked.wait()
+        finally:
+            left = self._stop(host)
+        return 1 if left else 0
 
     def _reread_from_now(self, host: Host) -> None:
         """Let SIGHUP, and if asked for the file itself, lead to an apply."""
-        self._rereading = Rereading(host, self._file, self._seen, lambda text: say(printable(text, keep=NEWLINE)))
+        self._rereading = Rereading(host, self._file, self._seen, self._tell)
         if self._watch:
             self._rereading.watch(host.control, self._threads)
 
-    def reread(self) -> None:
-        """Apply the file again, beside whatever else goes on; before the host runs and while it stops, do nothing."""
-        rereading = self._rereading
-        if rereading is not None and not self._asked.is_set():
-            self._threads.start("pluginctl-reread", lambda: rereading.apply("SIGHUP: "))
+    def _act(self, number: signal.Signals) -> None:
+        """Do what a signal asks for: the first one ends it in order, the second at once."""
+        if number.name == "SIGHUP":
+            if self._opened.is_set() and not self._asked.is_set():
+                self._threads.start("pluginctl-reread", self.reread)
+        elif self._asked.is_set():
+            os._exit(128 + number)  # whoever asks twice does not want to wait
+        else:
+            self._by = number.name
+            self._asked.set()
+            if not self._opened.is_set():  # the main thread imports plugins, and may do so for long; nothing runs yet
+                self._say(f"{self._by}: ended before anything was started")
+                self._outlet.close(_LINES)
+                leave(0)
 
     def _open_host(self, configuration: Configuration, stack: ExitStack) -> Host:
         seen = configuration.observability
         logs = seen.logs or LogsConfig()
-        stream = open_logs(logs)
+        outlet = self._outlet_of_logs(logs, stack)
+        stack.callback(open_messages(outlet, shown=logs.messages))
         if seen.traces:
             stack.callback(close_traces, open_traces())
+        stream = cast(TextIO, outlet)  # as much of one as `Logs` asks for
         observers = (*((Spans(),) if seen.traces else ()), Metrics(), Logs(stream, successes=logs.successes))
         host = Host.from_config(self._file, observers=observers)
+        stack.callback(host.control.keep())  # the control socket and the probes answer until the very end
         port = (seen.metrics or MetricsConfig()).port if self._metrics_port is None else self._metrics_port
         self._about["metrics"] = _expose_metrics(host, port, stack)
         return host
+
+    def _outlet_of_logs(self, logs: LogsConfig, stack: ExitStack) -> Outlet:
+        outlet = self._outlet
+        if logs.stream == "stdout":
+            outlet = standard(1)
+            stack.callback(outlet.close, _LINES)
+        if logs.format != "auto":
+            outlet.terminal = logs.format == "text"
+        return outlet
 
     def _verbs(self, host: Host) -> Mapping[str, Callable[[Mapping[str, Any]], Any]]:
         def console_call(
@@ -133,43 +215,23 @@ class Service:
             "console_call": checked("console_call", console_call),
         }
 
-    def _handle_signals(self, stack: ExitStack) -> None:
-        """Have a thread read what signals arrive: it notices them whatever the main thread is waiting for."""
-        reader, writer = socket.socketpair()
-        stack.callback(writer.close)
-        writer.settimeout(0)
-        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        stack.callback(signal.set_wakeup_fd, -1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: None)  # else the signal would do what it does by default
-
-        def watch() -> None:
-            with reader:
-                while arrived := reader.recv(1):
-                    if arrived[0] == signal.SIGHUP:
-                        self.reread()
-                        continue
-                    if self._asked.is_set():
-                        os._exit(128 + arrived[0])  # whoever asks twice does not want to wait
-                    self._by = signal.Signals(arrived[0]).name
-                    self._asked.set()
-
-        threading.Thread(target=watch, name="pluginctl-signals", daemon=True).start()
-
     def _start(self, host: Host) -> None:
         """Start the host beside this thread, so that a signal ends a start that takes its time."""
         failed: list[BaseException] = []
+        ended = threading.Event()
 
         def start() -> None:
             try:
                 host.start()
             except BaseException as error:  # noqa: BLE001  # raised below, in the thread that waits
                 failed.append(error)
+            finally:
+                ended.set()
 
         self._starter = threading.Thread(target=start, name="pluginctl-start", daemon=True)
         self._starter.start()
-        while self._starter.is_alive() and not self._asked.is_set():
-            self._starter.join(0.05)
+        while not ended.wait(0.05) and not self._asked.is_set():
+            pass
         if failed:
             raise failed[0]
 
@@ -187,28 +249,38 @@ class Service:
         if any(record.fault for record in records) or host.faults:
             plugins += " (`pluginctl status` says why)"
         told = ", ".join(f"{key} {self._about[key]}" for key in ("pid", "control", "metrics"))
-        return f"serving {self._file}: {plugins}; {told}"
+        return f"serving {self._named}: {plugins}; {told}"
 
     def _stop(self, host: Host) -> int:
         """Let calls finish and plugins stop, and tell how many calls did not."""
         self._asked.set()  # from now on a signal ends it at once
         self._about["state"] = "stopping"
         until = monotonic() + self._drain
+        self._manager.tell("STOPPING=1", f"STATUS=ending within {self._drain:g} s")
         if self._by:
-            say(f"{self._by}: ending within {self._drain:g} s; a second signal ends at once")
-        host.stop(self._drain)
-        self._starter.join(max(until - monotonic(), 0.1))
-        host.stop(0.1)  # had the start been under way, it may only now be there to be stopped
+            self._say(f"{self._by}: ending within {self._drain:g} s; a second signal ends at once")
+        try:
+            host.stop(self._drain)
+            if self._starter is not None:
+                self._starter.join(max(until - monotonic(), 0.1))
+            host.stop(0.1)  # had the start been under way, it may only now be there to be stopped
+        except Exception as error:  # noqa: BLE001  # what is left of the end is still to come
+            host_log("ERROR", f"stopping failed: {error_type(error)}: {error}", stack=frames(error))
         left = len(host.calls)
         if self._by:
-            say(f"ended; {left} calls were left behind" if left else "ended")
+            self._say(f"ended; {left} calls were left behind" if left else "ended")
         return left
+
+    def _say(self, text: str) -> None:
+        self._outlet.say(text)
+
+    def _tell(self, text: str) -> None:
+        for line in text.split("\n"):
+            self._outlet.say(printable(line))
 
 
 def _expose_metrics(host: Host, port: int, stack: ExitStack) -> str:
-    control = host.control
-    stack.callback(control.keep())
-    server = ProbeServer(Probes(host, control=control, names=True), control, port=port)
+    server = ProbeServer(Probes(host, control=host.control, names=True), host.control, port=port)
     try:
         server.start()
     except Unavailable as error:

@@ -17,7 +17,7 @@ from jackfield.config.problems import KeyPath, Problem, key_text
 from jackfield.config.quick import structure_quickly
 from jackfield.config.trust import Trust
 from jackfield.errors import ConfigError, Fault
-from jackfield.observe.logger import host_log
+from jackfield.log import host_log
 
 SIZE_LIMIT = 1024 * 1024
 _NESTING_LIMIT = 64

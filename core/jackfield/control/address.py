@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Final
 
 from jackfield.control.peers import peer_of, require_unix
+from jackfield.control.trust import look, require_private
 from jackfield.errors import ConfigError, PermissionDenied, Unavailable
 
 VARIABLE: Final = "JACKFIELD_CONTROL"
+_ELSEWHERE: Final = f"choose another ({VARIABLE}=PATH)"
 _BACKLOG: Final = 128
 _PATH_LIMIT: Final = 103  # bytes; macOS has 104 with the final zero, Linux 108
 
@@ -121,13 +123,8 @@ def _own_folder(path: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):  # another host was quicker
             folder.mkdir(mode=0o700)
-    found = folder.stat()
-    if found.st_uid not in (os.geteuid(), 0):
-        raise PermissionDenied(
-            described(path), f"{folder} belongs to user {found.st_uid}: choose another ({VARIABLE}=PATH)"
-        )
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
-        raise PermissionDenied(described(path), f"others may write in {folder}: `chmod 700 {folder}`")
+    found, _ = look(folder, described(path), _ELSEWHERE)
+    require_private(folder, found, described(path), _ELSEWHERE)
 
 
 def _lock(path: Path) -> int:
@@ -190,7 +187,7 @@ def _check_free(path: Path) -> None:
     if not stat.S_ISSOCK(found.st_mode):
         raise Unavailable(described(path), f"is taken by something that is no socket: remove it, or set {VARIABLE}")
     if found.st_uid != os.geteuid():
-        raise PermissionDenied(described(path), f"belongs to user {found.st_uid}: choose another ({VARIABLE}=PATH)")
+        raise PermissionDenied(described(path), f"belongs to user {found.st_uid}: {_ELSEWHERE}")
     # The lock is ours; but a cleaner of temporary files may have removed the one that a living host holds.
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(0)
@@ -241,7 +238,5 @@ def _taken(path: Path, pid: str) -> Unavailable:
 
 def _refused(path: Path, error: OSError) -> Unavailable | PermissionDenied:
     if isinstance(error, PermissionError):
-        return PermissionDenied(
-            described(path), f"{error.strerror}: {error.filename}: choose another ({VARIABLE}=PATH)"
-        )
-    return Unavailable(described(path), f"cannot listen there: {error}: choose another ({VARIABLE}=PATH)")
+        return PermissionDenied(described(path), f"{error.strerror}: {error.filename}: {_ELSEWHERE}")
+    return Unavailable(described(path), f"cannot listen there: {error}: {_ELSEWHERE}")

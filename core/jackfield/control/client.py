@@ -11,12 +11,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from jackfield.control.address import VARIABLE, control_path, described
-from jackfield.control.messages import Reply, Request, asked, restore
-from jackfield.control.peers import may_trust, peer_of
+from jackfield.control.messages import Reply, Request, asked
+from jackfield.control.peers import peer_of
+from jackfield.control.trust import look, require_private, trusted
 from jackfield.errors import DeadlineExceeded, PermissionDenied, ResourceExhausted, Unavailable
+from jackfield.wire.errors import restore
 from jackfield.wire.frames import FrameCut, FrameError, FrameSocket, pack, unpack
 
 _FIX = "start one with `pluginctl serve CONFIG`"
+_OWN = f"set {VARIABLE} to a host of your own, or be the user that this one runs as (`sudo -u`)"
 _AGAIN = 0.01  # seconds between two attempts to reach a host that has many waiting
 _NUMBER = 1  # each connection carries one request
 
@@ -205,7 +208,7 @@ class _Exchange:
         except FrameError as error:
             raise Unavailable(what, f"what listens there cannot be understood: {error}") from None
         if reply.error is not None:
-            raise restore(reply.error, self._verb)
+            raise restore(reply.error, asked(self._verb))
         return reply
 
     def close(self) -> None:
@@ -213,20 +216,28 @@ class _Exchange:
         self._frames.close()
 
     def _connect(self) -> socket.socket:
-        self._check_file()
+        """Connect to a socket of this user's or root's; nothing is sent to anybody else's."""
+        inode = self._look()
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._reach(connection)
-            self._check_owner(peer_of(connection).uid)
+            self._check_peer(connection, inode)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _check_file(self) -> None:
+    def _check_peer(self, connection: socket.socket, inode: tuple[int, int]) -> None:
+        owner = peer_of(connection).uid
+        if not trusted(owner) or self._look() != inode:
+            reason = f"user {owner} listens there, or it was replaced just now: {_OWN}"
+            raise PermissionDenied(described(self._path), reason)
+
+    def _look(self) -> tuple[int, int]:
+        """Check the socket file and every folder on the way, and give what the system calls the file."""
         what = described(self._path)
         try:
-            found = self._path.stat()
+            found, folder = look(self._path, what, _OWN)
         except (FileNotFoundError, NotADirectoryError):
             raise Unavailable(what, f"no host runs there: {_FIX}, or set {VARIABLE} to where one does") from None
         except PermissionError:
@@ -237,7 +248,8 @@ class _Exchange:
             raise Unavailable(what, f"{error.strerror}: set {VARIABLE} to the path of a host") from None
         if not stat.S_ISSOCK(found.st_mode):
             raise Unavailable(what, f"is no socket: {_FIX}, or set {VARIABLE} to where one runs")
-        self._check_owner(found.st_uid)
+        require_private(self._path.parent, folder, what, _OWN)
+        return found.st_dev, found.st_ino
 
     def _reach(self, connection: socket.socket) -> None:
         what = described(self._path)
@@ -259,11 +271,6 @@ class _Exchange:
                 raise Unavailable(what, f"cannot be reached: {error}") from error
             else:
                 return
-
-    def _check_owner(self, owner: int) -> None:
-        if not may_trust(owner):
-            reason = f"belongs to user {owner}, who could answer anything: set {VARIABLE} to a host of your own"
-            raise PermissionDenied(described(self._path), reason)
 
     def _late(self) -> DeadlineExceeded:
         overdue = 0.0 if self._deadline is None else monotonic() - self._deadline

@@ -10,11 +10,10 @@ import attrs
 
 from jackfield.control.messages import Reply, Request, asked, failure_frame, reply_frame
 from jackfield.control.peers import Peer
+from jackfield.control.seats import Seats
 from jackfield.control.stream import Stream
 from jackfield.errors import JackfieldError, ResourceExhausted, Unavailable
-from jackfield.executors.seats import Seats
-from jackfield.model.call import Call
-from jackfield.observe.logger import host_log
+from jackfield.log import host_log
 from jackfield.runtime.pool import Pool
 from jackfield.wire.frames import FrameError, FrameStream, unpack
 
@@ -23,6 +22,7 @@ Verb = Callable[[Mapping[str, Any]], Any]
 
 IN_FLIGHT: Final = 8  # requests of one client
 STREAMS: Final = 32  # of all clients
+VERBS: Final = 16  # that run at once
 
 
 @attrs.define
@@ -31,25 +31,31 @@ class Desk:
 
     Attributes:
         verbs: by name.
+        pool: where threads come from.
         idle: seconds that a client may stay connected without asking for anything.
         patience: seconds that a client has for its greeting, for the rest of a frame, and to take a reply.
         requests: runs verbs.
         items: waits for the items of streams: beside `requests`, so that followers cannot keep `status` waiting.
         streams: how many are open.
         running: the requests being answered, streams not included.
-        leaving: threads that close the streams of clients that left.
+        leaving: what closes the streams of clients that left.
         stopping: whether new requests are refused.
     """
 
     verbs: Mapping[str, Verb]
+    pool: Pool
     idle: float
     patience: float
-    requests: Seats = attrs.field(factory=lambda: Seats(Pool(), seats=16, pending=64))
-    items: Seats = attrs.field(factory=lambda: Seats(Pool(), seats=STREAMS))
+    requests: Seats = attrs.field(init=False)
+    items: Seats = attrs.field(init=False)
     streams: int = 0
     running: set["asyncio.Task[None]"] = attrs.field(factory=set)
-    leaving: set[threading.Thread] = attrs.field(factory=set)
+    leaving: set["asyncio.Task[None]"] = attrs.field(factory=set)
     stopping: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self.requests = Seats(self.pool, VERBS, pending=64)
+        self.items = Seats(self.pool, STREAMS, pending=0)
 
 
 class Connection:
@@ -152,13 +158,11 @@ class Connection:
                 raise Unavailable(asked(request.verb), reason)
             if self._desk.stopping:
                 raise Unavailable(asked(request.verb), "the host is stopping")
-            call = Call(asked(request.verb))
-            answer: bytes | Stream = await self._desk.requests.arun(call, partial(self._perform, verb, request))
+            return await self._desk.requests.run(asked(request.verb), partial(self._perform, verb, request))
         except JackfieldError as error:
             return failure_frame(request.id, error, request.verb)
-        return answer
 
-    def _perform(self, verb: Verb, request: Request, _call: Call) -> bytes | Stream:
+    def _perform(self, verb: Verb, request: Request) -> bytes | Stream:
         """Run a verb, in a thread; encode its result there, too, since that of a large one would hold up the loop."""
         try:
             result = verb(request.arguments)
@@ -185,10 +189,9 @@ class Connection:
         desk.streams += 1
         try:
             await self._send(reply_frame(Reply(stream.number, ok=True, stream="open"), stream.verb))
-            call = Call(asked(stream.verb))
             while not stream.ended:
                 try:
-                    frame = await desk.items.arun(call, stream.take)
+                    frame = await desk.items.run(asked(stream.verb), stream.take)
                 except JackfieldError as error:
                     self._close_streams([stream])
                     await self._send(failure_frame(stream.number, error, stream.verb, "end"))
@@ -237,12 +240,15 @@ class Connection:
         desk = self._desk
 
         def close() -> None:
-            try:
-                for stream in streams:
-                    stream.leave()
-            finally:
-                desk.leaving.discard(threading.current_thread())
+            for stream in streams:
+                stream.leave()
 
-        thread = threading.Thread(target=close, name="jackfield-control-leave", daemon=True)
-        desk.leaving.add(thread)
-        thread.start()
+        async def run() -> None:
+            try:
+                await desk.pool.run("jackfield-control-leave", close)
+            except JackfieldError as error:  # no thread is to be had
+                host_log("WARNING", f"control socket: {len(streams)} streams could not be closed: {error}")
+
+        leaving = asyncio.get_running_loop().create_task(run())
+        desk.leaving.add(leaving)
+        leaving.add_done_callback(desk.leaving.discard)

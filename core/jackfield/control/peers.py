@@ -62,8 +62,3 @@ def require_unix() -> None:
 def may_ask(uid: int) -> bool:
     """Whether a host of this process's user answers that user: itself and root."""
     return uid in (os.geteuid(), 0)
-
-
-def may_trust(uid: int) -> bool:
-    """Whether this process talks to a host of that user: its own and root's; root talks to everybody's."""
-    return os.geteuid() == 0 or uid in (os.geteuid(), 0)

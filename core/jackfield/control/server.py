@@ -1,13 +1,10 @@
-"""The server: a control socket in a thread of its own, beside a host that knows nothing of it but its verbs."""
+"""The server: a control socket on a host's control loop, which knows nothing of the host but its verbs."""
 
 import asyncio
 import socket
 import threading
 from collections.abc import Mapping
-from concurrent.futures import Future
-from contextlib import suppress
 from pathlib import Path
-from time import monotonic
 from types import TracebackType
 from typing import Final, Self
 
@@ -15,8 +12,10 @@ from jackfield.control.address import Listener, control_path, described
 from jackfield.control.connection import Connection, Desk, Verb
 from jackfield.control.peers import Peer, may_ask, peer_of
 from jackfield.errors import JackfieldError, PermissionDenied, ResourceExhausted, Unavailable
-from jackfield.observe.logger import host_log
-from jackfield.observe.stack import error_type
+from jackfield.log import host_log
+from jackfield.runtime.control import ControlLoop
+from jackfield.runtime.pool import Pool
+from jackfield.stack import error_type, frames
 
 _PAUSE: Final = 0.5  # seconds without new clients when the system gives no more descriptors
 
@@ -24,9 +23,9 @@ _PAUSE: Final = 0.5  # seconds without new clients when the system gives no more
 class ControlServer:
     """Listen on a control socket and run verbs for those who may ask: the same user, and root.
 
-    One thread speaks to all clients; verbs run in a pool of 16 threads, and an answer that is a stream waits for its
-    items in another one, so that neither a slow verb nor a follower keeps the next request waiting. A verb whose client
-    has left runs on, and its result is dropped.
+    The loop speaks to all clients; verbs run in 16 threads of the pool at most, and an answer that is a stream waits
+    for its items in further ones, so that neither a slow verb nor a follower keeps the next request waiting. A verb
+    whose client has left runs on, and its result is dropped.
 
     Args:
         path: where to listen; see `control_path`.
@@ -34,6 +33,8 @@ class ControlServer:
             Its result travels as plain data. If it is an iterator, its items are sent one by one until the client
             leaves; then it is closed. Each may be taken in another thread. A generator that waits should yield `IDLE`
             every second or so; any other iterator should end its wait when its `close` is called.
+        loop: the host's control loop, or None for one of its own.
+        pool: the host's threads, or None for some of its own.
         connections: how many clients may be connected at once; more are refused and told so.
         idle: seconds after which a client that asks nothing is disconnected.
         patience: seconds that a client has for its greeting, for a frame it has begun, and to take a reply.
@@ -52,20 +53,22 @@ class ControlServer:
         path: str | Path | None,
         verbs: Mapping[str, Verb],
         *,
+        loop: ControlLoop | None = None,
+        pool: Pool | None = None,
         connections: int = 128,
         idle: float = 300.0,
         patience: float = 10.0,
     ) -> None:
         self._path = control_path(path)
-        self._desk = Desk(dict(verbs), idle, patience)
+        self._desk = Desk(dict(verbs), pool or Pool(), idle, patience)
         self._most = connections
+        self._control = loop or ControlLoop()
+        self._owns_loop = loop is None
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._started = False
         self._listener: Listener | None = None
-        self._grace = 1.0
-        # All that follows belongs to the loop's thread.
+        # All that follows belongs to the loop.
         self._clients: set[asyncio.Task[None]] = set()
-        self._stop: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -84,18 +87,15 @@ class ControlServer:
             PermissionDenied: when others could put their own socket there.
         """
         with self._lock:
-            if self._thread is not None:
+            if self._started:
                 raise Unavailable(described(self._path), "this server has been started before: make a new one")
             listener = Listener(self._path)
-            ready: Future[None] = Future()
-            thread = threading.Thread(target=self._run, args=(listener, ready), name="jackfield-control", daemon=True)
             try:
-                thread.start()
-                ready.result()
+                self._control.run(self._open(listener.socket))
             except BaseException:
                 listener.close()
                 raise
-            self._listener, self._thread = listener, thread
+            self._listener, self._started = listener, True
         return self
 
     def close(self, grace: float = 1.0) -> None:
@@ -107,20 +107,15 @@ class ControlServer:
             grace: seconds that requests have to finish, and closing streams after that.
         """
         with self._lock:
-            thread, listener, self._listener = self._thread, self._listener, None
-        if thread is None or listener is None:
+            listener, self._listener = self._listener, None
+        if listener is None:
             return
-        assert self._loop is not None and self._stop is not None  # noqa: S101, PT018  # set before `start` returned
-        self._grace = grace
-        with suppress(RuntimeError):  # the loop is dead already, and said so
-            self._loop.call_soon_threadsafe(self._stop.set)
-        thread.join()
-        end = monotonic() + grace
-        for leaving in list(self._desk.leaving):
-            leaving.join(max(end - monotonic(), 0.0))
-        self._desk.requests.close()
-        self._desk.items.close()
-        listener.close()
+        try:
+            self._control.run(self._shut(listener.socket, grace))
+        finally:
+            listener.close()
+            if self._owns_loop:
+                self._control.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -130,30 +125,23 @@ class ControlServer:
     ) -> None:
         self.close()
 
-    def _run(self, listener: Listener, ready: "Future[None]") -> None:
-        try:
-            asyncio.run(self._serve(listener, ready))
-        except Exception as error:  # noqa: BLE001  # the last one to see it
-            if ready.done():
-                host_log("ERROR", f"{described(self._path)} is dead: {error_type(error)}: {error}")
-            else:
-                ready.set_exception(error)
+    async def _open(self, listener: socket.socket) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._listen(listener)
 
-    async def _serve(self, listener: Listener, ready: "Future[None]") -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        self._listen(listener.socket)
-        ready.set_result(None)
-        try:
-            await self._stop.wait()
-            self._desk.stopping = True
-            self._loop.remove_reader(listener.socket)
-            if self._desk.running:
-                await asyncio.wait(self._desk.running, timeout=self._grace)
-        finally:
-            while self._clients:  # cancelled once, they send what is still to be sent; twice, they are cut off
-                for client in self._clients:
-                    client.cancel()
-                await asyncio.wait(self._clients, timeout=max(self._grace, 0.1))
+    async def _shut(self, listener: socket.socket, grace: float) -> None:
+        if self._loop is not asyncio.get_running_loop():
+            return  # the loop that had the clients has ended, and they with it
+        self._desk.stopping = True
+        self._loop.remove_reader(listener)
+        if self._desk.running:
+            await asyncio.wait(self._desk.running, timeout=grace)
+        while self._clients:  # cancelled once, they send what is still to be sent; twice, they are cut off
+            for client in self._clients:
+                client.cancel()
+            await asyncio.wait(self._clients, timeout=max(grace, 0.1))
+        if self._desk.leaving:
+            await asyncio.wait(self._desk.leaving, timeout=grace)
 
     def _listen(self, listener: socket.socket) -> None:
         # Not asyncio's own server: when it is closed it drops, unclosed, what it has just accepted.
@@ -176,6 +164,12 @@ class ControlServer:
         client.add_done_callback(self._clients.discard)
         # A task that is cancelled before its first step never comes to close anything.
         client.add_done_callback(lambda _: connection.close())
+        client.add_done_callback(self._ended)
+
+    def _ended(self, client: "asyncio.Task[None]") -> None:
+        if not client.cancelled() and (error := client.exception()) is not None:
+            text = f"{described(self._path)}: a client's connection failed: {error_type(error)}"
+            host_log("ERROR", text, stack=frames(error))
 
     async def _welcome(self, connection: socket.socket) -> None:
         try:

@@ -5,9 +5,8 @@ from collections.abc import Generator, Iterator
 from typing import Any, Final
 
 from jackfield.control.messages import Reply, failure_frame, reply_frame
-from jackfield.model.call import Call
-from jackfield.observe.logger import host_log
-from jackfield.observe.stack import error_type
+from jackfield.log import host_log
+from jackfield.stack import error_type
 
 IDLE: Final = object()
 """Yielded by a verb's generator when there is nothing to say: nothing is sent, and a client that left is noticed."""
@@ -38,7 +37,7 @@ class Stream:
         self._left = False
         self._closed = False
 
-    def take(self, _call: Call) -> bytes:
+    def take(self) -> bytes:
         """Wait for the next item, in whatever thread this is.
 
         Returns:

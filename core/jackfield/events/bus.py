@@ -15,6 +15,7 @@ from jackfield.events.handlers import RunAsync, in_event_loop
 from jackfield.events.mailbox import LONGEST_WAIT, Announcement, Mailbox, SubscriptionStats, WhenFull, stats_of
 from jackfield.events.subscription import Subscription
 from jackfield.events.values import Parcel, event_name, seal
+from jackfield.log import host_log
 from jackfield.model.deadline import remaining
 from jackfield.runtime.pool import Pool
 
@@ -243,9 +244,8 @@ class EventBus:
         held = [job for job in self._crew.close(max(ends - monotonic(), 0.1)) if isinstance(job, Mailbox)]
         stats += stats_of(box for box in held if box not in left)
         for box in left | dict.fromkeys(held):
-            from loguru import logger  # noqa: PLC0415  # not before there is something to log
-
-            logger.bind(plugin=box.plugin).warning("the event bus closes without {}, whose handler did not end", box)
+            text = f"the event bus closes without {box}, whose handler did not end"
+            host_log("WARNING", text, plugin=box.plugin)
         return stats
 
     def _remove(self, boxes: Sequence[Mailbox]) -> None:

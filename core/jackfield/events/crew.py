@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Protocol
 
 from jackfield.errors import ResourceExhausted
+from jackfield.log import host_log
 from jackfield.runtime.pool import Pool
 
 CORE = 4
@@ -78,13 +79,11 @@ class Crew:
             exhausted = self._newly_exhausted(now)
         self._begin(helper)
         if exhausted:
-            from loguru import logger  # noqa: PLC0415  # not before there is something to log
-
-            logger.error(
-                "{} event handlers hang and hold all threads of the bus; events wait until one returns: {}",
-                len(exhausted),
-                ", ".join(sorted(set(exhausted))),
+            names = ", ".join(sorted(set(exhausted)))
+            text = (
+                f"{len(exhausted)} event handlers hang and hold all threads of the bus; events wait until one returns"
             )
+            host_log("ERROR", f"{text}: {names}")
 
     def close(self, timeout: float) -> list[Job]:
         """Let the threads go as soon as they are free, and wait for that.
@@ -184,9 +183,7 @@ class Crew:
                 if self._closed:
                     self._work.notify_all()
             if alone:  # else those that there are will come to it
-                from loguru import logger  # noqa: PLC0415  # not before there is something to log
-
-                logger.error("events wait, and are handled with the next one: {}", error)
+                host_log("ERROR", f"events wait, and are handled with the next one: {error}")
 
     def _newly_exhausted(self, now: float) -> list[str]:
         """Name the jobs that hold every thread, once for each time that it happens. The lock is held."""

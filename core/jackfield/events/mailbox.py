@@ -20,6 +20,7 @@ import attrs
 from jackfield.events.crew import Crew, Job
 from jackfield.events.handlers import Handler, RunAsync, contain, handler_name, in_event_loop, is_async, outcome
 from jackfield.events.values import Parcel
+from jackfield.log import host_log
 from jackfield.model.deadline import remaining
 
 WhenFull = Literal["block", "drop_oldest", "fail"]
@@ -219,15 +220,12 @@ class Mailbox:
             news = self.active and not self.lagging and self.handler is not None
             self.lagging = self.lagging or news
         if news:
-            from loguru import logger  # noqa: PLC0415  # not before there is something to log
-
-            logger.bind(plugin=self.plugin).warning(
-                "{} lags: it did not get through its events ({}) in {:g} s and is not waited for until it has; "
-                "make the handler quicker, or have it hand the work over",
-                self,
-                self.event_type.__qualname__,
-                waited,
+            kind = self.event_type.__qualname__
+            text = (
+                f"{self} lags: it did not get through its events ({kind}) in {waited:g} s and is not waited for until"
+                " it has; make the handler quicker, or have it hand the work over"
             )
+            host_log("WARNING", text, plugin=self.plugin)
 
     def interrupt(self) -> None:
         """Cancel the async handler that is at work, if any; a sync one cannot be interrupted."""
@@ -258,11 +256,8 @@ class Mailbox:
     def _finish(self, error: BaseException | None) -> None:
         """Log a handler's error, count, and go on."""
         if error is not None:
-            from loguru import logger  # noqa: PLC0415  # not before there is something to log
-
-            logger.bind(plugin=self.plugin).opt(exception=error).error(
-                "{} raised {} for event {}", self, type(error).__qualname__, self.event_type.__qualname__
-            )
+            text = f"{self} raised {type(error).__qualname__} for event {self.event_type.__qualname__}"
+            host_log("ERROR", text, error, plugin=self.plugin)
         self._go_on(delivered=error is None, failed=error is not None)
 
     def _go_on(self, *, delivered: bool = False, failed: bool = False) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from jackfield.errors import DependencyCycle, Fault, InjectionError, Unavailable
 from jackfield.injection.providers import Provider
 from jackfield.injection.teardown import afinish, afirst, finish, first
+from jackfield.log import host_log
 from jackfield.model.call import current
 from jackfield.model.spec import MISSING, Colour
 
@@ -288,6 +289,4 @@ def _needs_itself(circle: list[Cell]) -> DependencyCycle:
 
 
 def _log(provider: Provider, error: Exception) -> None:
-    from loguru import logger  # noqa: PLC0415  # not before there is something to log
-
-    logger.opt(exception=error).warning("{}: its teardown failed", provider)
+    host_log("WARNING", f"{provider}: its teardown failed", error)

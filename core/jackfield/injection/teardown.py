@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from jackfield.errors import Fault, InjectionError
 from jackfield.injection.providers import Provider
+from jackfield.log import host_log
 from jackfield.model.spec import MISSING, Colour
 
 GRACE: Final = 1.0
@@ -172,9 +173,7 @@ async def _with_grace(
             continue
     if not task.done():
         stuck = providers[len(opened)]
-        from loguru import logger  # noqa: PLC0415  # not before there is something to log
-
-        logger.warning("{}: its teardown took longer than {} s after a cancellation and was cancelled", stuck, GRACE)
+        host_log("WARNING", f"{stuck}: its teardown took longer than {GRACE} s after a cancellation and was cancelled")
         task.cancel()
 
 
@@ -238,9 +237,7 @@ def _merged(error: BaseException, failure: BaseException | None, provider: Provi
         return error
     if not isinstance(error, Exception):
         error.add_note(f"the teardown of {provider.label} raised {type(failure).__name__}: {failure}")
-        from loguru import logger  # noqa: PLC0415  # not before there is something to log
-
-        logger.opt(exception=failure).warning("{}: its teardown failed after {}", provider, type(error).__name__)
+        host_log("WARNING", f"{provider}: its teardown failed after {type(error).__name__}", failure)
         return error
     if failure.__context__ is None and failure is not error.__context__:
         failure.__context__ = error

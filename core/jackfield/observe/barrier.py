@@ -5,7 +5,8 @@ from time import monotonic
 from types import FunctionType, MethodType
 from typing import Final
 
-from jackfield.observe.stack import error_type, frames
+from jackfield.log import host_log
+from jackfield.stack import error_type, frames
 
 _QUIET: Final = 60.0
 _KINDS_LIMIT: Final = 256
@@ -57,10 +58,7 @@ def observer_failed(observer: object, error: BaseException) -> None:
             last = last.tb_next
         where = f" at {last.tb_frame.f_code.co_filename}:{last.tb_lineno}" if last is not None else ""
         again = f" ({held} more since the last such message)" if held else ""
-        from loguru import logger  # noqa: PLC0415  # not before there is something to log
-
-        logger.bind(observer=name, error_type=kind, stack=frames(error)).error(
-            f"observer {name} failed with {kind}{where}; calls go on without it{again}"
-        )
+        text = f"observer {name} failed with {kind}{where}; calls go on without it{again}"
+        host_log("ERROR", text, observer=name, error_type=kind, stack=frames(error))
     except Exception:  # noqa: BLE001, S110  # a sink that raises (`catch=False`) must not turn into the caller's error
         pass

@@ -1,16 +1,17 @@
 """Messages through loguru: the `Logger` that plugins get injected, and what jackfield itself has to say."""
 
 import sys
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
-import attrs
-
-from jackfield.errors import Fault
+from jackfield import log
+from jackfield.log import host_log
 from jackfield.model.call import current
-from jackfield.observe.stack import error_type, frames
+from jackfield.stack import error_type, frames
 
 if TYPE_CHECKING:
     from loguru import Record
+
+__all__ = ["Logger", "host_log"]
 
 
 class Logger:
@@ -19,7 +20,8 @@ class Logger:
     Each record's `extra` has `plugin`; inside a call also `func_name`, `version`, `trace_id`, `span_id` and `tenant`
     where there are any; and the given fields. They are put in when the record is made, by the call that runs then, so
     one logger serves a singleton as well as a function. Records go to the sinks of the process's loguru and name the
-    plugin's own file and line. A message below every sink's level costs next to nothing.
+    plugin's own file and line; under `pluginctl serve` those from INFO on go to its own log first. A message
+    below every sink's level costs next to nothing.
 
     Args:
         plugin: whose messages these are.
@@ -69,6 +71,8 @@ class Logger:
             message: the text; braces in it mean nothing.
             **fields: go into the record's `extra`.
         """
+        if log.heard():
+            self._tell("INFO", message, fields)
         self._loguru.info(_literal(message) if fields else message, **fields)
 
     def warning(self, message: str, /, **fields: object) -> None:
@@ -78,6 +82,8 @@ class Logger:
             message: the text; braces in it mean nothing.
             **fields: go into the record's `extra`.
         """
+        if log.heard():
+            self._tell("WARNING", message, fields)
         self._loguru.warning(_literal(message) if fields else message, **fields)
 
     def error(self, message: str, /, **fields: object) -> None:
@@ -87,6 +93,8 @@ class Logger:
             message: the text; braces in it mean nothing.
             **fields: go into the record's `extra`.
         """
+        if log.heard():
+            self._tell("ERROR", message, fields)
         self._loguru.error(_literal(message) if fields else message, **fields)
 
     def exception(self, message: str, /, **fields: object) -> None:
@@ -98,10 +106,14 @@ class Logger:
         """
         error = sys.exception()
         if error is None:
+            if log.heard():
+                self._tell("ERROR", message, fields)
             self._loguru.error(_literal(message) if fields else message, **fields)
             return
         # Not loguru's own rendering: by default it prints the values of variables, which may be secrets.
         stack, kind = frames(error), error_type(error)
+        if log.heard():
+            self._tell("ERROR", f"{message}: {kind}", {**fields, "error_type": kind, "stack": stack})
         text = "\n  ".join([f"{message}: {kind}", *stack])
         self._loguru.error(_literal(text), **{**fields, "error_type": kind, "stack": stack})
 
@@ -109,20 +121,9 @@ class Logger:
         """Show the plugin."""
         return f"Logger({self._plugin!r})"
 
-
-def host_log(level: Literal["DEBUG", "INFO", "WARNING", "ERROR"], message: str | Fault, **fields: object) -> None:
-    """Log what jackfield itself has to say, at the caller's module and line; `logger.disable("jackfield")` silences it.
-
-    Args:
-        level: loguru's level name.
-        message: the text, in which braces mean nothing; or a fault, whose fields go into the record's `extra`.
-        **fields: go into the record's `extra` as well.
-    """
-    if isinstance(message, Fault):
-        fields = {**attrs.asdict(message), **fields}
-    from loguru import logger  # noqa: PLC0415  # as above
-
-    logger.opt(depth=1).bind(**fields).log(level, str(message))
+    def _tell(self, level: str, message: str, fields: dict[str, object]) -> None:
+        """Give a message to the host's own sinks, which no plugin can take away; loguru gets it besides."""
+        log.tell(log.Message(level, message, {**self._fields, **fields, "plugin": self._plugin, **_of_call()}))
 
 
 def _literal(message: str) -> str:
@@ -132,16 +133,22 @@ def _literal(message: str) -> str:
 
 def _add_call(record: "Record") -> None:
     """Put the running call into a record that is about to be written."""
+    if log.heard():
+        record[log.HEARD] = True  # type: ignore[typeddict-unknown-key]  # read again by the sink of `serve` alone
+    record["extra"].update(_of_call())
+
+
+def _of_call() -> dict[str, object]:
+    """Give what joins a message to the call that is running."""
     call = current.get()
     while call is not None and not call.name:  # opened by `deadline()`
         call = call.parent
     if call is None:
-        return
-    extra = record["extra"]
-    extra["func_name"] = call.name
-    extra["version"] = call.version
+        return {}
+    extra: dict[str, object] = {"func_name": call.name, "version": call.version}
     if call.tenant is not None:
         extra["tenant"] = call.tenant
     if call.trace is not None:
         extra["trace_id"] = f"{call.trace.trace_id:032x}"
         extra["span_id"] = f"{call.trace.span_id:016x}"
+    return extra

@@ -9,7 +9,7 @@ from jackfield.model.names import NAME_LIMIT
 from jackfield.model.spec import FunctionSpec
 from jackfield.observe.record import Record, utc_now
 from jackfield.observe.sinks import Sink, StreamSink, to_loguru
-from jackfield.observe.stack import error_message, error_type, frames
+from jackfield.stack import error_message, error_type, frames
 
 UNKNOWN: Final = "(unknown)"
 

@@ -12,10 +12,10 @@ from weakref import WeakKeyDictionary
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from jackfield.errors import Outcome
+from jackfield.log import host_log
 from jackfield.model.call import Call
 from jackfield.model.spec import FunctionSpec
 from jackfield.observe.hosts import HostCollector, WatchedHost
-from jackfield.observe.logger import host_log
 from jackfield.observe.scheduler import SchedulerCollector
 from jackfield.observe.series import CallCollector
 from jackfield.ports import BoundObserver, ExecutorStats

@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from jackfield.log import escaped
+
 
 class Record(msgspec.Struct, omit_defaults=True):
     """What is logged of one call; fields without a value are left out of the JSON.
@@ -88,15 +90,15 @@ def sentence(record: Record) -> str:
     Control characters are escaped: a tenant or a message must not be able to steer a terminal or to forge a line.
     """
     version = f"@{record.version}" if record.version else ""
-    tenant = f" for {_plain(record.tenant)}" if record.tenant else ""
-    head = f"{_plain(record.func_name)}{version}{tenant} {record.outcome} after {record.duration_ms:g} ms"
+    tenant = f" for {escaped(record.tenant)}" if record.tenant else ""
+    head = f"{escaped(record.func_name)}{version}{tenant} {record.outcome} after {record.duration_ms:g} ms"
     if not record.error_type:
         return head
-    code = f" ({_plain(record.code)})" if record.code else ""
-    message = f": {_plain(record.message)}" if record.message else ""
+    code = f" ({escaped(record.code)})" if record.code else ""
+    message = f": {escaped(record.message)}" if record.message else ""
     frame = next((line for line in reversed(_first_error(record.stack)) if line), "")
-    where = f" at {_plain(frame)}" if frame else ""
-    return f"{head}: {_plain(record.error_type)}{code}{message}{where}"
+    where = f" at {escaped(frame)}" if frame else ""
+    return f"{head}: {escaped(record.error_type)}{code}{message}{where}"
 
 
 def readable_line(*, colour: bool) -> Render:
@@ -114,7 +116,7 @@ def readable_line(*, colour: bool) -> Render:
     def render(record: Record) -> str:
         at = strftime("%H:%M:%S", localtime())
         trace = f" {dim}trace {record.trace_id}{off}" if record.trace_id else ""
-        stack = "".join(f"\n    {_plain(line)}" for line in record.stack)
+        stack = "".join(f"\n    {escaped(line)}" for line in record.stack)
         level = f"{levels.get(record.level, '')}{record.level:<7}{off}"
         return f"{dim}{at}{off} {level} {sentence(record)}{trace}{stack}\n"
 
@@ -127,9 +129,3 @@ def _first_error(stack: list[str]) -> list[str]:
         if line.startswith(("caused by ", "while handling ", "member ")):
             return stack[:number]
     return stack
-
-
-def _plain(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

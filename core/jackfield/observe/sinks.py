@@ -7,7 +7,7 @@ from typing import TextIO
 
 from loguru import logger
 
-from jackfield.observe.logger import host_log
+from jackfield.log import host_log
 from jackfield.observe.record import Record, ascii_line, fields_of, json_line, readable_line, sentence
 
 Sink = Callable[[Record], None]

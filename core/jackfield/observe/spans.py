@@ -28,7 +28,7 @@ from opentelemetry.trace import (
 from jackfield.errors import OUTCOMES, Outcome
 from jackfield.model.call import Call
 from jackfield.model.spec import FunctionSpec
-from jackfield.observe.stack import error_type
+from jackfield.stack import error_type
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.id_generator import IdGenerator

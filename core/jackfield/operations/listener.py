@@ -7,10 +7,10 @@ from types import TracebackType
 from typing import Final, Self
 
 from jackfield.errors import Unavailable
-from jackfield.observe.logger import host_log
-from jackfield.observe.stack import error_type, frames
+from jackfield.log import host_log
 from jackfield.operations.probes import Answer, Probes
 from jackfield.runtime.control import ControlLoop
+from jackfield.stack import error_type, frames
 
 _HEAD: Final = 16_384  # bytes of a request line with all headers
 _NAME: Final = r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)"

@@ -13,12 +13,12 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from jackfield.errors import ResourceExhausted
 from jackfield.host import Host
+from jackfield.log import host_log
 from jackfield.model.record import PluginState
 from jackfield.observe.exposition import render
-from jackfield.observe.logger import host_log
-from jackfield.observe.stack import error_type, frames
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.pool import Pool
+from jackfield.stack import error_type, frames
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 
 from jackfield.errors import Fault, PluginError
 from jackfield.model.names import close_names
-from jackfield.observe.stack import error_message, error_type
 from jackfield.plugins.discovery.entries import printable, shown
+from jackfield.stack import error_message, error_type
 
 
 def refuse(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -10,7 +10,9 @@ from jackfield.errors import Fault
 from jackfield.injection.providers import Provider
 from jackfield.model.record import RestartPolicy
 from jackfield.model.spec import FunctionSpec
-from jackfield.plugins.content import Content
+
+if TYPE_CHECKING:
+    from jackfield.plugins.content import Content
 
 
 @attrs.frozen(eq=False)
@@ -71,7 +73,7 @@ class PluginBundle:
     providers: tuple[Provider, ...] = ()
     hooks: tuple[Any, ...] = ()
     faults: tuple[Fault, ...] = ()
-    content: Content | None = attrs.field(default=None, repr=False)
+    content: "Content | None" = attrs.field(default=None, repr=False)
 
     @property
     def reloadable(self) -> bool:

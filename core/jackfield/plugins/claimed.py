@@ -3,7 +3,7 @@
 import asyncio
 
 from jackfield.errors import JackfieldError
-from jackfield.observe.logger import host_log
+from jackfield.log import host_log
 from jackfield.plugins.state import PluginStates
 from jackfield.ports import Store
 from jackfield.store import HostIdentity, claim_host_id, keep_lease

@@ -12,7 +12,7 @@ import attrs
 from jackfield.config import files
 from jackfield.config.trust import Trust
 from jackfield.errors import Fault, PluginError
-from jackfield.observe.logger import host_log
+from jackfield.log import host_log
 from jackfield.plugins.discovery.entries import printable
 
 SIZE_LIMIT: Final = 64 * 1024 * 1024

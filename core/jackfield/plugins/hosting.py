@@ -11,14 +11,14 @@ from jackfield.events import EventBus
 from jackfield.hooks import Hooks
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import Provider, describe
+from jackfield.log import host_log
 from jackfield.model.call import Call
 from jackfield.model.record import PluginRecord
 from jackfield.model.route import Endpoint
 from jackfield.model.spec import Colour, Dependency, FunctionSpec
-from jackfield.observe.logger import host_log
+from jackfield.plugins import loading
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.ledger import Ledger
-from jackfield.plugins.loading import purge
 from jackfield.registry.change import Addition, Removal
 from jackfield.registry.functions import Functions
 
@@ -131,7 +131,7 @@ class Hosting:
         """Take the providers and modules of a version out that serves no more."""
         there = {*self._injector.providers}
         self._remove_providers([provider for provider in bundle.providers if provider in there])
-        purge(bundle)
+        loading.purge(bundle)
 
     def _take_code(self, bundle: PluginBundle, ledger: Ledger, faults: list[Fault]) -> None:
         name = bundle.name

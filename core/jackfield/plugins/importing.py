@@ -10,13 +10,15 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from types import FrameType
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
-from jackfield.config import PluginConfig
 from jackfield.errors import Fault, PluginError
 from jackfield.runtime.pool import Pool
+
+if TYPE_CHECKING:
+    from jackfield.config import PluginConfig
 
 T = TypeVar("T")
 
@@ -35,7 +37,7 @@ class Importing:
         self._pool = pool
         self._hanging: dict[int, str] = {}  # thread → the plugin that it imports
 
-    def run(self, config: PluginConfig, body: Callable[[], T]) -> T:
+    def run(self, config: "PluginConfig", body: Callable[[], T]) -> T:
         """Import a plugin.
 
         Args:
@@ -76,7 +78,7 @@ class Importing:
         return result
 
     def _wait(
-        self, config: PluginConfig, done: "Future[tuple[Any, BaseException | None]]", ident: list[int]
+        self, config: "PluginConfig", done: "Future[tuple[Any, BaseException | None]]", ident: list[int]
     ) -> tuple[Any, BaseException | None]:
         left = config.start_timeout
         while left > 0:

@@ -10,8 +10,8 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from jackfield.errors import Cancelled, Fault, JackfieldError, PluginError
-from jackfield.observe.stack import error_message, error_type, frames
 from jackfield.runtime.home import HomeLoop
+from jackfield.stack import error_message, error_type, frames
 
 METHODS = {"start": 0, "stop": 0, "health": 0, "snapshot": 0, "restore": 1}
 """The methods that a plugin object may have, and how many arguments each is given."""

@@ -10,23 +10,25 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from jackfield.config import PluginConfig
 from jackfield.errors import ContractError, Fault, PluginError
+from jackfield.log import host_log
 from jackfield.model.record import PluginRecord, PluginState
 from jackfield.model.spec import FunctionSpec
-from jackfield.observe.logger import host_log
+from jackfield.plugins import loading
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.discovery import FUNCTIONS, HOOKS, PROVIDERS, Catalogue, Switches, scan
 from jackfield.plugins.hosting import Hosting, as_faults
 from jackfield.plugins.importing import Importing, hinted
 from jackfield.plugins.ledger import UnloadReport
 from jackfield.plugins.lifecycle import Lifecycle
-from jackfield.plugins.loading import current_digest, load_bundle, load_function, purge, refuse_reload, settings
 from jackfield.plugins.swap import SwapReport
+
+if TYPE_CHECKING:
+    from jackfield.config import PluginConfig
 
 
 class Inventory:
@@ -75,7 +77,7 @@ class Inventory:
         self.catalogue = scan(path, switches=self._switches)
         return self._switches
 
-    def declare(self, plugins: Iterable[PluginConfig], *, discover: bool = False, lazy: bool = False) -> None:
+    def declare(self, plugins: "Iterable[PluginConfig]", *, discover: bool = False, lazy: bool = False) -> None:
         """Bring in what a configuration declares, and what is installed besides.
 
         Args:
@@ -94,6 +96,8 @@ class Inventory:
         if discover:
             self.note(self.catalogue.faults)
             known = {config.name for config in declared}
+            from jackfield.config import PluginConfig  # noqa: PLC0415  # for those who have plugins
+
             installed = [PluginConfig(name, name) for name in self._advertising() if name not in known]
             self._note_disabled(known)
             if lazy:
@@ -102,7 +106,7 @@ class Inventory:
                 declared += installed
         self._bring_in(declared)
 
-    def _bring_in(self, configs: Sequence[PluginConfig], only: Iterable[str] | None = None) -> None:
+    def _bring_in(self, configs: "Sequence[PluginConfig]", only: Iterable[str] | None = None) -> None:
         bundles = []
         for config in configs:
             self._configs[config.name] = config
@@ -111,7 +115,7 @@ class Inventory:
                 bundles.append(self._loaded(config, None if only is None else set(only)))
             except PluginError as error:
                 found = as_faults(error, config.name)
-                bundles.append(attrs.evolve(settings(config), fault=found[0], faults=found))
+                bundles.append(attrs.evolve(loading.settings(config), fault=found[0], faults=found))
         taken = self._hosting.take_in([each for each in bundles if each.fault is None], self._lifecycle.ledgers.of)
         whole = {each.name: each for each in (*taken, *(each for each in bundles if each.fault is not None))}
         ordered = [whole[each.name] for each in bundles]
@@ -121,9 +125,9 @@ class Inventory:
         known = {*self.faults}
         self.note(fault for each in ordered for fault in each.faults if fault not in known)
 
-    def _loaded(self, config: PluginConfig, only: set[str] | None = None) -> PluginBundle:
+    def _loaded(self, config: "PluginConfig", only: set[str] | None = None) -> PluginBundle:
         try:
-            bundle = self._importing.run(config, lambda: load_bundle(config, self.catalogue, only))
+            bundle = self._importing.run(config, lambda: loading.load_bundle(config, self.catalogue, only))
         except PluginError as error:
             faults = tuple(map(hinted, as_faults(error, config.name)))
             raise PluginError(error.plugin, error.stage, error.reason, faults[0].fix, faults) from error.__cause__
@@ -143,7 +147,7 @@ class Inventory:
         Raises:
             PluginError: if it still cannot be loaded.
         """
-        loaded = load_bundle(self._configs[bundle.name], self.catalogue)
+        loaded = loading.load_bundle(self._configs[bundle.name], self.catalogue)
         self.faults = tuple(fault for fault in self.faults if fault not in bundle.faults)
         (taken,) = self._hosting.take_in([loaded], self._lifecycle.ledgers.of)
         self._keep(taken)
@@ -172,7 +176,7 @@ class Inventory:
         """The functions that are known by name and not imported yet."""
         return frozenset(self._waiting)
 
-    def _put_off(self, configs: Sequence[PluginConfig]) -> None:
+    def _put_off(self, configs: "Sequence[PluginConfig]") -> None:
         """Note plugins by name; of each, only the hooks are loaded now, since they see what others do."""
         hooked = {candidate.plugin for candidate in self.catalogue.group(HOOKS)}
         self._waiting = {candidate.name for candidate in self.catalogue.group(FUNCTIONS)}
@@ -215,7 +219,7 @@ class Inventory:
         assert candidate is not None  # noqa: S101  # for the type checker: `find` has looked
         config = self._configs[bundle.name]
         try:
-            spec = self._importing.run(config, lambda: load_function(candidate))
+            spec = self._importing.run(config, lambda: loading.load_function(candidate))
         except (PluginError, ContractError) as error:
             self.note(as_faults(error, bundle.name))
             return bundle
@@ -241,11 +245,11 @@ class Inventory:
         return next((spec for spec in specs if spec.name == name and version in (None, spec.version)), None)
 
     @property
-    def loaded(self) -> Mapping[str, tuple[PluginConfig, PluginBundle]]:
+    def loaded(self) -> "Mapping[str, tuple[PluginConfig, PluginBundle]]":
         """Plugin → what it was loaded by, and what it brought; of those alone whose code could be loaded."""
         return {name: (self._configs[name], bundle) for name, bundle in self._kept.copy().items()}
 
-    def load(self, plugin: PluginConfig) -> PluginRecord:
+    def load(self, plugin: "PluginConfig") -> PluginRecord:
         """Bring in one more plugin, or one that was unloaded.
 
         Args:
@@ -277,8 +281,8 @@ class Inventory:
             raise PluginError(name, "reload", reason, "see `host.plugins` for what can be reloaded")
         config = self._configs[name]
         if not old.reloadable:
-            raise refuse_reload(config)
-        if current_digest(config) == old.digest:
+            raise loading.refuse_reload(config)
+        if loading.current_digest(config) == old.digest:
             return SwapReport(name, old.version, old.version)
         new = self._loaded(config)
         if new.version == old.version.partition("+")[0]:
@@ -334,4 +338,4 @@ def purge_abandoned() -> None:
     while _abandoned:
         kept, replaced = _abandoned.popleft()
         for one in (*kept.values(), *(each for several in replaced.values() for each in several)):
-            purge(one)
+            loading.purge(one)

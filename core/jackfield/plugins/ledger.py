@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import attrs
 
 from jackfield.errors import Fault
-from jackfield.observe.logger import host_log
+from jackfield.log import host_log
 from jackfield.plugins.instance import fault_of, is_interrupt
 
 _REFERRERS = 3

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 
 from jackfield.errors import JackfieldError
-from jackfield.observe.logger import host_log
+from jackfield.log import host_log
 from jackfield.runtime.control import ControlLoop
 
 

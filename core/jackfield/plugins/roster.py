@@ -12,11 +12,10 @@ import attrs
 
 from jackfield.errors import Fault, PluginError
 from jackfield.events.announced import PluginFailed, PluginStarted, PluginStateChanged, PluginStopped
+from jackfield.log import host_log
 from jackfield.model.names import close_names
 from jackfield.model.record import PluginRecord, PluginState
 from jackfield.model.spec import FunctionSpec
-from jackfield.observe.logger import host_log
-from jackfield.observe.stack import error_type
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.deployment import Deployment
 from jackfield.plugins.instance import Instance
@@ -24,6 +23,7 @@ from jackfield.plugins.transitions import ACTIVE, TRANSITIONS
 from jackfield.plugins.work import Term
 from jackfield.ports import Clock
 from jackfield.runtime.pool import Pool
+from jackfield.stack import error_type
 
 _Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 _Said = tuple[_Level, str | Fault, dict[str, object]]

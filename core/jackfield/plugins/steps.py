@@ -16,15 +16,15 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from jackfield.errors import Fault, PluginError
+from jackfield.log import host_log
 from jackfield.model.call import Call, current
-from jackfield.observe.logger import host_log
-from jackfield.observe.stack import frames
 from jackfield.plugins.deployment import Deployment
 from jackfield.plugins.handover import give_state, take_state
 from jackfield.plugins.instance import Instance, TookTooLong, fault_of
 from jackfield.plugins.roster import Attempt, Live
 from jackfield.runtime.home import HomeLoop
 from jackfield.runtime.pool import Pool
+from jackfield.stack import frames
 
 T = TypeVar("T")
 

@@ -19,7 +19,6 @@ from typing import Any, Final, Literal, Protocol
 
 from jackfield.errors import Fault
 from jackfield.model.record import PluginState
-from jackfield.observe.stack import error_type, frames
 from jackfield.plugins.background import Backgrounds
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.restarts import Restarts
@@ -27,6 +26,7 @@ from jackfield.plugins.roster import Attempt, Live, Plugin, Roster
 from jackfield.plugins.steps import Steps, Stopped, as_fault
 from jackfield.plugins.transitions import ACTIVE, STARTABLE
 from jackfield.ports import Clock
+from jackfield.stack import error_type, frames
 
 WIDTH: Final = 64
 """How many plugins start at the same time, and how many stop."""

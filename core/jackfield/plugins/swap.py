@@ -21,7 +21,6 @@ import attrs
 
 from jackfield.errors import Fault, PluginError
 from jackfield.model.route import Endpoint
-from jackfield.observe.stack import error_type
 from jackfield.plugins.background import Backgrounds
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.deployment import Deployment
@@ -29,6 +28,7 @@ from jackfield.plugins.handover import take_state
 from jackfield.plugins.roster import Attempt, Live, Plugin, Roster
 from jackfield.plugins.steps import Steps, Stopped, as_fault
 from jackfield.plugins.supervisor import States, Supervisor
+from jackfield.stack import error_type
 
 
 @attrs.frozen

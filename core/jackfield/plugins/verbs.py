@@ -9,7 +9,6 @@ import attrs
 
 from jackfield.errors import Fault, PluginError
 from jackfield.model.record import Health, PluginRecord, PluginState
-from jackfield.observe.stack import error_type
 from jackfield.plugins.background import Backgrounds
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.deployment import Deployment
@@ -23,6 +22,7 @@ from jackfield.plugins.swap import Swap, Warm
 from jackfield.plugins.transitions import ACTIVE, STARTABLE
 from jackfield.ports import Clock
 from jackfield.runtime.pool import Pool
+from jackfield.stack import error_type
 
 
 class Verbs:

@@ -10,12 +10,12 @@ from time import monotonic
 from typing import Any
 
 from jackfield.errors import Unavailable
-from jackfield.observe.logger import host_log
-from jackfield.observe.stack import frames
+from jackfield.log import host_log
 from jackfield.plugins.instance import fault_of, is_interrupt
 from jackfield.plugins.ledger import Entry, Ledger
 from jackfield.plugins.repetition import Repetition
 from jackfield.runtime.home import HomeLoop
+from jackfield.stack import frames
 
 current_term: "ContextVar[Term | None]" = ContextVar("jackfield_term", default=None)
 """The term that started the running code, if it was started by one."""

@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Callable
 from time import monotonic
 
+from jackfield.log import host_log
 from jackfield.model.atomic import Link
-from jackfield.observe.logger import host_log
 from jackfield.registry.registry import Commit
 
 

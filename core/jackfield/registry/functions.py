@@ -14,6 +14,7 @@ from jackfield.events import EventBus
 from jackfield.executors.places import Places
 from jackfield.hooks import Hooks
 from jackfield.injection.injector import Injector
+from jackfield.log import host_log
 from jackfield.model.atomic import Link
 from jackfield.model.call import Call
 from jackfield.model.permissions import Permissions
@@ -21,7 +22,6 @@ from jackfield.model.record import PluginRecord
 from jackfield.model.route import Endpoint, Rule
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import FunctionSpec
-from jackfield.observe.logger import host_log
 from jackfield.ports import Observer
 from jackfield.registry import change as transaction
 from jackfield.registry import routes

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import attrs
 
+from jackfield.log import host_log
 from jackfield.model.atomic import Link
 from jackfield.model.gate import Gate
 from jackfield.model.route import Endpoint
 from jackfield.model.snapshot import Snapshot
-from jackfield.observe.logger import host_log
 from jackfield.ports import Observer
 from jackfield.registry.change import Expectation
 

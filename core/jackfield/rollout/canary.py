@@ -12,10 +12,10 @@ from typing import Any, Final
 import attrs
 
 from jackfield.errors import JackfieldError, ResourceExhausted
+from jackfield.log import host_log
 from jackfield.model.canary import CanaryState, CanaryStatus
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import FunctionSpec
-from jackfield.observe.logger import host_log
 from jackfield.ports import BoundObserver, Observer
 from jackfield.registry import trials
 from jackfield.registry.functions import Functions

@@ -11,8 +11,8 @@ from contextvars import Context
 from typing import Any, TypeVar
 
 from jackfield.errors import ResourceExhausted
-from jackfield.observe.logger import host_log
-from jackfield.observe.stack import error_type, frames
+from jackfield.log import host_log
+from jackfield.stack import error_type, frames
 
 T = TypeVar("T")
 

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from jackfield.observe.logger import host_log
-from jackfield.observe.stack import error_type, frames
+from jackfield.log import host_log
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.pool import Pool
+from jackfield.stack import error_type, frames
 
 
 def watch(

@@ -25,17 +25,35 @@ plugin left elsewhere: threads, `atexit` functions, registrations in other libra
 of its traceback, and with them the module.
 """
 
-from jackfield.plugins.content import FILES_LIMIT, SIZE_LIMIT
-from jackfield.plugins.loading.bundles import (
-    current_digest,
-    load_bundle,
-    load_function,
-    private_modules,
-    purge,
-    refuse_reload,
-    settings,
-)
-from jackfield.plugins.loading.marks import carries_hooks
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from jackfield.plugins.content import FILES_LIMIT, SIZE_LIMIT
+    from jackfield.plugins.loading.bundles import (
+        current_digest,
+        load_bundle,
+        load_function,
+        private_modules,
+        purge,
+        refuse_reload,
+        settings,
+    )
+    from jackfield.plugins.loading.marks import carries_hooks
+
+_BUNDLES: Final = "jackfield.plugins.loading.bundles"
+_HOMES: Final = {
+    "FILES_LIMIT": "jackfield.plugins.content",
+    "SIZE_LIMIT": "jackfield.plugins.content",
+    "carries_hooks": "jackfield.plugins.loading.marks",
+    "current_digest": _BUNDLES,
+    "load_bundle": _BUNDLES,
+    "load_function": _BUNDLES,
+    "private_modules": _BUNDLES,
+    "purge": _BUNDLES,
+    "refuse_reload": _BUNDLES,
+    "settings": _BUNDLES,
+}
 
 __all__ = [
     "FILES_LIMIT",
@@ -49,3 +67,11 @@ __all__ = [
     "refuse_reload",
     "settings",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what loads plugins at its first use (PEP 562): a host that has none does not need it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value

@@ -1,0 +1,140 @@
+"""What jackfield itself has to say: first to the sinks of its own that somebody installed, else to loguru.
+
+An embedding process has no such sink: there, everything goes through loguru as it always did, and none is added to it.
+`pluginctl serve` installs one, so that no plugin can silence or hold up the host by what it does to loguru, which is
+everybody's: it may remove sinks, add one that hangs, disable names.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any, Final, Literal, TypeAlias
+
+import attrs
+
+from jackfield.errors import Fault
+
+Level: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+HEARD: Final = "jackfield_heard"
+"""The key of loguru's records that are copies of what jackfield's own sinks have had."""
+
+
+@attrs.frozen
+class Message:
+    """Something that was said.
+
+    Attributes:
+        level: loguru's level name.
+        text: what; of the host's own one line, of a plugin's whatever it says.
+        fields: more of it, by name.
+        error: the exception that it is about.
+        module: who said it.
+        function: where.
+        line: where.
+    """
+
+    level: str
+    text: str
+    fields: Mapping[str, Any] = {}
+    error: BaseException | None = None
+    module: str = ""
+    function: str = ""
+    line: int = 0
+
+
+Sink: TypeAlias = Callable[[Message], object]
+
+_sinks: tuple[Sink, ...] = ()
+
+
+def install(sink: Sink) -> Callable[[], None]:
+    """Have everything that is said go to a sink of jackfield's own.
+
+    Args:
+        sink: takes each message, in any thread, at any line, also inside itself: it must neither raise nor wait. From
+            now on nothing else is done with what the host says; whether loguru gets a copy is the sink's business.
+
+    Returns:
+        What takes it away again.
+
+    Examples:
+        >>> said = []
+        >>> remove = install(said.append)
+        >>> host_log("INFO", "ready", plugins=3)
+        >>> remove()
+        >>> said[0].text, dict(said[0].fields)
+        ('ready', {'plugins': 3})
+    """
+    global _sinks  # noqa: PLW0603  # one tuple, replaced: whoever says something reads it without a lock
+    _sinks = (*_sinks, sink)
+
+    def remove() -> None:
+        global _sinks  # noqa: PLW0603
+        _sinks = tuple(each for each in _sinks if each is not sink)
+
+    return remove
+
+
+def heard() -> bool:
+    """Tell whether there are sinks of jackfield's own."""
+    return bool(_sinks)
+
+
+def tell(message: Message) -> None:
+    """Give a message to jackfield's own sinks."""
+    for sink in _sinks:
+        sink(message)
+
+
+def host_log(level: Level, message: str | Fault, error: BaseException | None = None, /, **fields: object) -> None:
+    r"""Say what jackfield itself has to say, at the caller's module and line.
+
+    Without sinks of its own it goes through loguru, where `logger.disable("jackfield")` silences it.
+
+    Args:
+        level: loguru's level name.
+        message: the text, in which braces mean nothing and control characters are escaped, because plugins choose parts
+            of it; or a fault, whose fields are added.
+        error: the exception that it is about.
+        **fields: further fields.
+    """
+    if isinstance(message, Fault):
+        fields = {**attrs.asdict(message), **fields}
+    text = escaped(str(message))
+    if _sinks:
+        frame: FrameType = sys._getframe(1)  # noqa: SLF001  # what loguru itself does
+        where = str(frame.f_globals.get("__name__", "")), frame.f_code.co_name, frame.f_lineno
+        tell(Message(level, text, fields, error, *where))
+    else:
+        from loguru import logger  # noqa: PLC0415  # not before there is something to log
+
+        logger.opt(depth=1, exception=error).bind(**fields).log(level, text)
+
+
+def copy_to_loguru(message: Message) -> None:
+    """Send what a sink of jackfield's own has had through loguru as well, marked by `HEARD`; whatever a sink does."""
+
+    def mark(record: Any) -> None:
+        record.update({HEARD: True, "name": message.module, "function": message.function, "line": message.line})
+
+    from loguru import logger  # noqa: PLC0415  # as above
+
+    logger.opt(exception=message.error).bind(**message.fields).patch(mark).log(message.level, message.text)
+
+
+def escaped(text: str) -> str:
+    r"""Escape what would steer a terminal or begin another line.
+
+    Args:
+        text: any text.
+
+    Examples:
+        >>> escaped("done\n12:00:00 ERROR forged\x1b[2J")
+        'done\\n12:00:00 ERROR forged\\x1b[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode() for each in text
+    )
