@@ -535,10 +535,17 @@ class Host(Caller):
         Raises:
             PluginError: if it does not run now, and why.
         """
+        return self._wanted(name, "start", self._lifecycle.start)
+
+    def _wanted(self, name: str, verb: str, start: Callable[[str], PluginRecord]) -> PluginRecord:
+        """Start a plugin, and note that somebody wants it to run, be it in vain for now."""
         try:
-            return self._lifecycle.start(name)
-        finally:
-            self._applier.started(name)
+            record = start(name)
+        except PluginError:
+            self._applier.started(name, verb=verb)
+            raise
+        self._applier.started(name, verb=verb)
+        return record
 
     def stop_plugin(self, name: str) -> PluginRecord:
         """Stop a plugin, after those that depend on it; its functions go first, and calls that are inside finish.
@@ -568,10 +575,7 @@ class Host(Caller):
         Raises:
             PluginError: if it does not run now, and why.
         """
-        try:
-            return self._lifecycle.restart(name)
-        finally:
-            self._applier.started(name, verb="restart")
+        return self._wanted(name, "restart", self._lifecycle.restart)
 
     def health(self, name: str | None = None, *, timeout: float = 5.0) -> Mapping[str, Health]:
         """Ask plugins how they are.

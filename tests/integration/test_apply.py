@@ -119,6 +119,44 @@ def test_on_the_hosts_own_loop_it_says_how_to_ask(project):
     asyncio.run(apply())
 
 
+def test_a_verb_that_was_refused_has_changed_nothing_by_hand(project):
+    """Who asked on the host's own loop has started nothing, and is told so: no drift."""
+    project.config(("a", "auto_start = false"))
+
+    async def start():
+        async with project.host() as host:
+            with pytest.raises(Unavailable):
+                host.start_plugin("a")
+            assert not host.apply(project.file, dry_run=True).differs
+
+    asyncio.run(start())
+
+
+def test_options_are_those_that_the_plugin_was_loaded_by_last(project):
+    """What was injected before it was unloaded is not injected again."""
+    project.config("b")
+    with project.host() as host:
+        for value in ("one", "two"):
+            host.load(PluginConfig("a", str(project.folder / "a.py"), options={"key": value}))
+            assert host.call("a.get") == f"1 {value}"
+            host.unload("a")
+
+
+def test_a_promotion_belongs_to_whoever_promoted(project):
+    """An apply leaves the default to it, and says who it was, whatever reason they gave."""
+    project.config("a")
+    with project.host() as host:
+        for version in "12":
+            host.register("f", lambda: 0, version=version)
+        host.canary("f", version="2", share=0.1).promote("it looks good")
+        project.config("a", more='[routes.f]\nshares = { "1" = 0.5 }')
+        plan = host.apply(project.file)
+        assert [(drift.field, drift.here, drift.verb, drift.by) for drift in plan.drift] == [
+            ("routes.f.default", "2", "promote", "operator")
+        ]
+        assert (kinds(plan), host.snapshot.routes["f"].default) == ([("route", "f")], "2")
+
+
 def test_a_faulty_file_changes_nothing(project):
     """All its faults are raised, before anything is looked at."""
     project.config("a")

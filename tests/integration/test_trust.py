@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -138,29 +140,31 @@ def test_root_refuses_a_plugin_of_which_others_may_write_any_file(folder, file):
         assert f"chmod go-w {folder / file}" in fault.fix
 
 
+@pytest.fixture
+def reachable():
+    """Make two configurations where another user can reach them: pytest's own folders are root's alone."""
+    with tempfile.TemporaryDirectory() as base:
+        places = [Path(base) / name for name in ("folder", "warm")]
+        Path(base).chmod(0o755)
+        for place in places:
+            place.mkdir()
+        yield [made(place) for place in places]
+
+
 @as_root
-def test_another_user_is_warned_and_served(folder, tmp_path_factory):
+def test_another_user_is_warned_and_served(reachable):
     """What is root's or one's own is believed without a word; else each file is told of, and loaded all the same."""
-    warm = made(tmp_path_factory.mktemp("warm"))
+    folder, warm = reachable
     for path in (folder, *folder.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
-    parents = [folder, *folder.parents]
-    modes = {path: path.stat().st_mode for path in parents}
-    try:
-        for path in parents[1:]:
-            if path.stat().st_mode & 0o001 == 0:  # pytest's own folders are root's alone
-                path.chmod(0o755)
-        assert loads(folder, warm, NOBODY) == ([], [])
-        (folder / "solo.py").chmod(0o666)
-        assert loads(folder, warm, NOBODY) == ([], [f"chmod go-w {folder / 'solo.py'}"])
-        (folder / "solo.py").chmod(0o644)
-        os.chown(folder / "jackfield.toml", OTHER, OTHER)
-        assert loads(folder, warm, NOBODY) == ([], [f"chown {NOBODY} {folder / 'jackfield.toml'}"])
-        faults, _ = loads(folder, warm)
-        assert "chown root" in faults[0]
-    finally:
-        for path, mode in modes.items():
-            path.chmod(mode)
+    assert loads(folder, warm, NOBODY) == ([], [])
+    (folder / "solo.py").chmod(0o666)
+    assert loads(folder, warm, NOBODY) == ([], [f"chmod go-w {folder / 'solo.py'}"])
+    (folder / "solo.py").chmod(0o644)
+    os.chown(folder / "jackfield.toml", OTHER, OTHER)
+    assert loads(folder, warm, NOBODY) == ([], [f"chown {NOBODY} {folder / 'jackfield.toml'}"])
+    faults, _ = loads(folder, warm)
+    assert "chown root" in faults[0]
 
 
 @as_root
