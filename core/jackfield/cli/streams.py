@@ -16,7 +16,7 @@ class OutputLost(Exception):  # not of jackfield's tree, and no `OSError`: click
 class _Stdout(io.FileIO):
     """Stdout, whose failures are told from those of other files."""
 
-    def write(self, data: Any, /) -> int | None:  # any buffer; Python 3.11 has no name for that
+    def write(self, data: Any, /) -> int:  # any buffer; Python 3.11 has no name for that
         try:
             return super().write(data)
         except OSError as error:
