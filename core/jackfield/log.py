@@ -6,6 +6,7 @@ everybody's: it may remove sinks, add one that hangs, disable names.
 """
 
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, Final, Literal, TypeAlias
@@ -46,6 +47,7 @@ class Message:
 Sink: TypeAlias = Callable[[Message], object]
 
 _sinks: tuple[Sink, ...] = ()
+_installing = threading.Lock()
 
 
 def install(sink: Sink) -> Callable[[], None]:
@@ -67,11 +69,13 @@ def install(sink: Sink) -> Callable[[], None]:
         ('ready', {'plugins': 3})
     """
     global _sinks  # noqa: PLW0603  # one tuple, replaced: whoever says something reads it without a lock
-    _sinks = (*_sinks, sink)
+    with _installing:
+        _sinks = (*_sinks, sink)
 
     def remove() -> None:
         global _sinks  # noqa: PLW0603
-        _sinks = tuple(each for each in _sinks if each is not sink)
+        with _installing:
+            _sinks = tuple(each for each in _sinks if each is not sink)
 
     return remove
 

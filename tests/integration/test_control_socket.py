@@ -29,6 +29,8 @@ from jackfield.errors import (
     ResourceExhausted,
     Unavailable,
 )
+from jackfield.runtime.control import ControlLoop
+from jackfield.runtime.pool import Pool
 from jackfield.testing.leaks import no_leaks
 from jackfield.wire.frames import GREETING, LIMIT
 
@@ -640,7 +642,7 @@ def test_another_user_is_neither_answered_nor_trusted(folder, path, kind):
             assert "PermissionDenied" in said
             assert "is closed to this user" in said
         return
-    # A socket of nobody's: another user refuses to talk to it, root may.
+    # A socket of nobody's: neither another user nor root talks to it.
     (folder / "theirs").mkdir(mode=0o777)
     os.chown(folder / "theirs", NOBODY, NOBODY)
     theirs = folder / "theirs" / "c.sock"
@@ -653,7 +655,8 @@ def test_another_user_is_neither_answered_nor_trusted(folder, path, kind):
     with subprocess.Popen([sys.executable, "-c", code, str(theirs)], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout.readline() == "ready\n"
-            assert ControlClient(theirs).request("status") == "fine"
+            with pytest.raises(PermissionDenied, match=f"theirs belongs to user {NOBODY}"):
+                ControlClient(theirs).request("status")  # root asks nobody but root
             other = become.replace(str(NOBODY), str(NOBODY - 1))
             said = _run("import os, sys\n" + ask.replace("try:", other + "try:"), theirs)
             assert "PermissionDenied" in said
@@ -662,6 +665,81 @@ def test_another_user_is_neither_answered_nor_trusted(folder, path, kind):
                 ControlServer(theirs, {}).start()
         finally:
             process.kill()
+
+
+SQUAT = f"""
+import os, pathlib, socket, sys
+os.setgid({NOBODY}); os.setuid({NOBODY})
+path = pathlib.Path(sys.argv[1])
+path.parent.mkdir(exist_ok=True)
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(str(path))
+listener.listen()
+print("ready", flush=True)
+while True:
+    connection, _ = listener.accept()
+    print(repr(connection.recv(65536)), flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("where", ["folder", "sticky", "writable"])
+def test_nothing_is_sent_to_the_socket_of_a_squatter(folder, where):
+    """Made first by somebody else in a folder where everybody may write: root's client does not even connect."""
+    folder.chmod(0o755)
+    common = folder / "common"
+    common.mkdir()
+    common.chmod(0o777 if where == "writable" else 0o1777)
+    path = common / "jackfield-0" / "host.sock" if where == "folder" else common / "host.sock"
+    with subprocess.Popen([sys.executable, "-c", SQUAT, str(path)], stdout=subprocess.PIPE, text=True) as squatter:
+        try:
+            assert squatter.stdout.readline() == "ready\n"
+            with pytest.raises(PermissionDenied, match=f"belongs to user {NOBODY}.*sudo -u"):
+                ControlClient(path).request("call", note="hunter2")
+        finally:
+            squatter.kill()
+        assert squatter.stdout.read() == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root can become somebody else")
+def test_links_are_followed_only_where_nobody_else_made_or_may_replace_them(folder, path):
+    """A link of root's leads to the host; one of somebody else's, and a folder open to all, lead nowhere."""
+    folder.chmod(0o755)
+    (folder / "by-root").symlink_to("c.sock")
+    (folder / "away").symlink_to(folder)
+    (folder / "by-nobody").symlink_to(folder)
+    os.chown(folder / "by-nobody", NOBODY, NOBODY, follow_symlinks=False)
+    (folder / "loop").symlink_to("loop")
+    with ControlServer(path, {"status": lambda given: "fine"}):
+        for good in (folder / "by-root", folder / "away" / "c.sock", folder / "away" / ".." / folder.name / "c.sock"):
+            assert ControlClient(good).request("status") == "fine"
+        with pytest.raises(PermissionDenied, match=f"by-nobody belongs to user {NOBODY}"):
+            ControlClient(folder / "by-nobody" / "c.sock").request("status")
+        with pytest.raises(PermissionDenied, match="too many links"):
+            ControlClient(folder / "loop").request("status")
+        folder.chmod(0o777)
+        with pytest.raises(PermissionDenied, match=f"others may write in {folder}"):
+            ControlClient(path).request("status")
+        folder.chmod(0o770)
+        with pytest.raises(PermissionDenied, match=f"others may write in {folder}"):
+            ControlClient(path).request("status")
+        folder.chmod(0o700)
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only root can become somebody else")
+def test_who_listens_is_asked_of_the_system_before_anything_is_sent(folder, path):
+    """A file of root's proves nothing when it is somebody else who listens behind it."""
+    folder.chmod(0o777)
+    with subprocess.Popen([sys.executable, "-c", SQUAT, str(path)], stdout=subprocess.PIPE, text=True) as squatter:
+        try:
+            assert squatter.stdout.readline() == "ready\n"
+            os.chown(path, 0, 0)
+            folder.chmod(0o700)
+            with pytest.raises(PermissionDenied, match=f"user {NOBODY} listens there"):
+                ControlClient(path).request("call", note="hunter2")
+            assert squatter.stdout.readline() == "b''\n"
+        finally:
+            squatter.kill()
 
 
 def _run(code: str, path: Path) -> str:
@@ -729,6 +807,41 @@ def test_a_host_whose_queue_is_full_is_waited_for_and_then_late(path):
 
 
 # --- the server's own life --------------------------------------------------------------------------------------------
+
+
+def test_a_server_shares_the_loop_and_the_threads_of_its_host(path):
+    """It runs where it is told to, and leaves both as they were."""
+    loop, pool = ControlLoop(), Pool()
+
+    async def there():
+        return threading.current_thread().name
+
+    with ControlServer(path, {"who": lambda given: threading.current_thread().name}, loop=loop, pool=pool):
+        assert ControlClient(path).request("who") == "control:who"
+    assert loop.run(there()) == "jackfield-control"
+    loop.close()
+
+
+def test_no_more_verbs_run_at_once_than_there_are_seats(path):
+    """Sixteen; the next one waits until one of them has ended, though the client of that one has left."""
+    release, started = threading.Event(), threading.Semaphore(0)
+
+    def wait(given):
+        started.release()
+        release.wait(PATIENCE)
+        return "done"
+
+    with ControlServer(path, {"wait": wait, "status": lambda given: "fine"}), contextlib.ExitStack() as clients:
+        for _ in range(2):
+            raw = clients.enter_context(connected(path))
+            raw.sendall(GREETING + b"".join(pack({"id": number, "verb": "wait"}) for number in range(8)))
+        for _ in range(16):
+            assert started.acquire(timeout=PATIENCE)
+        clients.close()
+        with pytest.raises(DeadlineExceeded):
+            ControlClient(path, timeout=0.3).request("status")
+        release.set()
+        assert ControlClient(path).request("status") == "fine"
 
 
 def test_requests_that_run_are_finished_before_the_server_is_closed(path):

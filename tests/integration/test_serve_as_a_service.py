@@ -84,6 +84,8 @@ class Service:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        if self.process is not None and self.process.stderr is not None:
+            self.process.stderr.close()
         self.short.cleanup()
 
 
@@ -395,7 +397,7 @@ def test_what_plugins_do_to_the_process_does_not_reach_the_host(service, tmp_pat
         os.chdir("/")
         locale.setlocale(locale.LC_ALL, "C")
         warnings.simplefilter("error")
-        sys.excepthook = threading.excepthook = None
+        sys.excepthook = threading.excepthook = lambda *_: None
         logging.disable(logging.CRITICAL)
         sys.stdout = sys.stderr = None
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,7 +1,9 @@
 """`pluginctl status`, `events` and `dump-state`: what goes on in the running host."""
 
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -25,9 +27,11 @@ def status(
         while watch:
             time.sleep(_EVERY)
             write_json(ask(control, "status", within=QUICK))
-    elif not watch:
-        for line in _lines(ask(control, "status", within=QUICK)):
-            typer.echo(line)
+    elif not watch or not sys.stdout.isatty():
+        _show(control)
+        while watch:  # one after the other: who reads a pipe sees each, and that it has left is seen at the next one
+            time.sleep(_EVERY)
+            _show(control)
     else:
         from rich.console import Console
         from rich.live import Live
@@ -38,6 +42,10 @@ def status(
                 shown = Text.from_ansi("\n".join(_lines(ask(control, "status", within=QUICK))))
                 live.update(shown, refresh=True)
                 time.sleep(_EVERY)
+
+
+def _show(control: Path | None) -> None:
+    typer.echo("\n".join(_lines(ask(control, "status", within=QUICK))))
 
 
 def events(

@@ -42,7 +42,7 @@ class FrameError(Exception):
 def pack(value: object, limit: int = LIMIT) -> bytes:
     r"""Make the frame of a value.
 
-    What MessagePack has no type for travels as text: see `jackfield.control.values`.
+    What MessagePack has no type for travels as text: see `jackfield.wire.values`.
 
     Args:
         value: what to send.
