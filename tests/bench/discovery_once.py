@@ -1,6 +1,7 @@
 """One discovery in a fresh process: ``discovery_once.py WAY FOLDER``; prints JSON.
 
-The ways: `stevedore`, `jackfield-cold`, `jackfield-index`.
+The ways: `stevedore`, `jackfield-cold` and `jackfield-index` find; `stevedore-load` and `jackfield-start` load it
+all, too.
 """
 
 import json
@@ -33,10 +34,41 @@ def jackfield(*, index: bool) -> Callable[[], int]:
     return find
 
 
+def stevedore_load() -> Callable[[], int]:
+    """Have stevedore load the whole group."""
+    from stevedore import ExtensionManager  # noqa: PLC0415  # each process imports only what it measures
+
+    def load() -> int:
+        return sum(name.startswith(PREFIX) for name in ExtensionManager(GROUP).names())
+
+    return load
+
+
+def jackfield_start() -> Callable[[], int]:
+    """Have a host discover everything and start it."""
+    from jackfield import Host  # noqa: PLC0415  # each process imports only what it measures
+
+    def start() -> int:
+        host = Host.discover()
+        host.start()
+        return sum(name.startswith(PREFIX) for name in host.snapshot.functions)
+
+    return start
+
+
+WAYS: dict[str, Callable[[], Callable[[], int]]] = {
+    "stevedore": stevedore,
+    "jackfield-cold": lambda: jackfield(index=False),
+    "jackfield-index": lambda: jackfield(index=True),
+    "stevedore-load": stevedore_load,
+    "jackfield-start": jackfield_start,
+}
+
+
 def main() -> None:
     """Time one discovery."""
     way, folder = sys.argv[1:]
-    find = stevedore() if way == "stevedore" else jackfield(index=way == "jackfield-index")
+    find = WAYS[way]()
     sys.path.insert(0, folder)
     start = perf_counter()
     found = find()

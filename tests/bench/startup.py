@@ -54,7 +54,7 @@ def run(effort: Effort) -> Section:
     count, rounds = (200, 2) if effort.quick else (1_000, 7)
     graph = _graph(count)
     rows, wrong = [], 0
-    for pause, kind in ((0.0, "that do nothing"), (0.005, "that take 5 ms each")):
+    for pause, kind, bar in ((0.0, "that do nothing", 4.0), (0.005, "that take 5 ms each", 1.5)):
         taken: dict[str, list[tuple[float, float]]] = {"lifecycle": [], "hand": []}
         for turn in range(rounds):
             for label in list(taken) if turn % 2 == 0 else list(taken)[::-1]:
@@ -66,7 +66,7 @@ def run(effort: Effort) -> Section:
         for index, verb in enumerate(("start", "stop")):
             mine, theirs = (Series(tuple(pair[index] for pair in pairs)) for pairs in taken.values())
             what = f"{verb} of {count:,} plugins {kind}"
-            rows.append(Row(what, "`graphlib` and `ThreadPoolExecutor`", mine, theirs))
+            rows.append(Row(what, "`graphlib` and `ThreadPoolExecutor`", mine, theirs, bar=bar))
     return Section(
         "Starting and stopping plugins",
         f"{_DEPTH} layers, each plugin depends on {_NEEDS} of the layer below; {_WIDTH} at a time on either side. By"

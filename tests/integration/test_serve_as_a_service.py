@@ -31,9 +31,9 @@ class Service:
         self.process = None
         self.stderr = folder / "stderr"
 
-    def plug(self, code, more=""):
+    def plug(self, code, more="", import_in="thread"):
         (self.folder / "plug.py").write_text(textwrap.dedent(code), encoding="utf-8")
-        config = f'[[plugin]]\nname = "plug"\npath = "./plug.py:P"\n{more}'
+        config = f'[[plugin]]\nname = "plug"\npath = "./plug.py:P"\nimport_in = "{import_in}"\n{more}'
         (self.folder / "jackfield.toml").write_text(config, encoding="utf-8")
         return self
 
@@ -133,7 +133,8 @@ def test_only_its_own_signals_end_it_whatever_a_plugin_installed(service, tmp_pa
         class P:
             def start(self): subprocess.run(["true"], check=True)
             def stop(self): pathlib.Path("stopped").write_text("x")
-        """
+        """,
+        import_in="main",  # no other thread may set a handler
     )
     service.launch().serves()
     for number in (signal.SIGUSR1, signal.SIGWINCH, signal.SIGUSR1):
@@ -154,7 +155,8 @@ def test_a_handler_of_a_plugin_that_raises_ends_nothing(service):
         signal.signal(signal.SIGUSR1, lambda *_: sys.exit(3))
         class P:
             def start(self): ...
-        """
+        """,
+        import_in="main",
     )
     service.launch().serves()
     service.send(signal.SIGUSR1)
@@ -409,6 +411,7 @@ def test_what_plugins_do_to_the_process_does_not_reach_the_host(service, tmp_pat
                 return "rested"
         """,
         '[plugin.functions]\n"plug.nap" = "nap"\n',
+        import_in="main",
     )
     service.launch().serves()
     assert service.call("plug.nap") == "rested"

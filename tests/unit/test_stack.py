@@ -6,7 +6,7 @@ import pytest
 
 from jackfield.errors import DeadlineExceeded, FunctionCrashed, Rejected
 from jackfield.model.deadline import deadline
-from jackfield.observe.stack import error_message, error_type, frames
+from jackfield.stack import error_message, error_type, frames
 
 
 def crash(error: BaseException) -> FunctionCrashed:
