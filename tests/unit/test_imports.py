@@ -58,3 +58,21 @@ def test_libraries_are_imported_when_they_are_used(code, absent, tmp_path):
 def test_a_host_that_runs_can_say_something_when_no_file_can_be_opened(tmp_path):
     """loguru is there before it is needed: running out of descriptors is when most is to be said."""
     assert "loguru" in imported("from jackfield import Host\nwith Host(observers=()): pass\n0", tmp_path)
+
+
+_EACH_FIRST = """
+import importlib, pkgutil, sys
+import jackfield.plugins
+names = [each.name for each in pkgutil.walk_packages(jackfield.plugins.__path__, "jackfield.plugins.")]
+names += ["jackfield.desired.hosted", "jackfield.control", "jackfield.operations", "jackfield.store", "jackfield.testing"]
+for name in names:
+    for known in [known for known in sys.modules if known.partition(".")[0] == "jackfield"]:
+        del sys.modules[known]
+    importlib.import_module(name)
+"""
+
+
+def test_whatever_is_imported_first_can_be_imported():
+    """No module of the plugins needs that another has been imported before it: a command may begin with any of them."""
+    done = subprocess.run([sys.executable, "-c", _EACH_FIRST], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from jackfield.plugins.barrier import Modules, refuse
 from jackfield.plugins.discovery.catalogue import Candidate
 from jackfield.plugins.discovery.entries import shown, split_reference
 
@@ -21,6 +20,9 @@ def load(candidate: Candidate) -> Any:
             anything but KeyboardInterrupt, SystemExit included; `attribute` when the module does not have it. The
             original is `__cause__`.
     """
+    # The barrier needs this package for its messages; whichever is imported first must find the other whole.
+    from jackfield.plugins.barrier import Modules, refuse
+
     reference = split_reference(candidate.value)
     if reference is None:
         reason = f"({shown(candidate.value)}) is not an object reference"
