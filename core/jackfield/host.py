@@ -24,6 +24,7 @@ from jackfield.errors import (
     JackfieldError,
     PermissionDenied,
     PluginError,
+    ResourceExhausted,
     Unavailable,
 )
 from jackfield.events import EventBus, PluginBus
@@ -742,6 +743,7 @@ class Host(Caller):
         Raises:
             InjectionError: with every fault of the graph.
             PluginError: with every fault, if the host is strict and a plugin that starts with it does not run.
+            ResourceExhausted: if the system gives no thread to start plugins with; then it has not started.
             Unavailable: after a fork.
         """
         if self._functions.running:
@@ -758,8 +760,14 @@ class Host(Caller):
             for metrics in (observer for observer in self._observers if isinstance(observer, Metrics)):
                 self._unwatch += metrics.watch_host(self), metrics.watch("thread", _stats(self._places.thread))
         if self.plugins:
-            faults = self._lifecycle.start_all()
-            self._lifecycle.supervise(_HEALTH_EVERY)
+            try:
+                faults = self._lifecycle.start_all()
+                if self._functions.running:  # else somebody has stopped it meanwhile
+                    self._lifecycle.supervise(_HEALTH_EVERY)
+            except ResourceExhausted:  # no control loop, so no plugin has begun
+                self._functions.close(0.0)
+                self._end()
+                raise
         if self._strict and faults:
             self.stop()
             first = faults[0]

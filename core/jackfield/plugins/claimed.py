@@ -1,18 +1,27 @@
 """The states of plugins under the id of their host, which is claimed when the first state is needed."""
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
 
-from jackfield.errors import JackfieldError
+from jackfield.errors import Unavailable
 from jackfield.log import host_log
 from jackfield.plugins.state import PluginStates
 from jackfield.ports import Store
+from jackfield.stack import error_type
 from jackfield.store import HostIdentity, claim_host_id, keep_lease
+
+T = TypeVar("T")
+
+ANSWER: Final = 5.0
+"""Seconds that a store may take: starts, stops and unloads wait for it."""
 
 
 class ClaimedStates:
     """Keeps states as `PluginStates` does. It belongs to the control loop.
 
-    A host without plugin objects claims nothing, and asks its store for nothing.
+    A host without plugin objects claims nothing, and asks its store for nothing. A store that does not answer is
+    unavailable; what it was asked goes on without anybody, so that one which swallows a cancellation holds up nobody.
 
     Args:
         store: where the states go.
@@ -31,15 +40,18 @@ class ClaimedStates:
 
     async def save(self, plugin: str, version: str, value: bytes) -> None:
         """Keep what a version of a plugin leaves."""
-        await (await self._claimed()).save(plugin, version, value)
+        states = await self._claimed()
+        await _answered(states.save(plugin, version, value))
 
     async def latest(self, plugin: str) -> bytes | None:
         """Give what was saved last, or None."""
-        return await (await self._claimed()).latest(plugin)
+        states = await self._claimed()
+        return await _answered(states.latest(plugin))
 
     async def forget(self, plugin: str) -> int:
         """Delete everything that a plugin has left; give how many versions had left something."""
-        return await (await self._claimed()).forget(plugin)
+        states = await self._claimed()
+        return await _answered(states.forget(plugin))
 
     async def release(self) -> None:
         """Give the id back: the host stops, and whoever claims it next finds its states."""
@@ -48,7 +60,7 @@ class ClaimedStates:
         if keeping is not None:
             keeping.cancel()
         if identity is not None:
-            await identity.lease.release()
+            await _answered(identity.lease.release())
 
     async def _claimed(self) -> PluginStates:
         # One claim for all that ask at once: two would be two hosts.
@@ -57,17 +69,45 @@ class ClaimedStates:
         return await asyncio.shield(self._claiming)
 
     async def _claim(self) -> PluginStates:
-        self._identity = identity = await claim_host_id(self._store)
+        self._identity = identity = await _answered(claim_host_id(self._store))
         self._keeping = asyncio.get_running_loop().create_task(self._keep(identity))
         return PluginStates(self._store, identity.id)
 
     async def _keep(self, identity: HostIdentity) -> None:
         try:
             await keep_lease(identity.lease)
-        except JackfieldError as error:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # the store is somebody else's, and this task nobody's
             host_log("WARNING", f"the host lost its id {identity.id}, and claims another when it needs one: {error}")
             self._identity = self._keeping = self._claiming = None
 
 
 def _failed(task: "asyncio.Task[PluginStates]") -> bool:
     return task.cancelled() or task.exception() is not None
+
+
+async def _answered(asked: Coroutine[Any, Any, T]) -> T:
+    """Await a store, for so long.
+
+    Raises:
+        Unavailable: when it does not answer in time, or raises what would end the control loop.
+        Exception: whatever else it raises.
+    """
+    task = asyncio.get_running_loop().create_task(_contained(asked))
+    try:
+        await asyncio.wait([task], timeout=ANSWER)
+        if not task.done():
+            raise Unavailable("store", f"it has not answered within {ANSWER:g} s")
+        return task.result()
+    finally:
+        task.cancel()
+
+
+async def _contained(asked: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await asked
+    except (asyncio.CancelledError, Exception):
+        raise
+    except BaseException as error:  # a `SystemExit` in a task would end the loop
+        raise Unavailable("store", f"it raised {error_type(error)}") from error

@@ -4,7 +4,7 @@ import math
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
-from jackfield.errors import Fault, Unavailable
+from jackfield.errors import Fault, ResourceExhausted, Unavailable
 from jackfield.model.record import Health, PluginRecord
 from jackfield.plugins.background import Backgrounds
 from jackfield.plugins.bundle import PluginBundle
@@ -300,5 +300,8 @@ class Lifecycle:
 
         try:
             return self._control.run(run())
+        except ResourceExhausted:
+            verb.close()  # no thread for the control loop: it has not begun; else it has ended, and this does nothing
+            raise
         finally:
             self._roster.flush()

@@ -17,7 +17,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, Final, Literal, Protocol
 
-from jackfield.errors import Fault
+from jackfield.errors import Fault, PluginError
 from jackfield.model.record import PluginState
 from jackfield.plugins.background import Backgrounds
 from jackfield.plugins.bundle import PluginBundle
@@ -30,6 +30,9 @@ from jackfield.stack import error_type, frames
 
 WIDTH: Final = 64
 """How many plugins start at the same time, and how many stop."""
+
+_SAVING: Final = 1.0
+"""Seconds that a state may take to be kept, even when all plugins are to have stopped by now."""
 
 _Kind = Literal["start", "stop"]
 _Step = Callable[[Plugin], Coroutine[Any, Any, None]]
@@ -211,7 +214,7 @@ class Supervisor:
         plugin.attempt, plugin.well_since = attempt, attempt.began
         self._roster.change(plugin, PluginState.STARTING)
         try:
-            state = None if plugin.bundle.object is None else await self._states.latest(plugin.name)
+            state = None if plugin.bundle.object is None else await self._latest(attempt)
             await self._steps.run(attempt, partial(self._steps.start, attempt, state), self._steps.undo)
         except asyncio.CancelledError:
             raise
@@ -226,6 +229,19 @@ class Supervisor:
             self._roster.edit(plugin, version=live.bundle.version, advertised=live.bundle.advertised)
             self.look_around(plugin)
         # Else somebody does not want it any more: it is stopped next.
+
+    async def _latest(self, attempt: Attempt) -> bytes | None:
+        """Ask for the state that was kept last, at most until the attempt ends."""
+        name = attempt.live.bundle.name
+        doing, attempt.doing = attempt.doing, "asking the store for its state"
+        try:
+            async with asyncio.timeout_at(attempt.ends) as attempt.patience:
+                state = await self._states.latest(name)
+        except TimeoutError:
+            reason = f"the store has not given its state within {attempt.ends - attempt.began:.3g} s"
+            raise PluginError(name, "start", reason, "see to the store, or raise start_timeout") from None
+        attempt.doing = doing
+        return state
 
     def _failed(self, plugin: Plugin, attempt: Attempt, error: BaseException) -> None:
         """Decide what a plugin is whose start has failed, or was ended early."""
@@ -279,7 +295,8 @@ class Supervisor:
 
     async def _save(self, plugin: Plugin, bundle: PluginBundle, stopped: Stopped) -> None:
         try:
-            await self._states.save(plugin.name, bundle.version, stopped.state or b"")
+            async with asyncio.timeout_at(max(self.until, self._clock() + _SAVING)):
+                await self._states.save(plugin.name, bundle.version, stopped.state or b"")
         except Exception as error:  # noqa: BLE001  # the store is somebody else's: the plugin has stopped all the same
             reason = f"its state could not be kept: {error_type(error)}: {error}"
             stopped.faults.append(Fault("snapshot", plugin.name, plugin.name, reason, "keep large state elsewhere"))

@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError, Future
 from contextvars import Context
 from typing import Any, TypeVar
 
-from jackfield.errors import Unavailable
+from jackfield.errors import ResourceExhausted, Unavailable
 from jackfield.ports import Clock
 from jackfield.runtime.clock import SystemClock
 
@@ -68,7 +68,8 @@ class ControlLoop:
             action: what to call.
             *args: with what.
         """
-        self._running().call_soon_threadsafe(action, *args, context=Context())
+        with self._lock:  # as in `submit`
+            self._running().call_soon_threadsafe(action, *args, context=Context())
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
         """Begin a coroutine on the loop, from any thread, in an empty context.
@@ -78,8 +79,17 @@ class ControlLoop:
 
         Returns:
             Its result to come; cancelling that cancels the coroutine.
+
+        Raises:
+            ResourceExhausted: if the system gives no thread for the loop.
         """
-        return Context().run(asyncio.run_coroutine_threadsafe, coroutine, self._running())
+        try:
+            # Under the lock: what is scheduled at all is scheduled before `close` has the loop stop, and ends with it.
+            with self._lock:
+                return Context().run(asyncio.run_coroutine_threadsafe, coroutine, self._running())
+        except BaseException:
+            coroutine.close()
+            raise
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run a coroutine on the loop and wait for it, from any other thread.
@@ -93,6 +103,7 @@ class ControlLoop:
 
         Raises:
             TimeoutError: when it takes longer; it is cancelled.
+            ResourceExhausted: if the system gives no thread for the loop.
             Unavailable: on the loop itself, which would wait for itself; or when the loop ends meanwhile.
         """
         if self.is_here:
@@ -138,18 +149,26 @@ class ControlLoop:
                 return
             thread, stop = self._thread, self._stop
             self._loop = self._thread = self._stop = None
-        if stop is not None and thread is not None:
-            stop()
-            if thread is not threading.current_thread():
-                thread.join(timeout)
+            if stop is not None:
+                stop()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
 
     def _running(self) -> _Loop:
+        """Give the loop, in a thread of its own. The lock is held, or may be taken."""
         with self._lock:
             if self._loop is None:
+                loop = None
+                try:
+                    loop = _Loop(self.clock)
+                    thread = threading.Thread(target=_serve, args=(loop,), name="jackfield-control", daemon=True)
+                    thread.start()
+                except (RuntimeError, MemoryError, OSError) as error:
+                    if loop is not None:
+                        loop.close()
+                    said = f"the system gives no thread for it ({str(error) or 'out of memory'})"
+                    raise ResourceExhausted("the control loop", said, 1.0) from error
                 self._closed = False
-                loop = _Loop(self.clock)
-                thread = threading.Thread(target=_serve, args=(loop,), name="jackfield-control", daemon=True)
-                thread.start()
                 self.clock.on_jump(_waker(loop))
                 # The thread holds the loop alone, so that a host that is dropped takes it along.
                 self._stop = weakref.finalize(self, _end, loop)

@@ -1,0 +1,92 @@
+"""A store that hangs, raises or wants to exit: plugins start, stop and unload in their time, and say what was wrong."""
+
+import asyncio
+
+import pytest
+
+from jackfield import Host, PluginError
+from jackfield.config import PluginConfig
+from jackfield.plugins import claimed
+from jackfield.store import MemoryStore
+
+PLUGIN = """
+class Keeper:
+    def snapshot(self):
+        return 1
+
+    def restore(self, state):
+        pass
+"""
+
+
+class Sick(MemoryStore):
+    """Answers some verbs no more, from a moment on."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+        self.sick = frozenset()
+
+    async def range(self, *args, **options):
+        if "range" in self.sick:
+            await self.answer()
+        return await super().range(*args, **options)
+
+    async def put(self, *args, **options):
+        if "put" in self.sick:
+            await self.answer()
+        return await super().put(*args, **options)
+
+
+async def hang():
+    while True:  # not even a cancellation ends it
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if asyncio.current_task().cancelling() > 1:  # the loop itself is closed
+                raise
+
+
+async def leave():
+    raise SystemExit(3)
+
+
+@pytest.fixture
+def keeper(tmp_path, monkeypatch):
+    monkeypatch.setattr(claimed, "ANSWER", 0.05)
+    (tmp_path / "keeper.py").write_text(PLUGIN)
+    return PluginConfig("keeper", f"{tmp_path / 'keeper.py'}:Keeper")
+
+
+@pytest.mark.parametrize("answer", [hang, leave])
+def test_a_start_fails_alone_and_works_when_the_store_is_well_again(keeper, answer):
+    """Neither the start nor the host hangs or dies; the fault names the store."""
+    store = Sick(answer)
+    store.sick = {"range"}
+    with Host(observers=(), store=store) as host:
+        with pytest.raises(PluginError, match="store"):
+            host.load(keeper)
+        store.sick = frozenset()
+        assert host.start_plugin("keeper").state == "running"
+
+
+@pytest.mark.parametrize("answer", [hang, leave])
+def test_a_stop_and_an_unload_end_without_the_store(keeper, answer):
+    """The plugin has stopped although its state was not kept, and is unloaded although that was not forgotten."""
+    store = Sick(answer)
+    with Host(observers=(), store=store) as host:
+        host.load(keeper)
+        store.sick = {"put", "range"}
+        record = host.stop_plugin("keeper")
+        assert (record.state, record.fault.stage) == ("stopped", "snapshot")
+        (fault,) = host.unload("keeper").failed
+        assert "could not be forgotten" in fault.reason
+
+
+def test_a_host_stops_although_its_store_hangs(keeper):
+    """Leaving the block ends, with the plugin stopped."""
+    store = Sick(hang)
+    with Host(observers=(), store=store) as host:
+        host.load(keeper)
+        store.sick = {"put", "range"}
+    assert host.plugins["keeper"].state == "stopped"
