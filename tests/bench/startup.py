@@ -122,6 +122,9 @@ class _Nowhere:
     def withdraw(self, _plugin: str, _only: Any = None) -> tuple[()]:
         return ()
 
+    def keep_only(self, _plugin: str, _specs: Any) -> None:
+        return
+
     def drain(self, _endpoints: Any, _timeout: float) -> tuple[()]:
         return ()
 

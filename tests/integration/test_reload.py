@@ -1,5 +1,6 @@
 """Reloading file plugins in a running host: state handed over, no call lost, failures leave the old one serving."""
 
+import gc
 import textwrap
 import threading
 
@@ -156,3 +157,72 @@ def test_stopping_a_reloaded_plugin_takes_its_functions_away(plugin):
             host.call("counter.add")
         host.start_plugin("counter")
         assert host.call("counter.add") == 20, "its state came back"
+
+
+def _alive(kind):
+    """Count the objects that there are of a class of a plugin."""
+    gc.collect()
+    return sum(type(each).__qualname__ == kind for each in gc.get_objects())
+
+
+def test_the_history_keeps_no_instance_but_the_last_two(plugin):
+    """However often a plugin is reloaded: what a rollback cannot put to work is not kept, with all its state."""
+    before = _alive("Counter")
+    with Host.from_config(plugin.path, observers=()) as host:
+        for step in range(2, 14):
+            plugin(step=step)
+            host.reload("counter")
+            assert _alive("Counter") - before <= 2
+        for _ in range(3):
+            host.restart_plugin("counter")
+            assert _alive("Counter") - before <= 1
+
+
+def test_a_rollback_behind_the_last_reload_keeps_what_runs(plugin):
+    """The version of then has gone with its providers; the function is there in the version of now."""
+    with Host.from_config(plugin.path, observers=()) as host:
+        before = host.snapshot.revision
+        for step in (10, 100):
+            plugin(step=step)
+            host.reload("counter")
+        host.rollback(before)
+        assert host.call("counter.add") == 100
+        assert host.snapshot.functions["counter.add"].spec.version == host.plugins["counter"].version
+
+
+def test_a_rollback_finds_every_instance_that_is_kept_warm(plugin):
+    """Behind more than one reload as well, as long as it idles."""
+    with Host.from_config(plugin.path, observers=()) as host:
+        before = host.snapshot.revision
+        for step in (10, 100):
+            plugin(step=step)
+            host.reload("counter", keep_warm=60)
+        host.rollback(before)
+        assert host.call("counter.add") == 1
+
+
+def test_a_rollback_wakes_no_plugin_that_was_stopped(plugin):
+    """Its functions stay unavailable, with the reason; it can be started, and then a rollback finds what runs."""
+    with Host.from_config(plugin.path, observers=()) as host:
+        before = host.snapshot.revision
+        assert host.call("counter.add") == 1
+        host.stop_plugin("counter")
+        host.rollback(before)
+        with pytest.raises(Unavailable, match="is stopped"):
+            host.call("counter.add")
+        host.start_plugin("counter")
+        host.rollback(before)
+        assert host.call("counter.add") == 2, "the one that runs, with the state that came back"
+        assert host.unload("counter").clean
+
+
+def test_a_rollback_beside_a_stopped_plugin_leaves_the_other_version_serving(plugin):
+    """Another plugin's version of the same name is all that there is left of that revision."""
+    with Host.from_config(plugin.path, observers=()) as host:
+        host.register("counter.add", lambda: "by hand", version="9")
+        before = host.snapshot.revision
+        host.stop_plugin("counter")
+        host.rollback(before)
+        assert host.call("counter.add") == "by hand"
+        host.start_plugin("counter")
+        assert set(host.snapshot.functions["counter.add"].endpoints) == {"1.0", "9"}

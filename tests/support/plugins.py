@@ -123,6 +123,9 @@ class World:
         self.made[plugin].deactivate()
         return ()
 
+    def keep_only(self, plugin, specs):
+        return None
+
     def drain(self, endpoints, timeout):
         return ()
 

@@ -1,6 +1,6 @@
 """What the supervisor needs of the host that plugins run in: one protocol, for a plain start and stop as for a swap."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from jackfield.model.record import PluginRecord
@@ -56,7 +56,7 @@ class Deployment(Protocol):
         ...
 
     def withdraw(self, plugin: str, only: Sequence[FunctionSpec] | None = None) -> tuple[Endpoint, ...]:
-        """Take a plugin's functions away; calls that are inside go on.
+        """Take a plugin's functions away, for good; calls that are inside go on.
 
         Args:
             plugin: whose.
@@ -64,6 +64,15 @@ class Deployment(Protocol):
 
         Returns:
             What went.
+        """
+        ...
+
+    def keep_only(self, plugin: str, specs: Collection[FunctionSpec]) -> None:
+        """Let no rollback bring back other functions of a plugin than these: what they belong to has been replaced.
+
+        Args:
+            plugin: whose.
+            specs: those of instances that still have their code and what they need.
         """
         ...
 

@@ -60,6 +60,7 @@ class Hosting:
         self._load = load
         self._forget = forget
         self._vetted: set[FunctionSpec] = set()
+        self._names: dict[str, set[str]] = {}  # plugin → the functions that it, or an earlier version of it, has had
 
     @property
     def serving(self) -> bool:
@@ -144,8 +145,12 @@ class Hosting:
                 faults += error.faults or (Fault(error.stage, name, "hooks", error.reason, error.fix),)
         ledger.record("hooks", name, partial(self._hooks.remove, name))
         self._injector.add(*bundle.providers)
-        ledger.record("history", name, partial(self._functions.purge, name))
+        ledger.record("history", name, partial(self._purge, name))
         ledger.record("subscriptions", name, partial(self._events.cancel_all, plugin=name))
+
+    def _purge(self, name: str) -> None:
+        self._names.pop(name, None)
+        self._functions.purge(name)
 
     def _object_faults(self, bundle: PluginBundle) -> tuple[Fault, ...]:
         """Say why a plugin's object could not be made, as far as that can be seen before its start."""
@@ -225,11 +230,25 @@ class Hosting:
         return tuple(addition.spec for addition in additions), gone
 
     def withdraw(self, plugin: str, only: Sequence[FunctionSpec] | None = None) -> tuple[Endpoint, ...]:
-        """Take a plugin's functions away in one swap; other plugins' versions of the same names take over."""
-        gone = tuple(each for each in self._endpoints(plugin) if only is None or each.spec in only)
-        if gone:
-            self._functions.commit([Removal(e.spec.name, e.spec.version, only=e.spec, succeed=True) for e in gone])
-        return gone
+        """Take a plugin's functions away in one swap; other plugins' versions of the same names take over.
+
+        No rollback brings them back: it might be to an object that has stopped.
+        """
+        gone: list[Endpoint] = []
+        while there := [each for each in self._endpoints(plugin) if only is None or each.spec in only]:
+            # Again, when a rollback came in between.
+            self._functions.commit([Removal(e.spec.name, e.spec.version, only=e.spec, succeed=True) for e in there])
+            self._let_go(plugin, lambda spec: only is None or spec in only)
+            gone += there
+        return tuple(gone)
+
+    def keep_only(self, plugin: str, specs: Collection[FunctionSpec]) -> None:
+        """Let go of the other functions of a plugin in the history."""
+        self._let_go(plugin, lambda spec: spec not in specs)
+
+    def _let_go(self, plugin: str, which: Callable[[FunctionSpec], bool]) -> None:
+        names = self._names.get(plugin, ())
+        self._functions.let_go(tuple(names), lambda spec: spec.plugin == plugin and which(spec))
 
     def drain(self, endpoints: Sequence[Endpoint], timeout: float) -> tuple[str, ...]:
         """Wait until nobody is inside functions that were taken away."""
@@ -268,6 +287,7 @@ class Hosting:
                 host_log("WARNING", fault)
             if not faults:
                 additions.append(Addition(spec))
+        self._names.setdefault(bundle.name, set()).update(addition.spec.name for addition in additions)
         return additions
 
 

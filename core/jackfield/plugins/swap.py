@@ -14,13 +14,14 @@ A rollback moves calls, not state.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 import attrs
 
-from jackfield.errors import Fault, PluginError
+from jackfield.errors import Fault, PluginError, ResourceExhausted
 from jackfield.model.route import Endpoint
+from jackfield.model.spec import FunctionSpec
 from jackfield.plugins.background import Backgrounds
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.deployment import Deployment
@@ -69,7 +70,7 @@ class Warm:
         self._deployment = deployment
         self._roster = roster
         self._supervisor = supervisor
-        self._idle: dict[Live, asyncio.TimerHandle] = {}
+        self._idle: dict[Live, tuple[asyncio.TimerHandle, Sequence[Endpoint]]] = {}
         self._ending: set[asyncio.Task[list[Fault]]] = set()
 
     def keep(self, old: Live, gone: Sequence[Endpoint], seconds: float) -> None:
@@ -80,13 +81,19 @@ class Warm:
             gone: its functions.
             seconds: how long.
         """
-        self._idle[old] = asyncio.get_running_loop().call_later(seconds, self._due, old, gone, seconds)
+        timer = asyncio.get_running_loop().call_later(seconds, self._due, old, gone, seconds)
+        self._idle[old] = timer, gone
+
+    def specs(self, plugin: str) -> set[FunctionSpec]:
+        """Give the functions of those of one plugin."""
+        idle = (gone for live, (_, gone) in self._idle.items() if live.bundle.name == plugin)
+        return {endpoint.spec for gone in idle for endpoint in gone}
 
     async def end(self, plugin: str | None = None) -> None:
         """Stop those of one plugin now, or all of them, and wait for it."""
         mine = [live for live in self._idle if plugin is None or live.bundle.name == plugin]
         for live in mine:
-            self._idle.pop(live).cancel()
+            self._idle.pop(live)[0].cancel()
         await asyncio.gather(*map(self.stop, mine))
 
     async def stop(self, old: Live) -> list[Fault]:
@@ -188,9 +195,14 @@ class Swap:
         functions = tuple(spec.name for spec in fresh.specs)
         self._roster.edit(plugin, version=bundle.version, functions=functions, advertised=bundle.advertised)
         self._roster.say("INFO", f"plugin {name}: {old.bundle.version} → {bundle.version}")
+        kept = {*old.specs, *(endpoint.spec for endpoint in gone), *fresh.specs, *self._warm.specs(name)}
         old.specs = ()
-        left = await self._steps.pool.run(f"{name}:drain", partial(self._deployment.drain, gone, timeout))
         faults: list[Fault] = []
+        left: tuple[str, ...] = ()
+        try:
+            left = await self._steps.pool.run(f"{name}:drain", partial(self._retire, name, gone, timeout, kept))
+        except ResourceExhausted as error:  # the calls have moved: what follows cannot fail the swap any more
+            faults.append(Fault("drain", name, name, f"its calls were not waited for: {error}"))
         try:
             await self._taken(old)
         except PluginError as error:
@@ -214,6 +226,13 @@ class Swap:
             self._steps.undo(attempt)
             raise
         return gone
+
+    def _retire(
+        self, name: str, gone: Sequence[Endpoint], timeout: float, kept: Collection[FunctionSpec]
+    ) -> tuple[str, ...]:
+        """Wait for the calls inside the old instance; let the history have no instance that is older still."""
+        self._deployment.keep_only(name, kept)
+        return self._deployment.drain(gone, timeout)
 
     async def _taken(self, live: Live) -> bytes | None:
         """Ask an instance for its state, and keep that."""

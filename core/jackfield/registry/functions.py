@@ -1,7 +1,7 @@
 """The functions of one host: every change of them, from the check of a transaction to the news of it."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from time import monotonic
 from types import MappingProxyType
 
@@ -143,6 +143,7 @@ class Functions:
             if old is None:
                 kept = ", ".join(str(each.revision) for each in state.kept)
                 raise LookupError(f"revision {revision} is not kept; there are {kept}")
+            old = routes.revived(old, state.snapshot)
             here = {endpoint.spec: endpoint for endpoint in _endpoints(state.snapshot)}
             there = {endpoint.spec for endpoint in _endpoints(old)}
             back = tuple(spec for spec in there if spec not in here)
@@ -375,6 +376,32 @@ class Functions:
             return Commit(attrs.evolve(state, history=history, left=tuple(gate for gate in state.left if gate.calls)))
 
         self._news.settle(self._change(plan))
+
+    def let_go(self, names: Collection[str], which: Callable[[FunctionSpec], bool]) -> None:
+        """Keep some functions by name and version alone in the history: what they belong to has ended.
+
+        A rollback puts what their plugins serve by then in their place, or nothing.
+
+        Args:
+            names: where to look.
+            which: tells those functions; they are unregistered already.
+        """
+
+        def plan(state: State) -> Commit | None:
+            history = tuple(routes.let_go(kept, names, which) for kept in state.history)
+            if all(after is before for after, before in zip(history, state.history, strict=True)):
+                return None
+            gates = (
+                found.gate
+                for kept in state.history
+                for name in names
+                if name in kept.routes
+                for found in kept.routes[name].endpoints.values()
+            )
+            left = tuple(gate for gate in dict.fromkeys((*state.left, *gates)) if gate.calls)
+            return Commit(attrs.evolve(state, history=history, left=left))
+
+        self._change(plan)
 
     def admit(self) -> None:
         """Refuse a change where none can be made.

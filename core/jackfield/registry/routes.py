@@ -5,13 +5,15 @@ A route follows from its versions, their ranks, what the configuration or an ope
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import attrs
 
+from jackfield.model.call import Call
 from jackfield.model.canary import CanaryState, CanaryStatus
 from jackfield.model.route import Endpoint, Route, Rule, Split
 from jackfield.model.snapshot import Snapshot
-from jackfield.model.spec import FunctionSpec
+from jackfield.model.spec import Colour, FunctionSpec
 
 
 def label_of(version: str | None, there: Iterable[str]) -> str | None:
@@ -184,3 +186,76 @@ def without(snapshot: Snapshot, plugin: str) -> Snapshot:
         elif left:
             routes[name] = derived(name, left, route.ranks, snapshot.rules.get(name), ())
     return attrs.evolve(snapshot, routes=routes)
+
+
+def let_go(snapshot: Snapshot, names: Iterable[str], which: Callable[[FunctionSpec], bool]) -> Snapshot:
+    """Give an earlier revision that knows some functions by name and version alone, and holds nothing of theirs; pure.
+
+    Args:
+        snapshot: the revision, which is in the history.
+        names: where to look.
+        which: tells those functions.
+    """
+    routes = snapshot.routes.copy()
+    changed = False
+    for name in names:
+        route = routes.get(name)
+        if route is not None and any(which(found.spec) for found in route.endpoints.values()):
+            endpoints = {
+                version: _trace(found.spec) if which(found.spec) else found
+                for version, found in route.endpoints.items()
+            }
+            routes[name] = Route(name, route.default, endpoints, route.split, route.ranks)
+            changed = True
+    return attrs.evolve(snapshot, routes=routes) if changed else snapshot
+
+
+def revived(old: Snapshot, snapshot: Snapshot) -> Snapshot:
+    """Give an earlier revision with what its plugins serve now in place of what was let go; pure.
+
+    What a plugin that has stopped had served is left out: it stays stopped.
+
+    Args:
+        old: the earlier one.
+        snapshot: what is there.
+    """
+    routes = {}
+    for name, route in old.routes.items():
+        if not any(_is_trace(found) for found in route.endpoints.values()):
+            routes[name] = route
+            continue
+        endpoints: dict[str, Endpoint] = {}
+        for version, found in route.endpoints.items():
+            heir = _heir(found.spec, snapshot) if _is_trace(found) else found
+            if heir is not None:
+                endpoints.setdefault(version if heir is found else heir.version, heir)
+        if endpoints:
+            now = snapshot.routes.get(name)
+            ranks = {**(now.ranks if now is not None else {}), **route.ranks}
+            ranks = {version: ranks[version] for version in endpoints if version in ranks}
+            routes[name] = derived(name, endpoints, ranks, old.rules.get(name), ())
+    return attrs.evolve(old, routes=routes)
+
+
+def _heir(trace: FunctionSpec, snapshot: Snapshot) -> Endpoint | None:
+    """Find what a plugin serves under a name now: that very version, else the one that it has."""
+    route = snapshot.routes.get(trace.name)
+    there = [] if route is None else [each for each in route.endpoints.values() if each.spec.plugin == trace.plugin]
+    return next((each for each in there if each.version == trace.version), there[0] if there else None)
+
+
+def _trace(spec: FunctionSpec) -> Endpoint:
+    """Make what is left of a function when nothing of it is kept."""
+    return Endpoint(
+        FunctionSpec(spec.name, spec.version, spec.plugin, spec.distribution, target=_gone, colour=Colour.SYNC),
+        run=_gone,
+        arun=_gone,
+    )
+
+
+def _is_trace(endpoint: Endpoint) -> bool:
+    return endpoint.spec.target is _gone
+
+
+def _gone(call: Call) -> Any:
+    raise AssertionError(f"{call.name} is in the history alone")  # nothing of the history is ever called
