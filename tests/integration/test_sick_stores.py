@@ -22,10 +22,16 @@ class Keeper:
 class Sick(MemoryStore):
     """Answers some verbs no more, from a moment on."""
 
-    def __init__(self, answer):
+    def __init__(self, answer, monkeypatch):
         super().__init__()
         self.answer = answer
         self.sick = frozenset()
+        self._patch = monkeypatch
+
+    def fall(self, *verbs):
+        """Sick it is waited for shortly; well it has its time, also on a machine under load."""
+        self.sick = frozenset(verbs)
+        self._patch.setattr(claimed, "ANSWER", 0.05 if verbs else 30.0)
 
     async def range(self, *args, **options):
         if "range" in self.sick:
@@ -52,41 +58,40 @@ async def leave():
 
 
 @pytest.fixture
-def keeper(tmp_path, monkeypatch):
-    monkeypatch.setattr(claimed, "ANSWER", 0.05)
+def keeper(tmp_path):
     (tmp_path / "keeper.py").write_text(PLUGIN)
     return PluginConfig("keeper", f"{tmp_path / 'keeper.py'}:Keeper")
 
 
 @pytest.mark.parametrize("answer", [hang, leave])
-def test_a_start_fails_alone_and_works_when_the_store_is_well_again(keeper, answer):
+def test_a_start_fails_alone_and_works_when_the_store_is_well_again(keeper, answer, monkeypatch):
     """Neither the start nor the host hangs or dies; the fault names the store."""
-    store = Sick(answer)
-    store.sick = {"range"}
+    store = Sick(answer, monkeypatch)
+    store.fall("range")
     with Host(observers=(), store=store) as host:
         with pytest.raises(PluginError, match="store"):
             host.load(keeper)
-        store.sick = frozenset()
+        store.fall()
         assert host.start_plugin("keeper").state == "running"
 
 
 @pytest.mark.parametrize("answer", [hang, leave])
-def test_a_stop_and_an_unload_end_without_the_store(keeper, answer):
+def test_a_stop_and_an_unload_end_without_the_store(keeper, answer, monkeypatch):
     """The plugin has stopped although its state was not kept, and is unloaded although that was not forgotten."""
-    store = Sick(answer)
+    store = Sick(answer, monkeypatch)
     with Host(observers=(), store=store) as host:
         host.load(keeper)
-        store.sick = {"put", "range"}
+        store.fall("put", "range")
         record = host.stop_plugin("keeper")
         assert (record.state, record.fault.stage) == ("stopped", "snapshot")
         (fault,) = host.unload("keeper").failed
         assert "could not be forgotten" in fault.reason
 
 
-def test_a_host_stops_although_its_store_hangs(keeper):
+def test_a_host_stops_although_its_store_hangs(keeper, monkeypatch):
     """Leaving the block ends, with the plugin stopped."""
-    store = Sick(hang)
+    store = Sick(hang, monkeypatch)
     with Host(observers=(), store=store) as host:
         host.load(keeper)
-        store.sick = {"put", "range"}
+        store.fall("put", "range")
     assert host.plugins["keeper"].state == "stopped"

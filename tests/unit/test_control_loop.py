@@ -1,52 +1,91 @@
-"""The control loop: what is scheduled on it is settled, whoever closes it meanwhile, and whatever the system gives."""
+"""The control loop: whoever waits for something on it is told how it ended, whatever else happens to the loop."""
 
 import asyncio
+import sys
 import threading
+from collections import Counter
+from concurrent.futures import CancelledError
 
 import pytest
 
 from jackfield.errors import ResourceExhausted, Unavailable
 from jackfield.runtime.control import ControlLoop
-from support.plugins import PATIENCE
+
+PATIENCE = 30.0  # seconds that only a broken loop uses up
 
 
-async def soon():
-    return 1
+@pytest.fixture
+def _eager_switches():
+    """Have threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
-def test_what_is_submitted_while_the_loop_is_closed_gets_a_result_or_unavailable(monkeypatch):
-    """Between taking the loop and scheduling on it, nobody can close it: no coroutine is lost on a dead loop."""
+@pytest.mark.usefixtures("_eager_switches")
+def test_whoever_waits_while_the_loop_is_closed_gets_a_result_or_unavailable():
+    """Nothing is lost between the last look at a loop and its end: neither a wait for ever nor a stray error."""
+    control, said, over = ControlLoop(), Counter(), threading.Event()
+
+    async def one():
+        return "one"
+
+    def ask():
+        while not over.is_set():
+            try:
+                said[control.run(one(), PATIENCE)] += 1
+            except Unavailable:
+                said["unavailable"] += 1
+            except BaseException as error:
+                said[f"{type(error).__name__}: {error}"] += 1
+                raise
+
+    askers = [threading.Thread(target=ask) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    for _ in range(10_000):
+        control.close()
+    over.set()
+    for asker in askers:
+        asker.join()
+    control.close()
+    assert set(said) <= {"one", "unavailable"}
+
+
+def test_what_would_not_end_with_the_loop_is_cancelled_for_whoever_waits():
+    """A coroutine that swallows its cancellation keeps neither the loop nor its waiter."""
+    control, entered = ControlLoop(), threading.Event()
+
+    async def stubborn():
+        entered.set()
+        while True:
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                continue
+
+    future = control.submit(stubborn())
+    assert entered.wait(PATIENCE)
+    control.close(PATIENCE)
+    with pytest.raises(CancelledError):
+        future.result(PATIENCE)
+
+
+def test_a_system_without_threads_is_said_to_be_exhausted_and_the_next_try_may_work(monkeypatch):
+    """No coroutine is left behind that nobody awaits, and no loop that nobody runs."""
     control = ControlLoop()
-    control.run(soon())
-    closer = threading.Thread(target=control.close)
-    schedule = asyncio.run_coroutine_threadsafe
 
-    def schedule_late(coroutine, loop):
-        closer.start()
-        closer.join(0.2)  # it ends within, unless it waits for us as it should
-        return schedule(coroutine, loop)
+    async def one():
+        return 1
 
-    monkeypatch.setattr(asyncio, "run_coroutine_threadsafe", schedule_late)
-    try:
-        assert control.run(soon(), PATIENCE) == 1
-    except Unavailable:
-        pass  # it was scheduled, and ended with the loop
-    closer.join(PATIENCE)
-    assert not closer.is_alive()
-
-
-def test_a_system_without_threads_is_told_of_as_such_and_the_loop_works_afterwards(monkeypatch):
-    """`ResourceExhausted`, no coroutine that nobody awaited, no loop left open; the next one works."""
-    control = ControlLoop()
-    coroutine = soon()
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", no_thread)
-        with pytest.raises(ResourceExhausted, match="the control loop"):
-            control.run(coroutine)
-    assert coroutine.cr_frame is None  # closed
-    assert control.run(soon()) == 1
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", _no_thread)
+        with pytest.raises(ResourceExhausted, match="no thread"):
+            control.run(one())
+    assert control.run(one()) == 1
     control.close()
 
 
-def no_thread(_):
+def _no_thread(_thread):
     raise RuntimeError("can't start new thread")

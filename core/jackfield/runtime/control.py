@@ -11,10 +11,12 @@ import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from contextvars import Context
+from functools import partial
 from typing import Any, TypeVar
 
-from jackfield.errors import ResourceExhausted, Unavailable
+from jackfield.errors import Unavailable
 from jackfield.ports import Clock
+from jackfield.runtime import loops
 from jackfield.runtime.clock import SystemClock
 
 T = TypeVar("T")
@@ -53,6 +55,7 @@ class ControlLoop:
         self._loop: _Loop | None = None
         self._thread: threading.Thread | None = None
         self._stop: weakref.finalize[Any, Any] | None = None
+        self._awaited: set[Future[Any]] = set()  # what others wait for
         self._keepers: set[object] = set()
         self._closed = False
 
@@ -67,8 +70,11 @@ class ControlLoop:
         Args:
             action: what to call.
             *args: with what.
+
+        Raises:
+            ResourceExhausted: if the system gives no thread for the loop.
         """
-        with self._lock:  # as in `submit`
+        with self._lock:
             self._running().call_soon_threadsafe(action, *args, context=Context())
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
@@ -86,10 +92,15 @@ class ControlLoop:
         try:
             # Under the lock: what is scheduled at all is scheduled before `close` has the loop stop, and ends with it.
             with self._lock:
-                return Context().run(asyncio.run_coroutine_threadsafe, coroutine, self._running())
+                loop = self._running()
+                future = Context().run(asyncio.run_coroutine_threadsafe, coroutine, loop)
+                awaited = self._awaited
+                awaited.add(future)
         except BaseException:
             coroutine.close()
             raise
+        future.add_done_callback(awaited.discard)
+        return future
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run a coroutine on the loop and wait for it, from any other thread.
@@ -102,8 +113,8 @@ class ControlLoop:
             What it returns.
 
         Raises:
-            TimeoutError: when it takes longer; it is cancelled.
             ResourceExhausted: if the system gives no thread for the loop.
+            TimeoutError: when it takes longer; it is cancelled.
             Unavailable: on the loop itself, which would wait for itself; or when the loop ends meanwhile.
         """
         if self.is_here:
@@ -155,26 +166,16 @@ class ControlLoop:
             thread.join(timeout)
 
     def _running(self) -> _Loop:
-        """Give the loop, in a thread of its own. The lock is held, or may be taken."""
-        with self._lock:
-            if self._loop is None:
-                loop = None
-                try:
-                    loop = _Loop(self.clock)
-                    thread = threading.Thread(target=_serve, args=(loop,), name="jackfield-control", daemon=True)
-                    thread.start()
-                except (RuntimeError, MemoryError, OSError) as error:
-                    if loop is not None:
-                        loop.close()
-                    said = f"the system gives no thread for it ({str(error) or 'out of memory'})"
-                    raise ResourceExhausted("the control loop", said, 1.0) from error
-                self._closed = False
-                self.clock.on_jump(_waker(loop))
-                # The thread holds the loop alone, so that a host that is dropped takes it along.
-                self._stop = weakref.finalize(self, _end, loop)
-                self._stop.atexit = False
-                self._loop, self._thread = loop, thread
-            return self._loop
+        """Give the loop, in a new thread if there is none. The lock is held."""
+        if self._loop is None:
+            awaited: set[Future[Any]] = set()
+            loop, thread = loops.start("jackfield-control", "the control loop", partial(_Loop, self.clock), awaited)
+            self.clock.on_jump(_waker(loop))
+            # The thread holds the loop alone, so that a host that is dropped takes it along.
+            self._stop = weakref.finalize(self, _end, loop)
+            self._stop.atexit = False
+            self._loop, self._thread, self._awaited, self._closed = loop, thread, awaited, False
+        return self._loop
 
 
 def _waker(loop: _Loop) -> Callable[[], None]:
@@ -198,18 +199,3 @@ def _threadsafe(loop: _Loop, action: Callable[[], object]) -> None:
         loop.call_soon_threadsafe(action)
     except RuntimeError:  # it is closed
         return
-
-
-def _serve(loop: _Loop) -> None:
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()

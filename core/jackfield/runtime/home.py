@@ -7,8 +7,9 @@ from concurrent.futures import CancelledError, Future
 from time import monotonic
 from typing import Any, TypeVar
 
-from jackfield.errors import AsyncCallRequired, Cancelled, DeadlineExceeded, ResourceExhausted, Unavailable
+from jackfield.errors import AsyncCallRequired, Cancelled, DeadlineExceeded, Unavailable
 from jackfield.model.call import Call
+from jackfield.runtime import loops
 
 T = TypeVar("T")
 
@@ -16,7 +17,6 @@ T = TypeVar("T")
 # waiting thread is freed this many seconds later.
 _GRACE = 0.25
 _WOUND_UP = "the host stops, or the function's task was cancelled"
-_UNWINDING = 1.0  # seconds that coroutines have for their clean-up when an own loop ends
 
 
 class HomeLoop:
@@ -158,16 +158,7 @@ class HomeLoop:
             if self._closed:
                 raise Unavailable(what, "the host has stopped")
             awaited: set[Future[Any]] = set()
-            loop = None
-            try:
-                loop = asyncio.new_event_loop()
-                thread = threading.Thread(target=_serve, args=(loop, awaited), name="jackfield-loop", daemon=True)
-                thread.start()
-            except (RuntimeError, MemoryError, OSError) as error:
-                if loop is not None:
-                    loop.close()
-                said = str(error) or "out of memory"
-                raise ResourceExhausted(what, f"the system gives no thread for the event loop ({said})", 1.0) from error
+            loop, thread = loops.start("jackfield-loop", what, asyncio.new_event_loop, awaited)
             self._loop, self._thread, self._awaited = loop, thread, awaited
         return self._loop
 
@@ -184,20 +175,3 @@ class HomeLoop:
                 loop.call_soon_threadsafe(loop.stop)
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
-
-
-def _serve(loop: asyncio.AbstractEventLoop, awaited: "set[Future[Any]]") -> None:
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            loop.run_until_complete(asyncio.wait(tasks, timeout=_UNWINDING))
-        loop.run_until_complete(loop.shutdown_asyncgens())
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()
-        for future in awaited.copy():  # of tasks that would not end: nobody will settle them any more
-            future.cancel()

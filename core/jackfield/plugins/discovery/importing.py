@@ -21,7 +21,7 @@ def load(candidate: Candidate) -> Any:
             original is `__cause__`.
     """
     # The barrier needs this package for its messages; whichever is imported first must find the other whole.
-    from jackfield.plugins.barrier import Modules, refuse
+    from jackfield.plugins.barrier import Modules, refuse  # noqa: PLC0415  # see above
 
     reference = split_reference(candidate.value)
     if reference is None:
