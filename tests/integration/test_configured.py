@@ -312,3 +312,30 @@ def test_a_rule_follows_the_label_of_a_reload(folder):
         two.write_text("def f():\n    return 'four'\n", encoding="utf-8")
         host.reload("two")
         assert host.call("both.f") == "four"
+
+
+def test_a_plugin_that_is_refused_when_it_is_loaded_leaves_nothing_behind(folder):
+    """An unknown dependency is seen before anything of it comes in; corrected, it comes in once and goes as a whole."""
+    path = folder(
+        "rates.py",
+        """
+        from jackfield import function, inject, provides
+        class Rates: ...
+        @provides
+        def rates() -> Rates:
+            return Rates()
+        @function
+        def rate(*, rates: Rates = inject()) -> int:
+            return 3
+        """,
+    )
+    with Host(observers=()) as host:
+        with pytest.raises(PluginError, match="nobody"):
+            host.load(PluginConfig("rates", str(path), depends_on=("nobody",)))
+        assert dict(host.plugins) == {}
+        assert host.declared() == ((), ())
+        host.load(PluginConfig("rates", str(path)))
+        assert host.call("rates.rate") == 3
+        assert host.ledgers["rates"]["code"] == 1
+        assert host.unload("rates").failed == ()
+        assert host.ledgers["rates"] == {}

@@ -107,6 +107,29 @@ def test_a_lazy_host_imports_a_module_at_its_first_call_and_once(site):
             host.call("well.g")
 
 
+def test_a_start_that_calls_another_function_at_its_first_use_is_served(site):
+    """Nothing is locked while a plugin starts: not even another thread's first use of something else waits for it."""
+    site(
+        "caller",
+        """
+        import attrs
+        from jackfield import Caller, inject
+        SAID = []
+        @attrs.define
+        class Plugin:
+            caller: Caller = inject()
+            def start(self):
+                SAID.append(self.caller.call("well.f"))
+        def said():
+            return SAID
+        """,
+        [("jackfield.functions", "caller.said", "said"), ("jackfield.plugins", "caller", "Plugin")],
+    )
+    site("well", "def f():\n    return 'well'\n", WELL)
+    with Host.discover(path=site.path, observers=(), lazy=True) as host:
+        assert host.call("caller.said") == ["well"]
+
+
 def test_an_extension_point_leaves_out_what_does_not_fit(site):
     """At discovery it is a fault like any other."""
     site("well", "def f(text: str) -> str:\n    return text", WELL)

@@ -8,7 +8,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +20,7 @@ from jackfield.model.record import PluginRecord, PluginState
 from jackfield.model.spec import FunctionSpec
 from jackfield.plugins import loading
 from jackfield.plugins.bundle import PluginBundle
-from jackfield.plugins.discovery import FUNCTIONS, HOOKS, PROVIDERS, Catalogue, Switches, scan
+from jackfield.plugins.discovery import FUNCTIONS, HOOKS, PROVIDERS, Candidate, Catalogue, Switches, scan
 from jackfield.plugins.hosting import Hosting, as_faults
 from jackfield.plugins.importing import Importing, hinted
 from jackfield.plugins.ledger import UnloadReport
@@ -50,7 +50,9 @@ class Inventory:
         self._replaced: dict[str, tuple[PluginBundle, ...]] = {}
         self._kept: dict[str, PluginBundle] = {}
         self._waiting: set[str] = set()
+        self._found: set[str] = set()  # of those that wait, the ones that are imported and about to be served
         self._lazy = threading.RLock()
+        self._books = threading.RLock()  # held to exchange `faults`, which several threads may add to, and for no more
         self._switches = Switches()
         self.catalogue = Catalogue()
         self.faults: tuple[Fault, ...] = ()
@@ -107,6 +109,9 @@ class Inventory:
         self._bring_in(declared)
 
     def _bring_in(self, configs: "Sequence[PluginConfig]", only: Iterable[str] | None = None) -> None:
+        if not configs:
+            return
+        self._lifecycle.check(map(loading.settings, configs))  # so that what is refused leaves nothing behind
         bundles = []
         for config in configs:
             self._configs[config.name] = config
@@ -148,7 +153,7 @@ class Inventory:
             PluginError: if it still cannot be loaded.
         """
         loaded = loading.load_bundle(self._configs[bundle.name], self.catalogue)
-        self.faults = tuple(fault for fault in self.faults if fault not in bundle.faults)
+        self._strike(bundle.faults.__contains__)
         (taken,) = self._hosting.take_in([loaded], self._lifecycle.ledgers.of)
         self._keep(taken)
         self.note(taken.faults)
@@ -157,8 +162,13 @@ class Inventory:
     def note(self, faults: Iterable[Fault]) -> None:
         """Keep faults, and log them."""
         for fault in faults:
-            self.faults = (*self.faults, fault)
+            with self._books:
+                self.faults = (*self.faults, fault)
             host_log("WARNING", fault)
+
+    def _strike(self, is_gone: Callable[[Fault], bool]) -> None:
+        with self._books:
+            self.faults = tuple(fault for fault in self.faults if not is_gone(fault))
 
     def _advertising(self) -> list[str]:
         """Name the installed plugins that serve anything, in the order in which they were found."""
@@ -193,30 +203,33 @@ class Inventory:
         Args:
             name: the function; nothing happens when it is not waiting to be imported.
         """
-        if name not in self._waiting:
+        if name not in self._waiting or (candidate := self.catalogue.find(name)) is None:
             return
         with self._lazy:
-            candidate = self.catalogue.find(name)
-            if name not in self._waiting or candidate is None:
-                return
-            bundle = self._lifecycle.bundle(candidate.plugin)
-            if bundle is None or candidate.plugin not in self._kept:
-                self._bring_in([self._configs[candidate.plugin]], only=(name,))
-                bundle = self._kept.get(candidate.plugin)
-            else:
-                bundle = self._imported(bundle, name)
-            if bundle is not None and any(spec.dependencies for spec in bundle.specs if spec.name == name):
-                self._bring_in_providers()
-            if bundle is not None:
-                self._lifecycle.extend(bundle)
-            self._waiting.discard(name)
-            if self._hosting.serving:
-                with suppress(PluginError):  # its record says why
-                    self._lifecycle.start(candidate.plugin)
+            if name in self._waiting and name not in self._found:
+                self._bring_in_function(candidate)
+                self._found.add(name)
+        # Not under the lock: a start may call what waits as well. Those that come meanwhile join it.
+        if self._hosting.serving:
+            with suppress(PluginError):  # its record says why
+                self._lifecycle.start(candidate.plugin)
+        self._waiting.discard(name)
+        self._found.discard(name)
 
-    def _imported(self, bundle: PluginBundle, name: str) -> PluginBundle:
-        candidate = self.catalogue.find(name)
-        assert candidate is not None  # noqa: S101  # for the type checker: `find` has looked
+    def _bring_in_function(self, candidate: Candidate) -> None:
+        plugin, name = candidate.plugin, candidate.name
+        bundle = self._lifecycle.bundle(plugin)
+        if bundle is None or plugin not in self._kept:
+            self._bring_in([self._configs[plugin]], only=(name,))
+            bundle = self._kept.get(plugin)
+        else:
+            bundle = self._imported(bundle, candidate)
+        if bundle is not None and any(spec.dependencies for spec in bundle.specs if spec.name == name):
+            self._bring_in_providers()
+        if bundle is not None:
+            self._lifecycle.extend(bundle)
+
+    def _imported(self, bundle: PluginBundle, candidate: Candidate) -> PluginBundle:
         config = self._configs[bundle.name]
         try:
             spec = self._importing.run(config, lambda: loading.load_function(candidate))
@@ -314,7 +327,7 @@ class Inventory:
         """
         report = self._lifecycle.unload(name)
         self.options.pop(name, None)
-        self.faults = tuple(fault for fault in self.faults if fault.plugin != name)
+        self._strike(lambda fault: fault.plugin == name)
         self._waiting.difference_update(one.name for one in self.catalogue.candidates if one.plugin == name)
         return report
 

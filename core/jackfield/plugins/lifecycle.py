@@ -61,6 +61,17 @@ class Lifecycle:
         """Name → record of every plugin, as of this moment; read-only, never changed, and read without a lock."""
         return self._roster.records
 
+    def check(self, bundles: Iterable[PluginBundle]) -> None:
+        """Refuse plugins that `add` would refuse, before anything of them is loaded.
+
+        Args:
+            bundles: the plugins, of which no more need be known than how they are configured.
+
+        Raises:
+            PluginError: as for `add`.
+        """
+        self._run(self._verbs.check(tuple(bundles)))
+
     def add(self, bundles: Iterable[PluginBundle]) -> Mapping[str, PluginRecord]:
         """Take plugins in, in any order: all of them or none.
 

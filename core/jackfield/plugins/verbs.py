@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 import attrs
@@ -67,8 +67,8 @@ class Verbs:
         self.checks = Checks(roster, self._supervisor, pool)
         self.swap = Swap(self._supervisor, roster, steps, backgrounds, states, deployment, self._warm)
 
-    async def add(self, bundles: tuple[PluginBundle, ...]) -> None:
-        """Take plugins in: all of them or none."""
+    async def check(self, bundles: Sequence[PluginBundle]) -> None:
+        """Refuse plugins that `add` would refuse."""
         known = self._roster.plugins
         faults = [
             Fault("name", each.name, each.name, f"there is a plugin {each.name!r} already", "unload it first")
@@ -82,6 +82,10 @@ class Verbs:
         if faults:
             first = faults[0]
             raise PluginError(first.plugin, first.stage, first.reason, first.fix, tuple(faults))
+
+    async def add(self, bundles: Sequence[PluginBundle]) -> None:
+        """Take plugins in: all of them or none."""
+        await self.check(bundles)
         for each in bundles:
             plugin = self._roster.enter(each)
             plugin.bundle, plugin.in_a_row, plugin.failure = each, 0, each.fault
@@ -93,7 +97,7 @@ class Verbs:
                 if plugin.state is PluginState.UNLOADED:
                     self._roster.change(plugin, PluginState.REGISTERED)
                 self._roster.change(plugin, PluginState.FAILED, each.fault)
-        self._supervisor.review(*names)
+        self._supervisor.review(*(each.name for each in bundles))
 
     async def start_all(self) -> tuple[Fault, ...]:
         """Start every plugin with `auto_start`, and what those depend on."""
