@@ -92,6 +92,7 @@ class Host(Caller):
 
     Raises:
         ContractError: if an executor is none, or one of an older version, with what it lacks.
+        TypeError: if the store is none, or one of an older version, with what it lacks.
 
     Attributes:
         events: the event bus.

@@ -23,4 +23,15 @@ def test_every_block_says_what_it_is(page):
     """A block without a language is a block that nobody checks."""
     fences = re.findall(r"^```(.*)$", page.path.read_text("utf-8"), re.MULTILINE)
     assert len(fences) % 2 == 0
-    assert set(fences[::2]) <= {"python", "toml", "text", "console", "json", "yaml", "ini", "promql", "mermaid"}
+    assert set(fences[::2]) <= {
+        "python",
+        "toml",
+        "text",
+        "console",
+        "json",
+        "yaml",
+        "ini",
+        "promql",
+        "mermaid",
+        "dockerfile",
+    }

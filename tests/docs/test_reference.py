@@ -86,8 +86,8 @@ def test_the_page_of_records_has_every_field():
 
 
 def source(file):
-    """Give the text of a file of the package, or of all modules of a package in it (`payload/`); None for neither."""
-    place = PACKAGE / file
+    """Give the text of a test or a module, or of all modules of a package (`payload/`); None for neither."""
+    place = ROOT / file if file.startswith("tests/") else PACKAGE / file
     if place.is_dir():
         return "\n".join(module.read_text("utf-8") for module in sorted(place.glob("*.py")))
     return place.read_text("utf-8") if place.is_file() else None

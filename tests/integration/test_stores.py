@@ -40,7 +40,7 @@ def write(tmp_path):
 def states(store):
     """Give the segments of the keys of all states: host, plugin, version."""
     keys = [key.split("/") for key in asyncio.run(store.range("hosts/")).entries]
-    return [(host, plugin, version) for _, host, kind, plugin, version, *_ in keys if kind == "state"]
+    return [(key[1], key[3], key[4]) for key in keys if key[2] == "state"]
 
 
 def test_states_of_replaced_versions_go_to_the_store_of_the_host_the_last_few_only(write):

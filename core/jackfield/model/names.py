@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from itertools import islice
 
-from jackfield.errors import ContractError, Fault
+from jackfield.errors import Fault
 
 NAME_LIMIT = 255
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_][A-Za-z0-9_-]*)*", re.ASCII)
@@ -50,26 +50,6 @@ def version_fault(version: object, name: str, plugin: str = "") -> Fault | None:
         return None
     fix = "use up to 64 letters, digits and '.+!_-', as in '1.4.0'"
     return Fault("name", plugin, name, f"{ascii(version)[:80]} is not a version", fix)
-
-
-def check_name(name: str, version: str = "0", plugin: str = "") -> None:
-    """Refuse a bad name or version.
-
-    Args:
-        name: the proposed dotted name.
-        version: the proposed version.
-        plugin: whose it is, for the error.
-
-    Raises:
-        ContractError: with every fault of the two.
-    """
-    faults = [
-        fault
-        for fault in (name_fault(name, plugin), version_fault(version, str(name)[:80], plugin))
-        if fault is not None
-    ]
-    if faults:
-        raise ContractError(str(name)[:NAME_LIMIT], tuple(faults))
 
 
 def close_names(name: str, known: Iterable[str]) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Callable
 from functools import partial
-from time import monotonic
 from typing import Any
 
 from jackfield.plugins.ledger import Ledger, Ledgers
@@ -122,15 +121,6 @@ class Background:
             term: what `open` gave; it has not ended.
         """
         self._term = term
-
-    def close(self, timeout: float) -> tuple[str, ...]:
-        """For the host: end the term and wait for its work; gives what has not ended.
-
-        Args:
-            timeout: seconds to wait at most.
-        """
-        self._term.ask_to_end()
-        return self._term.join(monotonic() + timeout)
 
     def _here(self) -> Term:
         # What an earlier start left behind stays in its own term, which has ended.

@@ -7,7 +7,7 @@ from time import monotonic
 
 from jackfield.log import host_log
 from jackfield.model.atomic import Link
-from jackfield.registry.registry import Commit
+from jackfield.registry.registry import Commit, Registry
 
 
 class Courier:
@@ -17,16 +17,14 @@ class Courier:
     itself (a hook that registers, a signal handler in the middle of a hook) leaves the news of that to itself, later.
 
     Args:
-        shown: gives the latest commit that is visible; of no later one anybody is told.
+        registry: whose commits; of none is anybody told before it is visible.
         tell: tells of one; called with no lock held.
         busy_with: says what `tell` is at, for the log.
     """
 
-    def __init__(
-        self, shown: Callable[[], Link[Commit]], tell: Callable[[Commit], object], busy_with: Callable[[], str]
-    ) -> None:
-        self._shown = shown
-        self._told = shown()
+    def __init__(self, registry: Registry, tell: Callable[[Commit], object], busy_with: Callable[[], str]) -> None:
+        self._registry = registry
+        self._told = registry.shown
         self._tell = tell
         self._busy_with = busy_with
         # Whoever sets the only key has the turn: `setdefault` is atomic even within one thread that is interrupted.
@@ -68,7 +66,7 @@ class Courier:
 
     def _next(self) -> Link[Commit] | None:
         """Give the next commit that is visible and has not been told."""
-        return None if self._told is self._shown() else self._told.following
+        return None if self._told is self._registry.shown else self._told.following
 
     def _tell_all(self) -> None:
         while (link := self._next()) is not None:

@@ -37,8 +37,8 @@ class News:
     def __init__(self, registry: Registry, hooks: Hooks, events: EventBus) -> None:
         self._hooks = hooks
         self._events = events
-        self._to_bus = Courier(lambda: registry.shown, self._announce, lambda: "the event bus")
-        self._to_hooks = Courier(lambda: registry.shown, self._notify, lambda: hooks.running)
+        self._to_bus = Courier(registry, self._announce, lambda: "the event bus")
+        self._to_hooks = Courier(registry, self._notify, lambda: hooks.running)
 
     def tell(self, link: Link[Commit]) -> None:
         """Tell, or wait for the thread that does: a second at most, and not from within a hook or a handler.

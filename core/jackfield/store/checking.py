@@ -1,10 +1,8 @@
 """Refusing what is no store before a host relies on it: most often one of the port of version 0.1."""
 
-from typing import Final
+from typing import cast
 
-from jackfield.ports import Store
-
-_METHODS: Final = ("get", "put", "delete", "range", "watch", "lease", "close")
+from jackfield.ports import Store, missing_members
 
 
 def check_store(store: object) -> Store:
@@ -25,10 +23,10 @@ def check_store(store: object) -> Store:
         ...
         TypeError: store=dict cannot be used: it has no method put(), delete(), range(), watch(), lease(), close() ...
     """
-    missing = [f"{name}()" for name in _METHODS if not callable(getattr(store, name, None))]
-    if missing or not isinstance(store, Store):
+    missing = [f"{name}()" for name in missing_members(store, Store)]
+    if missing:
         raise TypeError(
             f"store={type(store).__qualname__} cannot be used: it has no method {', '.join(missing)} of"
             " jackfield.ports.Store, which is async since 0.2: docs/how-to/stores.md shows how to move an old store"
         )
-    return store
+    return cast(Store, store)
