@@ -209,7 +209,10 @@ class Hosting:
         there = {each.spec for each in self._endpoints(bundle.name)}
         additions = self._additions(bundle, instance, there)
         if additions:
-            self._functions.commit(additions, vetted=True)
+            new = {addition.spec.key for addition in additions}
+            # What an earlier instance has left because its stop could not take place.
+            left = [Removal(one.name, one.version, only=one, succeed=True) for one in there if one.key in new]
+            self._functions.commit([*left, *additions], vetted=True)
         kept = [spec for spec in bundle.functions if spec in there]
         return (*kept, *(addition.spec for addition in additions))
 

@@ -19,7 +19,7 @@ from functools import partial
 
 import attrs
 
-from jackfield.errors import Fault, PluginError
+from jackfield.errors import Fault, PluginError, ResourceExhausted
 from jackfield.model.route import Endpoint
 from jackfield.plugins.background import Backgrounds
 from jackfield.plugins.bundle import PluginBundle
@@ -189,8 +189,12 @@ class Swap:
         self._roster.edit(plugin, version=bundle.version, functions=functions, advertised=bundle.advertised)
         self._roster.say("INFO", f"plugin {name}: {old.bundle.version} → {bundle.version}")
         old.specs = ()
-        left = await self._steps.pool.run(f"{name}:drain", partial(self._deployment.drain, gone, timeout))
+        left: tuple[str, ...] = ()
         faults: list[Fault] = []
+        try:
+            left = await self._steps.pool.run(f"{name}:drain", partial(self._deployment.drain, gone, timeout))
+        except ResourceExhausted as error:  # the new one serves, whatever becomes of the old one
+            faults.append(Fault("reload", name, name, f"nobody could wait for its calls: {error}"))
         try:
             await self._taken(old)
         except PluginError as error:
