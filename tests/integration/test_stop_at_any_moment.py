@@ -1,12 +1,15 @@
 """Starting and stopping a host while something else is under way: nothing of it is left behind."""
 
+import gc
 import signal
 import threading
+import weakref
 
 import pytest
 
 from jackfield import Host, ResourceExhausted
 from jackfield.config import PluginConfig
+from jackfield.runtime.pool import Pool
 from support.plugins import wait_for
 
 
@@ -46,3 +49,117 @@ def test_a_host_that_a_signal_stops_while_it_starts_does_not_go_on_supervising(t
         signal.signal(signal.SIGUSR1, before)
     assert not host.running
     wait_for(lambda: "jackfield-control" not in {thread.name for thread in threading.enumerate()})
+
+
+def starve(monkeypatch, *names):
+    """Have the pool give no thread to some work; gives what undoes that."""
+    start = Pool.start
+
+    def starved(pool, name, body):
+        if name in names:
+            raise ResourceExhausted(name, "the system gives no more threads", 1.0)
+        return start(pool, name, body)
+
+    monkeypatch.setattr(Pool, "start", starved)
+    return lambda: monkeypatch.setattr(Pool, "start", start)
+
+
+SERVING = """
+from jackfield import Background
+class Plugin:
+    def __init__(self, background: Background): self.background = background
+    def start(self): self.background.spawn(self.background.stopping.wait)
+    def serve(self) -> bool: return self.background.stopping.is_set()
+"""
+FUNCTIONS = {"one.serve": "serve"}
+
+
+def test_a_plugin_whose_stop_got_no_thread_can_be_started_again(tmp_path, monkeypatch):
+    """It has failed, and its background work was told; the next start replaces the functions that it has left."""
+    with Host(observers=()) as host:
+        host.load(configured(tmp_path, "one", SERVING, functions=FUNCTIONS, stop_timeout=0.05))
+        relent = starve(monkeypatch, "one:stop")
+        assert host.stop_plugin("one").state == "failed"
+        assert host.call("one.serve") is True
+        relent()
+        assert host.start_plugin("one").state == "running"
+        assert host.call("one.serve") is False
+        assert host.snapshot.routes["one.serve"].default == "0"
+
+
+def test_a_plugin_whose_stop_got_no_thread_leaves_no_function_when_it_is_unloaded(tmp_path, monkeypatch):
+    """What the stop could not take away goes with the plugin, so that it can be loaded again."""
+    config = configured(tmp_path, "one", SERVING, functions=FUNCTIONS, stop_timeout=0.05)
+    with Host(observers=()) as host:
+        host.load(config)
+        relent = starve(monkeypatch, "one:stop")
+        host.unload("one")
+        assert host.snapshot.routes.keys() == set()
+        relent()
+        assert host.load(config).state == "running"
+
+
+def test_a_stop_waits_for_a_thread_while_it_has_time(tmp_path, monkeypatch):
+    """A system that is out of threads for a moment does not leave a plugin half stopped."""
+    with Host(observers=()) as host:
+        host.load(configured(tmp_path, "one", SERVING, functions=FUNCTIONS, stop_timeout=30.0))
+        start, refused = Pool.start, []
+
+        def refuse_once(pool, name, body):
+            if name == "one:stop" and not refused:
+                refused.append(name)
+                raise ResourceExhausted(name, "the system gives no more threads", 1.0)
+            return start(pool, name, body)
+
+        monkeypatch.setattr(Pool, "start", refuse_once)
+        assert host.stop_plugin("one").state == "stopped"
+        assert refused
+
+
+def test_a_reload_that_gets_no_thread_to_drain_keeps_the_new_version(tmp_path, monkeypatch):
+    """The calls have moved: the new version's modules stay, the old one stops, the report says what was not done."""
+    config = configured(tmp_path, "one", SERVING, functions=FUNCTIONS)
+    with Host(observers=()) as host:
+        host.load(config)
+        (tmp_path / "one.py").write_text(SERVING + "# newer")
+        starve(monkeypatch, "one:drain")
+        report = host.reload("one")
+        assert report.new != report.old
+        assert [fault.stage for fault in report.faults] == ["reload"]
+        assert host.call("one.serve") is False
+        assert host.reload("one").old == report.new
+
+
+def test_nothing_starts_a_plugin_while_its_host_stops(tmp_path):
+    """A plugin that starts another one in its stop is refused: that one would outlive the host."""
+    host = Host(observers=())
+    host.start()
+    host.load(configured(tmp_path, "victim", "class Plugin: ..."))
+    stubborn = configured(
+        tmp_path,
+        "stubborn",
+        "class Plugin:\n    host = None\n    def stop(self): self.host.start_plugin('victim')\n"
+        "    def meet(self, host: object) -> None: type(self).host = host\n",
+        functions={"stubborn.meet": "meet"},
+        depends_on=("victim",),
+    )
+    host.load(stubborn)
+    host.call("stubborn.meet", host)
+    host.stop()
+    assert host.plugins["victim"].state == "stopped"
+    assert "all plugins are being stopped" in host.plugins["stubborn"].fault.reason
+
+
+def test_a_started_host_that_is_dropped_takes_its_control_loop_along(tmp_path):
+    """The health checks that wait for their next round do not keep the host."""
+    host = Host(observers=())
+    host.load(configured(tmp_path, "quiet", "class Plugin: ..."))
+    host.start()
+    there = weakref.ref(host)
+    del host
+
+    def is_gone():
+        gc.collect()
+        return there() is None and "jackfield-control" not in {thread.name for thread in threading.enumerate()}
+
+    wait_for(is_gone)

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import weakref
 from collections.abc import Iterable, Mapping
 from functools import partial
 from time import monotonic
@@ -35,7 +36,7 @@ class Checks:
     async def supervise(self, interval: float, timeout: float) -> None:
         """Begin to check every so often, in place of any checks before."""
         self.stop()
-        self._task = asyncio.get_running_loop().create_task(self._go_on(interval, timeout))
+        self._task = asyncio.get_running_loop().create_task(_go_on(weakref.ref(self), interval, timeout))
 
     def stop(self) -> None:
         """Begin no more checks."""
@@ -53,14 +54,9 @@ class Checks:
         found = await asyncio.gather(*(self._ask(name, timeout) for name in names))
         return MappingProxyType({health.plugin: health for health, _ in found})
 
-    async def _go_on(self, interval: float, timeout: float) -> None:
-        loop = asyncio.get_running_loop()
-        due = loop.time() + interval
-        while True:
-            await asyncio.sleep(due - loop.time())
-            await asyncio.gather(*(self._check(name, timeout) for name in list(self._roster.plugins)))
-            # The beat stays; those fall out that a round has covered.
-            due += interval * (max(math.floor((loop.time() - due) / interval), 0) + 1)
+    async def round(self, timeout: float) -> None:
+        """Ask all plugins, and act on the answers."""
+        await asyncio.gather(*(self._check(name, timeout) for name in list(self._roster.plugins)))
 
     async def _check(self, name: str, timeout: float) -> None:
         health, live = await self._ask(name, timeout)
@@ -94,6 +90,21 @@ class Checks:
             wrong = "health() gave False"
         details = None if given is True or given is False else given
         return Health(name, healthy=not wrong, reason=wrong, details=details), live
+
+
+async def _go_on(reference: "weakref.ref[Checks]", interval: float, timeout: float) -> None:
+    """Check every so often. Between two rounds nothing here holds the host: one that is dropped must go."""
+    loop = asyncio.get_running_loop()
+    due = loop.time() + interval
+    while True:
+        await asyncio.sleep(due - loop.time())
+        checks = reference()
+        if checks is None:
+            return
+        await checks.round(timeout)
+        del checks
+        # The beat stays; those fall out that a round has covered.
+        due += interval * (max(math.floor((loop.time() - due) / interval), 0) + 1)
 
 
 def _ask(instance: Instance, ends: float) -> Any:

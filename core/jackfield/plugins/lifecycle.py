@@ -175,7 +175,7 @@ class Lifecycle:
             Its record.
 
         Raises:
-            PluginError: if it does not run now, and why.
+            PluginError: if it does not run now, and why; or while all plugins are being stopped.
         """
         return self._run(self._verbs.start(name))
 

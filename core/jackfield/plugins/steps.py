@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from jackfield.errors import Fault, PluginError
+from jackfield.errors import Fault, PluginError, ResourceExhausted
 from jackfield.log import host_log
 from jackfield.model.call import Call, current
 from jackfield.plugins.deployment import Deployment
@@ -30,6 +30,9 @@ T = TypeVar("T")
 
 _GRACE: Final = 1.0
 """Seconds, or a quarter of the stop timeout: how long background work may take to end before the object is stopped."""
+
+_RETRY: Final = 0.1
+"""Seconds between two looks for a thread, when the system gives none."""
 
 
 @attrs.define
@@ -96,7 +99,7 @@ class Steps:
             if failure is None:
                 late(attempt)
 
-        self.pool.start(f"{name}:{attempt.stage}", job)
+        await self._begin(attempt, job)
         try:
             async with asyncio.timeout_at(attempt.ends) as attempt.patience:
                 value, failure = await ended
@@ -109,6 +112,20 @@ class Steps:
             raise failure
         result: T = value
         return result
+
+    async def _begin(self, attempt: Attempt, job: Callable[[], object]) -> None:
+        """Get a thread. A stop must take place: when the system gives none, it asks again while there is time."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                self.pool.start(f"{attempt.live.bundle.name}:{attempt.stage}", job)
+            except ResourceExhausted:
+                if attempt.stage == "start" or loop.time() + _RETRY > attempt.ends:
+                    attempt.live.term.ask_to_end()
+                    raise
+                await asyncio.sleep(_RETRY)
+            else:
+                return
 
     # ---- in the thread of an attempt ----
 

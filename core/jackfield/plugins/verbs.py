@@ -62,6 +62,7 @@ class Verbs:
         self._pool = pool
         self._clock = clock
         self._ledgers = ledgers
+        self._stopping = 0  # how many stops of all plugins are under way
         self._supervisor = Supervisor(roster, steps, backgrounds, states, clock)
         self._warm = Warm(steps, deployment, roster, self._supervisor)
         self.checks = Checks(roster, self._supervisor, pool)
@@ -135,8 +136,10 @@ class Verbs:
 
     async def start(self, name: str) -> PluginRecord:
         """Start a plugin, after those that it depends on."""
-        self._supervisor.until = math.inf
         plugin = self._roster.get(name)
+        if self._stopping:  # else it would outlive its host, and do away with the time limit of the stop
+            raise PluginError(name, "start", "all plugins are being stopped", "start it when that has ended")
+        self._supervisor.until = math.inf
         if plugin.state not in (PluginState.DISABLED, PluginState.UNLOADED) and not plugin.leaving:
             await self._aim([name], again=[name])
         if not plugin.runs:
@@ -165,9 +168,13 @@ class Verbs:
             self._supervisor.want(plugin, wanted=False)
             if plugin.attempt is not None:
                 plugin.attempt.hurry(self._supervisor.until)
-        self._supervisor.review(*plugins)
-        await self._supervisor.settled(list(plugins))
-        await self._warm.end()
+        self._stopping += 1
+        try:
+            self._supervisor.review(*plugins)
+            await self._supervisor.settled(list(plugins))
+            await self._warm.end()
+        finally:
+            self._stopping -= 1
         self._supervisor.until = math.inf
         return tuple(fault for name in active if (fault := plugins[name].record.fault) is not None)
 
@@ -205,7 +212,7 @@ class Verbs:
         try:
             await self.stop(name, "was unloaded")
             fault = plugin.record.fault
-            release = self._ledgers.of(name).release_all
+            release = partial(self._released, name, left=plugin.failure is not None)
             report = await self._pool.run(f"{name}:unload", release)
             report = await self._forgotten(report)
             plugin.bundle = plugin.failure = None
@@ -217,6 +224,12 @@ class Verbs:
         if fault is not None and fault.stage == "stop":
             report = attrs.evolve(report, failed=(fault, *report.failed))
         return report
+
+    def _released(self, name: str, *, left: bool) -> UnloadReport:
+        """Give back, in a thread, what a plugin holds, and its functions if a stop that failed may have left some."""
+        if left:
+            self._deployment.withdraw(name)
+        return self._ledgers.of(name).release_all()
 
     async def _forgotten(self, report: UnloadReport) -> UnloadReport:
         try:
