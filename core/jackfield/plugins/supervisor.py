@@ -17,7 +17,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, Final, Literal, Protocol
 
-from jackfield.errors import Fault
+from jackfield.errors import Fault, ResourceExhausted
 from jackfield.model.record import PluginState
 from jackfield.plugins.background import Backgrounds
 from jackfield.plugins.bundle import PluginBundle
@@ -30,6 +30,8 @@ from jackfield.stack import error_type, frames
 
 WIDTH: Final = 64
 """How many plugins start at the same time, and how many stop."""
+
+_RETRY: Final = 0.1  # seconds until a stop asks again for a thread that the system did not give
 
 _Kind = Literal["start", "stop"]
 _Step = Callable[[Plugin], Coroutine[Any, Any, None]]
@@ -212,7 +214,8 @@ class Supervisor:
         self._roster.change(plugin, PluginState.STARTING)
         try:
             state = None if plugin.bundle.object is None else await self._states.latest(plugin.name)
-            await self._steps.run(attempt, partial(self._steps.start, attempt, state), self._steps.undo)
+            script = partial(self._steps.start, attempt, state, self._unstopped(plugin))
+            await self._steps.run(attempt, script, self._steps.undo)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001  # whatever a plugin raises fails that plugin alone
@@ -249,13 +252,14 @@ class Supervisor:
             self._roster.change(plugin, PluginState.STOPPING)
         keep = plugin.failure is None and plugin.leaving != UNLOADING
         try:
-            stopped = await self._steps.run(attempt, partial(self._steps.stop, attempt, keep=keep), _nothing)
+            stopped = await self._stopped(attempt, keep=keep)
             if stopped.state is not None:
                 await self._save(plugin, live.bundle, stopped)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001  # given up, or no thread to be had
             stopped = Stopped(faults=[as_fault(error, attempt)], ended=False)
+            plugin.unstopped = live if isinstance(error, ResourceExhausted) else None
         plugin.attempt = plugin.live = None
         if not stopped.ended:
             plugin.failure = plugin.failure or stopped.faults[-1]
@@ -269,6 +273,21 @@ class Supervisor:
         else:
             self._come_to_rest(plugin, next(iter(stopped.faults), None))
         self.look_around(plugin)
+
+    def _unstopped(self, plugin: Plugin) -> Attempt | None:
+        """Begin the stop of what no thread could be had for; the next start begins with it."""
+        live, plugin.unstopped = plugin.unstopped, None
+        return None if live is None else self.attempt(live, "stop", "stopping it at last", live.bundle.stop_timeout)
+
+    async def _stopped(self, attempt: Attempt, *, keep: bool) -> Stopped:
+        """Run the script of a stop as soon as there is a thread: its functions must not answer for ever."""
+        while True:
+            try:
+                return await self._steps.run(attempt, partial(self._steps.stop, attempt, keep=keep), _nothing)
+            except ResourceExhausted:
+                if self._clock() + _RETRY > attempt.ends:
+                    raise
+                await asyncio.sleep(_RETRY)
 
     def _come_to_rest(self, plugin: Plugin, fault: Fault | None) -> None:
         """Note that a plugin has stopped: because of what it depends on, or for itself."""
