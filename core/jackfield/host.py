@@ -345,9 +345,16 @@ class Host(Caller):
         Raises:
             FunctionNotFound: if there is no such function, plugin or version.
             PluginError: if it is the default already, or another trial is under way.
+            Unavailable: if the plugin of that version does not run.
             ValueError: if the share is not a part of 1.
         """
-        return self._canaries.begin(name, version=version, share=share, tenants=tenants, analysis=analysis)
+        try:
+            return self._canaries.begin(name, version=version, share=share, tenants=tenants, analysis=analysis)
+        except FunctionNotFound:
+            why = self._not_found(Call(name, version=version))
+            if isinstance(why, Unavailable):
+                raise why from None
+            raise
 
     def _note_promotion(self, status: CanaryStatus, by: str) -> None:
         """Note that a trial was promoted: the default of its functions belongs to whoever did it."""
@@ -898,6 +905,10 @@ class Host(Caller):
     def _not_found(self, call: Call) -> JackfieldError:
         snapshot = self.snapshot
         route = snapshot.functions.get(call.name)
+        spec = self._inventory.spec(call.name, call.version) if call.version else None
+        named = snapshot.plugins.get(spec.plugin) if spec is not None else None
+        if named is not None and _is_idle(named):
+            return _unavailable(call.name, named)
         if route is not None:
             return FunctionNotFound(call.name, version=call.version, versions=tuple(sorted(route.endpoints)))
         idle = next(

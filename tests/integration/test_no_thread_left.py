@@ -48,6 +48,61 @@ host.stop()
 """
 
 
+PLUGIN = """
+import pathlib, resource, signal, sys, tempfile, threading
+from jackfield import Host, PluginError
+from loguru import logger
+logger.remove()
+
+folder = pathlib.Path(tempfile.mkdtemp())
+source = "class P:\\n    def stop(self): print('stopped')\\n    def f(self): return 1\\n"
+(folder / "p.py").write_text(source)
+config = '[[plugin]]\\nname = "p"\\npath = "./p.py:P"\\nstop_timeout = %s\\n' % sys.argv[1]
+config += '[plugin.functions]\\n"p.f" = "f"\\n'
+(folder / "jackfield.toml").write_text(config)
+host = Host.from_config(folder / "jackfield.toml", observers=())
+host.start()
+host.call("p.f")
+while any(thread.name == "jackfield-idle" for thread in threading.enumerate()):
+    threading.Event().wait(0.01)
+
+def free(*_):
+    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+
+signal.signal(signal.SIGALRM, free)
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 3_000_000, -1))
+try:
+    while True:  # the stacks of threads that have ended are used again
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+except (RuntimeError, MemoryError):
+    pass
+if sys.argv[2] == "soon":
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+print(host.stop_plugin("p").state)
+free()
+print(host.start_plugin("p").state, host.call("p.f"))
+host.stop()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+@pytest.mark.parametrize(
+    ("stop_timeout", "threads", "said"),
+    [
+        ("60", "soon", ["stopped", "stopped", "running 1", "stopped"]),
+        ("0.3", "late", ["failed", "stopped", "running 1", "stopped"]),
+    ],
+)
+def test_a_stop_waits_for_a_thread_and_is_made_up_for_by_the_next_start(stop_timeout, threads, said):
+    """Within its time; else the plugin has failed, and its old object is stopped before a new one starts."""
+    done = subprocess.run(  # our own interpreter and script
+        [sys.executable, "-c", PLUGIN, stop_timeout, threads], timeout=100, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == said
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
 def test_calls_get_resource_exhausted_never_run_later_and_work_again():
     """Threads of the pool and that of the home loop; the counts stay right though 45 of each could not be had."""

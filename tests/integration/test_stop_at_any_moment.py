@@ -125,7 +125,7 @@ def test_a_reload_that_gets_no_thread_to_drain_keeps_the_new_version(tmp_path, m
         starve(monkeypatch, "one:drain")
         report = host.reload("one")
         assert report.new != report.old
-        assert [fault.stage for fault in report.faults] == ["reload"]
+        assert [fault.stage for fault in report.faults] == ["drain"]
         assert host.call("one.serve") is False
         assert host.reload("one").old == report.new
 

@@ -13,11 +13,13 @@ from jackfield import (
     Analysis,
     Call,
     Caller,
+    DuplicateFunction,
     FunctionCrashed,
     FunctionNotFound,
     Host,
     PluginError,
     RouteChanged,
+    Unavailable,
     current_call,
     inject,
 )
@@ -444,7 +446,7 @@ def test_canaries_meet_what_takes_their_version_away(host):
 
     def flip():
         while not done.is_set():
-            with contextlib.suppress(PluginError):
+            with contextlib.suppress(PluginError, DuplicateFunction):  # promoted, it stays until it is rerouted
                 host.register("g", answering("2"), version="2")
                 host.unregister("g", version="2")
 
@@ -469,3 +471,25 @@ def test_canaries_meet_what_takes_their_version_away(host):
     for thread in threads:
         thread.join(30)
     assert problems == []
+
+
+def test_a_version_of_a_stopped_plugin_is_unavailable_and_not_unknown(tmp_path):
+    """Whether a call names it or a canary is to try it, beside another version that serves."""
+    for name in "ab":
+        (tmp_path / f"{name}.py").write_text(f"def f() -> str: return {name!r}\n", encoding="utf-8")
+    text = "".join(
+        f'[[plugin]]\nname = "{name}"\npath = "./{name}.py"\nversion = "{version}"\n[plugin.functions]\n"k.f" = "f"\n'
+        for name, version in (("a", 1), ("b", 2))
+    )
+    (tmp_path / "jackfield.toml").write_text(text, encoding="utf-8")
+    with Host.from_config(tmp_path / "jackfield.toml", observers=()) as host:
+        host.stop_plugin("b")
+        assert host.call("k.f") == "a"
+        for attempt in (lambda: host.call("k.f", version="2"), lambda: host.canary("k.f", version="2")):
+            with pytest.raises(Unavailable, match="'b' is stopped"):
+                attempt()
+        with pytest.raises(FunctionNotFound, match="no version '3'"):
+            host.call("k.f", version="3")
+        host.stop_plugin("a")
+        with pytest.raises(Unavailable, match="'b' is stopped"):
+            host.canary("k.f", version="2")

@@ -164,7 +164,7 @@ def test_every_runs_on_the_beat_goes_on_after_errors_and_never_overlaps(world, i
         wait_for(lambda: schedule._repetition._due > world.time())  # the run has ended
     world.lifecycle.stop("poller")
     assert schedule.cancelled
-    assert not world.ledger.entries
+    wait_for(lambda: not world.ledger.entries)
 
 
 def test_a_schedule_can_be_cancelled(world):

@@ -160,8 +160,16 @@ class Steps:
             self.undo(attempt)
             raise
 
-    def start(self, attempt: Attempt, state: bytes | None) -> None:
-        """Bring a plugin up and make its functions callable, unless somebody wants it to end by then."""
+    def start(self, attempt: Attempt, state: bytes | None, before: Attempt | None = None) -> None:
+        """Bring a plugin up and make its functions callable, unless somebody wants it to end by then.
+
+        Args:
+            attempt: the start.
+            state: what an earlier instance gave as its state, or None.
+            before: the stop of an earlier instance that is still to be done, or None.
+        """
+        if before is not None:
+            self.stop(before, keep=False)
         self.bring_up(attempt, state)
         live = attempt.live
         if attempt.cancelled:

@@ -17,7 +17,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, Final, Literal, Protocol
 
-from jackfield.errors import Fault, PluginError
+from jackfield.errors import Fault, PluginError, ResourceExhausted
 from jackfield.model.record import PluginState
 from jackfield.plugins.background import Backgrounds
 from jackfield.plugins.bundle import PluginBundle
@@ -215,7 +215,8 @@ class Supervisor:
         self._roster.change(plugin, PluginState.STARTING)
         try:
             state = None if plugin.bundle.object is None else await self._latest(attempt)
-            await self._steps.run(attempt, partial(self._steps.start, attempt, state), self._steps.undo)
+            script = partial(self._steps.start, attempt, state, self._unstopped(plugin))
+            await self._steps.run(attempt, script, self._steps.undo)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001  # whatever a plugin raises fails that plugin alone
@@ -272,6 +273,7 @@ class Supervisor:
             raise
         except BaseException as error:  # noqa: BLE001  # given up, or no thread to be had
             stopped = Stopped(faults=[as_fault(error, attempt)], ended=False)
+            plugin.unstopped = live if isinstance(error, ResourceExhausted) else None
         plugin.attempt = plugin.live = None
         if not stopped.ended:
             plugin.failure = plugin.failure or stopped.faults[-1]
@@ -285,6 +287,11 @@ class Supervisor:
         else:
             self._come_to_rest(plugin, next(iter(stopped.faults), None))
         self.look_around(plugin)
+
+    def _unstopped(self, plugin: Plugin) -> Attempt | None:
+        """Begin the stop of what no thread could be had for; the next start begins with it."""
+        live, plugin.unstopped = plugin.unstopped, None
+        return None if live is None else self.attempt(live, "stop", "stopping it at last", live.bundle.stop_timeout)
 
     def _come_to_rest(self, plugin: Plugin, fault: Fault | None) -> None:
         """Note that a plugin has stopped: because of what it depends on, or for itself."""
