@@ -64,7 +64,7 @@ _EACH_FIRST = """
 import importlib, pkgutil, sys
 import jackfield.plugins
 names = [each.name for each in pkgutil.walk_packages(jackfield.plugins.__path__, "jackfield.plugins.")]
-names += ["jackfield.desired.hosted", "jackfield.control", "jackfield.operations", "jackfield.store", "jackfield.testing"]
+names += ["jackfield.desired.hosted", "jackfield.control", "jackfield.operations", "jackfield.store"]
 for name in names:
     for known in [known for known in sys.modules if known.partition(".")[0] == "jackfield"]:
         del sys.modules[known]
