@@ -183,11 +183,12 @@ def test_a_distribution_that_is_switched_off_is_not_loaded(site):
 
 
 def test_a_reload_of_what_is_public_is_refused_with_the_ways_out():
-    """Honestly: Python cannot do it; a child process can, and a file can."""
+    """Python cannot do it: a file or folder can be reloaded, or the process started anew."""
     error = refuse_reload(PluginConfig("risk", "risk-pkg"))
     assert (error.plugin, error.stage) == ("risk", "reload")
     assert "holds on to the old code" in error.reason
-    assert "workers" in error.fix
+    assert "file or folder" in error.fix
+    assert "restart the process" in error.fix
     assert error.faults[0].fix == error.fix
 
 

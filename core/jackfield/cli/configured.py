@@ -7,6 +7,8 @@ from pathlib import Path
 
 from jackfield.errors import ConfigError, Fault, JackfieldError
 
+_PATIENCE = "give --timeout more than the plugins' start_timeout (30 s by default): then the one that hangs is named"
+
 
 def check_configuration(path: Path, timeout: float) -> tuple[list[str], tuple[Fault, ...]]:
     """Check a configuration file, then load what it declares; nothing is started.
@@ -29,7 +31,7 @@ def check_configuration(path: Path, timeout: float) -> tuple[list[str], tuple[Fa
         # Plugins may print what they like to stdout; the report is the last line of what the child says there.
         done = subprocess.run(command, capture_output=True, timeout=timeout, check=False)  # noqa: S603  # ourselves
     except subprocess.TimeoutExpired:
-        return [], (Fault("import", "", path.name, f"loading its plugins took longer than {timeout:g} s"),)
+        return [], (Fault("import", "", path.name, f"loading its plugins took longer than {timeout:g} s", _PATIENCE),)
     lines = done.stdout.splitlines()
     try:
         functions, faults = json.loads(lines[-1])

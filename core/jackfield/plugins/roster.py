@@ -239,7 +239,11 @@ class Roster:
         plugin = self.plugins.get(name)
         if plugin is None:
             close = close_names(name, sorted(self.plugins))
-            fix = f"did you mean {' or '.join(map(repr, close))}?" if close else "see `host.plugins` for what is there"
+            fix = (
+                f"did you mean {' or '.join(map(repr, close))}?"
+                if close
+                else "see `pluginctl status` or `host.plugins`"
+            )
             raise PluginError(name, "name", f"no plugin is named {name!r}", fix)
         return plugin
 

@@ -20,8 +20,7 @@ def load(candidate: Candidate) -> Any:
             anything but KeyboardInterrupt, SystemExit included; `attribute` when the module does not have it. The
             original is `__cause__`.
     """
-    # The barrier needs this package for its messages; whichever is imported first must find the other whole.
-    from jackfield.plugins.barrier import Modules, refuse  # noqa: PLC0415  # see above
+    from jackfield.plugins.barrier import Modules, refuse  # noqa: PLC0415  # it needs this package for its messages
 
     reference = split_reference(candidate.value)
     if reference is None:

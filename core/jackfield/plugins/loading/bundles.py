@@ -150,10 +150,7 @@ def refuse_reload(plugin: PluginConfig) -> PluginError:
     source = Source.parse(plugin.path)
     target = shown(source.target if source is not None else plugin.path)
     reason = f"{target} is importable by its public name: whoever imported it holds on to the old code"
-    fix = (
-        "run it in workers (executor = 'worker'), child processes that are replaced as a whole;"
-        " or give `path` as a file or folder, as in './billing.py'; or restart the host"
-    )
+    fix = "give `path` as a file or folder, as in './billing.py', or restart the process"
     return PluginError(plugin.name, "reload", reason, fix, (Fault("reload", plugin.name, plugin.name, reason, fix),))
 
 
