@@ -533,7 +533,7 @@ class Host(Caller):
         return self._inventory.declared(), self.faults
 
     def start_plugin(self, name: str) -> PluginRecord:
-        """Start a plugin, after those that it depends on.
+        """Start a plugin, after those that it depends on; one that was unloaded is loaded again.
 
         Args:
             name: which; nothing happens if it runs.
@@ -544,6 +544,9 @@ class Host(Caller):
         Raises:
             PluginError: if it does not run now, and why.
         """
+        again = self._inventory.unloaded(name)
+        if again is not None:
+            self.load(again)
         return self._wanted(name, "start", self._lifecycle.start)
 
     def _wanted(self, name: str, verb: str, start: Callable[[str], PluginRecord]) -> PluginRecord:

@@ -8,7 +8,9 @@ import threading
 
 import pytest
 
-from jackfield import Host, PluginConfig, PluginError, Unavailable
+from jackfield import Host, PluginConfig, PluginError, Unavailable, log
+from jackfield.plugins import importing
+from support.plugins import wait_for
 
 
 @pytest.fixture
@@ -228,3 +230,84 @@ def test_serve_and_discover_are_not_silent_while_an_import_hangs(folder, tmp_pat
         [sys.executable, "-c", code], capture_output=True, timeout=60, check=True, cwd=tmp_path, text=True
     )
     assert json.loads(done.stdout) == {"x": "failed"}
+
+
+LATE = """
+    import builtins
+    builtins.GATE.wait(60)
+    class P:
+        def start(self): builtins.STARTED.append(1)
+        def f(self) -> int: return 1
+"""
+
+
+def test_a_load_that_ends_after_it_was_given_up_leaves_nothing_and_starts_nothing(folder, gate, monkeypatch):
+    """However often it was tried meanwhile; and then a start is enough."""
+    import builtins  # noqa: PLC0415  # seen by the module under test
+
+    monkeypatch.setattr(builtins, "STARTED", [], raising=False)
+    path = str(folder("late.py", LATE))
+    with Host(observers=()) as host:
+        config = PluginConfig("late", f"{path}:P", functions={"late.f": "f"}, start_timeout=0.2)
+        with pytest.raises(PluginError, match="took longer than"):
+            host.load(config)
+        with pytest.raises(PluginError, match="took longer than"):
+            host.start_plugin("late")
+        gate.set()
+        wait_for(lambda: not any("late:import" in thread.name for thread in threading.enumerate()))
+        assert builtins.STARTED == []
+        assert dict(host.ledgers["late"]) == {}
+        assert not [name for name in sys.modules if name.startswith("_jackfield_plugin_late")]
+        assert host.start_plugin("late").state == "running"
+        assert (builtins.STARTED, host.call("late.f")) == ([1], 1)
+        assert host.unload("late").clean
+
+
+def test_a_long_import_is_said_to_go_on(folder, gate, monkeypatch):
+    """With its place, long before its time is over: a host that says nothing looks dead."""
+    monkeypatch.setattr(importing, "_PATIENCE", 0.05)
+    folder("jf_long.py", HANGS)
+    said = []
+    remove = log.install(lambda message: (said.append(message.text), gate.set()))
+    try:
+        with Host(observers=()) as host:
+            host.load(PluginConfig("long", "jf_long", start_timeout=30.0))
+    finally:
+        remove()
+    assert [each for each in said if "it is still being imported" in each and "jf_long.py:3" in each]
+
+
+def test_a_start_loads_what_was_unloaded_again(folder):
+    """An operator needs no second file to undo an unload."""
+    folder("text.py", GOOD)
+    config = folder("jackfield.toml", '[[plugin]]\nname = "text"\npath = "./text.py"\n')
+    with Host.from_config(config, observers=()) as host:
+        host.unload("text")
+        with pytest.raises(PluginError, match="it is unloaded → start it to have it loaded again"):
+            host.unload("text")
+        assert host.start_plugin("text").state == "running"
+        assert host.call("text.f") == 1
+        assert not host.apply(config).drift
+
+
+def test_a_clean_up_that_hangs_does_not_hold_up_an_unload(folder, gate):
+    """It has the plugin's stop timeout, and the report says that it was left behind."""
+    source = """
+        import builtins
+        from typing import Iterator
+        from jackfield import provides
+        class Thing: ...
+        @provides(scope="singleton")
+        def thing() -> Iterator[Thing]:
+            yield Thing()
+            builtins.GATE.wait(60)
+        class P:
+            def __init__(self, thing: Thing): pass
+    """
+    path = str(folder("hang.py", source))
+    with Host(observers=()) as host:
+        host.load(PluginConfig("hang", f"{path}:P", stop_timeout=0.2))
+        (fault,) = host.unload("hang").failed
+        assert "releasing what it holds took longer than 0.2 s" in fault.reason
+        assert host.plugins["hang"].state == "unloaded"
+        gate.set()

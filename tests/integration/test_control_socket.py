@@ -226,7 +226,8 @@ def test_hanging_verbs_do_not_keep_status_waiting(path):
                     future.result()
         for _ in range(16):
             assert hanging.acquire(timeout=PATIENCE)
-        assert ControlClient(path, timeout=PATIENCE).request("status") == "fine"
+        assert not release.is_set()
+        assert ControlClient(path, timeout=PATIENCE / 2).request("status") == "fine"
         release.set()
         server.close()
 
@@ -823,7 +824,7 @@ def test_a_server_shares_the_loop_and_the_threads_of_its_host(path):
 
 
 def test_no_more_verbs_run_at_once_than_there_are_seats(path):
-    """Sixteen; the next one waits until one of them has ended, though the client of that one has left."""
+    """Sixteen; the next one waits until one of them has ended, or its client has left."""
     release, started = threading.Event(), threading.Semaphore(0)
 
     def wait(given):
@@ -837,11 +838,29 @@ def test_no_more_verbs_run_at_once_than_there_are_seats(path):
             raw.sendall(GREETING + b"".join(pack({"id": number, "verb": "wait"}) for number in range(8)))
         for _ in range(16):
             assert started.acquire(timeout=PATIENCE)
-        clients.close()
         with pytest.raises(DeadlineExceeded):
             ControlClient(path, timeout=0.3).request("status")
+        clients.close()
+        assert ControlClient(path, timeout=PATIENCE / 2).request("status") == "fine"
         release.set()
-        assert ControlClient(path).request("status") == "fine"
+
+
+def test_threads_left_behind_by_verbs_that_hang_are_bounded(path):
+    """What nobody waits for any more may hang for ever; at most 32 do, beside the sixteen that somebody waits for."""
+    release, hanging = threading.Event(), []
+
+    def hang(given):
+        hanging.append(1)
+        release.wait(PATIENCE)
+
+    with ControlServer(path, {"hang": hang}) as server:
+        while len(hanging) < 48:
+            with pytest.raises((DeadlineExceeded, ResourceExhausted)):
+                ControlClient(path, timeout=0.1).request("hang")
+        with pytest.raises(ResourceExhausted, match="nobody waits for"):
+            ControlClient(path, timeout=PATIENCE).request("hang")
+        release.set()
+        server.close()
 
 
 def test_requests_that_run_are_finished_before_the_server_is_closed(path):

@@ -140,7 +140,7 @@ def test_what_has_a_public_name_is_refused_honestly(tmp_path):
     (tmp_path / "jackfield.toml").write_text(config, encoding="utf-8")
     with Host.from_config(tmp_path / "jackfield.toml", observers=()) as host:
         assert host.call("text.dedent", " x") == "x"
-        with pytest.raises(PluginError, match="worker"):
+        with pytest.raises(PluginError, match="restart the process"):
             host.reload("text")
         with pytest.raises(PluginError, match="no plugin is named"):
             host.reload("texts")

@@ -133,7 +133,7 @@ def test_an_async_start_is_cancelled_at_its_deadline(world):
             finally:
                 ended.set()
 
-    world.add(world.plugin("slow", make=Slow, start_timeout=SHORT))
+    world.add(world.plugin("slow", make=Slow, start_timeout=1.0))  # long enough to come to its start under load
     world.lifecycle.start_all()
     assert ended.wait(PATIENCE)
     assert "took longer" in world.fault("slow").reason

@@ -107,7 +107,7 @@ async def _answered(asked: Coroutine[Any, Any, T]) -> T:
 async def _contained(asked: Coroutine[Any, Any, T]) -> T:
     try:
         return await asked
-    except (asyncio.CancelledError, Exception):
+    except (asyncio.CancelledError, GeneratorExit, Exception):
         raise
     except BaseException as error:  # a `SystemExit` in a task would end the loop
         raise Unavailable("store", f"it raised {error_type(error)}") from error

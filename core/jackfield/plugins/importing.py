@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import attrs
 
 from jackfield.errors import Fault, PluginError
+from jackfield.log import host_log
 from jackfield.runtime.pool import Pool
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_PATIENCE: Final = 5.0  # seconds after which it is said that an import still goes on
 _LOOK: Final = 0.05  # seconds between two looks whether an import waits for one that hangs
 _BOOTSTRAP: Final = "<frozen importlib._bootstrap>"
 
@@ -37,12 +39,13 @@ class Importing:
         self._pool = pool
         self._hanging: dict[int, str] = {}  # thread → the plugin that it imports
 
-    def run(self, config: "PluginConfig", body: Callable[[], T]) -> T:
+    def run(self, config: "PluginConfig", body: Callable[[], T], late: Callable[[T], object] = id) -> T:
         """Import a plugin.
 
         Args:
             config: its configuration: how long it may take, and whether the main thread must do it.
             body: imports it.
+            late: takes back what it did, in its thread, if it ends after it was given up.
 
         Returns:
             What the body returns.
@@ -67,8 +70,11 @@ class Importing:
                 value = body()
             except BaseException as error:  # noqa: BLE001  # raised in the thread that waits
                 failure = error
+            if done.set_running_or_notify_cancel():  # else it was given up
+                done.set_result((value, failure))
+            elif failure is None:
+                late(value)  # type: ignore[arg-type]  # the body has ended
             self._hanging.pop(ident[0], None)
-            done.set_result((value, failure))
 
         self._pool.start(f"{config.name}:import", job)
         value, failure = self._wait(config, done, ident)
@@ -80,31 +86,38 @@ class Importing:
     def _wait(
         self, config: "PluginConfig", done: "Future[tuple[Any, BaseException | None]]", ident: list[int]
     ) -> tuple[Any, BaseException | None]:
-        left = config.start_timeout
-        while left > 0:
-            step = min(left, _LOOK) if self._hanging else left
+        left, told, why = config.start_timeout, False, None
+        while left > 0 and why is None:
+            step = min(left, _LOOK if self._hanging else _PATIENCE)
             try:
                 return done.result(step)
             except TimeoutError:
                 if done.done():
                     return done.result()
                 left -= step
-            if self._hanging and ident and (found := _waits_for(ident[0])) is not None:
-                module, owner = found
-                if owner in self._hanging:
-                    by = self._hanging[owner]
-                    self._hanging[ident[0]] = config.name
-                    reason = f"it is blocked: it imports {module}, which {by} is still importing"
-                    raise _refusal(config.name, reason, f"see why the import of {module} hangs")
-        if ident:
-            self._hanging[ident[0]] = config.name
-            if done.done():  # at the last moment
-                self._hanging.pop(ident[0], None)
-                return done.result()
+            why = self._blocked(ident)
+            if not told and why is None and left > 0 and config.start_timeout - left >= _PATIENCE:
+                told = True
+                said = f"is still being imported{_where(ident)}, for {left:.3g} s more at most"
+                host_log("WARNING", f"plugin {config.name}: it {said}")
+        for thread in ident:
+            self._hanging[thread] = config.name
+        if not done.cancel():  # it has ended at the last moment
+            for thread in ident:
+                self._hanging.pop(thread, None)
+            return done.result()
+        if why is not None:
+            module, owner = why
+            reason = f"it is blocked: it imports {module}, which {owner} is still importing"
+            raise _refusal(config.name, reason, f"see why the import of {module} hangs")
         reason = f"importing it took longer than {config.start_timeout:g} s, and is left behind in its thread"
-        where = _where(ident[0]) if ident else ""
         fix = 'let it do less when it is imported, raise start_timeout, or say `import_in = "main"`'
-        raise _refusal(config.name, reason + where, fix)
+        raise _refusal(config.name, reason + _where(ident), fix)
+
+    def _blocked(self, ident: list[int]) -> tuple[str, str] | None:
+        """Tell which module an import waits for, and which plugin, given up, is still importing that."""
+        found = _waits_for(ident[0]) if self._hanging and ident else None
+        return (found[0], self._hanging[found[1]]) if found is not None and found[1] in self._hanging else None
 
 
 def _refusal(plugin: str, reason: str, fix: str) -> PluginError:
@@ -124,9 +137,10 @@ def _waits_for(thread: int) -> tuple[str, int] | None:
     return None
 
 
-def _where(thread: int) -> str:
+def _where(ident: list[int]) -> str:
     """Name the line that an import is at: of the module that is being executed, not of what that waits in."""
-    frame: FrameType | None = sys._current_frames().get(thread)  # noqa: SLF001  # as above
+    frames = sys._current_frames()  # noqa: SLF001  # as above
+    frame: FrameType | None = frames.get(ident[0]) if ident else None
     while frame is not None and (frame.f_code.co_name != "<module>" or frame.f_code.co_filename.startswith("<")):
         frame = frame.f_back
     return "" if frame is None else f" ({frame.f_code.co_filename}:{frame.f_lineno})"

@@ -132,7 +132,9 @@ class Inventory:
 
     def _loaded(self, config: "PluginConfig", only: set[str] | None = None) -> PluginBundle:
         try:
-            bundle = self._importing.run(config, lambda: loading.load_bundle(config, self.catalogue, only))
+            bundle = self._importing.run(
+                config, lambda: loading.load_bundle(config, self.catalogue, only), loading.purge
+            )
         except PluginError as error:
             faults = tuple(map(hinted, as_faults(error, config.name)))
             raise PluginError(error.plugin, error.stage, error.reason, faults[0].fix, faults) from error.__cause__
@@ -144,7 +146,7 @@ class Inventory:
             self._kept[bundle.name] = bundle
 
     def load_again(self, bundle: PluginBundle) -> PluginBundle:
-        """Load a plugin that could not be loaded, and take it in.
+        """Load a plugin that could not be loaded, and take it in; or give it, if that was done too late for a start.
 
         Args:
             bundle: one with a fault.
@@ -152,7 +154,9 @@ class Inventory:
         Raises:
             PluginError: if it still cannot be loaded.
         """
-        loaded = loading.load_bundle(self._configs[bundle.name], self.catalogue)
+        if (late := self._kept.get(bundle.name)) is not None:
+            return late
+        loaded = self._loaded(self._configs[bundle.name])
         self._strike(bundle.faults.__contains__)
         (taken,) = self._hosting.take_in([loaded], self._lifecycle.ledgers.of)
         self._keep(taken)
@@ -247,6 +251,11 @@ class Inventory:
         self._bring_in([self._configs[name] for name in providing if name not in self._kept], only=())
 
     # --- Changing and going -----------------------------------------------------------------------------------------
+
+    def unloaded(self, name: str) -> "PluginConfig | None":
+        """Give what a plugin that was unloaded would be loaded by again; None for every other."""
+        record = self._lifecycle.records.get(name)
+        return self._configs.get(name) if record is not None and record.state is PluginState.UNLOADED else None
 
     def declared(self) -> tuple[str, ...]:
         """Name the functions that the plugins would have if all of them ran."""

@@ -146,11 +146,13 @@ class Steps:
             if live.bundle.fault is not None:
                 attempt.doing = "loading it"
                 live.bundle = self._deployment.load(live.bundle)
+            _proceed(attempt)
             attempt.doing = "making the plugin object"
             live.instance = Instance(live.bundle.name, self._deployment.make(live.bundle), self._home)
             if state is not None and live.instance.has("restore"):
                 attempt.doing = "restore()"
                 give_state(live.instance, state, attempt.deadline)
+            _proceed(attempt)
             attempt.doing = "start()"
             live.instance.invoke("start", ends=attempt.deadline, watch=attempt.watch)
             live.started = True
@@ -250,6 +252,12 @@ class Steps:
             stopped.faults.append(fault)
             host_log("ERROR", fault, stack=frames(error))
         return None
+
+
+def _proceed(attempt: Attempt) -> None:
+    """End a script that nobody wants the rest of."""
+    if attempt.cancelled:
+        raise TookTooLong
 
 
 def _tell(ended: "asyncio.Future[tuple[Any, BaseException | None]]", value: Any, failure: BaseException | None) -> None:

@@ -1,9 +1,11 @@
 """The verbs of plugins on the control loop: each says what is wanted, and waits until the supervisor has got there."""
 
+import asyncio
 import math
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from typing import Final
 
 import attrs
 
@@ -23,6 +25,8 @@ from jackfield.plugins.transitions import ACTIVE, STARTABLE
 from jackfield.ports import Clock
 from jackfield.runtime.pool import Pool
 from jackfield.stack import error_type
+
+_RELEASING: Final = 10.0  # seconds for the release of a plugin that has no stop timeout, since it has not been loaded
 
 
 class Verbs:
@@ -209,12 +213,12 @@ class Verbs:
         plugin = self._roster.get(name)
         self._refuse_leaving(plugin)
         plugin.leaving = UNLOADING
+        stop_timeout = plugin.bundle.stop_timeout if plugin.bundle is not None else _RELEASING
         try:
             await self.stop(name, "was unloaded")
             fault = plugin.record.fault
             release = partial(self._released, name, left=plugin.failure is not None)
-            report = await self._pool.run(f"{name}:unload", release)
-            report = await self._forgotten(report)
+            report = await self._forgotten(await self._in_time(name, release, stop_timeout))
             plugin.bundle = plugin.failure = None
             self._roster.change(plugin, PluginState.UNLOADED)
             self._roster.edit(plugin, advertised=())
@@ -231,6 +235,16 @@ class Verbs:
             self._deployment.withdraw(name)
         return self._ledgers.of(name).release_all()
 
+    async def _in_time(self, name: str, release: Callable[[], UnloadReport], timeout: float) -> UnloadReport:
+        """Await the release of what a plugin holds; its teardowns may hang, and are left behind in their thread."""
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._pool.run(f"{name}:unload", release)
+        except TimeoutError:
+            reason = f"releasing what it holds took longer than {timeout:g} s, and is left behind in its thread"
+            left = Fault("unload", name, name, reason, "let the clean-up of its providers end sooner")
+            return UnloadReport(name, failed=(left,))
+
     async def _forgotten(self, report: UnloadReport) -> UnloadReport:
         try:
             await self._states.forget(report.plugin)
@@ -243,7 +257,7 @@ class Verbs:
     def _refuse_leaving(self, plugin: Plugin) -> None:
         why = plugin.leaving or ("it is unloaded" if plugin.state is PluginState.UNLOADED else "")
         if why:
-            fix = "wait for that" if plugin.leaving else "load it again to use it"
+            fix = "wait for that" if plugin.leaving else "start it to have it loaded again"
             raise PluginError(plugin.name, "state", why, fix)
 
     async def note(self, name: str, version: str, location: str, disabled: bool) -> None:
