@@ -147,6 +147,15 @@ def test_only_its_own_signals_end_it_whatever_a_plugin_installed(service, tmp_pa
     assert "SIGTERM: ending" in service.said()
 
 
+@pytest.mark.parametrize("name", ["SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF"])
+def test_a_signal_that_nobody_handles_ends_nothing(service, name):
+    """A timer that a plugin sets without a handler, or `kill -USR1` of a service that knows no such word."""
+    service.plug("class P:\n    def start(self): ...\n").launch().serves()
+    service.send(signal.Signals[name])
+    assert service.state() == "running"
+    assert service.end() == 0
+
+
 def test_a_handler_of_a_plugin_that_raises_ends_nothing(service):
     """Python runs it in the main thread, which is told of it and goes on."""
     service.plug(

@@ -15,6 +15,10 @@ _NAMES: Final = ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK")
 ACTED_ON: Final = tuple(signal.Signals[name] for name in _NAMES if name in signal.Signals.__members__)
 """What this system has of them; SIGBREAK is Windows' Ctrl-Break."""
 
+_TIMERS: Final = ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF")
+_PASSED_OVER: Final = tuple(signal.Signals[name] for name in _TIMERS if name in signal.Signals.__members__)
+"""What ends a process that has no handler for it: a timer that a plugin sets, a word that was meant for a plugin."""
+
 
 def _nothing(_number: int, _frame: FrameType | None) -> None:
     """Be a handler: only for one does Python write a signal's number to the pipe."""
@@ -42,6 +46,9 @@ class Signals:
         threading.Thread(target=self._read, name="pluginctl-signals", daemon=True).start()
         _forkable.append(self)
         self.claim()
+        for number in _PASSED_OVER:  # once: whoever handles them later, in C or Python, keeps them
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _nothing)
         return self
 
     def __exit__(
@@ -76,7 +83,7 @@ class Signals:
     def let_go(self) -> None:
         """Give everything back to the system, in a forked child: what it is sent is not sent to the host."""
         signal.set_wakeup_fd(-1)
-        for number in ACTED_ON:
+        for number in (*ACTED_ON, *_PASSED_OVER):
             default = signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL
             if signal.getsignal(number) is _nothing:
                 signal.signal(number, default)
