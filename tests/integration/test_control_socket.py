@@ -19,7 +19,7 @@ from time import monotonic, sleep
 import pytest
 from loguru import logger
 
-from jackfield.control import IDLE, ControlClient, ControlServer, FrameSocket, pack, unpack
+from jackfield.control import IDLE, ControlClient, ControlServer, FrameSocket, client, pack, unpack
 from jackfield.errors import (
     DeadlineExceeded,
     FunctionCrashed,
@@ -230,6 +230,17 @@ def test_hanging_verbs_do_not_keep_status_waiting(path):
         assert ControlClient(path, timeout=PATIENCE / 2).request("status") == "fine"
         release.set()
         server.close()
+
+
+def test_a_host_that_does_not_even_greet_is_not_waited_for_for_ever(path, monkeypatch):
+    """A client without a time limit waits as long as a verb takes, but of a host that attends."""
+    monkeypatch.setattr(client, "_GREETING", 0.2)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as deaf:
+        deaf.bind(str(path))
+        path.chmod(0o600)
+        deaf.listen()
+        with pytest.raises(DeadlineExceeded, match="did not answer within"):
+            ControlClient(path, timeout=None).request("status")
 
 
 def test_a_hundred_clients_at_once_are_all_answered(path):

@@ -21,6 +21,7 @@ from jackfield.wire.frames import FrameCut, FrameError, FrameSocket, pack, unpac
 _FIX = "start one with `pluginctl serve CONFIG`"
 _OWN = f"set {VARIABLE} to a host of your own, or be the user that this one runs as (`sudo -u`)"
 _AGAIN = 0.01  # seconds between two attempts to reach a host that has many waiting
+_GREETING = 30.0  # seconds that a host has to attend to a client that would wait for its reply for ever
 _NUMBER = 1  # each connection carries one request
 
 
@@ -29,7 +30,8 @@ class ControlClient:
 
     Args:
         path: of the control socket; see `control_path`.
-        timeout: seconds for a request and its reply; for a stream, seconds until it is open. None waits for ever.
+        timeout: seconds for a request and its reply; for a stream, seconds until it is open. None waits for ever for
+            the reply, of a host that has greeted within 30 s.
 
     As a context manager, it closes the streams that are still open at the end.
     """
@@ -172,8 +174,9 @@ class _Exchange:
     def __init__(self, path: Path, verb: str, timeout: float | None) -> None:
         self._path = path
         self._verb = verb
-        self._timeout = timeout
-        self._deadline = None if timeout is None else monotonic() + timeout
+        self._patience = _GREETING if timeout is None else timeout
+        self._until = monotonic() + self._patience  # when it must have been reached
+        self._deadline = None if timeout is None else self._until
         self._frames = FrameSocket(self._connect())
 
     def ask(self, arguments: dict[str, Any]) -> Reply:
@@ -183,8 +186,8 @@ class _Exchange:
         except FrameError as error:
             raise ResourceExhausted(asked(self._verb), str(error)) from None
         try:
-            self._frames.greet(self._deadline)
-            self._frames.send(request, self._deadline)
+            self._frames.greet(self._until)
+            self._frames.send(request, self._until)
         except TimeoutError:
             raise self._late() from None
         except OSError:
@@ -199,6 +202,7 @@ class _Exchange:
         """
         what = described(self._path)
         try:
+            self._frames.meet(self._until)
             reply = unpack(self._frames.receive(deadline), Reply)
         except TimeoutError:
             raise self._late() from None
@@ -255,10 +259,10 @@ class _Exchange:
         what = described(self._path)
         while True:
             try:
-                connection.settimeout(None if self._deadline is None else max(self._deadline - monotonic(), 0.001))
+                connection.settimeout(max(self._until - monotonic(), 0.001))
                 connection.connect(os.fspath(self._path))
             except BlockingIOError:  # its queue is full, and it may be slow or hang
-                if self._deadline is not None and monotonic() >= self._deadline:
+                if monotonic() >= self._until:
                     raise self._late() from None
                 sleep(_AGAIN)
             except TimeoutError:
@@ -273,5 +277,5 @@ class _Exchange:
                 return
 
     def _late(self) -> DeadlineExceeded:
-        overdue = 0.0 if self._deadline is None else monotonic() - self._deadline
-        return DeadlineExceeded(asked(self._verb), overdue, f"the host did not answer within {self._timeout:g} s")
+        reason = f"the host did not answer within {self._patience:g} s"
+        return DeadlineExceeded(asked(self._verb), monotonic() - self._until, reason)

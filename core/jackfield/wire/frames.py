@@ -231,13 +231,21 @@ class FrameSocket:
             OSError: when the connection broke.
         """
         while not self._bodies:
-            self._socket.settimeout(_left(deadline))
-            piece = self._socket.recv(_CHUNK)
-            if not piece:
-                self._deframer.end()
-                raise EOFError("the connection has ended")
-            self._bodies += self._deframer.feed(piece)
+            self._fill(deadline)
         return self._bodies.popleft()
+
+    def meet(self, deadline: float | None = None) -> None:
+        """Wait for the other side's greeting: it is there, and attends. Errors as for `receive`."""
+        while not self._deframer.greeted:
+            self._fill(deadline)
+
+    def _fill(self, deadline: float | None) -> None:
+        self._socket.settimeout(_left(deadline))
+        piece = self._socket.recv(_CHUNK)
+        if not piece:
+            self._deframer.end()
+            raise EOFError("the connection has ended")
+        self._bodies += self._deframer.feed(piece)
 
     def close(self) -> None:
         """Close the socket."""
