@@ -241,7 +241,7 @@ LATE = """
 """
 
 
-def test_a_load_that_ends_after_it_was_given_up_leaves_nothing_and_starts_nothing(folder, gate, monkeypatch):
+def test_a_load_that_ends_after_it_was_given_up_starts_nothing_and_piles_nothing_up(folder, gate, monkeypatch):
     """However often it was tried meanwhile; and then a start is enough."""
     import builtins  # noqa: PLC0415  # seen by the module under test
 
@@ -256,11 +256,13 @@ def test_a_load_that_ends_after_it_was_given_up_leaves_nothing_and_starts_nothin
         gate.set()
         wait_for(lambda: not any("late:import" in thread.name for thread in threading.enumerate()))
         assert builtins.STARTED == []
-        assert dict(host.ledgers["late"]) == {}
-        assert not [name for name in sys.modules if name.startswith("_jackfield_plugin_late")]
+        # The last may have ended in time to be kept for the next start, though too late for its own.
+        assert set(host.ledgers["late"].values()) <= {1}
+        assert len([name for name in sys.modules if name.startswith("_jackfield_plugin_late")]) <= 1
         assert host.start_plugin("late").state == "running"
         assert (builtins.STARTED, host.call("late.f")) == ([1], 1)
         assert host.unload("late").clean
+        assert not [name for name in sys.modules if name.startswith("_jackfield_plugin_late")]
 
 
 def test_a_long_import_is_said_to_go_on(folder, gate, monkeypatch):
