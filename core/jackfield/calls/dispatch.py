@@ -7,7 +7,6 @@ observers finish.
 
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
-from functools import partial
 from random import getrandbits
 from time import monotonic
 from typing import Any, Final, Protocol
@@ -43,7 +42,7 @@ class Caller:
         find: Callable[[str], None],
         pool: Pool,
     ) -> None:
-        self._registry: Snapshots = registry
+        self._snapshots: Snapshots = registry
         self._unknown = unknown
         self._find = find
         self._pool = pool
@@ -83,7 +82,7 @@ class Caller:
             ResourceExhausted: too many threads are stuck.
             Unavailable: the host is not running.
         """
-        snapshot = self._registry.snapshot
+        snapshot = self._snapshots.snapshot
         try:
             route = snapshot.routes[name]
         except (KeyError, TypeError):  # TypeError: a name that cannot be hashed
@@ -134,9 +133,10 @@ class Caller:
 
         Arguments and errors as for `call`.
         """
-        if name not in self._registry.snapshot.routes:
+        if name not in self._snapshots.snapshot.routes:
             # It may import the function's module.
-            await self._pool.run(name, partial(copy_context().run, self._find, name))
+            context = copy_context()
+            await self._pool.run(name, lambda: context.run(self._find, name))
         endpoint, call = self._prepare(name, payload, timeout, tenant, version, headers)
         return await endpoint.arun(call)
 
@@ -150,9 +150,9 @@ class Caller:
         headers: Mapping[str, str] | None,
     ) -> tuple[Endpoint, Call]:
         """Pick the endpoint and make the call, whatever surrounds it."""
-        if name not in self._registry.snapshot.routes:
+        if name not in self._snapshots.snapshot.routes:
             self._find(name)
-        snapshot = self._registry.snapshot
+        snapshot = self._snapshots.snapshot
         outer = _surrounding()
         if tenant is None and outer is not None:
             tenant = outer.tenant
@@ -197,7 +197,7 @@ class Caller:
 
     def _again(self, call: Call) -> tuple[Endpoint, Call]:
         """Pick anew for a call whose endpoint was retired between the look-up and its entry."""
-        snapshot = self._registry.snapshot
+        snapshot = self._snapshots.snapshot
         route = snapshot.routes.get(call.name)
         endpoint: Endpoint | None = None
         if route is not None:

@@ -130,10 +130,11 @@ class ControlServer:
         self._listen(listener)
 
     async def _shut(self, listener: socket.socket, grace: float) -> None:
-        if self._loop is not asyncio.get_running_loop():
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
             return  # the loop that had the clients has ended, and they with it
         self._desk.stopping = True
-        self._loop.remove_reader(listener)
+        loop.remove_reader(listener)
         if self._desk.running:
             await asyncio.wait(self._desk.running, timeout=grace)
         while self._clients:  # cancelled once, they send what is still to be sent; twice, they are cut off

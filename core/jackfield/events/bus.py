@@ -5,7 +5,6 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
-from functools import partial
 from time import monotonic
 from typing import TypeVar, get_args
 
@@ -158,8 +157,10 @@ class EventBus:
         """
         parcel, queued, full = self._offer(event)
         if full:
-            patiently = partial(copy_context().run, self._wait_for_room, parcel, full, patient=True)
-            queued += await self._pool.run("jackfield-events", patiently)
+            context = copy_context()
+            queued += await self._pool.run(
+                "jackfield-events", lambda: context.run(self._wait_for_room, parcel, full, patient=True)
+            )
             self._refuse(event, full)
         return queued
 

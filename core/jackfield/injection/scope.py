@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextvars import Context, ContextVar, copy_context
-from functools import partial
 from typing import Any
 
 from jackfield.errors import DependencyCycle, Fault, InjectionError, Unavailable
@@ -164,9 +163,8 @@ class Cell:
 
     def _start(self, attempt: _Attempt) -> None:
         if self.provider.colour is Colour.SYNC:
-            run = partial(attempt.context.run, self._make, attempt)
             try:
-                self._vault.start(f"jackfield {self.provider.label}", run)
+                self._vault.start(f"jackfield {self.provider.label}", lambda: attempt.context.run(self._make, attempt))
             except Exception as error:  # noqa: BLE001  # raised by whoever waits
                 self._fail(attempt, error)
             return

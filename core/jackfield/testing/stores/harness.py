@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
@@ -45,7 +45,7 @@ class Harness:
         finally:
             await store.close()
 
-    async def in_threads(self, bodies: list[Callable[[], Coroutine[Any, Any, None]]]) -> None:
+    async def in_threads(self, bodies: Sequence[Callable[[], Coroutine[Any, Any, None]]]) -> None:
         """Run each in a thread with a loop of its own, all begun before the first goes on."""
         together = threading.Barrier(len(bodies))
 
