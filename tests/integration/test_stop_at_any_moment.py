@@ -138,8 +138,8 @@ def test_nothing_starts_a_plugin_while_its_host_stops(tmp_path):
     stubborn = configured(
         tmp_path,
         "stubborn",
-        "class Plugin:\n    host = None\n    def stop(self): self.host.start_plugin('victim')\n"
-        "    def meet(self, host: object) -> None: type(self).host = host\n",
+        "import weakref\nclass Plugin:\n    host = None\n    def stop(self): self.host().start_plugin('victim')\n"
+        "    def meet(self, host: object) -> None: type(self).host = weakref.ref(host)\n",  # a module keeps no host
         functions={"stubborn.meet": "meet"},
         depends_on=("victim",),
     )
