@@ -15,8 +15,8 @@ _NAMES: Final = ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK")
 ACTED_ON: Final = tuple(signal.Signals[name] for name in _NAMES if name in signal.Signals.__members__)
 """What this system has of them; SIGBREAK is Windows' Ctrl-Break."""
 
-_TIMERS: Final = ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF")
-_PASSED_OVER: Final = tuple(signal.Signals[name] for name in _TIMERS if name in signal.Signals.__members__)
+_DEADLY: Final = ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF")
+_PASSED_OVER: Final = tuple(signal.Signals[name] for name in _DEADLY if name in signal.Signals.__members__)
 """What ends a process that has no handler for it: a timer that a plugin sets, a word that was meant for a plugin."""
 
 

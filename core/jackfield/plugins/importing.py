@@ -39,13 +39,13 @@ class Importing:
         self._pool = pool
         self._hanging: dict[int, str] = {}  # thread → the plugin that it imports
 
-    def run(self, config: "PluginConfig", body: Callable[[], T], late: Callable[[T], object] = id) -> T:
+    def run(self, config: "PluginConfig", body: Callable[[], T], late: Callable[[T], object] | None = None) -> T:
         """Import a plugin.
 
         Args:
             config: its configuration: how long it may take, and whether the main thread must do it.
             body: imports it.
-            late: takes back what it did, in its thread, if it ends after it was given up.
+            late: takes back what it did, in its thread, if it ends after it was given up; None if there is nothing to.
 
         Returns:
             What the body returns.
@@ -65,15 +65,16 @@ class Importing:
 
         def job() -> None:
             ident.append(threading.get_ident())
-            value, failure = None, None
+            value: Any = None
+            failure = None
             try:
                 value = body()
             except BaseException as error:  # noqa: BLE001  # raised in the thread that waits
                 failure = error
             if done.set_running_or_notify_cancel():  # else it was given up
                 done.set_result((value, failure))
-            elif failure is None:
-                late(value)  # type: ignore[arg-type]  # the body has ended
+            elif failure is None and late is not None:
+                late(value)
             self._hanging.pop(ident[0], None)
 
         self._pool.start(f"{config.name}:import", job)
