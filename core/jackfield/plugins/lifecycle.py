@@ -50,9 +50,7 @@ class Lifecycle:
         self.backgrounds = Backgrounds(home, self.ledgers, pool, control)
         self._roster = Roster(deployment, pool, control.clock)
         steps = Steps(deployment, home, pool)
-        self._verbs = Verbs(
-            self._roster, steps, self.ledgers, self.backgrounds, states, deployment, pool, control.clock
-        )
+        self._verbs = Verbs(self._roster, steps, self.ledgers, self.backgrounds, states, deployment, pool, control)
 
     # --- What there is ----------------------------------------------------------------------------------------------
 

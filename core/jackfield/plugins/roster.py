@@ -27,6 +27,7 @@ from jackfield.stack import error_type
 
 _Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 _Said = tuple[_Level, str | Fault, dict[str, object]]
+ASKING: Final = "asking the store for its state"
 _MANY: Final = 8  # plugins that went the same way at once, to be told of in one line
 _LEVELS: Mapping[PluginState, _Level] = {
     PluginState.RUNNING: "INFO",
@@ -70,7 +71,8 @@ class Attempt:
         doing: what it is at, for people; set by the thread that does it.
         cancelled: whether somebody wants it to end early.
         waits: the async method that it waits for.
-        patience: bounds how long the control loop waits for it.
+        outcome: what its script came to, a result or an error, once it has ended.
+        ended: what the control loop awaits.
     """
 
     live: Live
@@ -81,7 +83,9 @@ class Attempt:
     doing: str
     cancelled: bool = False
     waits: "Future[Any] | None" = None
-    patience: asyncio.Timeout | None = None
+    outcome: tuple[Any, BaseException | None] = (None, None)
+    ended: "asyncio.Future[None] | None" = None
+    _timer: asyncio.TimerHandle | None = None
     _open: list[None] = attrs.field(factory=lambda: [None])
 
     def settle(self) -> bool:
@@ -105,20 +109,35 @@ class Attempt:
             waits.cancel()
         self.live.term.ask_to_end()
 
+    def bound(self, ended: "asyncio.Future[None] | None") -> None:
+        """Have what the control loop awaits raise `TimeoutError` when the time is up; None when that has come."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.ended = ended
+        self._timer = ended.get_loop().call_at(self.ends, _give_up, ended) if ended is not None else None
+
     def hurry(self, until: float) -> None:
         """Have it given up no later than at a time on the host's clock."""
-        self.ends = min(self.ends, until)
-        if self.patience is not None and self.patience.when() is not None and not self.patience.expired():
-            self.patience.reschedule(self.ends)
+        if until < self.ends:
+            self.ends = until
+            self.bound(self.ended)
 
     def overdue(self) -> Fault:
         """Say what took too long."""
         name, stage = self.live.bundle.name, self.stage
-        threads = "background" in self.doing
-        how = "let its threads watch Background.stopping" if threads else f"make {stage}() end sooner"
+        how = f"make {stage}() end sooner"
+        if self.doing == ASKING:
+            how = "see to the store"
+        elif "background" in self.doing:
+            how = "let its threads watch Background.stopping"
         long = " (long work belongs into Background.spawn)" if stage == "start" else ""
         reason = f"{self.doing} took longer than {self.ends - self.began:.3g} s, and is left behind in its thread"
         return Fault(stage, name, name, reason, f"{how}{long}, or raise {stage}_timeout")
+
+
+def _give_up(ended: "asyncio.Future[None]") -> None:
+    if not ended.done():
+        ended.set_exception(TimeoutError())
 
 
 @attrs.define(eq=False)
@@ -291,19 +310,22 @@ class Roster:
         plugin.state = state
         self._count(plugin, old)
         self.edit(plugin, fault=fault, since=self._clock.wall(), **fields)
-        self._events.append(PluginStateChanged(plugin.name, old.value, state.value))
+        was, becomes = old._value_, state._value_  # `value` is a property that costs five times as much
+        self._events.append(PluginStateChanged(plugin.name, was, becomes))
         if state is PluginState.RUNNING:
             self._events.append(PluginStarted(plugin.name, plugin.fields["version"]))
         elif old is PluginState.STOPPING and state is not PluginState.FAILED:
             self._events.append(PluginStopped(plugin.name))
         elif state is PluginState.FAILED and fault is not None:
             self._events.append(PluginFailed(plugin.name, fault))
-        extra: dict[str, object] = {"plugin": plugin.name, "state": state.value, "old": old.value}
+        level = _LEVELS.get(state)
+        if level is None:  # what is on its way is an event, and not worth a line
+            return
+        extra: dict[str, object] = {"plugin": plugin.name, "state": becomes, "old": was}
         if stack:
             extra["stack"] = stack
         telling = fault if fault is not None and state in (PluginState.FAILED, PluginState.BLOCKED) else None
-        if (level := _LEVELS.get(state)) is not None:  # what is on its way is an event, and not worth a line
-            self.say(level, telling or f"plugin {plugin.name}: {old} → {state}", **extra)
+        self.say(level, telling or f"plugin {plugin.name}: {was} → {becomes}", **extra)
 
     def _count(self, plugin: Plugin, old: PluginState) -> None:
         """Keep the counts of its neighbours: who of those they need runs, and who needs them."""

@@ -25,7 +25,7 @@ from jackfield.plugins.restarts import Restarts
 from jackfield.plugins.roster import Attempt, Live, Plugin, Roster
 from jackfield.plugins.steps import Steps, Stopped, as_fault
 from jackfield.plugins.transitions import ACTIVE, STARTABLE
-from jackfield.ports import Clock
+from jackfield.runtime.control import ControlLoop
 from jackfield.stack import error_type, frames
 
 WIDTH: Final = 64
@@ -65,19 +65,22 @@ class Supervisor:
         steps: start and stop single ones.
         backgrounds: their background work.
         states: where their states are kept.
-        clock: the control loop's.
+        control: the control loop.
 
     Attributes:
         until: when everything is to have ended, on the clock, while all plugins are being stopped; else infinity.
     """
 
-    def __init__(self, roster: Roster, steps: Steps, backgrounds: Backgrounds, states: States, clock: Clock) -> None:
+    def __init__(
+        self, roster: Roster, steps: Steps, backgrounds: Backgrounds, states: States, control: ControlLoop
+    ) -> None:
         self._roster = roster
         self._steps = steps
         self._backgrounds = backgrounds
         self._states = states
-        self._clock = clock
-        self.restarts = Restarts(roster, clock, self._try_again)
+        self._control = control
+        self._clock = control.clock
+        self.restarts = Restarts(roster, control.clock, self._try_again)
         self.until = math.inf
         # Starts do not keep stops waiting: many that hang would.
         self._ready: dict[str, deque[Plugin]] = {"start": deque(), "stop": deque()}
@@ -87,16 +90,20 @@ class Supervisor:
 
     def review(self, *names: str) -> None:
         """Work out anew whether some plugins are due, and with them whoever depends on them; have each looked after."""
-        todo, seen = deque(names), dict[str, Plugin]()
+        todo, waiting, seen = deque(names), set(names), dict[str, Plugin]()
         while todo:
-            plugin = self._roster.plugins.get(todo.popleft())
+            name = todo.popleft()
+            waiting.discard(name)
+            plugin = self._roster.plugins.get(name)
             if plugin is None:
                 continue
-            seen[plugin.name] = plugin
+            seen[name] = plugin
             due = self._is_due(plugin)
             if due is not plugin.due:
                 plugin.due = due
-                todo.extend(self._roster.dependents(plugin.name))
+                above = [each for each in self._roster.dependents(name) if each not in waiting]
+                todo += above
+                waiting.update(above)
                 if not due:
                     self._interrupt(plugin)
         for plugin in seen.values():  # only now is it known of all of them
@@ -214,8 +221,7 @@ class Supervisor:
         plugin.attempt, plugin.well_since = attempt, attempt.began
         self._roster.change(plugin, PluginState.STARTING)
         try:
-            state = None if plugin.bundle.object is None else await self._latest(attempt)
-            script = partial(self._steps.start, attempt, state, self._unstopped(plugin))
+            script = partial(self._steps.start, attempt, partial(self._latest, attempt), self._unstopped(plugin))
             await self._steps.run(attempt, script, self._steps.undo)
         except asyncio.CancelledError:
             raise
@@ -226,23 +232,16 @@ class Supervisor:
         plugin.attempt, plugin.bundle = None, live.bundle
         if plugin.due and not attempt.cancelled:
             names = tuple(spec.name for spec in live.specs)
-            self._roster.change(plugin, PluginState.RUNNING, functions=names)
-            self._roster.edit(plugin, version=live.bundle.version, advertised=live.bundle.advertised)
+            brought = {"version": live.bundle.version, "advertised": live.bundle.advertised}
+            self._roster.change(plugin, PluginState.RUNNING, functions=names, **brought)
             self.look_around(plugin)
         # Else somebody does not want it any more: it is stopped next.
 
-    async def _latest(self, attempt: Attempt) -> bytes | None:
-        """Ask for the state that was kept last, at most until the attempt ends."""
-        name = attempt.live.bundle.name
-        doing, attempt.doing = attempt.doing, "asking the store for its state"
-        try:
-            async with asyncio.timeout_at(attempt.ends) as attempt.patience:
-                state = await self._states.latest(name)
-        except TimeoutError:
-            reason = f"the store has not given its state within {attempt.ends - attempt.began:.3g} s"
-            raise PluginError(name, "start", reason, "see to the store, or raise start_timeout") from None
-        attempt.doing = doing
-        return state
+    def _latest(self, attempt: Attempt) -> bytes | None:
+        """Ask for the state that was kept last, in the thread of a start that can give it to its plugin."""
+        asked = self._control.submit(self._states.latest(attempt.live.bundle.name))
+        attempt.watch(asked)
+        return asked.result()
 
     def _failed(self, plugin: Plugin, attempt: Attempt, error: BaseException) -> None:
         """Decide what a plugin is whose start has failed, or was ended early."""

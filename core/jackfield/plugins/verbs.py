@@ -22,7 +22,7 @@ from jackfield.plugins.steps import Steps
 from jackfield.plugins.supervisor import UNLOADING, States, Supervisor
 from jackfield.plugins.swap import Swap, Warm
 from jackfield.plugins.transitions import ACTIVE, STARTABLE
-from jackfield.ports import Clock
+from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.pool import Pool
 from jackfield.stack import error_type
 
@@ -42,7 +42,7 @@ class Verbs:
         states: where their states are kept.
         deployment: where they run.
         pool: where their sync code runs.
-        clock: the control loop's.
+        control: the control loop.
 
     Attributes:
         checks: asks them how they are.
@@ -58,16 +58,16 @@ class Verbs:
         states: States,
         deployment: Deployment,
         pool: Pool,
-        clock: Clock,
+        control: ControlLoop,
     ) -> None:
         self._roster = roster
         self._states = states
         self._deployment = deployment
         self._pool = pool
-        self._clock = clock
+        self._clock = control.clock
         self._ledgers = ledgers
         self._stopping = 0  # how many stops of all plugins are under way
-        self._supervisor = Supervisor(roster, steps, backgrounds, states, clock)
+        self._supervisor = Supervisor(roster, steps, backgrounds, states, control)
         self._warm = Warm(steps, deployment, roster, self._supervisor)
         self.checks = Checks(roster, self._supervisor, pool)
         self.swap = Swap(self._supervisor, roster, steps, backgrounds, states, deployment, self._warm)
