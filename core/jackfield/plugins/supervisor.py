@@ -311,7 +311,7 @@ class Supervisor:
         """Have those looked after that may wait for a plugin: itself, its dependents, what it depends on."""
         if self._is_due(plugin) is not plugin.due:
             self.review(plugin.name)
-        else:
+        elif plugin.task is None:  # else it looks for its next step itself
             self.nudge(plugin)
         known = self._roster.plugins
         for name in self._roster.dependents(plugin.name):

@@ -167,7 +167,8 @@ class Term:
     def ask_to_end(self) -> None:
         """Set `stopping`, end the repetitions, cancel the tasks; does not wait."""
         with self._lock:
-            self.stopping.set()
+            if not self.stopping.is_set():
+                self.stopping.set()
             works, repetitions = list(self._works), list(self._repetitions)
         for repetition in repetitions:
             self.drop(repetition)
