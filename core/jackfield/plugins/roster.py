@@ -209,6 +209,11 @@ class Plugin:
                 future.set_result(None)
 
     @property
+    def is_open(self) -> bool:
+        """Whether its name may be used again: nothing of it is loaded."""
+        return self.bundle is None or (self.bundle.fault is not None and self.live is None)
+
+    @property
     def runs(self) -> bool:
         """Whether it runs."""
         return self.state is PluginState.RUNNING

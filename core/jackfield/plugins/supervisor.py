@@ -17,7 +17,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, Final, Literal, Protocol
 
-from jackfield.errors import Fault, PluginError, ResourceExhausted
+from jackfield.errors import Fault, ResourceExhausted
 from jackfield.model.record import PluginState
 from jackfield.plugins.background import Backgrounds
 from jackfield.plugins.bundle import PluginBundle
@@ -232,8 +232,8 @@ class Supervisor:
         plugin.attempt, plugin.bundle = None, live.bundle
         if plugin.due and not attempt.cancelled:
             names = tuple(spec.name for spec in live.specs)
-            brought = {"version": live.bundle.version, "advertised": live.bundle.advertised}
-            self._roster.change(plugin, PluginState.RUNNING, functions=names, **brought)
+            version, advertised = live.bundle.version, live.bundle.advertised
+            self._roster.change(plugin, PluginState.RUNNING, functions=names, version=version, advertised=advertised)
             self.look_around(plugin)
         # Else somebody does not want it any more: it is stopped next.
 
