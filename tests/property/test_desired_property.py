@@ -69,7 +69,7 @@ class FakeHost:
             self._start(name)
         return ()
 
-    def unload(self, name):
+    def unload(self, name, *, keep_state=False):
         self._did("unload", name)
         self._stop(name)
         self.loaded.pop(name, None)

@@ -322,11 +322,12 @@ class Inventory:
         self._replaced[name] = (old,)
         return report
 
-    def unload(self, name: str) -> UnloadReport:
+    def unload(self, name: str, *, keep_state: bool = False) -> UnloadReport:
         """Stop a plugin, give back everything that it acquired, and forget its functions in the history.
 
         Args:
             name: which.
+            keep_state: whether its state stays, for the next of its name.
 
         Returns:
             What was released, and what is still there.
@@ -334,7 +335,7 @@ class Inventory:
         Raises:
             PluginError: if nobody knows it.
         """
-        report = self._lifecycle.unload(name)
+        report = self._lifecycle.unload(name, keep_state=keep_state)
         self.options.pop(name, None)
         self._strike(lambda fault: fault.plugin == name)
         self._waiting.difference_update(one.name for one in self.catalogue.candidates if one.plugin == name)

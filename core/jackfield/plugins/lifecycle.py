@@ -17,7 +17,7 @@ from jackfield.plugins.order import dependency_faults
 from jackfield.plugins.release import Release
 from jackfield.plugins.roster import Plugin, Roster
 from jackfield.plugins.steps import Steps
-from jackfield.plugins.supervisor import UNLOADING, States, Supervisor
+from jackfield.plugins.supervisor import REPLACING, UNLOADING, States, Supervisor
 from jackfield.plugins.swap import Swap, SwapReport, Warm
 from jackfield.plugins.transitions import ACTIVE, STARTABLE
 from jackfield.runtime.control import ControlLoop
@@ -418,13 +418,14 @@ class Lifecycle:
         return await self._swap.run(name, bundle, keep_warm)
 
     @_waited
-    async def unload(self, name: str) -> UnloadReport:
+    async def unload(self, name: str, *, keep_state: bool = False) -> UnloadReport:
         """Stop a plugin, and release everything that it acquired through the host, the latest first.
 
         Its record stays; the name can be added again.
 
         Args:
             name: which.
+            keep_state: ask for its state, and keep that: it is about to be loaded again.
 
         Returns:
             What was released, and what is still there.
@@ -437,10 +438,10 @@ class Lifecycle:
             raise PluginError(name, "state", plugin.leaving, "wait for that")
         if plugin.state is PluginState.UNLOADED:
             raise PluginError(name, "state", "it is unloaded", "start it to have it loaded again")
-        plugin.leaving = UNLOADING
+        plugin.leaving = REPLACING if keep_state else UNLOADING
         try:
             await self._stopped(plugin, "was unloaded")
-            report = await self._release.run(plugin)
+            report = await self._release.run(plugin, keep_state=keep_state)
             plugin.bundle = plugin.failure = None
             self._roster.change(plugin, PluginState.UNLOADED, advertised=())
         finally:

@@ -33,13 +33,14 @@ class Release:
         self._states = states
         self._pool = pool
 
-    async def run(self, plugin: Plugin) -> UnloadReport:
+    async def run(self, plugin: Plugin, *, keep_state: bool) -> UnloadReport:
         """Give back everything that a plugin acquired, and forget its state; it has stopped, or failed to.
 
         Its teardowns may hang, and are left behind in their thread when its stop timeout is over.
 
         Args:
             plugin: which.
+            keep_state: do not forget its state.
 
         Returns:
             What was released, and what is still there.
@@ -58,7 +59,8 @@ class Release:
         failed = [stopped] if stopped is not None and stopped.stage == "stop" else []
         failed += report.failed
         try:
-            await self._states.forget(name)
+            if not keep_state:
+                await self._states.forget(name)
         except Exception as error:  # noqa: BLE001  # the store is somebody else's: the plugin is unloaded all the same
             failed.append(
                 Fault("unload", name, name, f"its state could not be forgotten: {error_type(error)}: {error}")

@@ -38,7 +38,10 @@ _Kind = Literal["start", "stop"]
 _Step = Callable[[Plugin], Coroutine[Any, Any, None]]
 
 UNLOADING: Final = "it is being unloaded"
-"""Why no start may begin of a plugin that is on its way out."""
+"""Why no start may begin of a plugin that is on its way out; nobody asks for its state."""
+
+REPLACING: Final = "it is being loaded anew"
+"""Why no start may begin of a plugin whose next start gets the state that it leaves now."""
 
 
 class States(Protocol):
