@@ -450,3 +450,17 @@ def test_a_plugin_that_is_configured_anew_gets_the_state_back_that_it_leaves(pro
         project.config("a", more=counter)
         host.apply(project.file)
         assert host.call("counter.add") == 1
+
+
+def test_a_plugin_that_comes_while_what_it_needs_is_stopped_waits_for_that(project):
+    """It is blocked, says why, and starts with what it waits for; nothing that somebody stopped is started for it."""
+    project.config("a")
+    with project.host() as host:
+        host.stop_plugin("a")
+        project.config("a", ("b", 'depends_on = ["a"]'), ("c", 'depends_on = ["b"]\nauto_start = false'))
+        assert host.apply(project.file).ok
+        assert states(host) == {"a": "stopped", "b": "blocked", "c": "registered"}
+        assert host.plugins["b"].fault.reason == "it needs 'a', which was stopped"
+        assert host.apply(project.file).changes == ()
+        host.start_plugin("a")
+        assert states(host) == {"a": "running", "b": "running", "c": "registered"}

@@ -103,6 +103,10 @@ class FakeHost:
                 if all(state is PluginState.RUNNING for state in needs):
                     self._start(other.name)
 
+    def hold(self, name):
+        if self.records[name].state in (PluginState.REGISTERED, PluginState.STOPPED):
+            self._state(name, PluginState.BLOCKED)
+
     def stop(self, name):
         self._did("stop", name)
         self._stop(name)

@@ -38,6 +38,10 @@ class Steps(Protocol):
         """Start a plugin."""
         ...
 
+    def hold(self, name: str) -> None:
+        """Have a plugin start as soon as what it depends on runs."""
+        ...
+
     def stop(self, name: str) -> None:
         """Stop a plugin."""
         ...
@@ -123,6 +127,8 @@ class Applier:
                 lambda now: attrs.evolve(now, applied=configuration, ownership=now.ownership.release(want.released))
             )
             done = tuple([self._step(change, configuration, want) for change in found.changes])
+            for name in want.held:
+                self._steps.hold(name)
             return attrs.evolve(found, changes=done, applied=True)
         finally:
             self._under_way.release()

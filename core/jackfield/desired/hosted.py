@@ -94,6 +94,11 @@ class HostSteps:
         """Start a plugin."""
         self._lifecycle.start(name)
 
+    def hold(self, name: str) -> None:
+        """Have a plugin start as soon as what it depends on runs."""
+        if self._functions.running and name in self._inventory.loaded:
+            self._lifecycle.hold(name)
+
     def stop(self, name: str) -> None:
         """Stop a plugin."""
         self._lifecycle.stop(name)

@@ -309,6 +309,21 @@ class Lifecycle:
         return plugin.record
 
     @_waited
+    async def hold(self, name: str) -> None:
+        """Have a plugin start as soon as all that it depends on runs, and start nothing else.
+
+        Args:
+            name: which; nothing happens if it is wanted already, or has failed.
+
+        Raises:
+            PluginError: if nobody knows it.
+        """
+        plugin = self._roster.get(name)
+        if plugin.failure is None:
+            plugin.wanted = True
+            self._supervisor.review(name)
+
+    @_waited
     async def stop(self, name: str) -> PluginRecord:
         """Stop a plugin, after everything that depends on it; a start that is under way is ended early.
 
