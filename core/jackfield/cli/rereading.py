@@ -67,7 +67,7 @@ class Rereading:
             self._tell(f"{why}nothing was applied: {error}")
             return None
         except JackfieldError as error:
-            self._tell(f"{why}nothing was applied: {_whole(error)}")
+            self._tell(f"{why}nothing was applied: {error}")
             return (file, self.look()[1])
         self._tell(f"{why}{plan}")
         return seen
@@ -94,11 +94,6 @@ class Rereading:
     def look(self) -> Seen:
         """Give what there is now."""
         return _stamp(self._file), _plugins(self._host.configuration)
-
-
-def _whole(error: JackfieldError) -> str:
-    """Tell all that is wrong, not only what comes first."""
-    return "\n".join([f"{len(error.faults)} faults", *map(str, error.faults)]) if len(error.faults) > 1 else str(error)
 
 
 def _stamp(file: Path) -> Stamp | None:
