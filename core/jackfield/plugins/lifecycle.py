@@ -35,6 +35,7 @@ class Lifecycle:
         control: the loop that they are supervised on.
         home: the loop that their async methods run on.
         pool: where their sync code runs.
+        ledgers: what each plugin holds; its own by default.
 
     Attributes:
         ledgers: what each plugin holds.
@@ -42,11 +43,17 @@ class Lifecycle:
     """
 
     def __init__(
-        self, deployment: Deployment, states: States, control: ControlLoop, home: HomeLoop, pool: Pool
+        self,
+        deployment: Deployment,
+        states: States,
+        control: ControlLoop,
+        home: HomeLoop,
+        pool: Pool,
+        ledgers: Ledgers | None = None,
     ) -> None:
         self._control = control
         self._home = home
-        self.ledgers = Ledgers()
+        self.ledgers = ledgers or Ledgers()
         self.backgrounds = Backgrounds(home, self.ledgers, pool, control)
         self._roster = Roster(deployment, pool, control.clock)
         steps = Steps(deployment, home, pool)
