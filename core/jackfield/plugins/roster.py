@@ -272,13 +272,16 @@ class Roster:
         """Give the plugins that depend directly on one."""
         return tuple(self._dependents.get(name, ()))
 
-    def change(self, plugin: Plugin, state: PluginState, fault: Fault | None = None, **fields: Any) -> None:
+    def change(
+        self, plugin: Plugin, state: PluginState, fault: Fault | None = None, *, quiet: bool = False, **fields: Any
+    ) -> None:
         """Bring a plugin to another state, and tell everybody.
 
         Args:
             plugin: which.
             state: the new state; one that may follow.
             fault: what the record is to say is wrong.
+            quiet: whether it is in the log already.
             **fields: further fields of the record; `stack` goes to the log.
 
         Raises:
@@ -302,7 +305,9 @@ class Roster:
         if stack:
             extra["stack"] = stack
         telling = fault if fault is not None and state in (PluginState.FAILED, PluginState.BLOCKED) else None
-        if (level := _LEVELS.get(state)) is not None:  # what is on its way is an event, and not worth a line
+        if (
+            not quiet and (level := _LEVELS.get(state)) is not None
+        ):  # what is on its way is an event, and not worth a line
             self.say(level, telling or f"plugin {plugin.name}: {old} → {state}", **extra)
 
     def _count(self, plugin: Plugin, old: PluginState) -> None:

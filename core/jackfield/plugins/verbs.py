@@ -101,7 +101,7 @@ class Verbs:
             elif plugin.state is not PluginState.FAILED:
                 if plugin.state is PluginState.UNLOADED:
                     self._roster.change(plugin, PluginState.REGISTERED)
-                self._roster.change(plugin, PluginState.FAILED, each.fault)
+                self._roster.change(plugin, PluginState.FAILED, each.fault, quiet=True)  # whoever loaded it has said so
         self._supervisor.review(*(each.name for each in bundles))
 
     async def start_all(self) -> tuple[Fault, ...]:
