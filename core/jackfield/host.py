@@ -520,7 +520,7 @@ class Host(Caller):
     @property
     def plugins(self) -> Mapping[str, PluginRecord]:
         """Name → record of every plugin that is declared, or advertises an object: its state, and why it is in it."""
-        return self._lifecycle.records
+        return self.snapshot.plugins
 
     def declared(self) -> tuple[tuple[str, ...], tuple[Fault, ...]]:
         """Tell, without starting anything, which functions the declared plugins would register, and every fault."""
