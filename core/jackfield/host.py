@@ -537,11 +537,18 @@ class Host(Caller):
 
         Raises:
             PluginError: if it does not run now, and why.
+            Unavailable: if the host does not run: nobody would stop the plugin.
         """
+        self._refuse_idle(name)
         again = self._inventory.unloaded(name)
         if again is not None:
             self.load(again)
         return self._wanted(name, "start", self._lifecycle.start)
+
+    def _refuse_idle(self, plugin: str) -> None:
+        if not self._functions.running:
+            reason = "its host does not run: start that first, with `host.start()` or `with host:`"
+            raise Unavailable(plugin, reason, "host_stopped", ran=False)
 
     def _wanted(self, name: str, verb: str, start: Callable[[str], PluginRecord]) -> PluginRecord:
         """Start a plugin, and note that somebody wants it to run, be it in vain for now."""
@@ -580,7 +587,9 @@ class Host(Caller):
 
         Raises:
             PluginError: if it does not run now, and why.
+            Unavailable: if the host does not run, as for `start_plugin`.
         """
+        self._refuse_idle(name)
         return self._wanted(name, "restart", self._lifecycle.restart)
 
     def health(self, name: str | None = None, *, timeout: float = 5.0) -> Mapping[str, Health]:
