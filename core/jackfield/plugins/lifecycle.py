@@ -53,6 +53,7 @@ class Lifecycle:
         control: the loop that they are supervised on.
         home: the loop that their async methods run on.
         pool: where their sync code runs.
+        ledgers: what each plugin holds; its own by default.
 
     Attributes:
         ledgers: what each plugin holds.
@@ -60,14 +61,20 @@ class Lifecycle:
     """
 
     def __init__(
-        self, deployment: Deployment, states: States, control: ControlLoop, home: HomeLoop, pool: Pool
+        self,
+        deployment: Deployment,
+        states: States,
+        control: ControlLoop,
+        home: HomeLoop,
+        pool: Pool,
+        ledgers: Ledgers | None = None,
     ) -> None:
         self._deployment = deployment
         self._control = control
         self._home = home
         self._pool = pool
         self._stopping = 0  # how many stops of all plugins are under way
-        self.ledgers = Ledgers()
+        self.ledgers = ledgers or Ledgers()
         self.backgrounds = Backgrounds(home, self.ledgers, pool, control)
         self._roster = Roster(deployment, pool, control.clock)
         steps = Steps(deployment, home, pool)
@@ -146,7 +153,7 @@ class Lifecycle:
             elif plugin.state is not PluginState.FAILED:
                 if plugin.state is PluginState.UNLOADED:
                     self._roster.change(plugin, PluginState.REGISTERED)
-                self._roster.change(plugin, PluginState.FAILED, each.fault)
+                self._roster.change(plugin, PluginState.FAILED, each.fault, quiet=True)  # whoever loaded it has said so
         self._supervisor.review(*(each.name for each in bundles))
 
     def _refuse(self, bundles: Collection[PluginBundle]) -> None:

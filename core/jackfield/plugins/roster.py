@@ -296,13 +296,16 @@ class Roster:
         """Give the plugins that depend directly on one."""
         return tuple(self._dependents.get(name, ()))
 
-    def change(self, plugin: Plugin, state: PluginState, fault: Fault | None = None, **fields: Any) -> None:
+    def change(
+        self, plugin: Plugin, state: PluginState, fault: Fault | None = None, *, quiet: bool = False, **fields: Any
+    ) -> None:
         """Bring a plugin to another state, and tell everybody.
 
         Args:
             plugin: which.
             state: the new state; one that may follow.
             fault: what the record is to say is wrong.
+            quiet: whether it is in the log already.
             **fields: further fields of the record; `stack` goes to the log.
 
         Raises:
@@ -324,7 +327,7 @@ class Roster:
         elif state is PluginState.FAILED and fault is not None:
             self._events.append(PluginFailed(plugin.name, fault))
         level = _LEVELS.get(state)
-        if level is None:  # what is on its way is an event, and not worth a line
+        if level is None or quiet:  # what is on its way is an event, and not worth a line
             return
         extra: dict[str, object] = {"plugin": plugin.name, "state": becomes, "old": was}
         if stack:
