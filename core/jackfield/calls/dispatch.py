@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from jackfield.calls.routing import choose
-from jackfield.model.call import NO_HEADERS, Call, current, new_number
+from jackfield.model.call import DRAW, NO_HEADERS, Call, current, draw_of, new_number
 from jackfield.model.deadline import tighten
 from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
@@ -96,14 +96,14 @@ class Caller:
         endpoint, rule, number = route.stable, "", None
         if route.split is not None:
             if tenant is None:  # `choose` for a draw, written out
-                drawn = getrandbits(64)
+                drawn = getrandbits(DRAW)
                 number = ~drawn
                 for end, other in route.draws:
                     if drawn < end:
                         endpoint, rule = other, "share"
                         break
             else:
-                endpoint, rule = choose(route, tenant, 0)
+                endpoint, rule = route.placed.get(tenant) or choose(route, tenant, 0)
         if tenant is not None and snapshot.permissions.denial(name, tenant, False):  # noqa: FBT003  # whether it picks a version
             endpoint = self._unknown
         if timeout is None:
@@ -157,7 +157,7 @@ class Caller:
         if tenant is None and outer is not None:
             tenant = outer.tenant
         number = None if outer is not None else new_number()
-        draw = outer.draw if number is None and outer is not None else (number or 0) >> 64
+        draw = outer.draw if number is None and outer is not None else draw_of(number or 0)
         rule = ""
         endpoint: Endpoint | None = None
         if (route := snapshot.routes.get(name)) is not None:
