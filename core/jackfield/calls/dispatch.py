@@ -91,17 +91,20 @@ class Caller:
             endpoint, call = self._prepare(name, payload, timeout, tenant, version, headers)
             return endpoint.run(call)
         # What follows is `_prepare` for calls that nothing surrounds, written out: it costs half.
-        if timeout is None and tenant is None and (run := route.quick) is not None:
-            return run(Call(name, payload, route.default, snapshot.revision))
+        if timeout is None and tenant is None:
+            if (run := route.quick) is not None:
+                return run(Call(name, payload, route.default, snapshot.revision))
+            if lots := route.lots:
+                drawn = getrandbits(DRAW)
+                for end, run, shown, rule in lots:
+                    if drawn < end:
+                        return run(Call(name, payload, shown, snapshot.revision, None, None, rule, ~drawn))
         endpoint, rule, number = route.stable, "", None
         if route.split is not None:
-            if tenant is None:  # `choose` for a draw, written out
+            if tenant is None:
                 drawn = getrandbits(DRAW)
                 number = ~drawn
-                for end, other in route.draws:
-                    if drawn < end:
-                        endpoint, rule = other, "share"
-                        break
+                endpoint, rule = choose(route, None, drawn)
             else:
                 endpoint, rule = route.placed.get(tenant) or choose(route, tenant, 0)
         if tenant is not None and snapshot.permissions.denial(name, tenant, False):  # noqa: FBT003  # whether it picks a version

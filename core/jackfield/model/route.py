@@ -89,6 +89,8 @@ class Route:
             had been declared when it was registered by hand.
         stable: the default's endpoint.
         quick: its `run`, when no rule and no limit can say otherwise, else None: then there is nothing to choose.
+        lots: the same where a share may be drawn, and no limit can say otherwise, else empty: the end of each on the
+            scale from 0 to 2**30, its `run`, its version, and why it is picked.
         placed: tenant → endpoint and why: those that the rule names, and those that have called.
         draws: the shares, as the end of each on the scale from 0 to 2**30, and its endpoint.
     """
@@ -113,6 +115,11 @@ class Route:
     draws: tuple[tuple[int, Endpoint], ...] = attrs.field(
         init=False, default=attrs.Factory(lambda self: _draws(self.endpoints, self.split), takes_self=True)
     )
+    lots: tuple[tuple[int, Callable[[Call], Any], str, str], ...] = attrs.field(
+        init=False,
+        repr=False,
+        default=attrs.Factory(lambda self: _lots(self.split, self.stable, self.draws), takes_self=True),
+    )
 
     @property
     def spec(self) -> FunctionSpec:
@@ -134,3 +141,12 @@ def _draws(endpoints: Mapping[str, Endpoint], split: Split | None) -> tuple[tupl
     ends = accumulate(share for _, share in shares)
     there = ((end, version) for end, (version, _) in zip(ends, shares, strict=True) if version in endpoints)
     return tuple((ceil(end * 2**DRAW), endpoints[version]) for end, version in there)
+
+
+def _lots(
+    split: Split | None, stable: Endpoint, draws: tuple[tuple[int, Endpoint], ...]
+) -> tuple[tuple[int, Callable[[Call], Any], str, str], ...]:
+    lots = [*((end, endpoint, "share") for end, endpoint in draws), (2**DRAW, stable, "")]
+    if split is None or any(endpoint.timeout is not None for _, endpoint, _ in lots):
+        return ()
+    return tuple((end, endpoint.run, endpoint.version, rule) for end, endpoint, rule in lots)
