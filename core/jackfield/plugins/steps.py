@@ -83,7 +83,11 @@ class Steps:
         name, loop = attempt.live.bundle.name, asyncio.get_running_loop()
         ended: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
 
+        held = [(attempt, script, late)]
+
         def job() -> None:
+            # Taken out, to be let go of before anybody knows of the end: what is unloaded then must be gone.
+            attempt, script, late = held.pop()
             current.set(Call("", deadline=attempt.deadline))  # so that the plugin may ask for `remaining()`
             attempt.live.term.enter()
             value, failure = None, None
@@ -92,6 +96,7 @@ class Steps:
             except BaseException as error:  # noqa: BLE001  # whatever a plugin raises fails that plugin alone
                 failure = error
             if attempt.settle():
+                del attempt, script, late
                 with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                     loop.call_soon_threadsafe(_tell, ended, value, failure)
                 return
