@@ -72,7 +72,7 @@ if TYPE_CHECKING:
 P = TypeVar("P")
 R = TypeVar("R")
 
-_STOP_AT_LEAST: Final = 1.0  # seconds that plugins have to stop, even when calls took all the time there was
+_STOP_AT_LEAST: Final = 1.0  # seconds that plugins have to stop, and singletons, even when calls took all of it
 _HEALTH_EVERY: Final = 10.0  # seconds between two health checks; one that fails sets the restart policy to work
 _UNKNOWN: Final = FunctionSpec("(unknown)", "", "", "", target=lambda: None, colour=Colour.SYNC)
 
@@ -791,7 +791,10 @@ class Host(Caller):
         """Let no more calls in, wait for those inside, close singletons in reverse order; `with host:` ends so.
 
         Args:
-            timeout: seconds to wait for the calls that are inside; those that remain are named in the log.
+            timeout: seconds to wait for the calls that are inside; those that remain are named in the log. Plugins that
+                have not stopped by then, and after them singletons that are not closed, have one second more each;
+                what takes longer is left behind in its thread. Only what this very thread has made, and which may be
+                bound to it (as an `sqlite3.Connection` is), is closed here, however long that takes.
 
         Raises:
             AsyncCallRequired: on the host's own event loop: leave the `async with` block, or `await host.astop()`.
@@ -802,7 +805,7 @@ class Host(Caller):
             until = monotonic() + timeout
             self._say_left(self._functions.close(timeout))
             self._lifecycle.stop_all(max(until - monotonic(), _STOP_AT_LEAST))
-            _report(self._injector.close(self._home.run))
+            _report(self._injector.close(self._home.run, max(until, monotonic() + _STOP_AT_LEAST)))
             self._end()
 
     async def astop(self, timeout: float = 10.0) -> None:
@@ -815,7 +818,7 @@ class Host(Caller):
             until = monotonic() + timeout
             self._say_left(await self._aside(partial(self._functions.close, timeout)))
             await self._aside(partial(self._lifecycle.stop_all, max(until - monotonic(), _STOP_AT_LEAST)))
-            _report(await self._injector.aclose())
+            _report(await self._injector.aclose(max(until, monotonic() + _STOP_AT_LEAST)))
             await self._aside(self._end)
 
     async def _aside(self, work: Callable[[], R]) -> R:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from jackfield.errors import Fault, PluginError
+from jackfield.errors import Fault, PluginError, ResourceExhausted
 from jackfield.events.announced import PluginFailed, PluginStarted, PluginStateChanged, PluginStopped
 from jackfield.log import host_log
 from jackfield.model.names import close_names
@@ -28,6 +28,7 @@ from jackfield.stack import error_type
 _Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 _Said = tuple[_Level, str | Fault, dict[str, object]]
 ASKING: Final = "asking the store for its state"
+_AGAIN: Final = 1.0  # seconds until a thread to tell in is asked for again, when the system gives none
 _MANY: Final = 8  # plugins that went the same way at once, to be told of in one line
 _LEVELS: Mapping[PluginState, _Level] = {
     PluginState.RUNNING: "INFO",
@@ -243,7 +244,8 @@ class Roster:
         self._said: deque[_Said] = deque()
         self._dirty: dict[str, Plugin] = {}
         self._published: dict[str, PluginRecord] = {}
-        self._telling = False
+        self._due = False  # whether `publish` is about to be called
+        self._telling = False  # whether `flush` is
 
     @property
     def records(self) -> Mapping[str, PluginRecord]:
@@ -349,30 +351,41 @@ class Roster:
         """Change a record."""
         plugin.edit(fields)
         self._edits += 1
-        if not self._dirty:  # many changes of one turn of the loop are told together
-            asyncio.get_running_loop().call_soon(self.publish)
         self._dirty[plugin.name] = plugin
+        self._publish_soon()
         plugin.wake()
 
     def say(self, level: _Level, message: str | Fault, **extra: object) -> None:
         """Log something in order with the changes."""
         self._said.append((level, message, extra))
+        self._publish_soon()
+
+    def _publish_soon(self) -> None:
+        if not self._due:  # many changes of one turn of the loop are told together
+            self._due = True
+            asyncio.get_running_loop().call_soon(self.publish)
 
     def publish(self) -> None:
         """Show everybody what has changed in this turn of the loop, and have it told."""
-        if not self._dirty:
-            return
+        self._due = False
         dirty, self._dirty = self._dirty, {}
-        self._published = {**self._published, **{name: plugin.record for name, plugin in dirty.items()}}
         events, self._events = self._events, []
         try:
-            self._deployment.publish(MappingProxyType(self._published), events)
-            if events and not self._telling:
-                self._telling = True
-                self._pool.start("jackfield-news", self.flush)
+            if dirty:
+                self._published = {**self._published, **{name: plugin.record for name, plugin in dirty.items()}}
+                self._deployment.publish(MappingProxyType(self._published), events)
         except Exception as error:  # noqa: BLE001  # a state that has changed has changed
-            self._telling = False
-            self.say("ERROR", f"plugin events could not be announced: {error_type(error)}: {error}")
+            self._said.append(("ERROR", f"plugin events could not be announced: {error_type(error)}: {error}", {}))
+        if (events or self._said) and not self._telling:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Have a thread tell; when the system gives none, ask again later, unless somebody else has told by then."""
+        self._telling = True
+        try:
+            self._pool.start("jackfield-news", self.flush)
+        except ResourceExhausted:
+            asyncio.get_running_loop().call_later(_AGAIN, self._tell)
 
     def flush(self) -> None:
         """Log and deliver what has happened; for any thread but the control loop's."""

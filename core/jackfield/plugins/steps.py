@@ -85,7 +85,11 @@ class Steps:
         name, loop = attempt.live.bundle.name, asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
 
+        held = [(attempt, script, late)]
+
         def job() -> None:
+            # Taken out, to be let go of before anybody knows of the end: what is unloaded then must be gone.
+            attempt, script, late = held.pop()
             current.set(Call("", deadline=attempt.deadline))  # so that the plugin may ask for `remaining()`
             attempt.live.term.enter()
             try:
@@ -93,6 +97,7 @@ class Steps:
             except BaseException as error:  # noqa: BLE001  # whatever a plugin raises fails that plugin alone
                 attempt.outcome = None, error
             if attempt.settle():
+                del attempt, script, late
                 self._tell(loop, ended)
                 return
             host_log("WARNING", f"plugin {name}: its {attempt.stage} ended after it was given up")

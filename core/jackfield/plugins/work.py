@@ -139,7 +139,7 @@ class Term:
             if is_async(target):
                 self._go_home(work, target)
             else:
-                run(partial(self._in_thread, work, target))
+                run(partial(self._in_thread, work, [target]))
         except BaseException:
             work.end()
             raise
@@ -202,10 +202,10 @@ class Term:
         if entry is not None:
             self._ledger.forget(entry)
 
-    def _in_thread(self, work: Work, target: Callable[[], Any]) -> None:
+    def _in_thread(self, work: Work, held: list[Callable[[], Any]]) -> None:
         self.enter()
         try:
-            result = target()
+            result = held.pop()()  # nothing of the plugin is held here when its end becomes known
             if inspect.isawaitable(result):
                 work.on_ended(partial(_close_unstarted, result))
                 self._go_home(work, lambda: result)
