@@ -145,7 +145,7 @@ class Host(Caller):
         self._hooks = hooks
         ledgers = Ledgers()
         hosting = Hosting(self._functions, self._injector, hooks, self.events, self._home.run, code, ledgers)
-        self._states = ClaimedStates(kept)
+        self._states = ClaimedStates(kept, self._control.clock)
         self._lifecycle = Lifecycle(hosting, self._states, self._control, self._home, self._pool, ledgers)
         self._inventory = Inventory(code, hosting, self._lifecycle)
         forking.watch(self)
@@ -837,6 +837,7 @@ class Host(Caller):
                 self._control.run(self._states.release(), _STOP_AT_LEAST)
             except (JackfieldError, TimeoutError) as error:  # the store's business; its lease ends by itself
                 host_log("WARNING", f"the host's id could not be given back: {error}")
+        self._states.close(_STOP_AT_LEAST)
         self._control.close()
         self._home.close()
 

@@ -107,19 +107,19 @@ class Code:
         there = self.kept.pop(name, None)
         return (*self._replaced.pop(name, ()), *(() if there is None else (there,)))
 
-    def note(self, faults: Iterable[Fault], worst: Fault | None = None) -> None:
+    def note(self, faults: Iterable[Fault], worst: Collection[Fault | None] = ()) -> None:
         """Keep faults that are not known yet, and log them.
 
         Args:
             faults: what was left out.
-            worst: the one of them because of which nothing of a plugin can be used, if there is one.
+            worst: those of them because of which nothing of a plugin can be used.
         """
-        for fault in faults:
-            with self._books:
-                if fault in self.faults:
-                    continue
-                self.faults = (*self.faults, fault)
-            host_log("ERROR" if fault is worst else "WARNING", fault)
+        known = {*self.faults}
+        for fault in dict.fromkeys(faults):
+            if fault not in known:
+                with self._books:
+                    self.faults = (*self.faults, fault)
+                host_log("ERROR" if fault in worst else "WARNING", fault)
 
     def strike(self, is_gone: Callable[[Fault], bool]) -> None:
         """Forget faults."""

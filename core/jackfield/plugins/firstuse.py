@@ -108,7 +108,7 @@ class FirstUse:
     # --- One thing each, in a turn ----------------------------------------------------------------------------------
 
     def _turn(self, plugin: str) -> AbstractContextManager[bool]:
-        return self._code.turns.at(plugin, self._code.configs[plugin].start_timeout + _MARGIN)
+        return self._code.turns.at(plugin, patience=self._code.configs[plugin].start_timeout + _MARGIN)
 
     def _fetch(self, candidate: Candidate) -> bool:
         """Import a function, and its plugin before it."""
@@ -141,7 +141,7 @@ class FirstUse:
     def _bring_in_providers(self) -> bool:
         """Bring in whoever provides anything, all that need one another together; tell whether nobody is left."""
         patience = sum(self._code.configs[plugin].start_timeout for plugin in tuple(self._providing)) + _MARGIN
-        with self._code.turns.at(_PROVIDERS, patience) as mine:
+        with self._code.turns.at(_PROVIDERS, patience=patience) as mine:
             if not mine:
                 return False
             left = []

@@ -83,8 +83,7 @@ class Hosting:
         loaded = self._checked([bundle for bundle in bundles if bundle.fault is None])
         self._code.kept.update({bundle.name: bundle for bundle in loaded})
         whole = {bundle.name: bundle for bundle in (*bundles, *loaded)}
-        for bundle in whole.values():
-            self._code.note(bundle.faults, bundle.fault)
+        self._code.note((f for each in whole.values() for f in each.faults), {each.fault for each in whole.values()})
         return list(whole.values())
 
     def _checked(self, bundles: Sequence[PluginBundle]) -> list[PluginBundle]:

@@ -6,7 +6,6 @@ taken in, and handed to the lifecycle.
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from jackfield.errors import Fault, PluginError
@@ -96,10 +95,11 @@ class Inventory:
         self._bring_in(declared)
 
     def _bring_in(self, configs: "Sequence[PluginConfig]") -> None:
-        with ExitStack() as turns:
-            for name in sorted(config.name for config in configs):
-                if not turns.enter_context(self._code.turns.at(name, 0.0)):
-                    raise PluginError(name, "name", f"a plugin {name!r} is being loaded already", "wait for that")
+        names = sorted(config.name for config in configs)
+        with self._code.turns.at(*names, patience=0.0) as mine:
+            if not mine:
+                which = " or ".join(map(repr, names))
+                raise PluginError(names[0], "name", f"a plugin {which} is being loaded already", "wait for that")
             self._lifecycle.check(map(loading.settings, configs))  # so that what is refused leaves nothing behind
             self._lifecycle.add(self._hosting.take_in([self._code.fetch(config) for config in configs]))
 

@@ -32,7 +32,7 @@ class Turns:
 
     Examples:
         >>> turns = Turns()
-        >>> with turns.at("billing", 1.0) as mine, turns.at("billing", 1.0) as again:
+        >>> with turns.at("billing", patience=1.0) as mine, turns.at("billing", patience=1.0) as again:
         ...     mine, again
         (True, False)
     """
@@ -43,27 +43,32 @@ class Turns:
         self._held: dict[str, _Turn] = {}
 
     @contextmanager
-    def at(self, name: str, patience: float) -> Iterator[bool]:
-        """Have a turn at a name.
+    def at(self, *names: str, patience: float) -> Iterator[bool]:
+        """Have a turn at some names.
 
         Args:
-            name: which.
-            patience: seconds to wait for each that has it before; 0 waits for nobody.
+            *names: which; those that ask for several give them in the same order.
+            patience: seconds to wait for each that has one of them before; 0 waits for nobody.
 
         Yields:
             Whether it is this thread's turn: not if it works for the one whose turn it is, or waited in vain.
         """
-        above, turn = _mine.get(), _Turn()
-        while (other := self._held.setdefault(name, turn)) is not turn:
-            if not self._wait(other, above, patience):
-                yield False
-                return
-        token = _mine.set((*above, turn))
+        above, turn, held = _mine.get(), _Turn(), []
         try:
-            yield True
+            for name in names:
+                while (other := self._held.setdefault(name, turn)) is not turn:
+                    if not self._wait(other, above, patience):
+                        yield False
+                        return
+                held.append(name)
+            token = _mine.set((*above, turn))
+            try:
+                yield True
+            finally:
+                _mine.reset(token)
         finally:
-            _mine.reset(token)
-            del self._held[name]
+            for name in held:
+                del self._held[name]
             turn.over.set()
 
     def _wait(self, other: _Turn, above: tuple[_Turn, ...], patience: float) -> bool:
