@@ -1,8 +1,7 @@
-"""What is typed on a command line → a payload; a result → JSON."""
+"""What is typed on a command line → a payload."""
 
-import sys
+import json
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import msgspec
@@ -12,8 +11,6 @@ if TYPE_CHECKING:
 
 LIMIT: Final = 64 << 20
 """Bytes that a JSON payload may have."""
-
-_SHOWN = 10_000
 
 
 class BadInput(ValueError):
@@ -41,6 +38,11 @@ def decode(text: bytes, limit: int = LIMIT) -> Any:
     except RecursionError:
         raise BadInput("the payload is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if b"\\ud" not in text.lower():
+            raise BadInput(f"not JSON: {error}") from None
+    try:
+        return json.loads(text)  # it takes a lone surrogate, as `to_json` writes it: a file's name that is no UTF-8
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"not JSON: {error}") from None
 
 
@@ -124,32 +126,3 @@ def _value(text: str, annotation: Any) -> Any:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return text
-
-
-def encode(result: Any) -> bytes:
-    r"""Encode a result as JSON, whatever it is: what JSON has no form for becomes its `str` or `repr`.
-
-    Examples:
-        >>> encode({"when": PurePath("a/b"), "what": object}), encode(b"hi")
-        (b'{"when":"a/b","what":"<class \'object\'>"}', b'"aGk="')
-    """
-    try:
-        return msgspec.json.encode(result, enc_hook=_plain)
-    except Exception:  # noqa: BLE001  # keys that are no text, cycles, surrogates, what a plugin's `__repr__` raises
-        return msgspec.json.encode(_shown(result))
-
-
-def _plain(value: Any) -> Any:
-    dump = getattr(value, "model_dump", None)
-    pydantic = sys.modules.get("pydantic")
-    if pydantic is not None and isinstance(value, pydantic.BaseModel) and dump is not None:
-        return dump(mode="json")
-    return str(value) if isinstance(value, PurePath) else _shown(value)
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)[:_SHOWN]
-    except Exception:  # noqa: BLE001  # a plugin's `__repr__`, or a cycle
-        text = f"<{type(value).__name__}, which cannot be shown>"
-    return text.encode("utf-8", "backslashreplace").decode()
