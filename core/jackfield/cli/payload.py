@@ -1,10 +1,9 @@
 """What is typed on a command line → a payload."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-import msgspec
+from jackfield.wire.documents import from_json
 
 if TYPE_CHECKING:
     from jackfield.model.spec import FunctionSpec
@@ -34,15 +33,10 @@ def decode(text: bytes, limit: int = LIMIT) -> Any:
     if len(text) > limit:
         raise BadInput(f"the payload has more than {limit >> 20} MiB")
     try:
-        return msgspec.json.decode(text)
+        return from_json(text)
     except RecursionError:
         raise BadInput("the payload is nested too deeply") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        if b"\\ud" not in text.lower():
-            raise BadInput(f"not JSON: {error}") from None
-    try:
-        return json.loads(text)  # it takes a lone surrogate, as `to_json` writes it: a file's name that is no UTF-8
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadInput(f"not JSON: {error}") from None
 
 
@@ -123,6 +117,6 @@ def _value(text: str, annotation: Any) -> Any:
     if strip(annotation) is str:
         return text
     try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return from_json(text)
+    except (ValueError, RecursionError):
         return text

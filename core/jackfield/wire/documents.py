@@ -10,6 +10,8 @@ import msgspec
 
 from jackfield.wire.values import Format, NoForm, Odd, name_of, plain, text_of
 
+_BYTES: Final = "$bytes"
+
 
 def to_json(value: Any, *, fallback: Callable[[Any], Any] | None = None) -> bytes:
     r"""Write a value as JSON: what the contracts of functions take, and what people return.
@@ -55,6 +57,54 @@ def to_json(value: Any, *, fallback: Callable[[Any], Any] | None = None) -> byte
         return made
 
     return _written(value, odd)
+
+
+def from_json(document: bytes | str) -> Any:
+    """Read a JSON document, as what `to_json` writes of plain data.
+
+    JSON has no bytes. Where a contract asks for them their base64 text will do; where nothing says so, an object whose
+    only key is `$bytes` stands for them: `{"$bytes": "aGk="}`.
+
+    Args:
+        document: UTF-8.
+
+    Returns:
+        Plain data.
+
+    Raises:
+        ValueError: if it is no JSON, or what stands under `$bytes` is no base64.
+        RecursionError: if it is nested too deeply.
+
+    Examples:
+        >>> from_json(b'{"name": "a.txt", "data": {"$bytes": "aGk="}}')
+        {'name': 'a.txt', 'data': b'hi'}
+    """
+    try:
+        read = msgspec.json.decode(document)
+    except (msgspec.DecodeError, UnicodeError):
+        text = document if isinstance(document, str) else document.decode()
+        if "\\ud" not in text.lower():
+            raise
+        read = json.loads(text, parse_constant=_no_constant)  # it takes a lone surrogate
+    marked = _BYTES in document if isinstance(document, str) else _BYTES.encode() in document
+    return _with_bytes(read) if marked else read
+
+
+def _with_bytes(read: Any) -> Any:
+    if isinstance(read, list):
+        return [_with_bytes(item) for item in read]
+    if not isinstance(read, dict):
+        return read
+    if read.keys() == {_BYTES} and isinstance(read[_BYTES], str):
+        try:
+            return base64.b64decode(read[_BYTES], validate=True)
+        except ValueError as error:
+            raise ValueError(f"what stands under {_BYTES!r} is no base64: {error}") from None
+    return {key: _with_bytes(item) for key, item in read.items()}
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def show_json(value: Any) -> tuple[bytes, list[str]]:

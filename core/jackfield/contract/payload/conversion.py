@@ -107,7 +107,7 @@ def _native(plan: Plan, box: Any) -> Callable[[Any], Any]:
         if instances and isinstance(value, instances):
             return value
         try:
-            taken = convert((value,), box).it if hook is None else convert((value,), box, dec_hook=hook).it
+            taken = convert((value,), box, str_keys=True, dec_hook=hook).it
         except (RecursionError, MemoryError):
             raise
         except Exception:  # noqa: BLE001  # payload classes run code of their own; what is wrong is found out below
@@ -127,7 +127,7 @@ def _struct(plan: Plan) -> Callable[[Any], Any]:
         if isinstance(value, instances):
             return value
         try:
-            return convert(value, cls)
+            return convert(value, cls, str_keys=True)
         except (RecursionError, MemoryError):
             raise
         except Exception:  # noqa: BLE001  # as above

@@ -13,6 +13,7 @@ from jackfield.contract.shapes import Foreign, is_pydantic, render, strip, view
 
 # Instances of a subclass that means something else: True is no number, and a time of day is not to be lost.
 _IMPOSTORS: Final[Mapping[Any, type]] = {int: bool, dt.date: dt.datetime}
+_SCALAR_STARTS: Final = frozenset("-0123456789tfn")
 _MEASURED: Final = (int, float, str, bytes, bytearray, list, tuple, set, frozenset, dict)
 
 
@@ -23,7 +24,7 @@ def converting(plan: Plan) -> Callable[[Any], Any]:
 
     def convert(value: Any) -> Any:
         try:
-            return msgspec.convert(value, annotation, **options)
+            return msgspec.convert(value, annotation, str_keys=True, **options)
         except (RecursionError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001  # a Struct and an enum run code of their own
@@ -62,6 +63,21 @@ def one_of(plan: Plan) -> Callable[[Any], Any]:
         raise Misfit("", members(kind), f"another {type_name(value)}")
 
     return take
+
+
+def json_scalar(text: str) -> Any:
+    """Read a text as a JSON number, `true`, `false` or `null`; give the very text when it is none of them.
+
+    Examples:
+        >>> json_scalar("3"), json_scalar("true"), json_scalar("03"), json_scalar("x")
+        (3, True, '03', 'x')
+    """
+    if text[:1] not in _SCALAR_STARTS or text[-1:].isspace():
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError):
+        return text
 
 
 def foreign(plan: Plan) -> Callable[[Any], Any]:
