@@ -72,11 +72,11 @@ def _namespaces(factory: Callable[..., Any], parameter: str) -> tuple[dict[str, 
         factory = factory.func
     if not isinstance(factory, type):
         function = underlying(factory)
-        names: dict[str, Any] = getattr(function, "__globals__", {})
+        space: dict[str, Any] = getattr(function, "__globals__", {})
         module = sys.modules.get(getattr(function, "__module__", None) or "")
-        if module is not None and vars(module) is not names:  # its annotations were copied together with `__module__`
-            names = {**names, **vars(module)}
-        return names, _closure(function)
+        if module is not None and vars(module) is not space:  # its annotations were copied together with `__module__`
+            space = {**space, **vars(module)}
+        return space, _closure(function)
     # A field of a base class is annotated in that class's module, whatever module generated `__init__`.
     names = {parameter, f"_{parameter}"}
     owner = next((base for base in factory.__mro__ if names & _annotations(base).keys()), None)
