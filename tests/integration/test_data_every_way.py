@@ -1,5 +1,6 @@
-"""Data as people have it comes in by every way, and goes out as JSON: in process, from a project, from a running host."""
+"""Data as people have it comes in by every way, and results go out as JSON: in process, a project, a running host."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -124,15 +125,12 @@ def env(site, tmp_path_factory):
 @pytest.fixture(scope="module")
 def host(site):
     """A host in this process, with the same functions."""
-    space = {"__name__": "datatest_here"}
-    module = type(sys)("datatest_here")
-    module.__file__ = str(site / "datatest_functions.py")
-    space = vars(module)
-    sys.modules["datatest_here"] = module
-    exec(textwrap.dedent(MODULE), space)
+    found = importlib.util.spec_from_file_location("datatest_here", site / "datatest_functions.py")
+    module = sys.modules["datatest_here"] = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
     with Host(observers=()) as host:
         for name in NAMES:
-            host.register(f"datatest.{name}", space[name])
+            host.register(f"datatest.{name}", getattr(module, name))
         yield host
     del sys.modules["datatest_here"]
 
@@ -250,7 +248,8 @@ def test_the_error_of_a_single_parameter_says_to_pass_the_value(host):
 def test_a_method_without_its_object_is_refused(tmp_path):
     """By the class, with what to do; a class as a namespace of functions is none of that."""
     (tmp_path / "shop.py").write_text(textwrap.dedent(MODULE), encoding="utf-8")
-    config = '[[plugin]]\nname = "shop"\npath = "./shop.py"\n[plugin.functions]\n"shop.sell" = "sell"\n"shop.ok" = "double"\n'
+    functions = '"shop.sell" = "sell"\n"shop.ok" = "double"\n'
+    config = f'[[plugin]]\nname = "shop"\npath = "./shop.py"\n[plugin.functions]\n{functions}'
     (tmp_path / "jackfield.toml").write_text(config, encoding="utf-8")
     with Host.from_config(tmp_path / "jackfield.toml", observers=()) as host:
         assert host.call("shop.ok", 2) == 4

@@ -13,6 +13,7 @@ from jackfield.contract.shapes import Foreign, is_pydantic, render, strip, view
 
 # Instances of a subclass that means something else: True is no number, and a time of day is not to be lost.
 _IMPOSTORS: Final[Mapping[Any, type]] = {int: bool, dt.date: dt.datetime}
+_NO_NUMBERS: Final = frozenset({"inf", "-inf", "nan"})
 _SCALAR_STARTS: Final = frozenset("-0123456789tfn")
 _MEASURED: Final = (int, float, str, bytes, bytearray, list, tuple, set, frozenset, dict)
 
@@ -68,10 +69,14 @@ def one_of(plan: Plan) -> Callable[[Any], Any]:
 def json_scalar(text: str) -> Any:
     """Read a text as a JSON number, `true`, `false` or `null`; give the very text when it is none of them.
 
+    As a key it may be `inf`, `-inf` or `nan`, too: what msgspec writes of such a float, and takes.
+
     Examples:
         >>> json_scalar("3"), json_scalar("true"), json_scalar("03"), json_scalar("x")
         (3, True, '03', 'x')
     """
+    if text in _NO_NUMBERS:
+        return float(text)
     if text[:1] not in _SCALAR_STARTS or text[-1:].isspace():
         return text
     try:
