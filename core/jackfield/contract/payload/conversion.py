@@ -99,7 +99,7 @@ def _understood(annotation: Any) -> Any:
 def _native(plan: Plan, box: Any) -> Callable[[Any], Any]:
     convert, descend, instances = msgspec.convert, descending(plan), plan.instances
     hook = foreign_value if has_foreign(plan) else None
-    closed = plan.closed
+    closed, table = plan.closed, isinstance(plan.view, Table)
     # A dict of which nothing is missing after conversion had no unknown keys, if nothing inside it could have any.
     flat = isinstance(plan.view, Record) and plan.view.type is dict and not plan.closed_fields
 
@@ -111,6 +111,8 @@ def _native(plan: Plan, box: Any) -> Callable[[Any], Any]:
         except (RecursionError, MemoryError):
             raise
         except Exception:  # noqa: BLE001  # payload classes run code of their own; what is wrong is found out below
+            return descend(value)
+        if table and len(taken) != len(value):  # two keys mean the same, as "1" and "1.0" do
             return descend(value)
         if closed and not (flat and len(taken) == len(value)):  # msgspec leaves unknown keys out
             _refuse_strangers(plan, value)
