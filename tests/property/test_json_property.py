@@ -61,6 +61,24 @@ class Renamed(msgspec.Struct, rename="camel", frozen=True):
 EARLY = dt.datetime.fromisoformat("0002-01-01T00:00:00")
 
 
+ODD = dt.datetime(1900, 1, 1, tzinfo=dt.timezone(dt.timedelta(seconds=561)))
+
+
+@attrs.frozen
+class Total:
+    parts: int
+    total: int = attrs.field(init=False, default=3)
+
+
+class Corner(enum.Enum):
+    ZERO = (0, 0)
+
+
+class Bit(enum.Flag):
+    A = 1
+    B = 2
+
+
 def exactly(first, second):
     return type(first) is type(second) and first == second
 
@@ -157,6 +175,10 @@ def test_what_is_written_is_taken_again(data):
         (dict[float, int], {float("inf"): 1}, {float("inf"): 1}),
         (dict[str | int, int], {1: 2}, {"1": 2}),
         (str | dt.date, dt.date(2024, 1, 1), "2024-01-01"),
+        (dt.datetime, ODD, dt.datetime(1899, 12, 31, 23, 50, 39, tzinfo=dt.UTC)),
+        (Total, Total(1), "refused"),
+        (Corner, Corner.ZERO, "refused"),
+        (Bit, Bit.A | Bit.B, Bit.A | Bit.B),
         (str | bytes, b"hi", "aGk="),
         (Any, b"hi", "aGk="),
         (Any, {1: 2}, {"1": 2}),

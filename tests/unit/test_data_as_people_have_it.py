@@ -372,9 +372,7 @@ def test_a_name_that_cannot_be_found_is_a_note_with_file_line_and_fix(modules):
     (gone,), (never,) = specify("f", module.gone).notes, specify("f", module.never).notes
     lines = pathlib.Path(module.__file__).read_text(encoding="utf-8").splitlines()
     at = 1 + next(number for number, text in enumerate(lines) if "Gone" in text)
-    assert (
-        f"'Gone' is there for type checkers only, at {module.__file__}:{at}, and ModuleNotFoundError" in gone
-    )
+    assert f"'Gone' is there for type checkers only, at {module.__file__}:{at}, and ModuleNotFoundError" in gone
     assert "bind it outside of `if TYPE_CHECKING:`): taken as Any" in gone
     line = module.never.__code__.co_firstlineno
     assert f"name 'Never_' is not defined at {module.__file__}:{line}; define or import it there" in never
