@@ -451,6 +451,16 @@ def test_what_is_there_twice_is_written_twice():
     assert to_json([twice, twice, {"a": twice}]) == b'[[1],[1],{"a":[1]}]'
 
 
+def test_what_would_never_end_is_refused(monkeypatch):
+    """A list that is in another twice, forty times over, is no circle; two million parts would take their time."""
+    monkeypatch.setattr("jackfield.wire.values.PARTS", 1_000)
+    doubled = [1]
+    for _ in range(40):
+        doubled = [doubled, doubled]
+    with pytest.raises(TypeError, match=r"list is one of more than 2,000,000 lists and tables"):
+        to_json(doubled)
+
+
 def test_nothing_is_changed():
     """Neither the value nor what is in it."""
     value = {"a": [1, Whole(2)], "b": collections.deque([1])}

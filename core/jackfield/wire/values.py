@@ -36,6 +36,9 @@ DEPTH: Final = 200
 LENGTH: Final = 10_000_000
 """The most items of a sequence that is no list, tuple, set or dict: a `range` may say that it has any number."""
 
+PARTS: Final = 2_000_000
+"""The most lists and tables of one value: one that is in another twice, sixty times over, has no end either."""
+
 _SHOWN: Final = 2_000  # characters of a `repr`
 _PLAIN: Final[frozenset[type]] = frozenset({str, int, float, bool, NoneType})
 _TEXT: Final = frozenset({str})
@@ -43,6 +46,7 @@ _BUILT_IN: Final = (list, tuple, set, frozenset, deque)
 _MISSING: Final = object()
 _DEEP: Final = "is nested too deeply"
 _CIRCLE: Final = "is within itself"
+_LARGE: Final = f"is one of more than {PARTS:,} lists and tables"
 
 Odd: TypeAlias = Callable[[Any, str, str], Any]
 """Called with what has no form, its path, and why; gives what to write in its place, or raises."""
@@ -101,7 +105,7 @@ def text_of(value: Any, _path: str = "$", reason: str = "") -> str:
         >>> text_of(ValueError("x"))
         "ValueError('x')"
     """
-    if reason in {_CIRCLE, _DEEP}:  # its `repr` would be all of it once more
+    if reason in {_CIRCLE, _DEEP, _LARGE}:  # its `repr` would be all of it once more
         return "…"
     try:
         text = str.__str__(repr(value))
@@ -139,6 +143,7 @@ class _Walk:
     def __init__(self, form: Format, odd: Odd, quick: frozenset[type]) -> None:
         self._form, self._odd, self._quick = form, odd, quick
         self._above: set[int] = set()
+        self._parts = 0
 
     def value(self, value: Any, path: Any, depth: int) -> Any:  # noqa: PLR0911  # one for each end
         """Give the plain data of a value."""
@@ -152,8 +157,10 @@ class _Walk:
             return self._instead(value, path, depth, f"cannot be read: it raises {name_of(error)}")
         if not isinstance(found, _Items | _Pairs | _Instead):
             return found
-        if id(value) in self._above or depth <= 0:
-            return self._instead(value, path, depth, _CIRCLE if id(value) in self._above else _DEEP)
+        self._parts += 1
+        if id(value) in self._above or depth <= 0 or self._parts > PARTS:
+            reason = _CIRCLE if id(value) in self._above else _DEEP if depth <= 0 else _LARGE
+            return self._instead(value, path, depth, reason)
         self._above.add(id(value))
         try:
             if isinstance(found, _Instead):
@@ -169,7 +176,7 @@ class _Walk:
     def _instead(self, value: Any, path: Any, depth: int, reason: str) -> Any:
         """Write what `odd` gives; there the end comes soon, whatever it gives."""
         made = self._odd(value, _shown(path), reason)
-        if depth <= 0 or id(value) in self._above or made is value:
+        if depth <= 0 or id(value) in self._above or made is value or self._parts > PARTS:
             return self._last(made, path)
         self._above.add(id(value))
         try:
