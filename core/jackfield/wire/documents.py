@@ -38,11 +38,10 @@ def to_json(value: Any, *, fallback: Callable[[Any], Any] | None = None) -> byte
         b'{"mean":null,"of":[1,2],"raw":"aGk="}'
         >>> to_json([1, {"z": 2j}], fallback=str)
         b'[1,{"z":"2j"}]'
-        >>> to_json([1, {"z": 2j}])
+        >>> to_json([1, {"z": 2j}])  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        TypeError: $[1].z: complex has no form in plain data: give a record, a mapping, a sequence or text, or pass \
-`fallback=`
+        TypeError: $[1].z: complex has no form in plain data: give a record, a mapping, a sequence or text, ...
     """
 
     def odd(leaf: Any, path: str, reason: str) -> Any:
