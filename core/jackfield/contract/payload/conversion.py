@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from jackfield.contract.payload.descent import descending
-from jackfield.contract.payload.leaves import foreign_value, has_foreign, one_of, scalar
+from jackfield.contract.payload.leaves import converter, has_foreign, one_of, scalar
 from jackfield.contract.payload.limits import is_mapping
 from jackfield.contract.payload.misfit import Misfit, stranger
 from jackfield.contract.payload.nodes import Plan, plan_of
@@ -97,8 +97,7 @@ def _understood(annotation: Any) -> Any:
 
 
 def _native(plan: Plan, box: Any) -> Callable[[Any], Any]:
-    convert, descend, instances = msgspec.convert, descending(plan), plan.instances
-    hook = foreign_value if has_foreign(plan) else None
+    convert, descend, instances = converter(plan), descending(plan), plan.instances
     closed, table = plan.closed, isinstance(plan.view, Table)
     # A dict of which nothing is missing after conversion had no unknown keys, if nothing inside it could have any.
     flat = isinstance(plan.view, Record) and plan.view.type is dict and not plan.closed_fields
@@ -107,7 +106,7 @@ def _native(plan: Plan, box: Any) -> Callable[[Any], Any]:
         if instances and isinstance(value, instances):
             return value
         try:
-            taken = convert((value,), box, str_keys=True, dec_hook=hook).it
+            taken = convert((value,), box).it
         except (RecursionError, MemoryError):
             raise
         except Exception:  # noqa: BLE001  # payload classes run code of their own; what is wrong is found out below
@@ -123,13 +122,13 @@ def _native(plan: Plan, box: Any) -> Callable[[Any], Any]:
 
 def _struct(plan: Plan) -> Callable[[Any], Any]:
     """Do the same for the one kind of class that msgspec converts to without any detour."""
-    convert, descend, instances, cls = msgspec.convert, descending(plan), plan.instances, plan.annotation
+    convert, descend, instances, cls = converter(plan), descending(plan), plan.instances, plan.annotation
 
     def take(value: Any) -> Any:
         if isinstance(value, instances):
             return value
         try:
-            return convert(value, cls, str_keys=True)
+            return convert(value, cls)
         except (RecursionError, MemoryError):
             raise
         except Exception:  # noqa: BLE001  # as above
