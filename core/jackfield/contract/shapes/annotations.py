@@ -7,7 +7,10 @@ import sys
 import types
 import typing
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
+
+from jackfield.injection.names import with_names
 
 _UNIONS: Final = (Union, types.UnionType)
 
@@ -58,10 +61,14 @@ def hints(cls: type) -> dict[str, Any]:
     for base in reversed(cls.__mro__):
         for name, annotation in own_annotations(base).items():
             try:
-                found[name] = evaluate(annotation, class_names(base))
+                found[name] = with_names(partial(_evaluated_in, base, annotation), base)
             except Exception:  # noqa: BLE001  # an annotation is arbitrary code
                 found[name] = Any
     return found
+
+
+def _evaluated_in(cls: type, annotation: Any, names: Mapping[str, Any]) -> Any:
+    return evaluate(annotation, {**class_names(cls), **names})
 
 
 def strip(annotation: Any) -> Any:

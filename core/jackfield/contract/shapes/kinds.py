@@ -3,6 +3,7 @@
 import datetime as dt
 import decimal
 import uuid
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Literal, TypeAlias
 
@@ -78,6 +79,11 @@ class Array:
     make: type
     item: Any
 
+    @property
+    def native(self) -> bool:
+        """Whether msgspec builds it: a `deque` it does not know."""
+        return self.make is not deque
+
 
 @attrs.frozen
 class Fixed:
@@ -88,10 +94,16 @@ class Fixed:
 
 @attrs.frozen
 class Table:
-    """A mapping; converted to a `dict`."""
+    """A mapping; converted to a `dict`, or to the subclass of it that is asked for."""
 
     key: Any
     value: Any
+    kind: type = dict
+
+    @property
+    def native(self) -> bool:
+        """Whether msgspec builds it just as its constructor would."""
+        return self.kind is dict
 
 
 @attrs.frozen

@@ -1,5 +1,6 @@
 """Annotations → their shapes, one level deep."""
 
+import collections
 import dataclasses
 import enum
 import functools
@@ -30,11 +31,14 @@ from jackfield.contract.shapes.kinds import (
 )
 
 _ARRAYS: Final[Mapping[Any, type]] = {
-    **{kind: kind for kind in (list, set, frozenset, tuple)},
+    **{kind: kind for kind in (list, set, frozenset, tuple, collections.deque)},
     **dict.fromkeys((abc.Sequence, abc.MutableSequence, abc.Collection), list),
     **dict.fromkeys((abc.Set, abc.MutableSet), set),
 }
-_TABLES: Final = frozenset({dict, abc.Mapping, abc.MutableMapping})
+_TABLES: Final[Mapping[Any, type]] = {
+    **dict.fromkeys((dict, abc.Mapping, abc.MutableMapping), dict),
+    **{kind: kind for kind in (collections.defaultdict, collections.OrderedDict, collections.Counter)},
+}
 _FILES: Final = frozenset({typing.IO, typing.TextIO, typing.BinaryIO})
 _BOUNDS: Final = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length")
 
@@ -56,7 +60,8 @@ def view(annotation: Any) -> View:  # noqa: PLR0911  # one line for each shape
     if identity(origin) in _ARRAYS:
         return Array(origin, _ARRAYS[origin], args[0] if args else Any)
     if identity(origin) in _TABLES:
-        return Table(*(args or (Any, Any)))
+        key, value = (*(args or (Any, Any)), int)[:2]  # a `Counter` has one parameter, or none
+        return Table(key, int if origin is collections.Counter else value, _TABLES[origin])
     found = record(bare)
     return found if found is not None else _foreign(origin)
 
