@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from jackfield.observe.logs import Logs
     from jackfield.observe.metrics import Metrics
     from jackfield.observe.spans import Spans
+    from jackfield.observe.stdlib import to_logging
     from jackfield.operations.listener import ProbeServer
     from jackfield.operations.probes import Probes
     from jackfield.plugins.background import Background
@@ -138,6 +139,7 @@ _HOMES: Final = {
     "inject": "jackfield.decorators",
     "provides": "jackfield.decorators",
     "remaining": "jackfield.model.deadline",
+    "to_logging": "jackfield.observe.stdlib",
 }
 
 __all__ = [
@@ -209,6 +211,7 @@ __all__ = [
     "inject",
     "provides",
     "remaining",
+    "to_logging",
 ]
 
 
