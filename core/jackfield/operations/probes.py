@@ -123,22 +123,6 @@ class Probes:
             made = await self._in_time("metrics", lambda: self._metrics(query, headers or {}), _RENDERING)
         return _finished(method, made)
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ARG002  # ASGI's three
-        """Be an ASGI application, for any server and framework that takes one.
-
-        Args:
-            scope: of an HTTP connection; `app.add_route("/metrics", probes)` of Starlette and FastAPI gives it.
-            receive: not asked: these requests have no body.
-            send: gets the answer.
-        """
-        target = f"{scope['path']}?{scope['query_string'].decode('latin-1')}"
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        answer = await self.answer(scope["method"], target, headers)
-        lines = {"Content-Type": answer.content_type, **answer.headers}
-        raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in lines.items()]
-        await send({"type": "http.response.start", "status": answer.status, "headers": raw})
-        await send({"type": "http.response.body", "body": answer.body})
-
     async def _health(self) -> Answer:
         loops = dict(self._host.loops)
         if self._control is not None:
