@@ -95,7 +95,7 @@ PHASES = {
     ),
     "convert(value)": ("convert the payload", "or take it as it is", ("invalid_payload",)),
     "= {body}": (
-        "inject, and run the function",
+        "inject, run the function",
         "here, in a thread, on a loop",
         ("rejected", "crashed", "unavailable"),
     ),

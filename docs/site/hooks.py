@@ -1,4 +1,4 @@
-"""Hooks of the site: pictures stand in the page itself, so that they follow its light and dark; every decision is a page."""
+"""Hooks of the site: pictures stand in the page, to follow its light and dark; every decision is in the navigation."""
 
 import re
 from pathlib import Path
