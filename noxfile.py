@@ -82,7 +82,7 @@ def frameworks(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation as a site, in `build/site`; a link that leads nowhere is an error."""
-    session.install("-e", ".", *_group("docs"))
+    session.install(*_group("docs"))
     session.run("mkdocs", "build", "--strict", "--quiet", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
 
 
