@@ -76,7 +76,7 @@ def samples(session: nox.Session) -> None:
 def frameworks(session: nox.Session) -> None:
     """Run the how-tos of FastAPI, gunicorn, Django, Celery, Jupyter with the real things."""
     session.install("-e", ".", *_group("test"), *_group("frameworks"))
-    session.run("pytest", "-m", "frameworks", "tests/frameworks", *session.posargs)
+    session.run("pytest", "-n", "2", "-m", "frameworks", "tests/frameworks", *session.posargs)
 
 
 @nox.session

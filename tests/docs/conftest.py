@@ -1,5 +1,6 @@
 """Every test that asks for a page gets each of them, in a fresh folder."""
 
+import logging
 import os
 import sys
 from unittest import mock
@@ -18,8 +19,12 @@ def page(request, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "page", made.module)
     for place in reversed(made.places):
         monkeypatch.syspath_prepend(place)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     with mock.patch.dict(os.environ, {"JACKFIELD_NO_CACHE": "1"}):
         yield made
+    root.handlers[:] = handlers
+    root.setLevel(level)
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
