@@ -94,6 +94,7 @@ def test_histograms_add_up(tmp_path):
     assert run(body, tmp_path)[0] == [True, 8, 8]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_takes_no_counts_along(tmp_path):
     """What it had copied stays; its successor adds to it, and the sum never falls."""
     body = """
@@ -111,6 +112,7 @@ def test_a_killed_worker_takes_no_counts_along(tmp_path):
     assert run(body, tmp_path)[0] == [4, 6]
 
 
+@pytest.mark.slow
 def test_the_levels_of_a_dead_worker_are_gone(tmp_path):
     """Calls that were in flight when it was killed are not in flight for ever."""
     body = """
