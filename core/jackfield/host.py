@@ -63,6 +63,8 @@ from jackfield.runtime.pool import Pool
 from jackfield.store import MemoryStore, check_store
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeForm  # what type checkers know without an installation
+
     from jackfield.config import Configuration, PluginConfig
     from jackfield.desired.applying import Applier
     from jackfield.desired.plan import Plan
@@ -464,13 +466,13 @@ class Host(Caller):
         """The loop on which it supervises itself; what else serves beside it, as probes do, may live there too."""
         return self._control
 
-    def function(self, name: str, payload: type[P], result: type[R]) -> Function[P, R]:
+    def function(self, name: str, payload: "TypeForm[P]", result: "TypeForm[R]") -> Function[P, R]:
         """Make a typed handle of a function, checked against its contract now.
 
         Args:
             name: the function.
-            payload: the type that will be passed.
-            result: the type that is expected.
+            payload: the type that will be passed; any that an annotation can be, `float | None` among them (PEP 747).
+            result: the type that is expected, likewise.
 
         Raises:
             FunctionNotFound: if it is not there.

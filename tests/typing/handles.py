@@ -4,7 +4,7 @@ Not run: mypy and pyright check it. Under `warn_unused_ignores` each ignored lin
 """
 
 from collections.abc import Iterator
-from typing import assert_type
+from typing import Any, Literal, assert_type
 
 import attrs
 
@@ -47,6 +47,9 @@ def right(host: Host) -> None:
     handle = host.function("risk.score", Loan, float)
     assert_type(handle, Function[Loan, float])
     assert_type(handle(Loan(1), timeout=0.1, tenant="t"), float)
+    assert_type(host.function("risk.maybe", Loan | None, float | None), Function[Loan | None, float | None])
+    assert_type(host.function("risk.all", list[Loan], dict[str, float]), Function[list[Loan], dict[str, float]])
+    assert_type(host.function("risk.word", Any, Literal["a", "b"]), Function[Any, Literal["a", "b"]])
     assert_type(host.register("risk.score", score), Registration)
     assert_type(host.snapshot, Snapshot)
     assert_type(current_call(), Call)
@@ -70,6 +73,8 @@ def wrong(host: Host) -> None:
     handle = host.function("risk.score", Loan, float)
     handle("loan")  # type: ignore[arg-type]
     text: str = handle(Loan(1))  # type: ignore[assignment]
+    number: float = host.function("risk.maybe", Loan, float | None)(Loan(1))  # type: ignore[assignment]
+    host.call("f", number)
     score("loan")  # type: ignore[arg-type]
     host.register("risk.score", 5)  # type: ignore[arg-type]
     host.call(5)  # type: ignore[arg-type]

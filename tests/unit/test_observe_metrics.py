@@ -4,7 +4,6 @@ import gc
 import weakref
 
 import pytest
-from loguru import logger
 from opentelemetry.trace import SpanContext, TraceFlags
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.openmetrics import exposition, parser
@@ -215,17 +214,3 @@ def test_a_sick_executor_hides_no_other_metric(registry):
     assert registry.get_sample_value("scheduler_executors", {"queue_type": "worker", "state": "idle"}) == 2
     assert registry.get_sample_value("jackfield_calls_total", {**LABELS, "outcome": "ok"}) == 1
     end()
-
-
-def test_multi_process_mode_is_warned_of(registry, monkeypatch):
-    """prometheus-client's files do not have these numbers; who relies on them is told."""
-    seen = []
-    number = logger.add(lambda message: seen.append(message.record["message"]))
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "somewhere")
-    try:
-        Metrics(registry)
-        Metrics(registry)
-    finally:
-        logger.remove(number)
-    assert len(seen) == 1
-    assert "PROMETHEUS_MULTIPROC_DIR" in seen[0]

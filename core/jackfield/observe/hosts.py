@@ -112,11 +112,15 @@ class HostCollector(Collector):
     """
 
     def __init__(self) -> None:
+        self._build: dict[str, str] = {}
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin with no host: at first, and in a forked child, where those of its parent do not work."""
         # Re-entrant: a signal handler may start or stop a host while its own thread is in here.
         self._lock = threading.RLock()
         self._hosts: dict[object, weakref.ref[WatchedHost]] = {}
         self._restarts = _Restarts()
-        self._build: dict[str, str] = {}
 
     def watch(self, host: WatchedHost) -> Callable[[], None]:
         """Add a host, which is not kept alive by this.

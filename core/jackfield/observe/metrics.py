@@ -1,6 +1,5 @@
 """Metrics: the counter, the duration histogram and the in-flight gauge of every function, for Prometheus."""
 
-import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -12,10 +11,10 @@ from weakref import WeakKeyDictionary
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from jackfield.errors import Outcome
-from jackfield.log import host_log
 from jackfield.model.call import Call
 from jackfield.model.spec import FunctionSpec
 from jackfield.observe.hosts import HostCollector, WatchedHost
+from jackfield.observe.multiprocess import copies
 from jackfield.observe.scheduler import SchedulerCollector
 from jackfield.observe.series import CallCollector
 from jackfield.ports import BoundObserver, ExecutorStats
@@ -38,8 +37,9 @@ class Metrics:
 
     The series of a version outlive it: they stay until three scrapes, ten minutes apart, have seen their last numbers,
     and a version that comes back under its name goes on where it was. Any number of hosts may share a registry: they
-    share the series of a function that both have. The numbers are this process's own: prometheus-client's multi-process
-    mode does not see them.
+    share the series of a function that both have. The numbers are this process's own; where `PROMETHEUS_MULTIPROC_DIR`
+    is set they are copied into the files of prometheus-client's multi-process mode as well, once a second, while a host
+    runs, and a scrape of those adds up all processes.
 
     Args:
         registry: where the metrics are exposed; by default prometheus-client's global one.
@@ -97,7 +97,7 @@ class Metrics:
         Returns:
             A function that ends it; calling it again does nothing.
         """
-        return self._scheduler.watch(name, stats)
+        return _last_copied(self._scheduler.watch(name, stats))
 
     def watch_host(self, host: WatchedHost) -> Callable[[], None]:
         """Expose what a host knows of itself; it is asked when the registry is scraped. A host that starts does this.
@@ -108,7 +108,13 @@ class Metrics:
         Returns:
             A function that ends it; calling it again does nothing.
         """
-        return self._hosts.watch(host)
+        unwatch, end = _last_copied(self._hosts.watch(host)), copies.begin()
+
+        def finish() -> None:
+            unwatch()
+            end()
+
+        return finish
 
 
 class BoundMetrics:
@@ -127,6 +133,16 @@ class BoundMetrics:
     def close(self) -> None:
         """Let go of the series; when the last one has, it stays for a while, so that its last numbers are scraped."""
         self._close()
+
+
+def _last_copied(unwatch: Callable[[], None]) -> Callable[[], None]:
+    """Copy for other processes, where that is done, before what has been counted goes with its source."""
+
+    def end() -> None:
+        copies.finish()
+        unwatch()
+
+    return end
 
 
 _Collectors = tuple[CallCollector, SchedulerCollector, HostCollector]
@@ -159,10 +175,6 @@ def _register(registry: CollectorRegistry, collectors: _Collectors) -> _Collecto
             for earlier in collectors[:number]:
                 registry.unregister(earlier)
             raise
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        host_log(
-            "WARNING",
-            "PROMETHEUS_MULTIPROC_DIR is set, and the metrics of jackfield are not written there:"
-            " expose the registry of each process by itself",
-        )
+    for collector in collectors:
+        copies.add(collector)
     return collectors

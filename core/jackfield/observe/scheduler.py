@@ -24,6 +24,10 @@ class SchedulerCollector(Collector):
     """
 
     def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin with no source: at first, and in a forked child, which has none of its parent's threads."""
         # Re-entrant: a signal handler may stop a host while its own thread is in here.
         self._lock = threading.RLock()
         self._sources: dict[object, tuple[str, Source]] = {}

@@ -64,10 +64,15 @@ class Series:
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.users = 0
+        self._bounds = bounds
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin at zero: at first, and in a forked child, whose parent goes on with what it has counted."""
         self.seen: Numbers | None = None  # what the last scrape was given
         # Re-entrant: a signal handler or a finaliser that makes a call may interrupt the holder in its own thread.
         self._lock = threading.RLock()
-        self._bounds = bounds
+        bounds = self._bounds
         self._in_flight = 0
         self._outcomes: dict[Outcome, int] = {}
         self._seconds = 0.0
@@ -147,12 +152,18 @@ class CallCollector(Collector):
         self.bounds = bounds
         self._clock = clock
         self._texts = (*map(floatToGoString, bounds), "+Inf")
-        # Re-entrant: a signal handler may register a function while its own thread is in here.
-        self._lock = threading.RLock()
         self._series: dict[Key, Series] = {}
         self._ended: dict[Key, _Ended] = {}  # those without users, in the order of their ends
         self._let_go: deque[Key] = deque()
         self._dropped = Series(bounds)
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin at zero: at first, and in a forked child, where no other thread holds a lock, or ever gives it back."""
+        # Re-entrant: a signal handler may register a function while its own thread is in here.
+        self._lock = threading.RLock()
+        for series in (self._dropped, *self._series.values()):
+            series.renew()
 
     def acquire(self, key: Key) -> Series:
         """Give the series of a function version, the same to all that ask, also after its end: it goes on."""

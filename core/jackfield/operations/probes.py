@@ -9,13 +9,14 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
-from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client import CollectorRegistry
 
 from jackfield.errors import ResourceExhausted
 from jackfield.host import Host
 from jackfield.log import host_log
 from jackfield.model.record import PluginState
 from jackfield.observe.exposition import render
+from jackfield.observe.multiprocess import process_registry
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.pool import Pool
 from jackfield.stack import error_type, frames
@@ -56,7 +57,8 @@ class Probes:
 
     Args:
         host: whose.
-        registry: what `/metrics` shows; by default prometheus-client's global registry.
+        registry: what `/metrics` shows; by default prometheus-client's global registry, or, where
+            `PROMETHEUS_MULTIPROC_DIR` is set, what all processes have written there, added up.
         control: a further loop that has to answer.
         pool: where metrics are rendered; by default one of its own.
         names: whether `/readyz` names plugins, their states, and the stage of their faults; for strangers it counts
@@ -85,7 +87,7 @@ class Probes:
         patience: float = 0.8,
     ) -> None:
         self._host = host
-        self._registry = REGISTRY if registry is None else registry
+        self._registry = process_registry() if registry is None else registry
         self._control = control
         self._pool = pool or Pool()
         self._names = names
