@@ -107,8 +107,9 @@ class FirstUse:
 
     # --- One thing each, in a turn ----------------------------------------------------------------------------------
 
-    def _turn(self, plugin: str) -> AbstractContextManager[bool]:
-        return self._code.turns.at(plugin, patience=self._code.configs[plugin].start_timeout + _MARGIN)
+    def _turn(self, *plugins: str) -> AbstractContextManager[bool]:
+        patience = sum(self._code.configs[plugin].start_timeout for plugin in plugins) + _MARGIN
+        return self._code.turns.at(*plugins, patience=patience)
 
     def _fetch(self, candidate: Candidate) -> bool:
         """Import a function, and its plugin before it."""
@@ -153,10 +154,14 @@ class FirstUse:
                     self._load(plugin)
                     if not self._needs_others(plugin):
                         self._take_in(plugin)
-            if not left:
-                self._take_in(*self._providing)
-                self._providing.clear()
-            return not left
+            if left:
+                return False
+            together = tuple(self._providing)
+            with self._turn(*together) as theirs:  # else somebody could load one of them anew in between
+                if theirs:
+                    self._take_in(*together)
+                    self._providing.clear()
+                return theirs
 
     def _take_in(self, *plugins: str) -> None:
         bundles = [bundle for plugin in plugins if (bundle := self._bundles.pop(plugin, None)) is not None]

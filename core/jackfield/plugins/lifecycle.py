@@ -133,7 +133,8 @@ class Lifecycle:
         """Take plugins in, in any order: all of them or none.
 
         One whose code could not be loaded has failed with that. What was discovered, failed to load, or was unloaded
-        may be added under the same name.
+        may be added under the same name. What somebody waits for already, having started what needs it, starts then by
+        itself.
 
         Args:
             bundles: the plugins; each may depend on the others and on those that are there.

@@ -53,15 +53,16 @@ class Turns:
         Yields:
             Whether it is this thread's turn: not if it works for the one whose turn it is, or waited in vain.
         """
-        above, turn, held = _mine.get(), _Turn(), []
+        turn, held = _Turn(), []
+        here = (*_mine.get(), turn)  # what it has already of several names keeps others waiting, too
         try:
             for name in names:
                 while (other := self._held.setdefault(name, turn)) is not turn:
-                    if not self._wait(other, above, patience):
+                    if not self._wait(other, here, patience):
                         yield False
                         return
                 held.append(name)
-            token = _mine.set((*above, turn))
+            token = _mine.set(here)
             try:
                 yield True
             finally:
@@ -71,18 +72,18 @@ class Turns:
                 del self._held[name]
             turn.over.set()
 
-    def _wait(self, other: _Turn, above: tuple[_Turn, ...], patience: float) -> bool:
+    def _wait(self, other: _Turn, here: tuple[_Turn, ...], patience: float) -> bool:
         with self._lock:
             ahead: _Turn | None = other
             while ahead is not None:
-                if ahead in above:
+                if ahead in here:
                     return False
                 ahead = ahead.waits_for
-            for each in above:
+            for each in here:
                 each.waits_for = other
         came = other.over.wait(patience)
         with self._lock:
-            for each in above:
+            for each in here:
                 each.waits_for = None
         return came
 
