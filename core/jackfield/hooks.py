@@ -3,17 +3,23 @@
 Hooks are trusted code and for lifecycle. Whatever wants to see calls is an observer.
 """
 
+import inspect
 import threading
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from types import FunctionType, MethodType, ModuleType
+from typing import Any, Final
 
 import pluggy
 
 from jackfield.errors import Fault, JackfieldError, PluginError
 from jackfield.log import host_log
 from jackfield.model.spec import FunctionSpec
+from jackfield.stack import error_message, error_type
+from jackfield.strangers import Broken, barrier, is_a, is_interrupt, named
 
 hookspec = pluggy.HookspecMarker("jackfield")
+_MARK: Final = f"{hookspec.project_name}_impl"  # what `@hookimpl` writes on a function
+_METHODS: Final = (staticmethod, classmethod, MethodType)
 
 
 class Hookspecs:
@@ -40,6 +46,54 @@ class Hookspecs:
         """See a plugin that has stopped."""
 
 
+class _Implementation:
+    """What pluggy is given in a stranger's place: the marked methods alone, and nothing that compares or has a name."""
+
+    def __init__(self, name: str, methods: Mapping[str, Any]) -> None:
+        self._name = name
+        vars(self).update(methods)
+
+    def __str__(self) -> str:
+        return f"{self._name} at {id(self):#x}"
+
+
+def made_of(implementation: Any, plugin: str) -> Any:
+    """Make what hooks are called on: a class is instantiated, everything else is it.
+
+    Args:
+        implementation: an object, or a class.
+        plugin: whose it is, for the error.
+
+    Raises:
+        PluginError: if the class cannot be instantiated without arguments.
+    """
+    if not is_a(implementation, type):
+        return implementation
+    try:
+        return implementation()
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        reason = f"{named(implementation)}() raised {error_type(error)}: {error_message(error)}"
+        raise PluginError(plugin, "hook", reason, "hook classes are instantiated without arguments") from error
+
+
+def _marked(made: Any, plugin: str) -> tuple[str, dict[str, Any]]:
+    """Give the name and the methods of an object that are marked with `@hookimpl`; no other is touched."""
+    methods: dict[str, Any] = {}
+    try:
+        with barrier("looking for its hooks"):
+            for name in dir(made):
+                static = inspect.getattr_static(made, name, None)
+                plain = static.__func__ if is_a(static, _METHODS) else static
+                if is_a(plain, FunctionType) and _MARK in plain.__dict__:
+                    methods[name] = getattr(made, name)
+            return str(made.__name__) if is_a(made, ModuleType) else named(made), methods
+    except Broken as broken:
+        fix = "give an object whose methods are marked with @jackfield.hookimpl"
+        raise PluginError(plugin, "hook", f"{named(made)}: {broken.reason}", fix) from broken
+
+
 class Hooks:
     """The hook implementations of one host. Who is told of what, and when, is for the registry's couriers to say.
 
@@ -50,7 +104,7 @@ class Hooks:
     def __init__(self) -> None:
         self._manager = pluggy.PluginManager("jackfield")
         self._manager.add_hookspecs(Hookspecs)
-        self._owners: tuple[tuple[object, str], ...] = ()
+        self._owners: tuple[tuple[object, _Implementation, str], ...] = ()  # as added, as pluggy knows it, whose
         self._inside = threading.local()
         self.running = ""
 
@@ -62,12 +116,15 @@ class Hooks:
             plugin: whose it is, for errors and for `remove`.
 
         Raises:
-            PluginError: if it cannot be made, implements no hook, or one that does not exist; nothing of it stays
-            behind.
+            PluginError: if it is there already, cannot be made, implements no hook, or one that does not exist; then
+                nothing has changed.
         """
-        made = self._make(implementation, plugin)
+        stranger = made_of(implementation, plugin)
+        if any(known is stranger for known, _, _ in self._owners):
+            raise PluginError(plugin, "hook", f"{named(stranger)} is added already", "add it once")
+        made = _Implementation(*_marked(stranger, plugin))
         try:
-            self._manager.register(made)
+            self._manager.register(made, str(made))
             self._manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
             if self._manager.is_registered(made):
@@ -81,17 +138,7 @@ class Hooks:
             raise PluginError(
                 plugin, "hook", reason, "mark plain methods named like the hookspecs with @jackfield.hookimpl"
             )
-        self._owners = (*self._owners, (made, plugin))
-
-    @staticmethod
-    def _make(implementation: object, plugin: str) -> object:
-        if not isinstance(implementation, type):
-            return implementation
-        try:
-            return implementation()
-        except Exception as error:
-            reason = f"{implementation.__qualname__}() raised {type(error).__name__}: {error}"
-            raise PluginError(plugin, "hook", reason, "hook classes are instantiated without arguments") from error
+        self._owners = (*self._owners, (stranger, made, plugin))
 
     def remove(self, plugin: str) -> int:
         """Remove every implementation of a plugin.
@@ -99,8 +146,8 @@ class Hooks:
         Returns:
             How many there were.
         """
-        gone = [made for made, owner in self._owners if owner == plugin]
-        self._owners = tuple((made, owner) for made, owner in self._owners if owner != plugin)
+        gone = [made for _, made, owner in self._owners if owner == plugin]
+        self._owners = tuple(entry for entry in self._owners if entry[2] != plugin)
         for made in gone:
             self._manager.unregister(made)
         return len(gone)
@@ -120,8 +167,11 @@ class Hooks:
                 for implementation, owner in self._implementations("jackfield_register"):
                     try:
                         _call(implementation, {"function": function})
-                    except Exception as error:  # noqa: BLE001  # any exception is a refusal, by contract
-                        reason = f"refused by the hook of {owner}: {type(error).__name__}: {error}"
+                    except BaseException as error:
+                        if is_interrupt(error):
+                            raise
+                        # Any exception is a refusal, by contract.
+                        reason = f"refused by the hook of {owner}: {type(error).__name__}: {error_message(error)}"
                         fix = f"satisfy {owner}, or uninstall it"
                         faults.append(Fault("hook", function.plugin or owner, function.key, reason, fix))
         finally:
@@ -152,18 +202,20 @@ class Hooks:
         if not self._owners:
             return
         for implementation, owner in self._implementations(hook):
-            self.running = f"the {hook} hook of {owner or type(implementation.plugin).__qualname__}"
+            self.running = f"the {hook} hook of {owner or implementation.plugin}"
             try:
                 _call(implementation, arguments)
-            except Exception as error:  # noqa: BLE001  # reported here, and the others still see it
-                host_log("ERROR", f"the {hook} hook of {owner} raised", error)
+            except BaseException as error:
+                if is_interrupt(error):
+                    raise
+                host_log("ERROR", f"the {hook} hook of {owner} raised", error)  # and the others still see it
             finally:
                 self.running = ""
 
     def _implementations(self, hook: str) -> Iterator[tuple[pluggy.HookImpl, str]]:
         """Walk the implementations of a hook in pluggy's order: last first, `tryfirst` and `trylast` obeyed."""
         for implementation in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
-            yield implementation, next((owner for made, owner in self._owners if made is implementation.plugin), "")
+            yield implementation, next((owner for _, made, owner in self._owners if made is implementation.plugin), "")
 
 
 def _call(implementation: pluggy.HookImpl, arguments: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from jackfield.errors import Fault, PluginError
 from jackfield.model.names import close_names
 from jackfield.plugins.discovery.entries import printable, shown
 from jackfield.stack import error_message, error_type
+from jackfield.strangers import Broken, barrier, is_a, is_interrupt, named
 
 
 def refuse(
@@ -55,7 +56,7 @@ class Modules:
             name: its dotted name, as the author writes it.
 
         Raises:
-            PluginError: stage `import`, when it raises anything but KeyboardInterrupt; the original is `__cause__`.
+            PluginError: stage `import`, when it raises anything but the user's Ctrl-C; the original is `__cause__`.
         """
         if not all(map(str.isidentifier, name.split("."))):
             self._refuse("import", f"({shown(name)}) is not a module's name", "correct it")
@@ -64,9 +65,9 @@ class Modules:
         before = frozenset(sys.modules)
         try:
             return importlib.import_module(real)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001  # a plugin that exits when it is imported must not end the host
+        except BaseException as error:
+            if is_interrupt(error):
+                raise  # any other that wants to exit when it is imported must not end the host
             _drop_half_made(error, before)
             reason = f"importing {shown(name)} raised {self._described(error)}{self._where(error, real)}"
             self._refuse("import", reason, self._import_fix(name, error), error)
@@ -90,16 +91,15 @@ class Modules:
             try:
                 value = getattr(owner, name)
             except AttributeError as error:
-                # `vars`, not `dir`, which runs the plugin's code if it defines `__dir__`.
-                known = [one for one in getattr(owner, "__dict__", ()) if isinstance(one, str)]
-                close = close_names(name, known)
+                close = close_names(name, _attributes(owner))
                 fix = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
                 where = "the plugin's entry points, and install it again" if self._distribution else "the configuration"
                 reason = f"{self._called(owner)} has no attribute {shown(name)!r}"
                 self._refuse("attribute", reason, f"{fix}correct {self._reference} in {where}", error)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # noqa: BLE001  # a module's `__getattr__` is the plugin's code
+            except BaseException as error:
+                if is_interrupt(error):
+                    raise
+                # A module's `__getattr__`, or a property, is the plugin's code.
                 called = self._called(owner)
                 where = self._where(error, called)
                 reason = f"fetching {shown(name)!r} from {called} raised {self._described(error)}{where}"
@@ -114,7 +114,7 @@ class Modules:
         refuse(self.plugin, stage, reason, fix, error, self._entry)
 
     def _called(self, owner: Any) -> str:
-        return shown(self.plain(str(getattr(owner, "__name__", type(owner).__qualname__))))
+        return shown(self.plain(owner.__name__ if type(owner) is ModuleType else named(owner)))
 
     def _described(self, error: BaseException) -> str:
         message = error.msg if isinstance(error, SyntaxError) else error_message(error)
@@ -171,7 +171,16 @@ class Modules:
 
 def is_method(owner: Any, name: str) -> bool:
     """Tell whether an attribute of a class is an ordinary method, which needs an instance."""
-    return isinstance(owner, type) and isinstance(inspect.getattr_static(owner, name, None), FunctionType)
+    return is_a(owner, type) and is_a(inspect.getattr_static(owner, name, None), FunctionType)
+
+
+def _attributes(owner: Any) -> list[str]:
+    """Name an object's own attributes: by `vars`, not by `dir`, which runs the plugin's code if it has `__dir__`."""
+    try:
+        with barrier():
+            return [one for one in vars(owner) if is_a(one, str)]
+    except Broken:
+        return []
 
 
 def _drop_half_made(error: BaseException, before: frozenset[str]) -> None:

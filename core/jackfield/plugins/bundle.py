@@ -47,7 +47,7 @@ class PluginBundle:
         functions: the functions that can be called as they are, their contracts checked, the configured policy applied.
         methods: attribute and spec of the functions that are methods of an object yet to be made: see `bound`.
         providers: the factories of dependencies.
-        hooks: the hook implementations: objects, classes without arguments, or a module.
+        hooks: the hook implementations: objects, those of classes made already, or a module.
         faults: what was left out, and why.
         content: the bytes of a file or folder, as they were loaded.
     """

@@ -10,7 +10,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
@@ -26,9 +26,12 @@ from jackfield.plugins.importing import Importing, hinted
 from jackfield.plugins.ledger import UnloadReport
 from jackfield.plugins.lifecycle import Lifecycle
 from jackfield.plugins.swap import SwapReport
+from jackfield.strangers import Broken, barrier
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
+
+T = TypeVar("T")
 
 
 class Inventory:
@@ -132,13 +135,28 @@ class Inventory:
 
     def _loaded(self, config: "PluginConfig", only: set[str] | None = None) -> PluginBundle:
         try:
-            bundle = self._importing.run(
-                config, lambda: loading.load_bundle(config, self.catalogue, only), loading.purge
-            )
+            bundle = self._import(config, lambda: loading.load_bundle(config, self.catalogue, only), loading.purge)
         except PluginError as error:
             faults = tuple(map(hinted, as_faults(error, config.name)))
             raise PluginError(error.plugin, error.stage, error.reason, faults[0].fix, faults) from error.__cause__
         return attrs.evolve(bundle, faults=tuple(map(hinted, bundle.faults)))
+
+    def _import(self, config: "PluginConfig", body: Callable[[], T], late: Callable[[T], object] | None = None) -> T:
+        """Run what imports a plugin; what it raises, be it what nobody thought of, costs this plugin alone.
+
+        Raises:
+            PluginError, ContractError: if it cannot be loaded.
+        """
+
+        def guarded() -> T:
+            with barrier("loading it"):  # here and not in the thread that waits, which has the user's Ctrl-C
+                return body()
+
+        try:
+            return self._importing.run(config, guarded, late)
+        except Broken as broken:
+            fault = Fault("import", config.name, config.name, broken.reason, "correct it, or leave it out")
+            raise PluginError(config.name, fault.stage, fault.reason, fault.fix, (fault,)) from broken
 
     def _keep(self, bundle: PluginBundle) -> None:
         """Keep what must be purged when the plugin goes."""
@@ -236,7 +254,7 @@ class Inventory:
     def _imported(self, bundle: PluginBundle, candidate: Candidate) -> PluginBundle:
         config = self._configs[bundle.name]
         try:
-            spec = self._importing.run(config, lambda: loading.load_function(candidate))
+            spec = self._import(config, lambda: loading.load_function(candidate))
         except (PluginError, ContractError) as error:
             self.note(as_faults(error, bundle.name))
             return bundle

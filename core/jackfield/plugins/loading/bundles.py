@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from jackfield.calls.pipeline import codec_of
 from jackfield.config import PluginConfig, Source
 from jackfield.contract import specify
 from jackfield.errors import Fault, PluginError
@@ -21,6 +22,7 @@ from jackfield.plugins.discovery import FUNCTIONS, PLUGINS, Candidate, Catalogue
 from jackfield.plugins.discovery.entries import canonical, printable, shown
 from jackfield.plugins.loading import importer
 from jackfield.plugins.loading.reading import Reading
+from jackfield.strangers import is_a
 
 _PRIVATE = ("file", "folder")
 
@@ -67,13 +69,15 @@ def load_function(candidate: Candidate) -> FunctionSpec:
         PluginError: if it cannot be imported.
         ContractError: with every fault of it.
     """
-    return specify(
+    spec = specify(
         candidate.name,
         load(candidate),
         version=candidate.version,
         plugin=candidate.plugin,
         distribution=candidate.distribution,
     )
+    codec_of(spec)
+    return spec
 
 
 def settings(plugin: PluginConfig) -> PluginBundle:
@@ -178,7 +182,7 @@ def _public(plugin: PluginConfig, source: Source) -> PluginBundle:
 def _module(plugin: PluginConfig, source: Source, name: str, modules: Modules) -> PluginBundle:
     module = modules.module(name)
     found = modules.fetch(module, source.object.split("."))[1] if source.object else None
-    reading = Reading(plugin, modules, plugin.version or "0", instance_of=found if isinstance(found, type) else None)
+    reading = Reading(plugin, modules, plugin.version or "0", instance_of=found if is_a(found, type) else None)
     reading.configured(module if found is None else found)
     reading.marked(module, found)
     return _loaded(plugin, reading, plugin.version or "0", found)
@@ -196,7 +200,7 @@ def _installed(
     objects = [one for one in mine if one.group == PLUGINS]
     found = _object(plugin.name, objects[0]) if objects else None
     version = plugin.version or version
-    reading = Reading(plugin, Modules(plugin.name), version, distribution, found if isinstance(found, type) else None)
+    reading = Reading(plugin, Modules(plugin.name), version, distribution, found if is_a(found, type) else None)
     reading.faults += (fault for fault in catalogue.faults if fault.plugin and canonical(fault.plugin) == key)
     reading.faults += (_second(plugin.name, one, objects[0]) for one in objects[1:])
     # `billing` may name a distribution and a module: an attribute is the module's then.
