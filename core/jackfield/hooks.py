@@ -46,52 +46,56 @@ class Hookspecs:
         """See a plugin that has stopped."""
 
 
-class _Implementation:
-    """What pluggy is given in a stranger's place: the marked methods alone, and nothing that compares or has a name."""
+class Implementation:
+    """The marked methods of one object, which is what pluggy gets: nothing here compares, or has a name of its own.
 
-    def __init__(self, name: str, methods: Mapping[str, Any]) -> None:
+    Args:
+        stranger: the object whose they are.
+        name: what to call it.
+        methods: by their names.
+    """
+
+    def __init__(self, stranger: Any, name: str, methods: Mapping[str, Any]) -> None:
+        self.stranger = stranger
         self._name = name
         vars(self).update(methods)
 
     def __str__(self) -> str:
+        """Name it so that no other has that name."""
         return f"{self._name} at {id(self):#x}"
 
 
-def made_of(implementation: Any, plugin: str) -> Any:
-    """Make what hooks are called on: a class is instantiated, everything else is it.
+def implementation_of(found: Any, plugin: str) -> Implementation:
+    """Look for the methods of an object that are marked with `@hookimpl`; no other is touched.
 
     Args:
-        implementation: an object, or a class.
+        found: the object; a class is instantiated without arguments.
         plugin: whose it is, for the error.
 
     Raises:
-        PluginError: if the class cannot be instantiated without arguments.
+        PluginError: if it cannot be made, or looking at it raises.
     """
-    if not is_a(implementation, type):
-        return implementation
+    fix = "hook classes are instantiated without arguments"
     try:
-        return implementation()
+        stranger = found() if is_a(found, type) else found
     except BaseException as error:
         if is_interrupt(error):
             raise
-        reason = f"{named(implementation)}() raised {error_type(error)}: {error_message(error)}"
-        raise PluginError(plugin, "hook", reason, "hook classes are instantiated without arguments") from error
-
-
-def _marked(made: Any, plugin: str) -> tuple[str, dict[str, Any]]:
-    """Give the name and the methods of an object that are marked with `@hookimpl`; no other is touched."""
+        reason = f"{named(found)}() raised {error_type(error)}: {error_message(error)}"
+        raise PluginError(plugin, "hook", reason, fix) from error
     methods: dict[str, Any] = {}
     try:
         with barrier("looking for its hooks"):
-            for name in dir(made):
-                static = inspect.getattr_static(made, name, None)
+            for name in dir(stranger):
+                static = inspect.getattr_static(stranger, name, None)
                 plain = static.__func__ if is_a(static, _METHODS) else static
                 if is_a(plain, FunctionType) and _MARK in plain.__dict__:
-                    methods[name] = getattr(made, name)
-            return str(made.__name__) if is_a(made, ModuleType) else named(made), methods
+                    methods[name] = getattr(stranger, name)
+            shown = str(stranger.__name__) if is_a(stranger, ModuleType) else named(stranger)
     except Broken as broken:
         fix = "give an object whose methods are marked with @jackfield.hookimpl"
-        raise PluginError(plugin, "hook", f"{named(made)}: {broken.reason}", fix) from broken
+        raise PluginError(plugin, "hook", f"{named(stranger)}: {broken.reason}", fix) from broken
+    return Implementation(stranger, shown, methods)
 
 
 class Hooks:
@@ -104,7 +108,7 @@ class Hooks:
     def __init__(self) -> None:
         self._manager = pluggy.PluginManager("jackfield")
         self._manager.add_hookspecs(Hookspecs)
-        self._owners: tuple[tuple[object, _Implementation, str], ...] = ()  # as added, as pluggy knows it, whose
+        self._owners: tuple[tuple[Implementation, str], ...] = ()
         self._inside = threading.local()
         self.running = ""
 
@@ -112,17 +116,16 @@ class Hooks:
         """Add an object whose methods are marked with `@hookimpl`.
 
         Args:
-            implementation: the object; a class is instantiated without arguments.
+            implementation: the object, a class, or what `implementation_of` has made of it already.
             plugin: whose it is, for errors and for `remove`.
 
         Raises:
             PluginError: if it is there already, cannot be made, implements no hook, or one that does not exist; then
                 nothing has changed.
         """
-        stranger = made_of(implementation, plugin)
-        if any(known is stranger for known, _, _ in self._owners):
-            raise PluginError(plugin, "hook", f"{named(stranger)} is added already", "add it once")
-        made = _Implementation(*_marked(stranger, plugin))
+        made = implementation if type(implementation) is Implementation else implementation_of(implementation, plugin)
+        if any(known.stranger is made.stranger for known, _ in self._owners):
+            raise PluginError(plugin, "hook", f"{named(made.stranger)} is added already", "add it once")
         try:
             self._manager.register(made, str(made))
             self._manager.check_pending()
@@ -138,7 +141,7 @@ class Hooks:
             raise PluginError(
                 plugin, "hook", reason, "mark plain methods named like the hookspecs with @jackfield.hookimpl"
             )
-        self._owners = (*self._owners, (stranger, made, plugin))
+        self._owners = (*self._owners, (made, plugin))
 
     def remove(self, plugin: str) -> int:
         """Remove every implementation of a plugin.
@@ -146,8 +149,8 @@ class Hooks:
         Returns:
             How many there were.
         """
-        gone = [made for _, made, owner in self._owners if owner == plugin]
-        self._owners = tuple(entry for entry in self._owners if entry[2] != plugin)
+        gone = [made for made, owner in self._owners if owner == plugin]
+        self._owners = tuple(entry for entry in self._owners if entry[1] != plugin)
         for made in gone:
             self._manager.unregister(made)
         return len(gone)
@@ -215,7 +218,7 @@ class Hooks:
     def _implementations(self, hook: str) -> Iterator[tuple[pluggy.HookImpl, str]]:
         """Walk the implementations of a hook in pluggy's order: last first, `tryfirst` and `trylast` obeyed."""
         for implementation in reversed(getattr(self._manager.hook, hook).get_hookimpls()):
-            yield implementation, next((owner for _, made, owner in self._owners if made is implementation.plugin), "")
+            yield implementation, next((owner for made, owner in self._owners if made is implementation.plugin), "")
 
 
 def _call(implementation: pluggy.HookImpl, arguments: dict[str, Any]) -> None:

@@ -233,7 +233,7 @@ def test_a_class_named_in_the_path_is_the_plugin_object_and_its_methods_are_boun
     assert (attribute, spec.name, spec.shape, spec.policy.timeout) == ("charge", "billing.charge", "one", 1)
     _, bound = loaded.bound(loaded.object(7))
     assert (bound.name, bound.target(2)) == ("billing.charge", 14)
-    assert [type(made).__name__ for made in loaded.hooks] == ["Audit"]
+    assert [type(made.stranger).__name__ for made in loaded.hooks] == ["Audit"]
 
 
 def test_an_instance_named_in_the_path_brings_its_methods_at_once(plugin):
@@ -241,8 +241,8 @@ def test_an_instance_named_in_the_path_brings_its_methods_at_once(plugin):
     loaded = plugin(OBJECT, "billing.py:ready")
     assert (loaded.object.rate, loaded.methods) == (5, ())
     assert functions(loaded)["billing.charge"](2) == 10
-    assert loaded.hooks[0] is loaded.object
-    assert type(loaded.hooks[1]).__name__ == "Audit"
+    assert loaded.hooks[0].stranger is loaded.object
+    assert type(loaded.hooks[1].stranger).__name__ == "Audit"
 
 
 def test_mapped_attributes_are_those_of_the_object(plugin):
@@ -267,7 +267,7 @@ def test_mapped_attributes_are_those_of_the_object(plugin):
 def test_a_module_with_marked_functions_is_itself_a_hook(plugin):
     """As pluggy has it."""
     loaded = plugin("from jackfield import hookimpl\n@hookimpl\ndef jackfield_registered(function): ...\n")
-    assert loaded.hooks == (sys.modules[loaded.root],)
+    assert [made.stranger for made in loaded.hooks] == [sys.modules[loaded.root]]
 
 
 def test_two_files_of_one_name_and_content_do_not_meet(plugin):

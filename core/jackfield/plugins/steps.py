@@ -86,9 +86,15 @@ class Steps:
         def job() -> None:
             current.set(Call("", deadline=attempt.deadline))  # so that the plugin may ask for `remaining()`
             attempt.live.term.enter()
-            value, failure = None, None
+            value: Any = None
+            failure: BaseException | None = None
             try:
                 value = script()
+            except (
+                asyncio.CancelledError
+            ) as error:  # of the plugin's own making: on the loop it would mean the task there
+                fault = fault_of(error, attempt.stage, name, attempt.doing)
+                failure = PluginError(name, fault.stage, fault.reason, fault.fix, (fault,))
             except BaseException as error:  # noqa: BLE001  # whatever a plugin raises fails that plugin alone
                 failure = error
             if attempt.settle():

@@ -10,7 +10,7 @@ import attrs
 from jackfield.calls.pipeline import codec_of
 from jackfield.contract import specify
 from jackfield.errors import Fault, JackfieldError, PluginError
-from jackfield.hooks import made_of
+from jackfield.hooks import Implementation, implementation_of
 from jackfield.injection.providers import Provider, describe
 from jackfield.model.spec import FunctionSpec
 from jackfield.plugins.barrier import Modules, is_method, refuse
@@ -39,7 +39,7 @@ class Reading:
         functions: what can be called as it is.
         methods: attribute and spec of what needs the plugin object; the spec's target is bound to nothing yet.
         providers: factories of dependencies.
-        hooks: hook implementations.
+        hooks: hook implementations, their classes instantiated.
         faults: why the rest is left out.
     """
 
@@ -51,7 +51,7 @@ class Reading:
         self.functions: list[FunctionSpec] = []
         self.methods: list[tuple[str, FunctionSpec]] = []
         self.providers: list[Provider] = []
-        self.hooks: list[Any] = []
+        self.hooks: list[Implementation] = []
         self.faults: list[Fault] = []
 
     def configured(self, base: Any, home: str = "") -> None:
@@ -91,13 +91,13 @@ class Reading:
                     self.providers.append(describe(factory, plugin=self._plugin.name))
             for name, implementation in marks.hooks(module, self._class):
                 with self._entry(prefix + name):
-                    self.hooks.append(made_of(implementation, self._plugin.name))
+                    self.hooks.append(implementation_of(implementation, self._plugin.name))
 
     def advertised(self, candidates: Iterable[Candidate]) -> None:
         """Read the entry points of a distribution: functions unless the configuration maps some, providers, hooks."""
         takers: dict[str, Callable[[Candidate, Any], None]] = {
             PROVIDERS: lambda _, found: self.providers.append(describe(found, plugin=self._plugin.name)),
-            HOOKS: lambda _, found: self.hooks.append(made_of(found, self._plugin.name)),
+            HOOKS: lambda _, found: self.hooks.append(implementation_of(found, self._plugin.name)),
         }
         if not self._plugin.functions:
             takers[FUNCTIONS] = lambda candidate, found: self._function(candidate.name, found)
