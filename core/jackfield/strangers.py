@@ -10,6 +10,7 @@ which turns what comes out of it into one error with a reason. Three rules keep 
 
 import functools
 import inspect
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,8 +66,14 @@ def barrier(doing: str = "reading it") -> Iterator[None]:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Tell whether this is the user's Ctrl-C, which Python delivers to the main thread alone."""
-    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+    """Tell whether this is the user's Ctrl-C: Python delivers it to the main thread alone, where it handles SIGINT.
+
+    Args:
+        error: what was raised.
+    """
+    if not isinstance(error, KeyboardInterrupt) or threading.current_thread() is not threading.main_thread():
+        return False
+    return signal.getsignal(signal.SIGINT) not in (None, signal.SIG_DFL, signal.SIG_IGN)
 
 
 def is_a(value: object, kind: type | tuple[type, ...]) -> bool:

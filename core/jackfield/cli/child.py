@@ -5,6 +5,7 @@ touched, so that the parent knows the culprit when this process ends, crashes or
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
@@ -76,6 +77,7 @@ def main() -> None:
     from loguru import logger
 
     logger.disable("jackfield")  # the report has what the host would log
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nobody sits here: a KeyboardInterrupt is a plugin's own
     channel = claim_stdout()
 
     def tell(message: Message) -> None:

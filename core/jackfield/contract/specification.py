@@ -14,7 +14,7 @@ from jackfield.injection.hints import evaluate, signature
 from jackfield.model.call import Call
 from jackfield.model.names import NAME_LIMIT, name_fault, version_fault
 from jackfield.model.spec import MISSING, Colour, Dependency, FunctionSpec, Parameter, PayloadShape, Policy
-from jackfield.strangers import Broken, barrier, innermost, is_a, layers, named
+from jackfield.strangers import Broken, barrier, can_be_key, innermost, is_a, layers, named
 
 _SUMMARY_LIMIT: Final = 200
 _VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -206,7 +206,13 @@ class _Reading:
                 f"the injected parameter {parameter.name!r} is positional-only",
                 "put it after the `/`: dependencies are passed by keyword",
             )
-        if found.key.type is object and found.key.name is None:
+        if not can_be_key(found.key.type):
+            kind = named(found.key.type)
+            self.fault(
+                f"what is injected for {parameter.name!r} cannot be looked up: {kind} cannot be hashed and compared",
+                "annotate a plain type",
+            )
+        elif found.key.type is object and found.key.name is None:
             self.fault(
                 f"nothing says what to inject for {parameter.name!r}",
                 "annotate it with a type that can be imported, or use `inject(name=…)`",

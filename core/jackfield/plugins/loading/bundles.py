@@ -1,10 +1,12 @@
 """A configured plugin → what it brings; and how what it brought goes away again."""
 
+import functools
 import os
 import sys
 from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import attrs
@@ -25,6 +27,7 @@ from jackfield.plugins.loading.reading import Reading
 from jackfield.strangers import is_a
 
 _PRIVATE = ("file", "folder")
+_FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, functools.partial)  # no plugin objects, whatever they have
 
 
 def load_bundle(plugin: PluginConfig, catalogue: Catalogue, only: Collection[str] | None = None) -> PluginBundle:
@@ -184,6 +187,9 @@ def _module(plugin: PluginConfig, source: Source, name: str, modules: Modules) -
     found = modules.fetch(module, source.object.split("."))[1] if source.object else None
     reading = Reading(plugin, modules, plugin.version or "0", instance_of=found if is_a(found, type) else None)
     reading.configured(module if found is None else found)
+    if is_a(found, _FUNCTIONS):
+        reading.named(source.object, found)
+        found = None
     reading.marked(module, found)
     return _loaded(plugin, reading, plugin.version or "0", found)
 
@@ -203,6 +209,11 @@ def _installed(
     reading = Reading(plugin, Modules(plugin.name), version, distribution, found if is_a(found, type) else None)
     reading.faults += (fault for fault in catalogue.faults if fault.plugin and canonical(fault.plugin) == key)
     reading.faults += (_second(plugin.name, one, objects[0]) for one in objects[1:])
+    if is_a(found, _FUNCTIONS):
+        reason = f"{objects[0].value} is a function, and a plugin has an object or a class"
+        fix = f"advertise it as a function, under [{FUNCTIONS}]"
+        reading.faults.append(Fault("attribute", plugin.name, objects[0].name, reason, fix))
+        found = None
     # `billing` may name a distribution and a module: an attribute is the module's then.
     reading.configured(None, source.target if source.kind == "name" else "")
     reading.advertised(one for one in mine if only is None or one.group != FUNCTIONS or one.name in only)

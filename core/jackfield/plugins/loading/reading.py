@@ -70,6 +70,18 @@ class Reading:
                     refuse(self._plugin.name, "attribute", reason, f"write 'module:{shown(attribute)}'")
                 self._attribute(name, self._modules.module(module) if module else base, attribute)
 
+    def named(self, path: str, target: Any) -> None:
+        """Read the function that the plugin's `path` names, unless the configuration maps functions itself.
+
+        Args:
+            path: what it is called in its module.
+            target: the function, a partial included.
+        """
+        name = f"{self._plugin.name}.{path}"
+        if not self._plugin.functions:
+            with self._entry(name):
+                self._function(name, target)
+
     def marked(self, module: ModuleType, found: Any = None) -> None:
         """Read what is marked in a module, and on the plugin object.
 
@@ -81,6 +93,8 @@ class Reading:
         with self._entry(self._plugin.name):  # what is found is read one by one, finding it is one thing
             if not self._plugin.functions:
                 for name, target in marks.functions(module):
+                    if any(spec.target is target and spec.name == prefix + name for spec in self.functions):
+                        continue  # the one that `path` names
                     with self._entry(prefix + name):
                         self._function(prefix + name, target)
                 for name in marks.methods(found) if found is not None else ():
