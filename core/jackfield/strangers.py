@@ -104,7 +104,7 @@ def named(value: object) -> str:
         except Exception:  # noqa: BLE001, S112  # as when it is no class
             continue
         if type(name) is str:
-            return name
+            return name.rpartition("<locals>.")[2]
     return "an object"
 
 

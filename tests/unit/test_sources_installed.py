@@ -151,13 +151,23 @@ def test_a_distribution_that_advertises_nothing_serves_what_is_mapped(site):
 @pytest.mark.parametrize(
     ("path", "stage", "reason", "fix"),
     [
-        ("no-such-dist", "source", "no distribution named 'no-such-dist' is installed", "pip install no-such-dist"),
+        ("no-such-dist", "source", "no distribution named 'no-such-dist' is installed", "correct the plugin's `path`"),
         ("risk-pgk", "source", "no distribution", "did you mean 'risk-pkg'?"),
-        ("nosuchthing", "source", "neither a module nor a distribution named 'nosuchthing'", "pip install nosuchthing"),
+        (
+            "nosuchthing",
+            "source",
+            "neither a module nor a distribution named 'nosuchthing'",
+            "correct the plugin's `path`",
+        ),
         ("nosuch.thing", "import", "No module named 'nosuch'", "correct 'nosuch.thing' in the configuration"),
         ("risk_pkg.core:Gone", "attribute", "risk_pkg.core has no attribute 'Gone'", "correct it in the configuration"),
         ("sick_mod", "import", "ZeroDivisionError", "take the plugin p out of the configuration"),
-        ("needy_mod", "import", "No module named 'no_such_thing'", "`pip install no_such_thing`"),
+        (
+            "needy_mod",
+            "import",
+            "No module named 'no_such_thing'",
+            "the distribution that provides the module no_such_thing",
+        ),
         ("sick-object", "import", "ZeroDivisionError", ""),
     ],
 )

@@ -239,7 +239,7 @@ def _metadata(plugin: PluginConfig, source: Source, catalogue: Catalogue) -> tup
         what = "neither a module nor a distribution" if source.kind == "name" else "no distribution"
         close = close_names(source.target, sorted(_names(catalogue)))
         fix = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-        fix += f"install it, as with `pip install {source.target}`, or correct the plugin's `path`"
+        fix += "correct the plugin's `path`, or install what provides it"
         refuse(plugin.name, "source", f"{what} named {shown(source.target)!r} is installed", fix, error)
 
 
