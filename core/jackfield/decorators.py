@@ -81,7 +81,8 @@ def function(
 def noted_policy(target: Any) -> Policy:
     """Give the policy that `@function` has noted on a callable, through partials of it; else the default one."""
     for layer in layers(target, wrapped=False):
-        if is_a(noted := getattr(layer, _POLICY, None), Policy):
+        noted = getattr(layer, _POLICY, None)
+        if is_a(noted, Policy):
             return noted
     return Policy()
 

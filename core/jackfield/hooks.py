@@ -19,7 +19,7 @@ from jackfield.strangers import Broken, barrier, is_a, is_interrupt, named
 
 hookspec = pluggy.HookspecMarker("jackfield")
 _MARK: Final = f"{hookspec.project_name}_impl"  # what `@hookimpl` writes on a function
-_METHODS: Final = (staticmethod, classmethod, MethodType)
+_METHODS: Final[tuple[type[Any], ...]] = (staticmethod, classmethod, MethodType)
 
 
 class Hookspecs:

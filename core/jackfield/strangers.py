@@ -12,14 +12,15 @@ import functools
 import inspect
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import MethodType
-from typing import Any, Final
+from typing import Any, Final, TypeGuard, TypeVar
 
 from jackfield.errors import JackfieldError
 from jackfield.stack import error_type, origin
 
+T = TypeVar("T")
 _DEEPEST: Final = 500  # layers of one callable: more than Python lets anybody call through
 
 
@@ -76,7 +77,7 @@ def is_interrupt(error: BaseException) -> bool:
     return signal.getsignal(signal.SIGINT) not in (None, signal.SIG_DFL, signal.SIG_IGN)
 
 
-def is_a(value: object, kind: type | tuple[type, ...]) -> bool:
+def is_a(value: object, kind: type[T] | tuple[type[T], ...]) -> TypeGuard[T]:
     """Tell whether an object is an instance by its real class, whatever its `__class__` says.
 
     Args:
@@ -100,7 +101,7 @@ def named(value: object) -> str:
     """
     for reader in _NAMES:
         try:
-            name = reader(value)
+            name: object = reader(value)
         except Exception:  # noqa: BLE001, S112  # as when it is no class
             continue
         if type(name) is str:
@@ -108,7 +109,7 @@ def named(value: object) -> str:
     return "an object"
 
 
-_NAMES: Final = (
+_NAMES: Final[tuple[Callable[[Any], object], ...]] = (
     lambda value: type.__dict__["__qualname__"].__get__(value) if is_a(value, type) else None,
     lambda value: object.__getattribute__(value, "__qualname__") if type(value).__module__ == "builtins" else None,
     lambda value: type.__dict__["__qualname__"].__get__(type(value)),

@@ -250,7 +250,7 @@ def _drop_half_made(error: BaseException, before: frozenset[str]) -> None:
 def _refers_to(module: object, dead: set[str]) -> bool:
     try:
         with barrier():
-            values = list(vars(module).values())  # type: ignore[call-overload]  # anything may be in `sys.modules`
+            values = list(vars(module).values())
     except Broken:
         return False
     return any(_home(value) in dead for value in values)

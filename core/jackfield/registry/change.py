@@ -17,7 +17,7 @@ from jackfield.model.route import Endpoint, Route, Rule
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec, Parameter
 from jackfield.registry.routes import default_of, derived, ended, label_of
-from jackfield.strangers import Broken, barrier, named
+from jackfield.strangers import Broken, barrier, is_a, named
 
 
 @attrs.frozen
@@ -79,7 +79,7 @@ class Expectation:
             TypeError: if the pattern is no text.
             ContractError: if reading the types raises.
         """
-        if not isinstance(self.pattern, str):
+        if not is_a(self.pattern, str):
             raise TypeError(f"an extension point is a pattern of names, such as 'export.*', not {named(self.pattern)}")
         try:
             with barrier("reading its types"):

@@ -73,8 +73,8 @@ def _everywhere(faults: list[Fault], use_index: bool) -> Iterator[list[_Distribu
     for finder in list(sys.meta_path):
         try:
             with barrier("looking at it"):
-                find = getattr(finder, "find_distributions", None)
-                plain = getattr(find, "__func__", find)
+                find: Any = getattr(finder, "find_distributions", None)
+                plain: Any = getattr(find, "__func__", find)
                 walks = _PATH_FINDERS.fullmatch(f"{plain.__module__}:{plain.__qualname__}") if callable(find) else None
         except Broken as broken:
             faults.append(_of_finder(finder, broken))

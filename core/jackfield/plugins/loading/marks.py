@@ -11,6 +11,7 @@ from jackfield.strangers import Broken, barrier, bases, is_a
 # What `@function` writes on a callable, `@provides` on a factory, and `@hookimpl` on a method.
 _FUNCTION: Final = "__jackfield_policy__"
 _PROVIDER: Final = "__jackfield_provides__"
+_METHODS: Final[tuple[type[Any], ...]] = (staticmethod, classmethod)
 _HOOK: Final = f"{hookimpl.project_name}_impl"
 
 
@@ -119,7 +120,7 @@ def _within(origin: object, module: str) -> bool:
 
 def _plain(value: Any) -> Any:
     """Take the function out of a static or class method."""
-    return value.__func__ if is_a(value, (staticmethod, classmethod)) else value
+    return value.__func__ if is_a(value, _METHODS) else value
 
 
 def _noted(value: Any, mark: str) -> bool:
