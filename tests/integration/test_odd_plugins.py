@@ -1,6 +1,9 @@
 """Objects that lie, raise or go round in a circle: none ends or hangs loading, each is told of, and the rest serves."""
 
 import importlib
+import json
+import os
+import subprocess
 import sys
 import textwrap
 
@@ -520,6 +523,34 @@ def test_an_odd_module_attribute_costs_nothing_but_itself(tmp_path, kind):
     (tmp_path / "jackfield.toml").write_text('[[plugin]]\nname = "shop"\npath = "./shop.py"\n')
     with Host.from_config(tmp_path / "jackfield.toml", observers=()) as host:
         assert host.call("shop.good", 2) == 2
+
+
+@pytest.mark.slow
+def test_check_graph_and_info_say_what_is_wrong_with_each(site, tmp_path):
+    """In one run over all of them: nothing ends the process that looks, and no fault is of the process."""
+    kinds = {f"odd{number}": kind for number, kind in enumerate(FUNCTIONS)}
+    for name, kind in kinds.items():
+        site(name, FUNCTIONS[kind][0], [("functions", f"{name}.f", ":f")])
+
+    def pluginctl(*arguments):
+        command = [sys.executable, "-m", "jackfield", *arguments]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    report = json.loads(pluginctl("check", "--json").stdout)
+    assert not any("ended the process" in fault["reason"] or "killed" in fault["reason"] for fault in report["faults"])
+    faulty = {fault["entry"].partition("@")[0] for fault in report["faults"]}
+    noted = {note["function"] for note in report["notes"]}
+    assert "well.f" in report["functions"]
+    for name, kind in kinds.items():
+        assert (f"{name}.f" in report["functions"]) != (f"{name}.f" in faulty), kind
+        assert FUNCTIONS[kind][1] != "left out" or f"{name}.f" in faulty, kind
+        assert FUNCTIONS[kind][1] != "noted" or f"{name}.f" in noted, kind
+    left_out = next(name for name, kind in kinds.items() if FUNCTIONS[kind][1] == "left out")
+    told = pluginctl("info", "--contract", f"{left_out}.f")
+    assert "reading it raised" in told.stdout + told.stderr
+    assert "pluginctl check" in pluginctl("doctor").stdout
+    assert pluginctl("graph").stdout.startswith("flowchart")
 
 
 class suppressed:  # noqa: N801  # reads as `contextlib.suppress`

@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import pickle
 import sys
+import textwrap
 from importlib import resources
 
 import pytest
@@ -344,3 +345,21 @@ def test_a_missing_object_fails_the_plugin(plugin):
     assert caught.value.stage == "attribute"
     assert caught.value.reason == "billing has no attribute 'Biling'"
     assert caught.value.fix == "did you mean 'Billing'? correct it in the configuration"
+
+
+@pytest.mark.parametrize("name", ["add", "more", "shout", "marked"])
+def test_a_function_named_in_the_path_is_served(plugin, name):
+    """A plain one, a partial, a builtin, and one that is marked anyway: none is a plugin object, and none is lost."""
+    code = """
+    import functools
+    from jackfield import function
+    def add(a: int, b: int = 1) -> int: return a + b
+    more = functools.partial(add, b=5)
+    shout = "x".upper
+    @function
+    def marked(a: int) -> int: return a
+    """
+    loaded = plugin(textwrap.dedent(code), f"billing.py:{name}")
+    assert loaded.object is None
+    assert set(functions(loaded)) == {f"billing.{name}", "billing.marked"}
+    assert loaded.faults == ()

@@ -116,8 +116,9 @@ class _Reading:
             self.shape = "opaque"
             self.notes.append("no signature to be had: the payload is passed unchecked as the one positional argument")
             return
+        bound = _bound_keywords(call)
         for parameter in read.parameters.values():
-            if parameter.kind is not parameter.VAR_POSITIONAL and parameter.name not in _bound_keywords(call):
+            if parameter.kind is not parameter.VAR_POSITIONAL and parameter.name not in bound:
                 self._parameter(call, parameter, is_a(target, type))
         self.result = self._evaluated(call, "return", read.return_annotation)
         if any(parameter.kind is parameter.kind.VAR_KEYWORD for parameter in self.parameters):
@@ -138,7 +139,7 @@ class _Reading:
                 self.fault(f"it is {kind}, and a call has one result", "return a list, or a record with a cursor")
         if any(inspect.iscoroutinefunction(form) for form in forms):
             self.colour = Colour.ASYNC
-        elif any(inspect.iscoroutinefunction(innermost(form)) for form in forms):
+        elif any(inspect.iscoroutinefunction(bare) for form in forms if (bare := innermost(form)) is not form):
             self.colour = Colour.ASYNC
             self.notes.append("a plain function wraps an async one: what it returns is awaited")
 
@@ -225,7 +226,8 @@ class _Reading:
         try:
             with barrier():
                 evaluated = evaluate(owner, name, annotation)
-                key_of(evaluated)  # so that whoever asks what it means gets an answer
+                if type(evaluated) is not type:
+                    key_of(evaluated)  # so that whoever asks what it means gets an answer
         except Broken as problem:
             what = "the result" if name == "return" else f"parameter {name!r}"
             self.notes.append(f"{what}: the annotation cannot be evaluated ({problem.reason[:120]}): taken as Any")
