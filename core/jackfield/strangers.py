@@ -51,7 +51,7 @@ class barrier:  # noqa: N801  # reads as `contextlib.suppress`, and takes a thir
         ...     raise SystemExit(1)
         Traceback (most recent call last):
         ...
-        jackfield.strangers.Broken: reading it raised SystemExit
+        jackfield.strangers.Broken: reading it raised SystemExit (...)
     """
 
     __slots__ = ("_doing",)
