@@ -227,6 +227,16 @@ def test_an_odd_subscription_is_refused_and_the_bus_serves_the_others(kind, as_e
     assert seen == [Happened(1)]
 
 
+@pytest.mark.parametrize("kind", ["raising", "exiting", "none", "bytes"])
+@pytest.mark.parametrize("argument", ["queue", "when_full", "timeout"])
+def test_the_settings_of_a_subscription_have_their_types(argument, kind):
+    """Said at once, by the name of the argument."""
+    bus = EventBus()
+    with pytest.raises(TypeError, match=f"{argument} is "):
+        bus.subscribe(object, print, **{argument: ODD[kind]})
+    assert bus.stats() == ()
+
+
 def test_a_type_that_cannot_be_hashed_is_subscribed_to_like_any_other():
     """The bus asks no metaclass anything."""
     bus = EventBus()

@@ -95,7 +95,8 @@ class EventBus:
             The subscription; it lasts until it is cancelled, whether or not it is kept.
 
         Raises:
-            TypeError: if the event type is not a class, or the handler cannot be called, or not be looked at.
+            TypeError: if the event type is not a class, the handler cannot be called, or not be looked at, or another
+                argument is of the wrong type.
             ValueError: if the bound, the policy or the timeout makes no sense.
             Unavailable: if the bus is closed, or this process was forked.
         """
@@ -104,6 +105,13 @@ class EventBus:
             raise TypeError(f"subscribe to a class of events, not to {named(event_type)}")
         if not callable(handler):
             raise TypeError(f"the handler of {event_name(event_type)} cannot be called: {named(handler)}")
+        for name, value, kind, what in (
+            ("queue", queue, (int,), "a whole number"),
+            ("when_full", when_full, (str,), "text"),
+            ("timeout", timeout, (int, float), "seconds"),
+        ):
+            if not is_a(value, kind):
+                raise TypeError(f"{name} is {what}, not {named(value)}")
         if queue < 1:
             raise ValueError(f"queue={queue}: at least one event must fit")
         if when_full not in get_args(WhenFull):
