@@ -1,6 +1,5 @@
 """The marks that authors write: `@function`, `inject()`, `@provides`, `@hookimpl`; and reading them back."""
 
-import functools
 import math
 from collections.abc import Callable
 from types import NoneType, UnionType
@@ -10,6 +9,7 @@ import attrs
 import pluggy
 
 from jackfield.model.spec import Dependency, Key, Policy
+from jackfield.strangers import is_a, layers
 
 hookimpl = pluggy.HookimplMarker("jackfield")
 """Marks a method named like one of the hookspecs in `jackfield.hooks`."""
@@ -80,10 +80,11 @@ def function(
 
 def noted_policy(target: Any) -> Policy:
     """Give the policy that `@function` has noted on a callable, through partials of it; else the default one."""
-    while isinstance(target, functools.partial) and not hasattr(target, _POLICY):
-        target = target.func
-    noted = getattr(target, _POLICY, None)
-    return noted if isinstance(noted, Policy) else Policy()
+    for layer in layers(target, wrapped=False):
+        noted = getattr(layer, _POLICY, None)
+        if is_a(noted, Policy):
+            return noted
+    return Policy()
 
 
 @attrs.frozen

@@ -3,17 +3,23 @@
 Hooks are trusted code and for lifecycle. Whatever wants to see calls is an observer.
 """
 
+import inspect
 import threading
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from types import FunctionType, MethodType, ModuleType
+from typing import Any, Final
 
 import pluggy
 
 from jackfield.errors import Fault, JackfieldError, PluginError
 from jackfield.log import host_log
 from jackfield.model.spec import FunctionSpec
+from jackfield.stack import error_message, error_type
+from jackfield.strangers import Broken, barrier, is_a, is_interrupt, named
 
 hookspec = pluggy.HookspecMarker("jackfield")
+_MARK: Final = f"{hookspec.project_name}_impl"  # what `@hookimpl` writes on a function
+_METHODS: Final[tuple[type[Any], ...]] = (staticmethod, classmethod, MethodType)
 
 
 class Hookspecs:
@@ -40,6 +46,58 @@ class Hookspecs:
         """See a plugin that has stopped."""
 
 
+class Implementation:
+    """The marked methods of one object, which is what pluggy gets: nothing here compares, or has a name of its own.
+
+    Args:
+        stranger: the object whose they are.
+        name: what to call it.
+        methods: by their names.
+    """
+
+    def __init__(self, stranger: Any, name: str, methods: Mapping[str, Any]) -> None:
+        self.stranger = stranger
+        self._name = name
+        vars(self).update(methods)
+
+    def __str__(self) -> str:
+        """Name it so that no other has that name."""
+        return f"{self._name} at {id(self):#x}"
+
+
+def implementation_of(found: Any, plugin: str) -> Implementation:
+    """Look for the methods of an object that are marked with `@hookimpl`; no other is touched.
+
+    Args:
+        found: the object; a class is instantiated without arguments.
+        plugin: whose it is, for the error.
+
+    Raises:
+        PluginError: if it cannot be made, or looking at it raises.
+    """
+    fix = "hook classes are instantiated without arguments"
+    try:
+        stranger = found() if is_a(found, type) else found
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        reason = f"{named(found)}() raised {error_type(error)}: {error_message(error)}"
+        raise PluginError(plugin, "hook", reason, fix) from error
+    methods: dict[str, Any] = {}
+    try:
+        with barrier("looking for its hooks"):
+            for name in dir(stranger):
+                static = inspect.getattr_static(stranger, name, None)
+                plain = static.__func__ if is_a(static, _METHODS) else static
+                if is_a(plain, FunctionType) and _MARK in plain.__dict__:
+                    methods[name] = getattr(stranger, name)
+            shown = str(stranger.__name__) if is_a(stranger, ModuleType) else named(stranger)
+    except Broken as broken:
+        fix = "give an object whose methods are marked with @jackfield.hookimpl"
+        raise PluginError(plugin, "hook", f"{named(stranger)}: {broken.reason}", fix) from broken
+    return Implementation(stranger, shown, methods)
+
+
 class Hooks:
     """The hook implementations of one host. Who is told of what, and when, is for the registry's couriers to say.
 
@@ -50,7 +108,7 @@ class Hooks:
     def __init__(self) -> None:
         self._manager = pluggy.PluginManager("jackfield")
         self._manager.add_hookspecs(Hookspecs)
-        self._owners: tuple[tuple[object, str], ...] = ()
+        self._owners: tuple[tuple[Implementation, str], ...] = ()
         self._inside = threading.local()
         self.running = ""
 
@@ -58,16 +116,18 @@ class Hooks:
         """Add an object whose methods are marked with `@hookimpl`.
 
         Args:
-            implementation: the object; a class is instantiated without arguments.
+            implementation: the object, a class, or what `implementation_of` has made of it already.
             plugin: whose it is, for errors and for `remove`.
 
         Raises:
-            PluginError: if it cannot be made, implements no hook, or one that does not exist; nothing of it stays
-            behind.
+            PluginError: if it is there already, cannot be made, implements no hook, or one that does not exist; then
+                nothing has changed.
         """
-        made = self._make(implementation, plugin)
+        made = implementation if type(implementation) is Implementation else implementation_of(implementation, plugin)
+        if any(known.stranger is made.stranger for known, _ in self._owners):
+            raise PluginError(plugin, "hook", f"{named(made.stranger)} is added already", "add it once")
         try:
-            self._manager.register(made)
+            self._manager.register(made, str(made))
             self._manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
             if self._manager.is_registered(made):
@@ -83,16 +143,6 @@ class Hooks:
             )
         self._owners = (*self._owners, (made, plugin))
 
-    @staticmethod
-    def _make(implementation: object, plugin: str) -> object:
-        if not isinstance(implementation, type):
-            return implementation
-        try:
-            return implementation()
-        except Exception as error:
-            reason = f"{implementation.__qualname__}() raised {type(error).__name__}: {error}"
-            raise PluginError(plugin, "hook", reason, "hook classes are instantiated without arguments") from error
-
     def remove(self, plugin: str) -> int:
         """Remove every implementation of a plugin.
 
@@ -100,7 +150,7 @@ class Hooks:
             How many there were.
         """
         gone = [made for made, owner in self._owners if owner == plugin]
-        self._owners = tuple((made, owner) for made, owner in self._owners if owner != plugin)
+        self._owners = tuple(entry for entry in self._owners if entry[1] != plugin)
         for made in gone:
             self._manager.unregister(made)
         return len(gone)
@@ -120,8 +170,11 @@ class Hooks:
                 for implementation, owner in self._implementations("jackfield_register"):
                     try:
                         _call(implementation, {"function": function})
-                    except Exception as error:  # noqa: BLE001  # any exception is a refusal, by contract
-                        reason = f"refused by the hook of {owner}: {type(error).__name__}: {error}"
+                    except BaseException as error:
+                        if is_interrupt(error):
+                            raise
+                        # Any exception is a refusal, by contract.
+                        reason = f"refused by the hook of {owner}: {type(error).__name__}: {error_message(error)}"
                         fix = f"satisfy {owner}, or uninstall it"
                         faults.append(Fault("hook", function.plugin or owner, function.key, reason, fix))
         finally:
@@ -152,11 +205,13 @@ class Hooks:
         if not self._owners:
             return
         for implementation, owner in self._implementations(hook):
-            self.running = f"the {hook} hook of {owner or type(implementation.plugin).__qualname__}"
+            self.running = f"the {hook} hook of {owner or implementation.plugin}"
             try:
                 _call(implementation, arguments)
-            except Exception as error:  # noqa: BLE001  # reported here, and the others still see it
-                host_log("ERROR", f"the {hook} hook of {owner} raised", error)
+            except BaseException as error:
+                if is_interrupt(error):
+                    raise
+                host_log("ERROR", f"the {hook} hook of {owner} raised", error)  # and the others still see it
             finally:
                 self.running = ""
 

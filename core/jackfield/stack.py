@@ -32,11 +32,13 @@ def error_type(error: BaseException) -> str:
     if isinstance(error, FunctionCrashed):
         return error.error_type
     kind = type(error)
-    if kind.__module__ == "builtins":
-        return kind.__qualname__
-    if kind.__module__ == JackfieldError.__module__:
-        return f"jackfield.{kind.__qualname__}"
-    return f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        module, name = str(kind.__module__), str(kind.__qualname__)
+    except Exception:  # noqa: BLE001  # of a metaclass
+        return "an exception without a name"
+    if module == "builtins":
+        return name
+    return f"jackfield.{name}" if module == JackfieldError.__module__ else f"{module}.{name}"
 
 
 def error_message(error: BaseException) -> str:
@@ -49,9 +51,9 @@ def error_message(error: BaseException) -> str:
         At most 4,000 characters; a note when the error cannot be rendered.
     """
     try:
-        text = error.message if isinstance(error, FunctionCrashed) else str(error)
-    except Exception as broken:  # noqa: BLE001  # a plugin's `__str__` may raise anything
-        return f"(the message cannot be shown: {type(broken).__name__})"
+        text = str.__str__(error.message if isinstance(error, FunctionCrashed) else str(error))
+    except BaseException as broken:  # noqa: BLE001  # a plugin's `__str__` may raise anything
+        return f"(the message cannot be shown: {error_type(broken)})"
     return text if len(text) <= _MESSAGE_LIMIT else text[:_MESSAGE_LIMIT] + "…"
 
 
@@ -89,6 +91,14 @@ def frames(error: BaseException) -> list[str]:
             break
         lines.append(f"{how} {error_type(link)}")
     return lines
+
+
+def origin(error: BaseException) -> str:
+    """Give the innermost frame of an error itself, not of those that caused it: `file:line function`, or ""."""
+    lines = frames(error)
+    ends = (at for at, line in enumerate(lines) if line.startswith(("caused by ", "while handling ", "member ")))
+    own = lines[: next(ends, len(lines))]
+    return own[-1] if own else ""
 
 
 def _walk(traceback: TracebackType | None) -> Iterator[str]:

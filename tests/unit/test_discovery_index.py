@@ -121,6 +121,19 @@ def test_a_new_version_in_place_is_seen(site, later):
     assert scan([str(site)]).candidates[0].version == "1.1"
 
 
+def test_metadata_that_comes_beside_pkg_info_is_seen(site, later):
+    """Whichever of the two is there is read, METADATA first; a record of the other does not outlive its coming."""
+    directory = put(site)
+    (directory / "METADATA").rename(directory / "PKG-INFO")
+    assert scan([str(site)]).candidates[0].version == "1.0"
+    assert read_index(str(site))[directory.name].headers == "PKG-INFO"
+    assert scan([str(site)]).candidates[0].version == "1.0"
+    (directory / "METADATA").write_text("Name: good\nVersion: 2.0\n")
+    assert scan([str(site)]).candidates[0].version == "2.0"
+    (directory / "METADATA").unlink()
+    assert scan([str(site)]).candidates[0].version == "1.0"
+
+
 def test_entry_points_reached_through_a_link_are_followed(site, tmp_path, later):
     """Some installers link metadata to a store: the store's file is what counts."""
     directory = put(site)

@@ -55,10 +55,14 @@ def test_a_function_an_attribute_of_a_class_and_a_module_are_loaded(plugin):
     ("code", "reason", "fix"),
     [
         ("\n1 / 0\n", "ZeroDivisionError: division by zero", "JACKFIELD_DISABLE_PLUGINS=sick-plugin"),
-        ("import no_such_thing.at_all", "ModuleNotFoundError", "pip install no_such_thing`"),
+        (
+            "import no_such_thing.at_all",
+            "ModuleNotFoundError",
+            "the distribution that provides the module no_such_thing",
+        ),
         ("from sick_plugin import missing", "ImportError", "pip install --force-reinstall sick-plugin"),
         ("import sick_plugin.missing", "ModuleNotFoundError", "pip install --force-reinstall sick-plugin"),
-        ("from json import no_such_name", "ImportError", "pip install --upgrade json"),
+        ("from json import no_such_name", "ImportError", "json is a module of Python"),
         ("def f(:\n", "SyntaxError", "pip install --upgrade sick-plugin"),
         ("import sys\nsys.exit(3)", "SystemExit: 3", "if __name__ == '__main__'"),
         ("raise BaseException('no')", "BaseException: no", "upgrade or correct sick-plugin"),

@@ -1,15 +1,19 @@
 """Scanning real metadata directories: what is found, and that whatever is broken costs only itself."""
 
+import importlib.machinery
 import importlib.metadata
 import os
+import signal
 import sys
 import zipfile
 from pathlib import Path
 
+import importlib_metadata
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from jackfield.cli.entries import rows
 from jackfield.plugins.discovery import FUNCTIONS, HOOKS, PLUGINS, PROVIDERS, scan
 
 GOOD = "[jackfield.functions]\ntext.slugify = good.text:slugify\n"
@@ -124,7 +128,178 @@ def test_finders_of_other_packages_are_asked_and_one_that_raises_is_named(tmp_pa
     assert [one.name for one in catalogue.candidates] == ["text.slugify"]
     (fault,) = catalogue.faults
     assert fault.entry == "Broken.find_distributions"
-    assert "RuntimeError: no network" in fault.reason
+    assert "asking it raised RuntimeError (" in fault.reason
+
+
+def write(folder, **files):
+    """Write a metadata directory, file by file; bytes as they are."""
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        data = content if isinstance(content, bytes) else content.encode()
+        (folder / {"entry_points": "entry_points.txt", "PKG_INFO": "PKG-INFO"}.get(name, name)).write_bytes(data)
+    return folder
+
+
+HEADERS = "Metadata-Version: 2.1\nName: my-plugin\nVersion: 1.4\n"
+
+
+@pytest.mark.parametrize(
+    ("folder", "files"),
+    [
+        ("my_plugin-1.4.dist-info", {"METADATA": HEADERS}),
+        ("my_plugin-1.4.DIST-INFO", {"METADATA": HEADERS}),
+        ("My_Plugin-1.4.Dist-Info", {"METADATA": HEADERS}),
+        ("my_plugin.dist-info", {"METADATA": HEADERS}),
+        ("my-plugin-1.4.dist-info", {"METADATA": HEADERS}),
+        ("my_plugin-1.4.dist-info", {"PKG_INFO": HEADERS}),
+        ("my-plugin.egg-info", {"PKG_INFO": HEADERS}),
+        ("my_plugin-1.4-py3.11-linux-x86_64.egg-info", {"PKG_INFO": HEADERS}),
+        ("my_plugin.EGG-INFO", {"PKG_INFO": HEADERS}),
+        ("my_plugin.egg-info", {"METADATA": HEADERS}),
+        ("my_plugin.egg-info", {"METADATA": HEADERS, "PKG_INFO": "Name: my-plugin\nVersion: 0.9\n"}),
+        ("my_plugin-1.4.dist-info", {"METADATA": b"\xef\xbb\xbf" + HEADERS.encode()}),
+        ("my_plugin-1.4.dist-info", {"METADATA": b"\xef\xbb\xbfName: my-plugin\nVersion: 1.4\n"}),
+        ("my_plugin-1.4.dist-info", {"METADATA": "Author: J\xf6rg\n".encode("latin-1") + HEADERS.encode()}),
+        ("my_plugin-1.4.dist-info", {"METADATA": HEADERS.replace("\n", "\r\n")}),
+        ("my_plugin-1.4.dist-info", {"METADATA": HEADERS.replace("\n", "\r")}),
+        ("my_plugin-1.4.dist-info", {"METADATA": "Name:\n my-plugin\nVersion: 1.4\n"}),
+        ("my_plugin-1.4.dist-info", {"METADATA": HEADERS + "\nName: not-a-header\n"}),
+        ("elsewhere-9.dist-info", {"METADATA": HEADERS}),
+    ],
+)
+@pytest.mark.parametrize("zipped", [False, True], ids=["directory", "archive"])
+def test_every_layout_and_encoding_means_what_it_says(tmp_path, folder, files, zipped):
+    """In a directory as in an archive: the file within has the name, whatever the directory is called."""
+    place = write(tmp_path / "site" / folder, entry_points=GOOD, **files).parent
+    if zipped:
+        with zipfile.ZipFile(tmp_path / "bundle.whl", "w") as archive:
+            for file in (place / folder).iterdir():
+                archive.write(file, file.relative_to(place))
+        place = tmp_path / "bundle.whl"
+    catalogue = look(place)
+    assert [(one.distribution, one.version, one.name) for one in catalogue.candidates] == [
+        ("my-plugin", "1.4", "text.slugify")
+    ]
+    assert catalogue.faults == ()
+
+
+def test_a_dashed_egg_info_is_not_its_twin(tmp_path):
+    """`paint.egg-info` and `paint-extra-tools.egg-info` are two distributions: what stands in them says so."""
+    for name, function in (("paint", "paint.one"), ("paint-extra-tools", "paint.two"), ("paint-stranger", "")):
+        entries = f"[jackfield.functions]\n{function} = mod:f\n" if function else "[console_scripts]\na = b:c\n"
+        write(tmp_path / f"{name}.egg-info", PKG_INFO=f"Name: {name}\nVersion: 1.0\n", entry_points=entries)
+    catalogue = look(tmp_path)
+    assert [(one.plugin, one.name) for one in catalogue.candidates] == [
+        ("paint", "paint.one"),
+        ("paint-extra-tools", "paint.two"),
+    ]
+    assert catalogue.faults == catalogue.shadowed == ()
+
+
+@pytest.mark.parametrize("zipped", [False, True], ids=["directory", "archive"])
+def test_what_advertises_nothing_hides_a_later_version_of_itself_in_an_archive_too(tmp_path, zipped):
+    """A wheel on `sys.path` counts as the directory that it would be."""
+    headers = "Name: good\nVersion: 2.0\n"
+    front = write(tmp_path / "front" / "good-2.0.dist-info", METADATA=headers).parent
+    if zipped:
+        front = tmp_path / "good-2.0-py3-none-any.whl"
+        with zipfile.ZipFile(front, "w") as archive:
+            archive.writestr("good-2.0.dist-info/METADATA", headers)
+    put(tmp_path / "back", "good", "1.0")
+    catalogue = look(front, tmp_path / "back")
+    assert catalogue.candidates == ()
+    assert [one.winner for one in catalogue.shadowed] == [None]
+
+
+def test_an_egg_that_is_a_file_is_read(tmp_path):
+    """As `easy_install` left them on `sys.path`."""
+    egg = tmp_path / "my_plugin-1.4-py3.11.egg"
+    with zipfile.ZipFile(egg, "w") as archive:
+        archive.writestr("EGG-INFO/PKG-INFO", HEADERS)
+        archive.writestr("EGG-INFO/entry_points.txt", GOOD)
+        archive.writestr("my_plugin.py", "")
+    assert [(one.plugin, one.version) for one in look(egg).candidates] == [("my-plugin", "1.4")]
+
+
+class Finder:
+    """A finder of another package, which knows one distribution."""
+
+    def __init__(self, *found):
+        self.found = found
+
+    def find_spec(self, *_):
+        return None
+
+    def find_distributions(self, context):
+        return list(self.found)
+
+
+def test_a_finder_in_front_of_pythons_own_comes_first(tmp_path, monkeypatch):
+    """The order of `sys.meta_path` is the order of import."""
+    put(tmp_path / "site", "good", "1.0")
+    other = importlib_metadata.PathDistribution(put(tmp_path / "hidden", "good", "2.0"))
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "site")])
+    for path, version in (([Finder(other), *sys.meta_path], "2.0"), ([*sys.meta_path, Finder(other)], "1.0")):
+        monkeypatch.setattr(sys, "meta_path", path)
+        catalogue = scan(cache=False)
+        assert [one.version for one in catalogue.candidates] == [version]
+        assert catalogue.faults == ()
+
+
+def test_a_finder_that_merely_has_the_name_of_pythons_own_is_asked(tmp_path, monkeypatch):
+    """And one that inherits Python's own search is not asked for what is found already."""
+    found = importlib.metadata.PathDistribution(put(tmp_path / "hidden", "good"))
+    namesake = type("PathFinder", (Finder,), {})(found)
+    heir = type("Mine", (importlib.machinery.PathFinder,), {})
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(sys, "meta_path", [heir, namesake, type("MetadataPathFinder", (Finder,), {})(), *sys.meta_path])
+    catalogue = scan(cache=False)
+    assert [one.name for one in catalogue.candidates] == ["text.slugify"]
+    assert catalogue.faults == ()
+
+
+class Spoken(importlib.metadata.Distribution):
+    """A distribution without files: what it has, it says."""
+
+    name, version = "spoken", "3.0"
+    entry_points = importlib.metadata.EntryPoints(
+        importlib.metadata.EntryPoint(name, "mod:f", group) for name, group in (("text.say", FUNCTIONS), ("x", "other"))
+    )
+
+    def read_text(self, filename):
+        return None
+
+    def locate_file(self, path):
+        return path
+
+
+def test_a_distribution_may_say_its_entry_points_instead_of_writing_them(monkeypatch):
+    """It overrides `entry_points`, `name` and `version`, and reads no file."""
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder(Spoken())])
+    monkeypatch.setattr(sys, "path", [])
+    catalogue = scan(cache=False)
+    assert [(o.plugin, o.version, o.name, o.value) for o in catalogue.candidates] == [
+        ("spoken", "3.0", "text.say", "mod:f")
+    ]
+    assert catalogue.faults == ()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_a_distribution_that_raises_costs_itself(tmp_path, monkeypatch, error):
+    """Whatever it raises, and wherever."""
+
+    class Sick(Spoken):
+        @property
+        def entry_points(self):
+            raise error
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder(Sick(), Spoken())])
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.SIG_DFL)
+    catalogue = scan(cache=False)
+    assert [one.plugin for one in catalogue.candidates] == ["spoken"]
+    (fault,) = catalogue.faults
+    assert error.__name__ in fault.reason
 
 
 def test_what_is_no_directory_or_not_there_provides_nothing(tmp_path):
@@ -375,6 +550,21 @@ def test_an_editable_install_seen_twice_is_one_and_the_first_on_the_path_counts(
     (lost,) = catalogue.shadowed
     assert (lost.candidate.version, lost.winner) == ("1.0", served)
     assert "earlier on sys.path" in lost.rule
+    assert not lost.is_editable_twin  # it has its version in its name: another installation
+
+
+def test_an_editable_install_has_one_line_in_a_listing(tmp_path):
+    """What lies beside its source says nothing new; where the two differ, it is shown."""
+    put(tmp_path / "site", "my-plugin", "1.1")
+    entries = f"{GOOD}text.only = good.text:only\n"
+    write(tmp_path / "src" / "my_plugin.egg-info", PKG_INFO="Name: my-plugin\nVersion: 1.0\n", entry_points=entries)
+    for sites in (("site", "src"), ("src", "site")):
+        catalogue = look(*(tmp_path / one for one in sites))
+        assert [lost.candidate.name for lost in catalogue.shadowed if lost.is_editable_twin] == ["text.slugify"]
+        shown = [(row.name, row.status) for row in rows(catalogue)]
+        assert shown.count(("text.slugify", "ok")) == 1
+        assert ("text.slugify", "shadowed") not in shown
+        assert len(shown) == 2
 
 
 def test_the_installation_that_import_would_use_hides_entries_that_only_the_other_has(tmp_path):

@@ -72,7 +72,7 @@ def test_a_module_brings_what_is_marked_in_it(site):
     loaded = load_bundle(PluginConfig("shop", "shop_mod"), Catalogue())
     assert [(spec.name, spec.version, spec.policy.timeout) for spec in loaded.functions] == [("shop.score", "0", 3)]
     assert [provider.key.type.__name__ for provider in loaded.providers] == ["Engine"]
-    assert loaded.hooks == (sys.modules["shop_mod"].Audit,)
+    assert [type(made.stranger) for made in loaded.hooks] == [sys.modules["shop_mod"].Audit]
     assert (loaded.reloadable, private_modules(loaded), loaded.digest, loaded.object) == (False, (), "", None)
     purge(loaded)
     assert "shop_mod" in sys.modules
@@ -101,7 +101,7 @@ def test_a_distribution_brings_what_it_advertises(site):
     assert (loaded.version, loaded.distribution, loaded.reloadable) == ("1.2", "risk-pkg", False)
     assert loaded.object is sys.modules["risk_pkg.core"].Billing
     assert [provider.plugin for provider in loaded.providers] == ["risk"]
-    assert loaded.hooks == (sys.modules["risk_pkg.core"].Audit,)
+    assert [type(made.stranger) for made in loaded.hooks] == [sys.modules["risk_pkg.core"].Audit]
     assert {(fault.stage, fault.entry) for fault in loaded.faults} == {
         ("name", "bad name"),
         ("attribute", "risk.gone"),
@@ -151,13 +151,23 @@ def test_a_distribution_that_advertises_nothing_serves_what_is_mapped(site):
 @pytest.mark.parametrize(
     ("path", "stage", "reason", "fix"),
     [
-        ("no-such-dist", "source", "no distribution named 'no-such-dist' is installed", "pip install no-such-dist"),
+        ("no-such-dist", "source", "no distribution named 'no-such-dist' is installed", "correct the plugin's `path`"),
         ("risk-pgk", "source", "no distribution", "did you mean 'risk-pkg'?"),
-        ("nosuchthing", "source", "neither a module nor a distribution named 'nosuchthing'", "pip install nosuchthing"),
+        (
+            "nosuchthing",
+            "source",
+            "neither a module nor a distribution named 'nosuchthing'",
+            "correct the plugin's `path`",
+        ),
         ("nosuch.thing", "import", "No module named 'nosuch'", "correct 'nosuch.thing' in the configuration"),
         ("risk_pkg.core:Gone", "attribute", "risk_pkg.core has no attribute 'Gone'", "correct it in the configuration"),
         ("sick_mod", "import", "ZeroDivisionError", "take the plugin p out of the configuration"),
-        ("needy_mod", "import", "No module named 'no_such_thing'", "`pip install no_such_thing`"),
+        (
+            "needy_mod",
+            "import",
+            "No module named 'no_such_thing'",
+            "the distribution that provides the module no_such_thing",
+        ),
         ("sick-object", "import", "ZeroDivisionError", ""),
     ],
 )
@@ -195,7 +205,7 @@ def test_a_reload_of_what_is_public_is_refused_with_the_ways_out():
 def test_hooks_are_seen_on_a_class_and_on_its_instances(site):
     """For the host, which makes the plugin object of a class."""
     site({"shop_mod.py": CODE})
-    module = load_bundle(PluginConfig("shop", "shop_mod"), Catalogue()).hooks[0]
-    assert carries_hooks(module)
-    assert carries_hooks(module())
+    made = load_bundle(PluginConfig("shop", "shop_mod"), Catalogue()).hooks[0].stranger
+    assert carries_hooks(made)
+    assert carries_hooks(type(made))
     assert not carries_hooks(object())

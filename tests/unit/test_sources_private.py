@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import pickle
 import sys
+import textwrap
 from importlib import resources
 
 import pytest
@@ -233,7 +234,7 @@ def test_a_class_named_in_the_path_is_the_plugin_object_and_its_methods_are_boun
     assert (attribute, spec.name, spec.shape, spec.policy.timeout) == ("charge", "billing.charge", "one", 1)
     _, bound = loaded.bound(loaded.object(7))
     assert (bound.name, bound.target(2)) == ("billing.charge", 14)
-    assert [cls.__name__ for cls in loaded.hooks] == ["Audit"]
+    assert [type(made.stranger).__name__ for made in loaded.hooks] == ["Audit"]
 
 
 def test_an_instance_named_in_the_path_brings_its_methods_at_once(plugin):
@@ -241,8 +242,8 @@ def test_an_instance_named_in_the_path_brings_its_methods_at_once(plugin):
     loaded = plugin(OBJECT, "billing.py:ready")
     assert (loaded.object.rate, loaded.methods) == (5, ())
     assert functions(loaded)["billing.charge"](2) == 10
-    assert loaded.hooks[0] is loaded.object
-    assert loaded.hooks[1].__name__ == "Audit"
+    assert loaded.hooks[0].stranger is loaded.object
+    assert type(loaded.hooks[1].stranger).__name__ == "Audit"
 
 
 def test_mapped_attributes_are_those_of_the_object(plugin):
@@ -267,7 +268,7 @@ def test_mapped_attributes_are_those_of_the_object(plugin):
 def test_a_module_with_marked_functions_is_itself_a_hook(plugin):
     """As pluggy has it."""
     loaded = plugin("from jackfield import hookimpl\n@hookimpl\ndef jackfield_registered(function): ...\n")
-    assert loaded.hooks == (sys.modules[loaded.root],)
+    assert [made.stranger for made in loaded.hooks] == [sys.modules[loaded.root]]
 
 
 def test_two_files_of_one_name_and_content_do_not_meet(plugin):
@@ -344,3 +345,21 @@ def test_a_missing_object_fails_the_plugin(plugin):
     assert caught.value.stage == "attribute"
     assert caught.value.reason == "billing has no attribute 'Biling'"
     assert caught.value.fix == "did you mean 'Billing'? correct it in the configuration"
+
+
+@pytest.mark.parametrize("name", ["add", "more", "shout", "marked"])
+def test_a_function_named_in_the_path_is_served(plugin, name):
+    """A plain one, a partial, a builtin, and one that is marked anyway: none is a plugin object, and none is lost."""
+    code = """
+    import functools
+    from jackfield import function
+    def add(a: int, b: int = 1) -> int: return a + b
+    more = functools.partial(add, b=5)
+    shout = "x".upper
+    @function
+    def marked(a: int) -> int: return a
+    """
+    loaded = plugin(textwrap.dedent(code), f"billing.py:{name}")
+    assert loaded.object is None
+    assert set(functions(loaded)) == {f"billing.{name}", "billing.marked"}
+    assert loaded.faults == ()

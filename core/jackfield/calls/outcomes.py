@@ -8,7 +8,6 @@ the cause of. A nested call's error that escapes a body is the outer function's 
 import asyncio
 import contextlib
 import os
-import threading
 from collections.abc import Callable
 from contextvars import Token
 from pathlib import Path
@@ -20,6 +19,7 @@ from jackfield.errors import Cancelled, DeadlineExceeded, FunctionCrashed, Jackf
 from jackfield.model.call import Call, current
 from jackfield.model.spec import FunctionSpec
 from jackfield.stack import error_message, error_type
+from jackfield.strangers import is_interrupt
 
 GENERATED: Final = "<jackfield walk>"
 """The file name of generated walks, by which their frames are recognised and cut."""
@@ -50,7 +50,7 @@ def translator(spec: FunctionSpec, *, awaited: bool) -> Callable[[Call, BaseExce
                 return error
             if not running:
                 return Cancelled(name, "where it ran it was cancelled")
-        elif isinstance(error, GeneratorExit) or _is_interrupt(error):
+        elif isinstance(error, GeneratorExit) or is_interrupt(error):
             return error
         error.__traceback__ = _cut(error.__traceback__)
         if running and call.deadline is not None and (overdue := monotonic() - call.deadline) >= 0:
@@ -67,12 +67,6 @@ def translator(spec: FunctionSpec, *, awaited: bool) -> Callable[[Call, BaseExce
         return crash
 
     return translate
-
-
-def _is_interrupt(error: BaseException) -> bool:
-    # Python delivers Ctrl-C to the main thread alone; anywhere else a function raised it, and it would kill the home
-    # loop.
-    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 
 def _cut(traceback: TracebackType | None) -> TracebackType | None:

@@ -32,6 +32,7 @@ from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.observe.barrier import observer_failed
 from jackfield.ports import BoundExecutor, BoundObserver, Executor, Observer
 from jackfield.stack import error_message
+from jackfield.strangers import Broken, barrier
 
 # What a walk is made of. A function's walk has the lines whose tag applies to it.
 _WALK: Final = """
@@ -161,9 +162,31 @@ def compile_endpoint(
     return Endpoint(spec, run, arun, limit, partial(_close, [*executors, *observed]), gate)
 
 
+def codec_of(spec: FunctionSpec) -> PayloadCodec:
+    """Give the codec of a function's payload; compiled when the function is loaded, which is when it can be refused.
+
+    Args:
+        spec: the function.
+
+    Raises:
+        ContractError: if its annotations raise what annotations should not.
+    """
+    codec = _codecs.get(spec)
+    if codec is None:
+        try:
+            with barrier("compiling its payload"):
+                codec = compile_payload(spec)
+        except Broken as broken:
+            fix = "annotate its parameters with plain types, or with none"
+            fault = Fault("contract", spec.plugin, spec.key, broken.reason, fix)
+            raise ContractError(spec.name, (fault,)) from broken
+        codec = _codecs.setdefault(spec, codec)
+    return codec
+
+
 def _parts(spec: FunctionSpec, injector: Injector) -> tuple[dict[str, Any], str]:
     """Give what a walk with the function in it needs, and the expression that calls the function."""
-    codec = _codecs.get(spec) or _codecs.setdefault(spec, compile_payload(spec))
+    codec = codec_of(spec)
     values: dict[str, Any] = {"convert": codec.convert, "trusted": codec.trusted, "target": spec.target}
     values["fail"] = failures.translator(spec, awaited=spec.colour is Colour.ASYNC)
     if not spec.dependencies:

@@ -5,6 +5,7 @@ touched, so that the parent knows the culprit when this process ends, crashes or
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
@@ -14,6 +15,7 @@ import msgspec
 
 from jackfield.cli.output import claim_stdout
 from jackfield.errors import Fault, JackfieldError
+from jackfield.strangers import Broken, barrier, named
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -75,6 +77,7 @@ def main() -> None:
     from loguru import logger
 
     logger.disable("jackfield")  # the report has what the host would log
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # nobody sits here: a KeyboardInterrupt is a plugin's own
     channel = claim_stdout()
 
     def tell(message: Message) -> None:
@@ -149,24 +152,26 @@ def _info(job: Job, tell: Tell) -> Finished:
         raise LookupError(name)
     _touch(candidate, tell)
     try:
-        spec = load_function(candidate)
+        with barrier("describing it"):
+            spec = load_function(candidate)
+            shown = {
+                "summary": spec.summary,
+                "colour": spec.colour.value,
+                "parameters": [_parameter(one) for one in spec.parameters],
+                "result": render(spec.result),
+                "dependencies": [
+                    f"{one.parameter}: {one.key}{' (optional)' if one.optional else ''}" for one in spec.dependencies
+                ],
+                "policy": attrs.asdict(spec.policy),
+                "notes": list(spec.notes),
+                "payload_schema": payload_schema(spec),
+                "result_schema": result_schema(spec),
+            }
     except JackfieldError as error:
         return Finished({}, error.faults)
-    return Finished(
-        {
-            "summary": spec.summary,
-            "colour": spec.colour.value,
-            "parameters": [_parameter(one) for one in spec.parameters],
-            "result": render(spec.result),
-            "dependencies": [
-                f"{one.parameter}: {one.key}{' (optional)' if one.optional else ''}" for one in spec.dependencies
-            ],
-            "policy": attrs.asdict(spec.policy),
-            "notes": list(spec.notes),
-            "payload_schema": payload_schema(spec),
-            "result_schema": result_schema(spec),
-        }
-    )
+    except Broken as broken:
+        return Finished({}, (_fault(candidate, broken),))
+    return Finished(shown)
 
 
 def _catalogue() -> Any:
@@ -207,19 +212,26 @@ def _touch(candidate: Any, tell: Tell) -> None:
 
     module = candidate.value.partition(":")[0].strip()
     try:
-        for name in packages(module):
-            tell(Touching(name, candidate.name))
-            load(attrs.evolve(candidate, value=name))
-        tell(Touching(module, candidate.name))
-        if candidate.group == FUNCTIONS:
-            load_function(candidate)
-        elif candidate.group == PROVIDERS:
-            describe(load(candidate), plugin=candidate.plugin)
-        else:
-            load(candidate)
+        with barrier():
+            for name in packages(module):
+                tell(Touching(name, candidate.name))
+                load(attrs.evolve(candidate, value=name))
+            tell(Touching(module, candidate.name))
+            if candidate.group == FUNCTIONS:
+                load_function(candidate)
+            elif candidate.group == PROVIDERS:
+                describe(load(candidate), plugin=candidate.plugin)
+            else:
+                load(candidate)
     except JackfieldError as error:
         for fault in error.faults:
             tell(Faulty(fault))
+    except Broken as broken:
+        tell(Faulty(_fault(candidate, broken)))
+
+
+def _fault(candidate: Any, broken: Broken) -> Fault:
+    return Fault("contract", candidate.plugin, candidate.name, broken.reason, "correct it, or leave it out")
 
 
 def _load(host: Any, name: str) -> None:
@@ -240,6 +252,7 @@ def _parameter(parameter: Any) -> str:
 
 def _shown(value: object) -> str:
     try:
-        return repr(value)[:80]
-    except Exception:  # noqa: BLE001  # a plugin's `__repr__`
-        return f"a {type(value).__name__}"
+        with barrier():
+            return str.__str__(repr(value))[:80]
+    except Broken:  # a plugin's `__repr__`
+        return f"a {named(value)}"

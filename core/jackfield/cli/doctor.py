@@ -160,4 +160,5 @@ def _show(report: dict[str, Any]) -> None:
         typer.echo(f"{styled('note', 'odd')}: {note}")
     show_faults(report["faults"])
     found = len(report["faults"])
-    typer.echo(styled(counted(found, "fault"), "bad") if found else styled("no faults", "good"))
+    verdict = styled(counted(found, "fault"), "bad") if found else styled("no faults", "good")
+    typer.echo(f"{verdict} in what the metadata says; `pluginctl check` imports the plugins and looks at the rest")

@@ -51,9 +51,11 @@ def read_catalogue() -> "Catalogue":
 
 
 def rows(catalogue: "Catalogue") -> list[Row]:
-    """List every entry that was found, whatever became of it, by plugin, kind and name."""
+    """List every entry that was found, whatever became of it, by plugin, kind and name; an editable install's once."""
     found = [_row(candidate) for candidate in catalogue.candidates]
     for lost in catalogue.shadowed:
+        if lost.is_editable_twin:
+            continue
         winner = f" by {lost.winner.plugin} {lost.winner.version}" if lost.winner is not None else ""
         found.append(_row(lost.candidate, "shadowed", f"shadowed{winner}: {lost.rule}"))
     found += [_row(one.candidate, "disabled", f"switched off by {one.switch}") for one in catalogue.disabled]

@@ -12,10 +12,11 @@ from jackfield.contract.payload import draw, note_of
 from jackfield.contract.shapes import render
 from jackfield.decorators import Inject, dependency, key_of, noted_policy
 from jackfield.errors import ContractError, Fault
-from jackfield.injection.hints import Unreadable, evaluate, signature
+from jackfield.injection.hints import evaluate, signature
 from jackfield.model.call import Call
 from jackfield.model.names import NAME_LIMIT, name_fault, version_fault
 from jackfield.model.spec import MISSING, Colour, Dependency, FunctionSpec, Parameter, PayloadShape, Policy
+from jackfield.strangers import Broken, barrier, can_be_key, innermost, is_a, layers, named
 
 _SUMMARY_LIMIT: Final = 200
 _REASON_LIMIT: Final = 500
@@ -56,7 +57,14 @@ def specify(
     shown = str(name)[:NAME_LIMIT]
     found = [name_fault(name, plugin), version_fault(version, shown, plugin)]
     reading = _Reading(shown, plugin, [fault for fault in found if fault is not None])
-    reading.read(target)
+    try:
+        with barrier():
+            reading.read(target)
+            noted = policy if policy is not None else noted_policy(target)
+    except Broken as broken:
+        fix = "advertise a plain function, which calls it: whatever looks at this object runs code of its own"
+        reading.fault(broken.reason, fix)
+        raise ContractError(shown, tuple(reading.faults)) from broken
     if reading.faults:
         raise ContractError(shown, tuple(reading.faults))
     return FunctionSpec(
@@ -66,12 +74,12 @@ def specify(
         distribution,
         target,
         reading.colour,
-        isinstance(target, type),
+        is_a(target, type),
         reading.shape,
         tuple(reading.parameters),
         tuple(reading.dependencies),
         reading.result,
-        policy if policy is not None else noted_policy(target),
+        noted,
         _summary(target),
         tuple(reading.notes),
     )
@@ -93,7 +101,8 @@ class _Reading:
         self.faults.append(Fault("contract", self.plugin, self.name, reason, fix))
 
     def read(self, target: Any) -> None:
-        if isinstance(target, type):
+        innermost(target, wrapped=False)  # or there is no end of it, which `inspect` would never find out
+        if is_a(target, type):
             if not self._constructor(target):
                 return
             call = _call_of(target)
@@ -107,7 +116,7 @@ class _Reading:
                 return
             call = target
         else:
-            kind = "a module" if isinstance(target, types.ModuleType) else f"of type {type(target).__name__}"
+            kind = "a module" if is_a(target, types.ModuleType) else f"of type {named(type(target))}"
             self.fault(f"it is {kind}, which cannot be called", "advertise a function or a class with `__call__`")
             return
         self._body(call)
@@ -116,11 +125,12 @@ class _Reading:
             self.shape = "opaque"
             self.notes.append("no signature to be had: the payload is passed unchecked as the one positional argument")
             return
+        bound = _bound_keywords(call)
         for parameter in read.parameters.values():
             if parameter.kind is parameter.VAR_POSITIONAL:
                 self._variadic(call, parameter, alone=len(read.parameters) == 1)
-            elif parameter.name not in _bound_keywords(call):
-                self._parameter(call, parameter, isinstance(target, type))
+            elif parameter.name not in bound:
+                self._parameter(call, parameter, is_a(target, type))
         self.result = self._evaluated(call, "return", read.return_annotation)
         if any(parameter.kind is parameter.kind.VAR_KEYWORD for parameter in self.parameters):
             self.shape = "many"
@@ -140,7 +150,7 @@ class _Reading:
                 self.fault(f"it is {kind}, and a call has one result", "return a list, or a record with a cursor")
         if any(inspect.iscoroutinefunction(form) for form in forms):
             self.colour = Colour.ASYNC
-        elif any(inspect.iscoroutinefunction(bare) for form in forms if (bare := _unwrapped(form)) is not form):
+        elif any(inspect.iscoroutinefunction(bare) for form in forms if (bare := innermost(form)) is not form):
             self.colour = Colour.ASYNC
             self.notes.append("a plain function wraps an async one: what it returns is awaited")
 
@@ -160,7 +170,7 @@ class _Reading:
             parameters = list(signature(cls).parameters.values())
         for parameter in parameters:
             annotation = self._evaluated(cls, parameter.name, parameter.annotation)
-            if isinstance(parameter.default, Inject) or key_of(annotation).type is Call:
+            if is_a(parameter.default, Inject) or key_of(annotation).type is Call:
                 self._dependency(parameter, annotation)
             elif parameter.default is parameter.empty and parameter.kind not in _VARIADIC:
                 self.fault(
@@ -170,7 +180,7 @@ class _Reading:
         taken = {parameter.name for parameter in parameters}
         for base in cls.__mro__:
             for attribute, value in vars(base).items():
-                if isinstance(value, Inject) and taken.isdisjoint({attribute, attribute.lstrip("_")}):
+                if is_a(value, Inject) and taken.isdisjoint({attribute, attribute.lstrip("_")}):
                     self.fault(
                         f"{attribute!r} is `inject()`, but no constructor parameter takes it",
                         f"make {base.__qualname__} an attrs class or a dataclass",
@@ -179,7 +189,7 @@ class _Reading:
 
     def _parameter(self, call: Any, parameter: inspect.Parameter, of_class: bool) -> None:
         annotation = self._evaluated(call, parameter.name, parameter.annotation)
-        if isinstance(parameter.default, Inject) or key_of(annotation).type is Call:
+        if is_a(parameter.default, Inject) or key_of(annotation).type is Call:
             if of_class:
                 field = f"{parameter.name}: {render(annotation)} = inject()"
                 self.fault(
@@ -189,8 +199,13 @@ class _Reading:
             else:
                 self._dependency(parameter, annotation)
             return
-        plan = draw(annotation)
-        if (note := note_of(plan)) is not None:
+        try:
+            with barrier("reading its annotation"):
+                plan = draw(annotation)
+                note = note_of(plan)
+        except Broken as broken:
+            annotation, plan, note = Any, draw(Any), f"{broken.reason}: taken as Any"
+        if note is not None:
             self.notes.append(f"parameter {parameter.name!r}: {note}")
         default = MISSING if parameter.default is parameter.empty else parameter.default
         self.parameters.append(Parameter(parameter.name, parameter.kind, annotation, default, plan))
@@ -205,14 +220,20 @@ class _Reading:
             self.notes.append(f"`*{parameter.name}` is never filled: take a list instead")
 
     def _dependency(self, parameter: inspect.Parameter, annotation: Any) -> None:
-        marker = parameter.default if isinstance(parameter.default, Inject) else Inject()
+        marker = parameter.default if is_a(parameter.default, Inject) else Inject()
         found = dependency(parameter.name, annotation, marker)
         if parameter.kind is parameter.POSITIONAL_ONLY:
             self.fault(
                 f"the injected parameter {parameter.name!r} is positional-only",
                 "put it after the `/`: dependencies are passed by keyword",
             )
-        if found.key.type is object and found.key.name is None:
+        if not can_be_key(found.key.type):
+            kind = named(found.key.type)
+            self.fault(
+                f"what is injected for {parameter.name!r} cannot be looked up: {kind} cannot be hashed and compared",
+                "annotate a plain type",
+            )
+        elif found.key.type is object and found.key.name is None:
             self.fault(
                 f"nothing says what to inject for {parameter.name!r}",
                 "annotate it with a type that can be imported, or use `inject(name=…)`",
@@ -223,17 +244,21 @@ class _Reading:
         if annotation is inspect.Parameter.empty:
             return Any
         try:
-            return evaluate(owner, name, annotation, anywhere=True)
-        except Unreadable as problem:
+            with barrier():
+                evaluated = evaluate(owner, name, annotation, anywhere=True)
+                if type(evaluated) is not type:
+                    key_of(evaluated)  # so that whoever asks what it means gets an answer
+        except Broken as problem:
             what = "the result" if name == "return" else f"parameter {name!r}"
-            reason = str(problem)[:_REASON_LIMIT]
+            reason = problem.reason[:_REASON_LIMIT]
             self.notes.append(f"{what}: the annotation cannot be evaluated ({reason}): taken as Any")
             return Any
+        return evaluated
 
 
 def _unbound(target: Any) -> str | None:
     """Name the class whose method a function is, if it is one that was taken from the class."""
-    if not isinstance(target, types.FunctionType):
+    if not is_a(target, types.FunctionType):
         return None
     *outer, name = target.__qualname__.split(".")
     if not outer or outer[-1] == "<locals>":
@@ -243,7 +268,7 @@ def _unbound(target: Any) -> str | None:
         owner = inspect.getattr_static(owner, step, None)
     if isinstance(owner, type) and vars(owner).get(name) is not target:  # a static method, or one of another name
         return None
-    code = getattr(_unwrapped(target), "__code__", None)
+    code = getattr(innermost(target), "__code__", None)
     # Without a `self` the class is but a namespace for functions.
     return outer[-1] if code is not None and code.co_argcount and code.co_varnames[0] == "self" else None
 
@@ -275,30 +300,25 @@ def _call_of(cls: type) -> Any:
 def _bound_keywords(call: Any) -> frozenset[str]:
     """Name what partials have bound: the caller of a function must not be able to replace it."""
     bound: frozenset[str] = frozenset()
-    while isinstance(call, functools.partial):
-        bound |= call.keywords.keys()
-        call = call.func
+    for layer in layers(call, wrapped=False):
+        if isinstance(layer, functools.partial):
+            bound |= layer.keywords.keys()
     return bound
 
 
-def _unwrapped(call: Any) -> Any:
-    """Look through partials, methods and `functools.wraps`, in whatever order they are stacked."""
-    while True:
-        if isinstance(call, functools.partial):
-            call = call.func
-        elif hasattr(call, "__wrapped__"):
-            call = call.__wrapped__
-        elif isinstance(call, types.MethodType):
-            call = call.__func__
-        else:
-            return call
-
-
 def _summary(target: Any) -> str:
-    while isinstance(target, functools.partial):
-        target = target.func
+    try:
+        with barrier("reading its docstring"):
+            return _first_line(target)
+    except Broken:  # no reason to lose a function
+        return ""
+
+
+def _first_line(target: Any) -> str:
+    if not is_a(target, type):
+        target = next(layer for layer in layers(target, wrapped=False) if not isinstance(layer, functools.partial))
     docs = [inspect.getdoc(target)]
-    if isinstance(target, type):
+    if is_a(target, type):
         generated = (docs[0] or "").startswith(f"{target.__name__}(")  # what `@dataclass` writes
         docs = [None if generated else target.__doc__, getattr(_call_of(target), "__doc__", None)]
     text = next((doc.strip() for doc in docs if isinstance(doc, str) and doc.strip()), "")

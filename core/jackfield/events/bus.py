@@ -17,6 +17,7 @@ from jackfield.events.values import Parcel, event_name, seal
 from jackfield.log import host_log
 from jackfield.model.deadline import remaining
 from jackfield.runtime.pool import Pool
+from jackfield.strangers import Broken, barrier, is_a, named
 
 E = TypeVar("E")
 _FORKED = "this process was forked, and the threads of the bus stayed behind; make a new host here"
@@ -59,7 +60,8 @@ class EventBus:
         self._room = threading.Condition(self._lock)
         self._pool = pool or Pool()
         self._crew = Crew("jackfield-events", self._pool)
-        self._mailboxes: dict[type, tuple[Mailbox, ...]] = {}
+        # By the number of the type, which each mailbox keeps alive: a metaclass may hash, and compare, as it likes.
+        self._mailboxes: dict[int, tuple[Mailbox, ...]] = {}
         self._closed = False
 
     def subscribe(
@@ -93,35 +95,47 @@ class EventBus:
             The subscription; it lasts until it is cancelled, whether or not it is kept.
 
         Raises:
-            TypeError: if the event type is not a class, or the handler cannot be called.
+            TypeError: if the event type is not a class, the handler cannot be called, or not be looked at, or another
+                argument is of the wrong type.
             ValueError: if the bound, the policy or the timeout makes no sense.
             Unavailable: if the bus is closed, or this process was forked.
         """
         self._check_usable()
-        if not isinstance(event_type, type):
-            raise TypeError(f"subscribe to a class of events, not to {event_type!r}")
+        if not is_a(event_type, type):
+            raise TypeError(f"subscribe to a class of events, not to {named(event_type)}")
         if not callable(handler):
-            raise TypeError(f"the handler of {event_name(event_type)} cannot be called: {type(handler).__qualname__}")
+            raise TypeError(f"the handler of {event_name(event_type)} cannot be called: {named(handler)}")
+        for name, value, kind, what in (
+            ("queue", queue, (int,), "a whole number"),
+            ("when_full", when_full, (str,), "text"),
+            ("timeout", timeout, (int, float), "seconds"),
+        ):
+            if not is_a(value, kind):
+                raise TypeError(f"{name} is {what}, not {named(value)}")
         if queue < 1:
             raise ValueError(f"queue={queue}: at least one event must fit")
         if when_full not in get_args(WhenFull):
             raise ValueError(f"when_full={when_full!r}: choose one of {', '.join(get_args(WhenFull))}")
         if math.isnan(timeout) or timeout < 0:
             raise ValueError(f"timeout={timeout}: give seconds, 0 or more")
-        box = Mailbox(
-            event_type,
-            handler,
-            lock=self._lock,
-            room=self._room,
-            crew=self._crew,
-            run_async=self._run_async,
-            limit=queue,
-            when_full=when_full,
-            timeout=timeout,
-            plugin=plugin,
-        )
+        try:
+            with barrier("looking at it"):
+                box = Mailbox(
+                    event_type,
+                    handler,
+                    lock=self._lock,
+                    room=self._room,
+                    crew=self._crew,
+                    run_async=self._run_async,
+                    limit=queue,
+                    when_full=when_full,
+                    timeout=timeout,
+                    plugin=plugin,
+                )
+        except Broken as broken:
+            raise TypeError(f"the handler of {event_name(event_type)}: {broken.reason}") from broken
         with self._lock:
-            self._mailboxes[event_type] = (*self._mailboxes.get(event_type, ()), box)
+            self._mailboxes[id(event_type)] = (*self._mailboxes.get(id(event_type), ()), box)
         return Subscription(box, self._remove)
 
     def publish(self, event: object) -> int:
@@ -255,11 +269,12 @@ class EventBus:
             return
         with self._lock:
             for box in boxes:
-                kept = tuple(other for other in self._mailboxes.get(box.event_type, ()) if other is not box)
+                number = id(box.event_type)
+                kept = tuple(other for other in self._mailboxes.get(number, ()) if other is not box)
                 if kept:
-                    self._mailboxes[box.event_type] = kept
+                    self._mailboxes[number] = kept
                 else:
-                    self._mailboxes.pop(box.event_type, None)
+                    self._mailboxes.pop(number, None)
             settled = [(box, waiting) for box in boxes for waiting in box.clear()]
         for box, announcement in settled:
             announcement.settle(box)
@@ -275,7 +290,7 @@ class EventBus:
 
     def _listening(self, kind: type) -> Sequence[Mailbox]:
         """Give those that listen to a type or to a base of it. The lock is held."""
-        found = [boxes for base in kind.__mro__ if (boxes := self._mailboxes.get(base))]
+        found = [boxes for base in kind.__mro__ if (boxes := self._mailboxes.get(id(base)))]
         return found[0] if len(found) == 1 else [box for boxes in found for box in boxes]
 
     def _offer(self, event: object) -> tuple[Parcel, int, list[Mailbox]]:

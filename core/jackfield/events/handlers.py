@@ -1,7 +1,6 @@
 """What there is to know of a handler: its name, its colour, and how it is kept from harming the loop it runs on."""
 
 import asyncio
-import inspect
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any
@@ -23,11 +22,6 @@ def handler_name(handler: Handler) -> str:
     module = getattr(named, "__module__", None)
     name = getattr(named, "__qualname__", None) or type(named).__qualname__
     return f"{module}.{name}" if module else name
-
-
-def is_async(handler: Handler) -> bool:
-    """Tell whether calling the handler gives a coroutine, as far as that can be seen beforehand."""
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)
 
 
 async def contain(start: Callable[[], Coroutine[Any, Any, object]]) -> None:

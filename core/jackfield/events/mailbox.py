@@ -18,10 +18,11 @@ from typing import Any, Literal, cast
 import attrs
 
 from jackfield.events.crew import Crew, Job
-from jackfield.events.handlers import Handler, RunAsync, contain, handler_name, in_event_loop, is_async, outcome
+from jackfield.events.handlers import Handler, RunAsync, contain, handler_name, in_event_loop, outcome
 from jackfield.events.values import Parcel
 from jackfield.log import host_log
 from jackfield.model.deadline import remaining
+from jackfield.strangers import is_async, named
 
 WhenFull = Literal["block", "drop_oldest", "fail"]
 
@@ -154,7 +155,7 @@ class Mailbox:
         """Give the counts."""
         return SubscriptionStats(
             self.plugin,
-            self.event_type.__qualname__,
+            named(self.event_type),
             self._name,
             self._delivered,
             self._failed,
@@ -220,7 +221,7 @@ class Mailbox:
             news = self.active and not self.lagging and self.handler is not None
             self.lagging = self.lagging or news
         if news:
-            kind = self.event_type.__qualname__
+            kind = named(self.event_type)
             text = (
                 f"{self} lags: it did not get through its events ({kind}) in {waited:g} s and is not waited for until"
                 " it has; make the handler quicker, or have it hand the work over"
@@ -256,7 +257,7 @@ class Mailbox:
     def _finish(self, error: BaseException | None) -> None:
         """Log a handler's error, count, and go on."""
         if error is not None:
-            text = f"{self} raised {type(error).__qualname__} for event {self.event_type.__qualname__}"
+            text = f"{self} raised {type(error).__qualname__} for event {named(self.event_type)}"
             host_log("ERROR", text, error, plugin=self.plugin)
         self._go_on(delivered=error is None, failed=error is not None)
 

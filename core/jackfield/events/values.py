@@ -22,6 +22,7 @@ from msgspec import inspect as contracts
 
 from jackfield.errors import PayloadError, PermissionDenied
 from jackfield.events.announced import HOST_EVENTS
+from jackfield.strangers import Broken, barrier, named
 
 # Immutable values that plain data may hold as they are, instead of as text.
 _KEPT = (
@@ -95,9 +96,14 @@ def seal(event: object) -> Parcel:
         PermissionDenied: for an event that only the host announces.
     """
     kind = type(event)
-    shareable = _shareable.get(kind)
-    if shareable is None:
-        shareable = _compile(kind)
+    try:
+        with barrier("reading the type"):
+            shareable = _shareable.get(kind)
+            if shareable is None:
+                shareable = _compile(kind)
+    except Broken as broken:
+        got = f"one that cannot be read: {broken.reason}"
+        raise PayloadError(event_name(kind), "$", _EXPECTED_TYPE, got) from broken
     try:
         plain = _plain(event)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -112,7 +118,7 @@ def seal(event: object) -> Parcel:
 
 def event_name(kind: type) -> str:
     """Name an event type in errors and logs."""
-    return f"event {kind.__qualname__}"
+    return f"event {named(kind)}"
 
 
 def _plain(value: object) -> Any:

@@ -12,6 +12,7 @@ import attrs
 from jackfield.injection.providers import Provider
 from jackfield.model.call import Call
 from jackfield.model.spec import Dependency, Key
+from jackfield.strangers import can_be_key
 
 
 @attrs.frozen(eq=False)
@@ -89,9 +90,7 @@ class Graph:
         """
         if key.type is Call and key.name is None:
             return (_THIS_CALL,)
-        try:
-            hash(key)
-        except TypeError:  # an annotation such as Literal[[]]: nothing can be registered for it
+        if not can_be_key(key.type):  # an annotation such as Literal[[]]: nothing can be registered for it
             return ()
         if key in self.overrides:
             return (Constant(self.overrides[key]),)

@@ -9,29 +9,41 @@ from types import SimpleNamespace
 from typing import Any
 
 from jackfield.injection.names import NotFound, with_names
+from jackfield.stack import error_message, error_type
+from jackfield.strangers import Broken, innermost, is_a, is_interrupt, layers
 
 if sys.version_info >= (3, 14):  # pragma: no cover  # annotations are evaluated lazily there, and may raise one by one
     import annotationlib
 
-    def signature(factory: Callable[..., Any]) -> inspect.Signature:
-        """Give the signature, with annotations that cannot be evaluated yet left as forward references."""
-        return inspect.signature(factory, annotation_format=annotationlib.Format.FORWARDREF)
+    _as_written = functools.partial(inspect.signature, annotation_format=annotationlib.Format.FORWARDREF)
 
     def _annotations(owner: type) -> Mapping[str, Any]:
         return annotationlib.get_annotations(owner, format=annotationlib.Format.FORWARDREF)
 
 else:
-
-    def signature(factory: Callable[..., Any]) -> inspect.Signature:
-        """Give the signature, with string annotations left as they are."""
-        return inspect.signature(factory)
+    _as_written = inspect.signature
 
     def _annotations(owner: type) -> Mapping[str, Any]:
         return inspect.get_annotations(owner)
 
 
-class Unreadable(Exception):
-    """An annotation cannot be evaluated; never leaves this package: it becomes a fault."""
+def signature(factory: Callable[..., Any]) -> inspect.Signature:
+    """Give the signature, with annotations as they are written: strings, forward references.
+
+    Args:
+        factory: any callable; of one that `functools.wraps` has put in a circle, its own.
+
+    Raises:
+        TypeError, ValueError: if it has none.
+    """
+    try:
+        return _as_written(factory)
+    except ValueError:
+        return _as_written(factory, follow_wrapped=False)
+
+
+class Unreadable(Broken):
+    """An annotation cannot be evaluated; never leaves jackfield: it becomes a fault or a note."""
 
 
 def evaluate(factory: Callable[..., Any], parameter: str, annotation: Any, *, anywhere: bool = False) -> Any:
@@ -50,7 +62,7 @@ def evaluate(factory: Callable[..., Any], parameter: str, annotation: Any, *, an
     Raises:
         Unreadable: if a name in it is not defined where the factory is.
     """
-    if isinstance(annotation, type):
+    if is_a(annotation, type):
         return annotation
     outer, inner = _namespaces(factory, parameter)
     holder = SimpleNamespace(__annotations__={parameter: annotation})
@@ -62,15 +74,16 @@ def evaluate(factory: Callable[..., Any], parameter: str, annotation: Any, *, an
         return with_names(read, factory) if anywhere else read({})
     except NotFound as error:
         raise Unreadable(str(error)) from error
-    except Exception as error:  # the text of an annotation is a stranger's code and may raise anything
-        raise Unreadable(f"{type(error).__name__}: {error}") from error
+    except BaseException as error:  # the text of an annotation is a stranger's code and may raise anything
+        if is_interrupt(error):
+            raise
+        raise Unreadable(f"{error_type(error)}: {error_message(error)}") from error
 
 
 def _namespaces(factory: Callable[..., Any], parameter: str) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """Give the namespaces that an annotation may refer to, in the roles of globals and locals of `eval`."""
-    while isinstance(factory, functools.partial):
-        factory = factory.func
-    if not isinstance(factory, type):
+    factory = next(layer for layer in layers(factory) if not isinstance(layer, functools.partial))
+    if not is_a(factory, type):
         function = underlying(factory)
         space: dict[str, Any] = getattr(function, "__globals__", {})
         module = sys.modules.get(getattr(function, "__module__", None) or "")
@@ -84,7 +97,7 @@ def _namespaces(factory: Callable[..., Any], parameter: str) -> tuple[dict[str, 
     if owner is None:
         owner = next(base for base in factory.__mro__ if {"__init__", "__new__"} & vars(base).keys())
         initialiser = vars(owner).get("__init__") or vars(owner).get("__new__")
-        enclosed = _closure(inspect.unwrap(initialiser)) if callable(initialiser) else {}
+        enclosed = _closure(innermost(initialiser)) if callable(initialiser) else {}
     # The module comes first, as in `typing.get_type_hints`: a field is often named like its type.
     return {**vars(owner), **enclosed}, vars(sys.modules.get(owner.__module__, SimpleNamespace()))
 
@@ -98,12 +111,10 @@ def underlying(factory: Callable[..., Any]) -> Callable[..., Any]:
     Returns:
         The function whose code runs in the end, as far as that can be told.
     """
-    while isinstance(factory, functools.partial):
-        factory = factory.func
-    factory = inspect.unwrap(factory)
-    if not inspect.isroutine(factory) and not isinstance(factory, type):
-        factory = inspect.unwrap(getattr(type(factory), "__call__", factory))  # noqa: B004  # on the class, as calls do
-    return getattr(factory, "__func__", factory)
+    factory = innermost(factory)
+    if not inspect.isroutine(factory) and not is_a(factory, type):
+        factory = innermost(getattr(type(factory), "__call__", factory))  # noqa: B004  # on the class, as calls do
+    return factory
 
 
 def _closure(function: Callable[..., Any]) -> Mapping[str, Any]:

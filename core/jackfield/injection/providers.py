@@ -20,6 +20,7 @@ from jackfield.decorators import Inject, Provides, Scope, key_of, provided
 from jackfield.errors import Fault, InjectionError
 from jackfield.injection.hints import Unreadable, evaluate, signature, underlying
 from jackfield.model.spec import MISSING, Colour, Dependency, Key
+from jackfield.strangers import Broken, barrier, can_be_key, innermost, is_a, named
 
 _ITERATORS: Final = (Iterator, Generator, Iterable)
 _ASYNC_ITERATORS: Final = (AsyncIterator, AsyncGenerator, AsyncIterable)
@@ -78,7 +79,7 @@ def place(factory: Any) -> str:
         >>> place(inspect.signature)
         'inspect:signature'
     """
-    function = factory if isinstance(factory, type) else underlying(factory)
+    function = factory if is_a(factory, type) else underlying(factory)
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     module = getattr(function, "__module__", None) or type(function).__module__
     return f"{module}:{name.replace('<locals>.', '')}"
@@ -103,13 +104,13 @@ def value_provider(value: Any, type: Any = None, *, name: str | None = None, plu
         >>> value_provider({"debug": True}, name="settings").key
         Key(type=<class 'dict'>, name='settings')
     """
-    key = key_of(value.__class__ if type is None else type, name)
     try:
-        _usable(key)
-    except _Unfit as unfit:
-        raise InjectionError(
-            (Fault("inject", plugin, f"a value for {key}", unfit.reason, "pass type= or name="),)
-        ) from None
+        with barrier():
+            key = key_of(value.__class__ if type is None else type, name)
+            _usable(key)
+    except Broken as broken:
+        where = f"a value for {named(type if type is not None else value)}"
+        raise InjectionError((Fault("inject", plugin, where, broken.reason, "pass type= or name="),)) from broken
     return Provider(key, lambda: value, plugin=plugin, value=value)
 
 
@@ -132,9 +133,19 @@ def describe(factory: Any, *, plugin: str = "") -> Provider:
         >>> describe(pool).dependencies
         (Dependency(parameter='size', key=Key(type=<class 'int'>, name=None), optional=False),)
     """
+    try:
+        with barrier():
+            return _described(factory, plugin)
+    except Broken as broken:
+        fix = "provide a plain function, which calls it: whatever looks at this object runs code of its own"
+        raise InjectionError((Fault("inject", plugin, named(factory), broken.reason, fix),)) from broken
+
+
+def _described(factory: Any, plugin: str) -> Provider:
     if not callable(factory):
-        reason = f"a provider must be callable, not {type(factory).__name__}"
-        raise InjectionError((Fault("inject", plugin, repr(factory)[:80], reason, "provide a value with type=…"),))
+        reason = f"a provider must be callable, not {named(factory)}"
+        raise InjectionError((Fault("inject", plugin, named(factory), reason, "provide a value with type=…"),))
+    innermost(factory, wrapped=False)  # or there is no end of it, which `inspect` would never find out
     note = provided(factory) or Provides()
     colour, generator = _nature(factory)
     key, dependencies, found = Key(object), list[Dependency](), list[_Unfit]()
@@ -163,14 +174,14 @@ def describe(factory: Any, *, plugin: str = "") -> Provider:
     )
 
 
-@attrs.define(slots=False, eq=False)
-class _Unfit(Exception):  # never leaves this module: it becomes a fault
-    reason: str
-    fix: str
+class _Unfit(Broken):  # never leaves this module: it becomes a fault
+    def __init__(self, reason: str, fix: str) -> None:
+        super().__init__(reason)
+        self.fix = fix
 
 
 def _nature(factory: Callable[..., Any]) -> tuple[Colour, bool]:
-    if isinstance(factory, type):
+    if is_a(factory, type):
         return Colour.SYNC, False
     # inspect looks through partials by itself, but not through objects with `__call__`.
     for candidate in (factory, getattr(type(factory), "__call__", factory)):  # noqa: B004
@@ -184,8 +195,8 @@ def _nature(factory: Callable[..., Any]) -> tuple[Colour, bool]:
 
 
 def _key(factory: Callable[..., Any], name: str | None, colour: Colour, generator: bool) -> Key:
-    function = factory if isinstance(factory, type) else underlying(factory)
-    if isinstance(function, type):
+    function = factory if is_a(factory, type) else underlying(factory)
+    if is_a(function, type):
         if inspect.isabstract(function) or getattr(function, "_is_protocol", False):
             raise _Unfit("an abstract class or protocol cannot be made", "provide a concrete class or a function")
         return _usable(key_of(function, name))
@@ -218,14 +229,14 @@ def _parameters(factory: Callable[..., Any]) -> Iterator[inspect.Parameter]:
 
 
 def _ordinary(parameter: inspect.Parameter) -> bool:
-    return parameter.default is not parameter.empty and not isinstance(parameter.default, Inject)
+    return parameter.default is not parameter.empty and not is_a(parameter.default, Inject)
 
 
 def _dependency(factory: Callable[..., Any], parameter: inspect.Parameter) -> Dependency | None:
     name = parameter.name
     if parameter.kind is parameter.POSITIONAL_ONLY:
         raise _Unfit(f"{name!r} is positional-only, dependencies are passed by keyword", "take the `/` out")
-    marker = parameter.default if isinstance(parameter.default, Inject) else Inject()
+    marker = parameter.default if is_a(parameter.default, Inject) else Inject()
     if parameter.annotation is parameter.empty and _ordinary(parameter):
         return None  # nothing to look it up by: its default is what was meant
     annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
@@ -243,16 +254,17 @@ def _evaluated(factory: Callable[..., Any], name: str, annotation: Any) -> Any:
         return evaluate(factory, name, annotation)
     except Unreadable as error:
         what = "the return annotation" if name == "return" else f"the annotation of {name!r}"
-        raise _Unfit(f"{what} cannot be evaluated ({error})", "import the name at run time, at module level") from None
+        reason = f"{what} cannot be evaluated ({error.reason})"
+        raise _Unfit(reason, "import the name at run time, at module level") from None
 
 
 def _usable(key: Key) -> Key:
-    if key.type in (None, NoneType):
+    if key.type is None or key.type is NoneType:
         raise _Unfit("None cannot be provided", "annotate the type of the object")
     if key.type is object and key.name is None:
         raise _Unfit("there is neither a type nor a name to look it up by", "annotate the type")
-    try:
-        hash(key)
-    except TypeError:
-        raise _Unfit(f"{key.type} cannot be hashed, so it cannot be looked up", "annotate a plain type") from None
+    if not can_be_key(key.type):
+        raise _Unfit(
+            f"{named(key.type)} cannot be hashed and compared, so it cannot be looked up", "annotate a plain type"
+        )
     return key

@@ -7,6 +7,8 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from jackfield.strangers import Broken, barrier, is_a, named
+
 
 class Missing:
     """The type of `MISSING`."""
@@ -56,7 +58,14 @@ class Key:
 
     def __str__(self) -> str:
         """Render as `Database` or `Logger 'app-logger'`."""
-        shown = getattr(self.type, "__qualname__", None) or str(self.type)
+        if is_a(self.type, type):
+            shown = named(self.type)
+        else:
+            try:
+                with barrier():
+                    shown = getattr(self.type, "__qualname__", None) or str(self.type)
+            except Broken:
+                shown = named(self.type)
         return f"{shown} {self.name!r}" if self.name is not None else shown
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from jackfield.plugins.ledger import Ledger, Ledgers
 from jackfield.plugins.repetition import Repetition
-from jackfield.plugins.work import Term, Work, current_term, is_async
+from jackfield.plugins.work import Term, Work, current_term
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.home import HomeLoop
 from jackfield.runtime.pool import Pool
+from jackfield.strangers import is_async
 
 
 class Schedule:

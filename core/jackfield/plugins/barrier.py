@@ -5,13 +5,16 @@ import inspect
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib import metadata
 from types import FunctionType, ModuleType
 from typing import Any, NoReturn
 
 from jackfield.errors import Fault, PluginError
 from jackfield.model.names import close_names
-from jackfield.plugins.discovery.entries import printable, shown
+from jackfield.plugins.discovery.entries import canonical, printable, shown
 from jackfield.stack import error_message, error_type
+from jackfield.strangers import Broken, barrier, is_a, is_interrupt, named
 
 
 def refuse(
@@ -19,6 +22,9 @@ def refuse(
 ) -> NoReturn:
     """Raise the error of a plugin, with its fault."""
     raise PluginError(plugin, stage, reason, fix, (Fault(stage, plugin, entry or plugin, reason, fix),)) from error
+
+
+_DEFINED = (FunctionType, type)
 
 
 class Modules:
@@ -55,7 +61,7 @@ class Modules:
             name: its dotted name, as the author writes it.
 
         Raises:
-            PluginError: stage `import`, when it raises anything but KeyboardInterrupt; the original is `__cause__`.
+            PluginError: stage `import`, when it raises anything but the user's Ctrl-C; the original is `__cause__`.
         """
         if not all(map(str.isidentifier, name.split("."))):
             self._refuse("import", f"({shown(name)}) is not a module's name", "correct it")
@@ -64,9 +70,9 @@ class Modules:
         before = frozenset(sys.modules)
         try:
             return importlib.import_module(real)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001  # a plugin that exits when it is imported must not end the host
+        except BaseException as error:
+            if is_interrupt(error):
+                raise  # any other that wants to exit when it is imported must not end the host
             _drop_half_made(error, before)
             reason = f"importing {shown(name)} raised {self._described(error)}{self._where(error, real)}"
             self._refuse("import", reason, self._import_fix(name, error), error)
@@ -90,16 +96,15 @@ class Modules:
             try:
                 value = getattr(owner, name)
             except AttributeError as error:
-                # `vars`, not `dir`, which runs the plugin's code if it defines `__dir__`.
-                known = [one for one in getattr(owner, "__dict__", ()) if isinstance(one, str)]
-                close = close_names(name, known)
+                close = close_names(name, _attributes(owner))
                 fix = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
                 where = "the plugin's entry points, and install it again" if self._distribution else "the configuration"
                 reason = f"{self._called(owner)} has no attribute {shown(name)!r}"
                 self._refuse("attribute", reason, f"{fix}correct {self._reference} in {where}", error)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # noqa: BLE001  # a module's `__getattr__` is the plugin's code
+            except BaseException as error:
+                if is_interrupt(error):
+                    raise
+                # A module's `__getattr__`, or a property, is the plugin's code.
                 called = self._called(owner)
                 where = self._where(error, called)
                 reason = f"fetching {shown(name)!r} from {called} raised {self._described(error)}{where}"
@@ -114,7 +119,7 @@ class Modules:
         refuse(self.plugin, stage, reason, fix, error, self._entry)
 
     def _called(self, owner: Any) -> str:
-        return shown(self.plain(str(getattr(owner, "__name__", type(owner).__qualname__))))
+        return shown(self.plain(owner.__name__ if type(owner) is ModuleType else named(owner)))
 
     def _described(self, error: BaseException) -> str:
         message = error.msg if isinstance(error, SyntaxError) else error_message(error)
@@ -123,12 +128,12 @@ class Modules:
 
     def _where(self, error: BaseException, module: str) -> str:
         """Name the line that raised: the deepest in the plugin's package, else the deepest of anybody else's."""
-        if isinstance(error, SyntaxError) and error.filename:
+        if isinstance(error, SyntaxError) and is_a(error.filename, str):
             return f" ({printable(error.filename)}{f':{error.lineno}' if error.lineno else ''})"
         package = module.partition(".")[0]
         own = other = ""
         for frame, line in traceback.walk_tb(error.__traceback__):
-            file, top = frame.f_code.co_filename, str(frame.f_globals.get("__name__")).partition(".")[0]
+            file, top = frame.f_code.co_filename, _top(frame.f_globals.get("__name__"))
             if top in ("importlib", "jackfield") or file.startswith("<frozen importlib"):
                 continue
             other = f" ({printable(file)}:{line})"
@@ -143,25 +148,29 @@ class Modules:
             upgrade = f"`pip install --upgrade {self._distribution}` for a version that runs on Python {python}"
             return upgrade if self._distribution else f"correct it, for Python {python}"
         missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
-        if missing and (isinstance(error, ModuleNotFoundError) or self._distribution):
+        if missing and is_a(missing, str) and (isinstance(error, ModuleNotFoundError) or self._distribution):
             return self._missing_fix(name, missing, found=not isinstance(error, ModuleNotFoundError))
         return self._leave_out()
 
-    def _missing_fix(self, name: str, missing: str, *, found: bool) -> str:
+    def _missing_fix(self, name: str, missing: str, *, found: bool) -> str:  # noqa: PLR0911  # one for each case
         top, package = missing.partition(".")[0], name.partition(".")[0]
         if top == self._stem:
             return f"{top} has no public name: inside a folder write `from . import …`, a single file has no submodules"
+        # Nothing here takes the name of a module for that of a distribution: what a slip has made could be anybody's.
         if self._distribution and top == package:
-            # The module that the entry names: of the distribution itself, or of one that it should depend on.
             again = f"`pip install --force-reinstall {self._distribution}`"
-            return f"`pip install {top}` if that is another distribution, else {again}"
+            return f"correct {self._reference} in the plugin's entry points if it is misspelt, else {again}"
+        if found and top in sys.stdlib_module_names:
+            return f"upgrade or correct {self._distribution}: {top} is a module of Python, and has no such thing here"
         if found:
-            return f"`pip install --upgrade {top}`: {self._distribution} expects another version of it"
+            return f"upgrade what provides the module {top}: {self._distribution} expects another version of it"
+        if self._distribution and (needed := _lacking(self._distribution, top)):
+            return f"`pip install {needed}`, which {self._distribution} requires"
         if not self._distribution and f"{name}.".startswith(f"{missing}."):
             return f"correct {shown(name)!r} in the configuration, or install what provides it"
         if not self._distribution and top in (self._root, package):
             return f"create it, or correct the import in {package}"
-        return f"`pip install {top}`, or whatever distribution provides the module {top}"
+        return f"install the distribution that provides the module {top}, or correct the import if it is misspelt"
 
     def _leave_out(self) -> str:
         if self._distribution:
@@ -169,9 +178,51 @@ class Modules:
         return f"correct it, or take the plugin {self.plugin} out of the configuration"
 
 
+def _top(module: object) -> str:
+    """Give the top-level package of a module's name; a module may have put anything in its place."""
+    return str.__str__(module).partition(".")[0] if is_a(module, str) else ""
+
+
+def _lacking(distribution: str, module: str) -> str:
+    """Name a requirement of a distribution that is not installed: the one that is called like a module, else the only.
+
+    Args:
+        distribution: whose `Requires-Dist` counts.
+        module: what it could not import.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415  # when something is missing
+
+    lacking = []
+    with suppress(Exception):  # metadata may be broken in any way, and there is a fix without it
+        for line in metadata.requires(distribution) or ():
+            with suppress(InvalidRequirement):
+                wanted = Requirement(line)
+                if (wanted.marker is None or wanted.marker.evaluate({"extra": ""})) and not _installed(wanted.name):
+                    lacking.append(wanted.name)
+    alike = [name for name in lacking if canonical(name) == canonical(module)]
+    return (alike or (lacking if len(lacking) == 1 else [""]))[0]
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def is_method(owner: Any, name: str) -> bool:
     """Tell whether an attribute of a class is an ordinary method, which needs an instance."""
-    return isinstance(owner, type) and isinstance(inspect.getattr_static(owner, name, None), FunctionType)
+    return is_a(owner, type) and is_a(inspect.getattr_static(owner, name, None), FunctionType)
+
+
+def _attributes(owner: Any) -> list[str]:
+    """Name an object's own attributes: by `vars`, not by `dir`, which runs the plugin's code if it has `__dir__`."""
+    try:
+        with barrier():
+            return [one for one in vars(owner) if is_a(one, str)]
+    except Broken:
+        return []
 
 
 def _drop_half_made(error: BaseException, before: frozenset[str]) -> None:
@@ -182,9 +233,9 @@ def _drop_half_made(error: BaseException, before: frozenset[str]) -> None:
     stays, for a second import of a sound module may not work (tables registered twice, extension modules).
     """
     dead = {
-        str(frame.f_globals.get("__name__"))
+        found
         for frame, _ in traceback.walk_tb(error.__traceback__)
-        if frame.f_code.co_name == "<module>"
+        if frame.f_code.co_name == "<module>" and type(found := frame.f_globals.get("__name__")) is str
     }
     dead = {name for name in dead if name not in before and name not in sys.modules}
     suspects = {name: module for name, module in sys.modules.copy().items() if name not in before}
@@ -197,9 +248,19 @@ def _drop_half_made(error: BaseException, before: frozenset[str]) -> None:
 
 
 def _refers_to(module: object, dead: set[str]) -> bool:
-    values = list(getattr(module, "__dict__", {}).values())
-    return any(
-        (isinstance(value, ModuleType) and value.__name__ in dead)
-        or (isinstance(value, FunctionType | type) and value.__module__ in dead)
-        for value in values
-    )
+    try:
+        with barrier():
+            values = list(vars(module).values())
+    except Broken:
+        return False
+    return any(_home(value) in dead for value in values)
+
+
+def _home(value: Any) -> str:
+    """Name the module that an object is, or is of, by its own account; "" for what has none."""
+    try:
+        with barrier():
+            found = value.__name__ if is_a(value, ModuleType) else value.__module__ if is_a(value, _DEFINED) else ""
+    except Broken:
+        return ""
+    return found if type(found) is str else ""

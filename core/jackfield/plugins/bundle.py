@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from jackfield.errors import Fault
+from jackfield.hooks import Implementation
 from jackfield.injection.providers import Provider
 from jackfield.model.record import RestartPolicy
 from jackfield.model.spec import FunctionSpec
@@ -47,7 +48,7 @@ class PluginBundle:
         functions: the functions that can be called as they are, their contracts checked, the configured policy applied.
         methods: attribute and spec of the functions that are methods of an object yet to be made: see `bound`.
         providers: the factories of dependencies.
-        hooks: the hook implementations: objects, classes without arguments, or a module.
+        hooks: the hook implementations: those of classes are instantiated already.
         faults: what was left out, and why.
         content: the bytes of a file or folder, as they were loaded.
     """
@@ -71,7 +72,7 @@ class PluginBundle:
     functions: tuple[FunctionSpec, ...] = ()
     methods: tuple[tuple[str, FunctionSpec], ...] = ()
     providers: tuple[Provider, ...] = ()
-    hooks: tuple[Any, ...] = ()
+    hooks: tuple[Implementation, ...] = ()
     faults: tuple[Fault, ...] = ()
     content: "Content | None" = attrs.field(default=None, repr=False)
 

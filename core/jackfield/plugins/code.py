@@ -4,7 +4,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
@@ -16,9 +16,12 @@ from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.discovery import Candidate, Catalogue
 from jackfield.plugins.importing import Importing, hinted
 from jackfield.plugins.turns import Turns, carried
+from jackfield.strangers import Broken, barrier
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
+
+T = TypeVar("T")
 
 
 class Code:
@@ -74,9 +77,8 @@ class Code:
         Raises:
             PluginError: with every fault, when nothing of it can be used.
         """
-        body = carried(lambda: loading.load_bundle(config, self.catalogue, only))
         try:
-            bundle = self._importing.run(config, body, loading.purge)
+            bundle = self._import(config, lambda: loading.load_bundle(config, self.catalogue, only), loading.purge)
         except PluginError as error:
             faults = tuple(map(hinted, as_faults(error, config.name)))
             raise PluginError(error.plugin, error.stage, error.reason, faults[0].fix, faults) from error.__cause__
@@ -90,7 +92,24 @@ class Code:
             ContractError: with every fault of it.
         """
         config = self.configs[candidate.plugin]
-        return self._importing.run(config, carried(lambda: loading.load_function(candidate)))
+        return self._import(config, lambda: loading.load_function(candidate))
+
+    def _import(self, config: "PluginConfig", body: Callable[[], T], late: Callable[[T], object] | None = None) -> T:
+        """Run what imports a plugin; what it raises, be it what nobody thought of, costs this plugin alone.
+
+        Raises:
+            PluginError, ContractError: if it cannot be loaded.
+        """
+
+        def guarded() -> T:
+            with barrier("loading it"):  # here and not in the thread that waits, which has the user's Ctrl-C
+                return body()
+
+        try:
+            return self._importing.run(config, carried(guarded), late)
+        except Broken as broken:
+            fault = Fault("import", config.name, config.name, broken.reason, "correct it, or leave it out")
+            raise PluginError(config.name, fault.stage, fault.reason, fault.fix, (fault,)) from broken
 
     def replace(self, bundle: PluginBundle) -> tuple[PluginBundle, ...]:
         """Keep another version of a plugin; give those that nothing can bring back any more.

@@ -22,6 +22,7 @@ from jackfield.plugins.code import Code
 from jackfield.plugins.ledger import Ledger, Ledgers
 from jackfield.registry.change import Addition, Removal
 from jackfield.registry.functions import Functions
+from jackfield.strangers import is_a
 
 RunAsync = Callable[[Any], Any]
 
@@ -175,7 +176,7 @@ class Hosting:
 
     def _object_faults(self, bundle: PluginBundle) -> tuple[Fault, ...]:
         """Say why a plugin's object could not be made, as far as that can be seen before its start."""
-        if not isinstance(bundle.object, type):
+        if not is_a(bundle.object, type):
             return ()
         try:
             self._object_spec(bundle)
@@ -229,7 +230,7 @@ class Hosting:
 
     def make(self, bundle: PluginBundle) -> Any:
         """Give the plugin object; a class is instantiated with its dependencies."""
-        if not isinstance(bundle.object, type):
+        if not is_a(bundle.object, type):
             return bundle.object
         spec = self._object_spec(bundle)
         return self._injector.body(spec)(Call(spec.name), None)

@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
 from time import monotonic
@@ -11,7 +10,8 @@ from typing import Any
 
 from jackfield.errors import Cancelled, Fault, JackfieldError, PluginError
 from jackfield.runtime.home import HomeLoop
-from jackfield.stack import error_message, error_type, frames
+from jackfield.stack import error_message, error_type, origin
+from jackfield.strangers import is_interrupt
 
 METHODS = {"start": 0, "stop": 0, "health": 0, "snapshot": 0, "restore": 1}
 """The methods that a plugin object may have, and how many arguments each is given."""
@@ -165,11 +165,6 @@ async def _contained(awaitable: Awaitable[Any]) -> tuple[Any, BaseException | No
         return None, error
 
 
-def is_interrupt(error: BaseException) -> bool:
-    """Tell whether this is the user's Ctrl-C, which Python delivers to the main thread alone."""
-    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
-
-
 def fault_of(error: BaseException, stage: str, plugin: str, doing: str) -> Fault:
     """Say what went wrong as a fault.
 
@@ -186,13 +181,6 @@ def fault_of(error: BaseException, stage: str, plugin: str, doing: str) -> Fault
         also = f" (and {more} more)" if more else ""
         return Fault(stage, plugin, first.entry or plugin, f"{doing}: {first.reason}{also}", first.fix)
     text = error_message(error)
-    where = next((line for line in reversed(_own_frames(error))), "")
+    where = origin(error)
     reason = f"{doing} raised {error_type(error)}{f': {text}' if text else ''}{f' at {where}' if where else ''}"
     return Fault(stage, plugin, plugin, reason, f"correct that, then start {plugin!r} again")
-
-
-def _own_frames(error: BaseException) -> list[str]:
-    """Give the frames of the error itself, without those of the errors that caused it."""
-    lines = frames(error)
-    ends = (at for at, line in enumerate(lines) if line.startswith(("caused by ", "while handling ", "member ")))
-    return lines[: next(ends, len(lines))]

@@ -12,7 +12,8 @@ import attrs
 
 from jackfield.errors import Fault
 from jackfield.log import host_log
-from jackfield.plugins.instance import fault_of, is_interrupt
+from jackfield.plugins.instance import fault_of
+from jackfield.strangers import is_interrupt
 
 _REFERRERS = 3
 

@@ -94,6 +94,9 @@ class Steps:
             attempt.live.term.enter()
             try:
                 attempt.outcome = script(), None
+            except asyncio.CancelledError as error:  # the plugin's own: on the loop it would mean the task there
+                fault = fault_of(error, attempt.stage, name, attempt.doing)
+                attempt.outcome = None, PluginError(name, fault.stage, fault.reason, fault.fix, (fault,))
             except BaseException as error:  # noqa: BLE001  # whatever a plugin raises fails that plugin alone
                 attempt.outcome = None, error
             if attempt.settle():

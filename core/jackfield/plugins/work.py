@@ -11,11 +11,12 @@ from typing import Any
 
 from jackfield.errors import Unavailable
 from jackfield.log import host_log
-from jackfield.plugins.instance import fault_of, is_interrupt
+from jackfield.plugins.instance import fault_of
 from jackfield.plugins.ledger import Entry, Ledger
 from jackfield.plugins.repetition import Repetition
 from jackfield.runtime.home import HomeLoop
 from jackfield.stack import frames
+from jackfield.strangers import is_async, is_interrupt
 
 current_term: "ContextVar[Term | None]" = ContextVar("jackfield_term", default=None)
 """The term that started the running code, if it was started by one."""
@@ -236,13 +237,6 @@ class Term:
     def _report(self, work: Work, error: BaseException) -> None:
         fault = fault_of(error, "background", self.plugin, f"{work.kind} {work.name}")
         host_log("ERROR", fault, stack=frames(error))
-
-
-def is_async(target: Any) -> bool:
-    """Tell whether calling this gives a coroutine, as far as that can be seen beforehand."""
-    while isinstance(target, partial):
-        target = target.func
-    return inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(type(target).__call__)
 
 
 def _close_unstarted(awaitable: Any) -> None:

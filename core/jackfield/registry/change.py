@@ -1,20 +1,23 @@
 """Changes of the registry: collected, checked as a whole, applied in one swap or not at all."""
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
+from jackfield.calls.pipeline import codec_of
 from jackfield.contract import fits, specify
 from jackfield.errors import ContractError, DuplicateFunction, Fault, FunctionNotFound, PluginError
 from jackfield.model.canary import CanaryStatus
 from jackfield.model.names import close_names
 from jackfield.model.route import Endpoint, Route, Rule
 from jackfield.model.snapshot import Snapshot
-from jackfield.model.spec import FunctionSpec
+from jackfield.model.spec import Colour, FunctionSpec, Parameter
 from jackfield.registry.routes import default_of, derived, ended, label_of
+from jackfield.strangers import Broken, barrier, is_a, named
 
 
 @attrs.frozen
@@ -41,6 +44,20 @@ class Removal:
     succeed: bool = False
 
 
+# What every expectation is tried on.
+_ANY_FUNCTION: Final = FunctionSpec(
+    "any",
+    "0",
+    "",
+    "",
+    id,
+    Colour.SYNC,
+    shape="one",
+    parameters=(Parameter("value", inspect.Parameter.POSITIONAL_ONLY, int | None),),
+    result=int | None,
+)
+
+
 @attrs.frozen
 class Expectation:
     """An extension point: what is registered under the pattern must fit.
@@ -55,11 +72,32 @@ class Expectation:
     payload: Any
     result: Any
 
+    def __attrs_post_init__(self) -> None:
+        """Refuse what no function could ever be held against.
+
+        Raises:
+            TypeError: if the pattern is no text.
+            ContractError: if reading the types raises.
+        """
+        if not is_a(self.pattern, str):
+            raise TypeError(f"an extension point is a pattern of names, such as 'export.*', not {named(self.pattern)}")
+        try:
+            with barrier("reading its types"):
+                fits(_ANY_FUNCTION, self.payload, self.result)
+        except Broken as broken:
+            fix = "expect plain types, or Any"
+            raise ContractError(self.pattern, (Fault("contract", "", self.pattern, broken.reason, fix),)) from broken
+
     def fault(self, spec: FunctionSpec) -> Fault | None:
         """Say how a function fails the expectation, or None if it fits or is not meant."""
         if not fnmatchcase(spec.name, self.pattern):
             return None
-        differences = fits(spec, self.payload, self.result)
+        try:
+            with barrier("comparing it with an extension point"):
+                differences = fits(spec, self.payload, self.result)
+        except Broken as broken:
+            fix = "annotate it with types that can be compared, or change its name"
+            return Fault("contract", spec.plugin, spec.key, broken.reason, fix)
         if not differences:
             return None
         reason = f"it does not fit the extension point {self.pattern!r}: {'; '.join(differences)}"
@@ -91,6 +129,7 @@ class Update:
             ContractError: with every fault of it.
         """
         spec = specify(name, target, version=version, plugin=plugin)
+        codec_of(spec)
         self.operations.append(Addition(spec))
         return spec
 

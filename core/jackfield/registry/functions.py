@@ -29,6 +29,7 @@ from jackfield.registry.change import Addition, Expectation, Removal
 from jackfield.registry.news import News, hook_of, news_of
 from jackfield.registry.registry import Commit, Registry, State, Wiring
 from jackfield.registry.workshop import Workshop
+from jackfield.strangers import Broken, barrier
 
 Compile = Callable[[FunctionSpec, Sequence[Observer]], Endpoint]
 
@@ -492,8 +493,9 @@ class Functions:
         """Do the same for a function that is there already: what it needs may have gone."""
         try:
             return self._wire(spec, wiring)
-        except InjectionError as error:
-            reason = f"what it needs is gone: {error.faults[0].reason}" if error.faults else str(error)
+        except (ContractError, InjectionError) as error:
+            what = "what it needs is gone" if isinstance(error, InjectionError) else "it cannot be called"
+            reason = f"{what}: {error.faults[0].reason}" if error.faults else str(error)
             return compile_refusal(spec, lambda call: Unavailable(call.name, reason, "blocked", ran=False), ())
 
     def _check_graph(self, specs: Iterable[FunctionSpec]) -> None:
@@ -532,6 +534,13 @@ def _warn(change: transaction.Change) -> None:
     for name, versions in change.touched.items():
         specs = [found.spec if isinstance(found, Endpoint) else found for found in versions.values()]
         for new in specs[1:]:
-            if new in change.added and (differences := changes(specs[0], new)):
+            if new not in change.added:
+                continue
+            try:
+                with barrier("comparing them"):
+                    differences = changes(specs[0], new)
+            except Broken as broken:
+                differences = (broken.reason,)
+            if differences:
                 text = f"{name}: {new.version} differs from {specs[0].version}: {'; '.join(differences)}"
                 host_log("WARNING", text)

@@ -1,5 +1,6 @@
 """The payload of a call → the arguments of its function, compiled once for each function."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NotRequired, TypedDict
 
@@ -12,6 +13,7 @@ from jackfield.contract.payload.nodes import Plan
 from jackfield.contract.shapes import Anything, Field, Record, is_pydantic, record, render, view
 from jackfield.errors import PayloadError
 from jackfield.model.spec import MISSING, FunctionSpec, Parameter
+from jackfield.strangers import is_a, layers
 
 
 @attrs.frozen(eq=False)
@@ -146,10 +148,10 @@ def _reserved(spec: FunctionSpec) -> frozenset[str]:
     """Name the keys that `**kwargs` must not take: injected parameters, and what a partial or a method has bound."""
     taken = {dependency.parameter for dependency in spec.dependencies}
     target: Any = spec.target
-    while hasattr(target, "func") and hasattr(target, "keywords"):
-        taken |= set(target.keywords)
-        target = target.func
-    if isinstance(target, type) or not hasattr(target, "__code__"):
+    for target in layers(spec.target, wrapped=False):
+        if isinstance(target, functools.partial):
+            taken |= set(target.keywords)
+    if is_a(target, type) or not hasattr(target, "__code__"):
         target = getattr(target, "__call__", target)  # noqa: B004  # the function itself is wanted
     code = getattr(target, "__code__", None)
     if code is not None:

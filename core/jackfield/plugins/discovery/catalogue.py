@@ -1,5 +1,6 @@
 """What discovery found: candidates, the rules that choose among them, and what the operator's switches leave."""
 
+import re
 from collections.abc import Iterable
 
 import attrs
@@ -9,6 +10,8 @@ from jackfield.model.names import close_names
 from jackfield.plugins.discovery.entries import FUNCTIONS, GROUPS, canonical
 from jackfield.plugins.discovery.switches import Switches
 
+# What setuptools keeps beside the code that is worked on; what it installs has the version in its name.
+_BESIDE_SOURCE = re.compile(r".*[/\\](?![^/\\]*-\d)[^/\\]*\.egg-info", re.IGNORECASE | re.DOTALL)
 _RANKS = {group: rank for rank, group in enumerate(GROUPS)}
 
 SAME_LINE = "the first of several lines in one entry_points.txt wins"
@@ -62,6 +65,13 @@ class Shadowed:
     candidate: Candidate
     winner: Candidate | None
     rule: str
+
+    @property
+    def is_editable_twin(self) -> bool:
+        """Whether it is the winner itself: an editable install is found once as installed, once beside its source."""
+        if self.winner is None or self.rule != SAME_DISTRIBUTION or self.winner.value != self.candidate.value:
+            return False
+        return any(_BESIDE_SOURCE.fullmatch(one.location) for one in (self.candidate, self.winner))
 
 
 @attrs.frozen

@@ -1,5 +1,6 @@
 """What a distribution's metadata says: lines of `entry_points.txt`, headers of METADATA, object references."""
 
+import codecs
 import difflib
 import re
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ _NEEDS_ATTRIBUTE = frozenset({FUNCTIONS, PROVIDERS})
 _SEPARATORS = re.compile(r"[-_.]+")
 _REFERENCE = re.compile(r"([\w.]+)\s*(?::\s*([\w.]+)\s*)?(?:\[[^\[\]]*\]\s*)?")
 _HEADER = re.compile(rb"^(name|version)[ \t]*:[ \t]*(.*?)[ \t]*$", re.IGNORECASE | re.MULTILINE)
+_FOLD = re.compile(rb"\n[ \t]+")
 _SHOWN = 80
 _FORM = "write `name = package.module:attribute` there, and install again"
 
@@ -82,9 +84,10 @@ def split_reference(value: str) -> tuple[str, tuple[str, ...]] | None:
 def read_headers(metadata: bytes) -> tuple[str, str]:
     """Find Name and Version among the headers of METADATA; "" for what is not there.
 
-    Only these two are looked at: an author's name in another encoding is no reason to lose a plugin.
+    Only these two are looked at: an author's name in another encoding, or a byte-order mark, loses no plugin.
     """
-    headers = metadata.replace(b"\r\n", b"\n").partition(b"\n\n")[0]
+    text = metadata.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    headers = _FOLD.sub(b" ", text.partition(b"\n\n")[0])
     found: dict[bytes, bytes] = {}
     for key, value in _HEADER.findall(headers):
         found.setdefault(key.lower(), value)

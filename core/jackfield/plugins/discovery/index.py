@@ -17,6 +17,8 @@ import msgspec
 from jackfield.plugins.discovery.entries import Entry
 
 ENTRY_POINTS: Final = "entry_points.txt"
+HEADERS: Final = ("METADATA", "PKG-INFO")
+"""Where Name and Version stand: the first of these that is there, whatever kind of directory it is in."""
 
 Stamp = tuple[int, int, int, int]
 """`mtime_ns`, `ctime_ns`, size and inode. The ctime betrays a rewrite that restored the time of modification."""
@@ -24,10 +26,8 @@ Stamp = tuple[int, int, int, int]
 YOUNG: Final = 2_000_000_000
 """Nanoseconds: the coarsest clock of any file system. A younger file may change again and keep its stamp."""
 
-_FORMAT: Final = b"jackfield entry points 1\n"
+_FORMAT: Final = b"jackfield entry points 2\n"
 _ENTRY_POINTS: Final = f"{os.sep}{ENTRY_POINTS}"
-_METADATA: Final = f"{os.sep}METADATA"
-_PKG_INFO: Final = f"{os.sep}PKG-INFO"
 _KEPT: Final = 64
 _WRITABLE_BY_OTHERS: Final = 0o022
 
@@ -42,6 +42,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
         name: the distribution's normalised name; "" when it advertises nothing.
         version: its version, likewise.
         entries: what it advertises to jackfield.
+        headers: which of `HEADERS` it has.
     """
 
     key: str
@@ -50,6 +51,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     name: str = ""
     version: str = ""
     entries: tuple[Entry, ...] = ()
+    headers: str = HEADERS[0]
 
     def settled(self, now: int) -> bool:
         """Whether the files are old enough for their stamps to be trusted.
@@ -76,7 +78,9 @@ class Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
             elif _is_there(location + _ENTRY_POINTS):
                 return False
             if metadata is not None:
-                now = os.stat(headers_file(location))  # noqa: PTH116
+                if self.headers != HEADERS[0] and _is_there(f"{location}{os.sep}{HEADERS[0]}"):
+                    return False
+                now = os.stat(f"{location}{os.sep}{self.headers}")  # noqa: PTH116
                 return (now.st_mtime_ns, now.st_ctime_ns, now.st_size, now.st_ino) == metadata
         except OSError:
             return False
@@ -100,15 +104,6 @@ class _File(msgspec.Struct, array_like=True):
 def stamp_of(status: os.stat_result) -> Stamp:
     """Reduce a stat result to what is compared."""
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
-
-
-def headers_file(location: str) -> str:
-    """Give the path of the file that holds Name and Version.
-
-    Args:
-        location: a metadata directory.
-    """
-    return location + (_METADATA if location.endswith(".dist-info") else _PKG_INFO)
 
 
 def read_index(site: str) -> dict[str, Record]:

@@ -1,15 +1,18 @@
 """Walk `sys.path` and find every distribution on it, with a guard around each: one that is broken costs only itself.
 
 `importlib.metadata.entry_points()` fails as a whole on one stray directory or malformed line, and opens every file at
-every start. This reads the same files with the same meaning, and leaves what is not a directory (zip files, other
-packages' finders) to the `importlib_metadata` library.
+every start. This reads the same files with the same meaning, in directories and zip files, and asks the finders of
+other packages through the interface of `importlib_metadata`.
 """
 
 import os
+import re
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
 
 import msgspec
 
@@ -23,12 +26,17 @@ from jackfield.plugins.discovery.catalogue import (
     Shadowed,
     resolve,
 )
-from jackfield.plugins.discovery.entries import printable, shown
+from jackfield.plugins.discovery.entries import printable
 from jackfield.plugins.discovery.index import Record, read_index, write_index
-from jackfield.plugins.discovery.metadata import read_distribution, read_foreign
+from jackfield.plugins.discovery.metadata import read_archived, read_distribution, read_foreign
 from jackfield.plugins.discovery.switches import Switches
+from jackfield.strangers import Broken, barrier, named
 
-_PATH_FINDERS = frozenset({"PathFinder", "MetadataPathFinder"})
+# What walks `sys.path`: Python's own, and what `importlib_metadata` installs, be it vendored.
+_PATH_FINDERS = re.compile(
+    r"(_frozen_importlib_external|importlib\._bootstrap_external):PathFinder\.find_distributions"
+    r"|(.+\.)?importlib[._]metadata:MetadataPathFinder\.find_distributions"
+)
 
 
 def scan(
@@ -49,9 +57,7 @@ def scan(
     switches = switches or Switches()
     use_index = not switches.no_cache if cache is None else cache
     faults: list[Fault] = []
-    sites = list(_sites(sys.path if path is None else path, faults, use_index))
-    if path is None:
-        sites.append(list(_from_finders(faults)))
+    sites = list(_everywhere(faults, use_index) if path is None else _sites(path, faults, use_index))
     candidates, shadowed = _one_per_distribution(sites, faults)
     return resolve(Found(tuple(candidates), tuple(shadowed), tuple(faults)), switches)
 
@@ -59,6 +65,27 @@ def scan(
 class _Distribution(msgspec.Struct, frozen=True, gc=False):  # a thousand of them at every start
     location: str
     record: Record
+
+
+def _everywhere(faults: list[Fault], use_index: bool) -> Iterator[list[_Distribution]]:
+    """Ask the finders on `sys.meta_path` in their order, as import does: one in front of Python's own comes first."""
+    walked = False
+    for finder in list(sys.meta_path):
+        try:
+            with barrier("looking at it"):
+                find: Any = getattr(finder, "find_distributions", None)
+                plain: Any = getattr(find, "__func__", find)
+                walks = _PATH_FINDERS.fullmatch(f"{plain.__module__}:{plain.__qualname__}") if callable(find) else None
+        except Broken as broken:
+            faults.append(_of_finder(finder, broken))
+            continue
+        if walks is None:
+            yield list(_from_finder(finder, find, faults)) if callable(find) else []
+        elif not walked:
+            walked = True
+            yield from _sites(sys.path, faults, use_index)
+    if not walked:
+        yield from _sites(sys.path, faults, use_index)
 
 
 def _sites(path: Sequence[str], faults: list[Fault], use_index: bool) -> Iterator[list[_Distribution]]:
@@ -122,36 +149,43 @@ def _is_metadata(name: str, in_egg: bool) -> bool:
 def _stem(site: str, name: str) -> str:
     """Give what a metadata directory is named after; that of an egg is called `EGG-INFO`, and the egg has the name."""
     stem, dot, _ = name.rpartition(".")
-    return stem if dot else os.path.basename(site).rpartition(".")[0]  # noqa: PTH119
+    return stem if dot else _base(site).rpartition(".")[0]
 
 
 def _from_archive(site: str, faults: list[Fault]) -> Iterator[_Distribution]:
-    """Read the distributions in a zip file on `sys.path`."""
-    from importlib_metadata import DistributionFinder, MetadataPathFinder  # noqa: PLC0415  # 7 ms, rarely needed
+    """Read the distributions in a zip file on `sys.path`, an egg or a wheel, as if it were the directory."""
+    from zipfile import BadZipFile, ZipFile  # noqa: PLC0415  # 5 ms, rarely needed
 
-    context = DistributionFinder.Context(path=[site])  # type: ignore[no-untyped-call]
-    for location, record in read_foreign(MetadataPathFinder.find_distributions(context), site, faults):
+    try:
+        with barrier("reading it"), suppress(BadZipFile), ZipFile(site) as archive:
+            in_egg = site.lower().endswith(".egg")
+            folders = {name.partition("/")[0] for name in archive.namelist() if "/" in name}
+            for name in sorted(name for name in folders if _is_metadata(name.lower(), in_egg)):
+                record = read_archived(archive, f"{site}{os.sep}{name}", name, _stem(site, name), faults)
+                if record is not None:
+                    yield _Distribution(f"{site}{os.sep}{name}", record)
+    except Broken as broken:
+        fix = "replace it, or take it off sys.path"
+        faults.append(Fault("scan", "", printable(site), broken.reason, fix))
+
+
+def _from_finder(finder: object, find: Callable[..., Any], faults: list[Fault]) -> Iterator[_Distribution]:
+    """Read the distributions that another package's finder on `sys.meta_path` knows."""
+    from importlib_metadata import DistributionFinder  # noqa: PLC0415  # 7 ms, rarely needed
+
+    try:
+        with barrier("asking it"):
+            distributions = list(find(DistributionFinder.Context()))  # type: ignore[no-untyped-call]
+    except Broken as broken:
+        faults.append(_of_finder(finder, broken))
+        return
+    for location, record in read_foreign(distributions, named(finder), faults):
         yield _Distribution(location, record)
 
 
-def _from_finders(faults: list[Fault]) -> Iterator[_Distribution]:
-    """Read the distributions that finders of other packages on `sys.meta_path` know."""
-    for finder in sys.meta_path:
-        find = getattr(finder, "find_distributions", None)
-        kind = getattr(finder, "__name__", type(finder).__name__)
-        if find is None or kind in _PATH_FINDERS:
-            continue
-        from importlib_metadata import DistributionFinder  # noqa: PLC0415  # 7 ms, rarely needed
-
-        try:
-            distributions = list(find(DistributionFinder.Context()))  # type: ignore[no-untyped-call]
-        except Exception as error:  # noqa: BLE001  # the barrier, around a finder
-            reason = f"raised {type(error).__name__}: {shown(str(error))}"
-            fix = "upgrade the package that put it on sys.meta_path"
-            faults.append(Fault("scan", "", f"{kind}.find_distributions", reason, fix))
-            continue
-        for location, record in read_foreign(distributions, kind, faults):
-            yield _Distribution(location, record)
+def _of_finder(finder: object, broken: Broken) -> Fault:
+    fix = "upgrade the package that put it on sys.meta_path"
+    return Fault("scan", "", f"{named(finder)}.find_distributions", broken.reason, fix)
 
 
 def _one_per_distribution(
@@ -183,6 +217,10 @@ def _one_per_distribution(
     return candidates, shadowed
 
 
+def _base(location: str) -> str:
+    return os.path.basename(location)  # noqa: PTH119
+
+
 def _candidates(distribution: _Distribution, position: int) -> list[Candidate]:
     record, location = distribution.record, distribution.location
     if not record.entries:  # a stranger
@@ -204,7 +242,7 @@ def _best_first(several: list[_Distribution], faults: list[Fault]) -> list[_Dist
     from packaging.version import InvalidVersion, Version  # noqa: PLC0415  # 12 ms, needed only in a broken environment
 
     def rank(distribution: _Distribution) -> tuple[bool, Version]:
-        stem, _, suffix = os.path.basename(distribution.location).rpartition(".")  # noqa: PTH119
+        stem, _, suffix = _base(distribution.location).rpartition(".")
         try:
             version = Version(stem.partition("-")[2].partition("-")[0])
         except InvalidVersion:

@@ -1,9 +1,9 @@
 """A configured plugin → what it brings; and how what it brought goes away again."""
 
+import functools
 import os
 import sys
 from collections.abc import Collection
-from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from types import BuiltinFunctionType, FunctionType, MethodType
@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from jackfield.calls.pipeline import codec_of
 from jackfield.config import PluginConfig, Source
 from jackfield.contract import specify
 from jackfield.errors import Fault, PluginError
@@ -21,11 +22,12 @@ from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.content import Content, read_content
 from jackfield.plugins.discovery import FUNCTIONS, PLUGINS, Candidate, Catalogue, load
 from jackfield.plugins.discovery.entries import canonical, printable, shown
-from jackfield.plugins.instance import METHODS
 from jackfield.plugins.loading import importer
 from jackfield.plugins.loading.reading import Reading
+from jackfield.strangers import is_a
 
 _PRIVATE = ("file", "folder")
+_FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, functools.partial)  # no plugin objects, whatever they have
 
 
 def load_bundle(plugin: PluginConfig, catalogue: Catalogue, only: Collection[str] | None = None) -> PluginBundle:
@@ -70,13 +72,15 @@ def load_function(candidate: Candidate) -> FunctionSpec:
         PluginError: if it cannot be imported.
         ContractError: with every fault of it.
     """
-    return specify(
+    spec = specify(
         candidate.name,
         load(candidate),
         version=candidate.version,
         plugin=candidate.plugin,
         distribution=candidate.distribution,
     )
+    codec_of(spec)
+    return spec
 
 
 def settings(plugin: PluginConfig) -> PluginBundle:
@@ -181,9 +185,11 @@ def _public(plugin: PluginConfig, source: Source) -> PluginBundle:
 def _module(plugin: PluginConfig, source: Source, name: str, modules: Modules) -> PluginBundle:
     module = modules.module(name)
     found = modules.fetch(module, source.object.split("."))[1] if source.object else None
-    _check_object(plugin.name, source.object, found)
-    reading = Reading(plugin, modules, plugin.version or "0", instance_of=found if isinstance(found, type) else None)
+    reading = Reading(plugin, modules, plugin.version or "0", instance_of=found if is_a(found, type) else None)
     reading.configured(module if found is None else found)
+    if is_a(found, _FUNCTIONS):
+        reading.named(source.object, found)
+        found = None
     reading.marked(module, found)
     return _loaded(plugin, reading, plugin.version or "0", found)
 
@@ -199,11 +205,15 @@ def _installed(
     distribution, version = (mine[0].distribution, mine[0].version) if mine else _metadata(plugin, source, catalogue)
     objects = [one for one in mine if one.group == PLUGINS]
     found = _object(plugin.name, objects[0]) if objects else None
-    _check_object(plugin.name, objects[0].value if objects else "", found)
     version = plugin.version or version
-    reading = Reading(plugin, Modules(plugin.name), version, distribution, found if isinstance(found, type) else None)
+    reading = Reading(plugin, Modules(plugin.name), version, distribution, found if is_a(found, type) else None)
     reading.faults += (fault for fault in catalogue.faults if fault.plugin and canonical(fault.plugin) == key)
     reading.faults += (_second(plugin.name, one, objects[0]) for one in objects[1:])
+    if is_a(found, _FUNCTIONS):
+        reason = f"{objects[0].value} is a function, and a plugin has an object or a class"
+        fix = f"advertise it as a function, under [{FUNCTIONS}]"
+        reading.faults.append(Fault("attribute", plugin.name, objects[0].name, reason, fix))
+        found = None
     # `billing` may name a distribution and a module: an attribute is the module's then.
     reading.configured(None, source.target if source.kind == "name" else "")
     reading.advertised(one for one in mine if only is None or one.group != FUNCTIONS or one.name in only)
@@ -229,7 +239,7 @@ def _metadata(plugin: PluginConfig, source: Source, catalogue: Catalogue) -> tup
         what = "neither a module nor a distribution" if source.kind == "name" else "no distribution"
         close = close_names(source.target, sorted(_names(catalogue)))
         fix = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
-        fix += f"install it, as with `pip install {source.target}`, or correct the plugin's `path`"
+        fix += "correct the plugin's `path`, or install what provides it"
         refuse(plugin.name, "source", f"{what} named {shown(source.target)!r} is installed", fix, error)
 
 
@@ -238,16 +248,6 @@ def _object(plugin: str, candidate: Candidate) -> Any:
         return load(candidate)
     except PluginError as error:
         refuse(plugin, error.stage, error.reason, error.fix, error.__cause__)
-
-
-def _check_object(plugin: str, name: str, found: Any) -> None:
-    """Refuse a function or a partial as plugin object: it has no life of its own, and nobody would call it."""
-    if isinstance(found, FunctionType | BuiltinFunctionType | MethodType | partial):
-        if any(hasattr(found, method) for method in METHODS):
-            return
-        kind = "a `functools.partial`" if isinstance(found, partial) else "a function"
-        fix = "name a class, which is made with its dependencies, or an object that the module makes of it"
-        refuse(plugin, "attribute", f"{shown(name)} is {kind}, which has no start, stop or health", fix)
 
 
 def _second(plugin: str, candidate: Candidate, first: Candidate) -> Fault:

@@ -6,10 +6,12 @@ from types import FunctionType, ModuleType
 from typing import Any, Final
 
 from jackfield.decorators import hookimpl
+from jackfield.strangers import Broken, barrier, bases, is_a
 
 # What `@function` writes on a callable, `@provides` on a factory, and `@hookimpl` on a method.
 _FUNCTION: Final = "__jackfield_policy__"
 _PROVIDER: Final = "__jackfield_provides__"
+_METHODS: Final[tuple[type[Any], ...]] = (staticmethod, classmethod)
 _HOOK: Final = f"{hookimpl.project_name}_impl"
 
 
@@ -36,8 +38,8 @@ def methods(owner: object) -> Iterator[str]:
     Args:
         owner: an instance, or a class.
     """
-    cls = owner if isinstance(owner, type) else type(owner)
-    for name in dict.fromkeys(name for base in reversed(cls.__mro__) for name in vars(base)):
+    cls = owner if is_a(owner, type) else type(owner)
+    for name in dict.fromkeys(name for base in reversed(bases(cls)) for name in vars(base)):
         if _noted(_plain(inspect.getattr_static(cls, name)), _FUNCTION):
             yield name
 
@@ -72,14 +74,16 @@ def hooks(module: ModuleType, besides: object = None) -> Iterator[tuple[str, Any
         The attribute's name (the module's own for the module), and the object.
     """
     found = list(_attributes(module))
-    if any(isinstance(value, FunctionType) and _noted(value, _HOOK) for _, value in found):
+    if any(is_a(value, FunctionType) and _noted(value, _HOOK) for _, value in found):
         yield module.__name__, module
-    classes = {cls: name for name, cls in found if isinstance(cls, type) and cls is not besides and carries_hooks(cls)}
-    instances = {id(value): (name, value) for name, value in found if type(value) in classes}
+    # By their numbers: a metaclass may hash, and compare, as it likes.
+    hooked = ((name, cls) for name, cls in found if is_a(cls, type) and cls is not besides and carries_hooks(cls))
+    classes = {id(cls): (name, cls) for name, cls in hooked}
+    instances = {id(value): (name, value) for name, value in found if id(type(value)) in classes}
     yield from instances.values()
-    made = {type(value) for _, value in instances.values()}
-    for cls, name in classes.items():
-        if cls not in made and not inspect.isabstract(cls):
+    made = {id(type(value)) for _, value in instances.values()}
+    for number, (name, cls) in classes.items():
+        if number not in made and not inspect.isabstract(cls):
             yield name, cls
 
 
@@ -89,31 +93,40 @@ def carries_hooks(owner: object) -> bool:
     Args:
         owner: an instance, or a class.
     """
-    cls = owner if isinstance(owner, type) else type(owner)
-    return any(_noted(_plain(value), _HOOK) for base in cls.__mro__ for value in vars(base).values())
+    cls = owner if is_a(owner, type) else type(owner)
+    return any(_noted(_plain(value), _HOOK) for base in bases(cls) for value in vars(base).values())
 
 
 def _attributes(module: ModuleType) -> Iterator[tuple[str, Any]]:
     """Walk what a module has of its own; an instance or a partial belongs where it stands."""
     for name, value in list(vars(module).items()):
-        if isinstance(value, ModuleType):
+        if is_a(value, ModuleType):
             continue
-        if not isinstance(value, type | FunctionType) or _within(value.__module__, module.__name__):
+        if not is_a(value, (type, FunctionType)) or _within(_origin(value), module.__name__):
             yield name, value
 
 
+def _origin(value: Any) -> object:
+    try:
+        with barrier():
+            return value.__module__
+    except Broken:  # of a metaclass: as good as somebody else's
+        return None
+
+
 def _within(origin: object, module: str) -> bool:
-    return origin == module or str(origin).startswith(f"{module}.")
+    return is_a(origin, str) and (origin == module or str(origin).startswith(f"{module}."))
 
 
 def _plain(value: Any) -> Any:
     """Take the function out of a static or class method."""
-    return value.__func__ if isinstance(value, staticmethod | classmethod) else value
+    return value.__func__ if is_a(value, _METHODS) else value
 
 
 def _noted(value: Any, mark: str) -> bool:
     """Look for a mark on the very object: a class does not inherit it, an instance does not have its class's."""
     try:
-        return mark in vars(value)
-    except Exception:  # noqa: BLE001  # no `__dict__`, or a proxy's, which is a stranger's code: not marked either way
+        with barrier():
+            return mark in vars(value)
+    except Broken:  # no `__dict__`, or a proxy's, which is a stranger's code: not marked either way
         return False

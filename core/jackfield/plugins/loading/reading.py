@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from jackfield.calls.pipeline import codec_of
 from jackfield.contract import specify
-from jackfield.errors import ContractError, Fault, InjectionError, PluginError
+from jackfield.errors import Fault, JackfieldError, PluginError
+from jackfield.hooks import Implementation, implementation_of
 from jackfield.injection.providers import Provider, describe
 from jackfield.model.spec import FunctionSpec
 from jackfield.plugins.barrier import Modules, is_method, refuse
 from jackfield.plugins.discovery import FUNCTIONS, HOOKS, PROVIDERS, Candidate, load
 from jackfield.plugins.discovery.entries import shown
 from jackfield.plugins.loading import marks
+from jackfield.strangers import Broken, barrier
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
@@ -36,7 +39,7 @@ class Reading:
         functions: what can be called as it is.
         methods: attribute and spec of what needs the plugin object; the spec's target is bound to nothing yet.
         providers: factories of dependencies.
-        hooks: hook implementations.
+        hooks: hook implementations, their classes instantiated.
         faults: why the rest is left out.
     """
 
@@ -48,7 +51,7 @@ class Reading:
         self.functions: list[FunctionSpec] = []
         self.methods: list[tuple[str, FunctionSpec]] = []
         self.providers: list[Provider] = []
-        self.hooks: list[Any] = []
+        self.hooks: list[Implementation] = []
         self.faults: list[Fault] = []
 
     def configured(self, base: Any, home: str = "") -> None:
@@ -67,6 +70,18 @@ class Reading:
                     refuse(self._plugin.name, "attribute", reason, f"write 'module:{shown(attribute)}'")
                 self._attribute(name, self._modules.module(module) if module else base, attribute)
 
+    def named(self, path: str, target: Any) -> None:
+        """Read the function that the plugin's `path` names, unless the configuration maps functions itself.
+
+        Args:
+            path: what it is called in its module.
+            target: the function, a partial included.
+        """
+        name = f"{self._plugin.name}.{path}"
+        if not self._plugin.functions:
+            with self._entry(name):
+                self._function(name, target)
+
     def marked(self, module: ModuleType, found: Any = None) -> None:
         """Read what is marked in a module, and on the plugin object.
 
@@ -75,23 +90,28 @@ class Reading:
             found: the plugin object or its class, if any.
         """
         prefix = f"{self._plugin.name}."
-        if not self._plugin.functions:
-            for name, target in marks.functions(module):
+        with self._entry(self._plugin.name):  # what is found is read one by one, finding it is one thing
+            if not self._plugin.functions:
+                for name, target in marks.functions(module):
+                    if any(spec.target is target and spec.name == prefix + name for spec in self.functions):
+                        continue  # the one that `path` names
+                    with self._entry(prefix + name):
+                        self._function(prefix + name, target)
+                for name in marks.methods(found) if found is not None else ():
+                    with self._entry(prefix + name):
+                        self._attribute(prefix + name, found, name)
+            for name, factory in marks.providers(module):
                 with self._entry(prefix + name):
-                    self._function(prefix + name, target)
-            for name in marks.methods(found) if found is not None else ():
+                    self.providers.append(describe(factory, plugin=self._plugin.name))
+            for name, implementation in marks.hooks(module, self._class):
                 with self._entry(prefix + name):
-                    self._attribute(prefix + name, found, name)
-        for name, factory in marks.providers(module):
-            with self._entry(prefix + name):
-                self.providers.append(describe(factory, plugin=self._plugin.name))
-        self.hooks += (implementation for _, implementation in marks.hooks(module, self._class))
+                    self.hooks.append(implementation_of(implementation, self._plugin.name))
 
     def advertised(self, candidates: Iterable[Candidate]) -> None:
         """Read the entry points of a distribution: functions unless the configuration maps some, providers, hooks."""
         takers: dict[str, Callable[[Candidate, Any], None]] = {
             PROVIDERS: lambda _, found: self.providers.append(describe(found, plugin=self._plugin.name)),
-            HOOKS: lambda _, found: self.hooks.append(found),
+            HOOKS: lambda _, found: self.hooks.append(implementation_of(found, self._plugin.name)),
         }
         if not self._plugin.functions:
             takers[FUNCTIONS] = lambda candidate, found: self._function(candidate.name, found)
@@ -124,21 +144,24 @@ class Reading:
         own = spec.policy
         timeout = own.timeout if plugin.timeout is None else plugin.timeout
         policy = attrs.evolve(own, timeout=timeout, executor=plugin.executor or own.executor)
-        return attrs.evolve(spec, policy=policy)
+        spec = attrs.evolve(spec, policy=policy)
+        codec_of(spec)
+        return spec
 
     @contextmanager
     def _entry(self, name: str) -> Iterator[None]:
         """Turn whatever is wrong with one entry into faults of that entry."""
         plugin = self._plugin.name
         try:
-            yield
+            with barrier():
+                yield
         except PluginError as error:
             self.faults.append(Fault(error.stage, plugin, shown(name), error.reason, error.fix))
-        except (ContractError, InjectionError) as error:
+        except JackfieldError as error:
             plain = self._modules.plain
             self.faults += (
                 attrs.evolve(fault, entry=plain(fault.entry), reason=plain(fault.reason)) for fault in error.faults
             )
-        except Exception as error:  # noqa: BLE001  # reading a signature can run the plugin's code
-            reason = f"reading it raised {type(error).__name__}"
+        except Broken as broken:
+            reason = self._modules.plain(broken.reason)
             self.faults.append(Fault("contract", plugin, shown(name), reason, "correct it, or leave it out"))
