@@ -36,6 +36,7 @@ from jackfield.injection.providers import describe, value_provider
 from jackfield.log import host_log
 from jackfield.model.call import Call
 from jackfield.model.canary import CanaryStatus
+from jackfield.model.deadline import seconds_of
 from jackfield.model.names import close_names
 from jackfield.model.options import Config
 from jackfield.model.record import Health, PluginRecord, PluginState
@@ -114,7 +115,7 @@ class Host(Caller):
     ) -> None:
         kept = MemoryStore() if store is None else check_store(store)
         self._observers: tuple[Observer, ...] = _default_observers() if observers is None else tuple(observers)
-        self._timeout = timeout
+        self._timeout = None if timeout is None else seconds_of(timeout)
         self._unwatch: list[Callable[[], None]] = []
         self._strict = False
         self._late: dict[str, Any] = {}  # what is made when it is first needed

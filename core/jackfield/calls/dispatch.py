@@ -15,7 +15,8 @@ import msgspec
 
 from jackfield.calls.routing import choose
 from jackfield.model.call import NO_HEADERS, Call, current, new_number
-from jackfield.model.deadline import tighten
+from jackfield.model.deadline import LONGEST, seconds_of, tighten
+from jackfield.model.headers import Headers
 from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
 from jackfield.runtime.pool import Pool
@@ -67,12 +68,15 @@ class Caller:
                 and what follows is given by keyword; the marker that would enforce it costs every call 50 ns.
             tenant: whom the call is for; a nested call inherits it.
             version: the version to call instead of the one the route picks.
-            headers: passed on to the function as `current_call().headers`; a nested call inherits them.
+            headers: passed on to the function as `current_call().headers`, where their names are found in any case; a
+                nested call inherits them.
 
         Returns:
             What the function returns.
 
         Raises:
+            TypeError: an argument has the wrong type.
+            ValueError: the timeout is NaN, infinite or too long.
             FunctionNotFound: no such name or version.
             PayloadError: the payload does not fit.
             DeadlineExceeded: the time is up.
@@ -93,6 +97,8 @@ class Caller:
         # What follows is `_prepare` for calls that nothing surrounds, written out: it costs half.
         if timeout is None and tenant is None and (run := route.quick) is not None:
             return run(Call(name, payload, route.default, snapshot.revision))
+        if tenant is not None and type(tenant) is not str:
+            _check_text(tenant, "a tenant")
         endpoint, rule, number = route.stable, "", None
         if route.split is not None:
             if tenant is None:  # `choose` for a draw, written out
@@ -108,15 +114,12 @@ class Caller:
             endpoint = self._unknown
         if timeout is None:
             timeout = endpoint.timeout
-        elif endpoint.limit is not None and endpoint.limit < timeout:
-            timeout = endpoint.limit
-        deadline: float | None = None
-        if timeout is None:
-            pass
-        elif type(timeout) is float and timeout == timeout:  # noqa: PLR0124  # no NaN: `tighten` would come to the same
-            deadline = monotonic() + timeout
         else:
-            deadline = tighten(None, timeout)
+            if not (type(timeout) is float and -LONGEST <= timeout <= LONGEST):  # what `seconds_of` says yes to at once
+                seconds_of(timeout)
+            if endpoint.limit is not None and endpoint.limit < timeout:
+                timeout = endpoint.limit
+        deadline = None if timeout is None else monotonic() + timeout
         return endpoint.run(Call(name, payload, endpoint.version, snapshot.revision, deadline, tenant, rule, number))
 
     async def acall(
@@ -133,6 +136,7 @@ class Caller:
 
         Arguments and errors as for `call`.
         """
+        _check_text(name, "a function's name")
         if name not in self._snapshots.snapshot.routes:
             # It may import the function's module.
             context = copy_context()
@@ -140,7 +144,7 @@ class Caller:
         endpoint, call = self._prepare(name, payload, timeout, tenant, version, headers)
         return await endpoint.arun(call)
 
-    def _prepare(  # noqa: C901  # one decision after another, each two lines
+    def _prepare(  # noqa: C901, PLR0912  # one decision after another, each two lines
         self,
         name: str,
         payload: Any,
@@ -150,6 +154,15 @@ class Caller:
         headers: Mapping[str, str] | None,
     ) -> tuple[Endpoint, Call]:
         """Pick the endpoint and make the call, whatever surrounds it."""
+        _check_text(name, "a function's name")
+        if tenant is not None:
+            _check_text(tenant, "a tenant")
+        if version is not None:
+            _check_text(version, "a version")
+        if timeout is not None:
+            seconds_of(timeout)
+        if headers is not None and type(headers) is not Headers:
+            headers = Headers(headers)
         if name not in self._snapshots.snapshot.routes:
             self._find(name)
         snapshot = self._snapshots.snapshot
@@ -209,3 +222,8 @@ class Caller:
         version = call.version if endpoint is None else endpoint.version
         again = msgspec.structs.replace(call, version=version, revision=snapshot.revision)
         return endpoint or self._unknown, again
+
+
+def _check_text(given: object, what: str) -> None:
+    if not isinstance(given, str):
+        raise TypeError(f"{what} is a str, not {type(given).__name__}")

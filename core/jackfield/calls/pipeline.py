@@ -65,11 +65,12 @@ sync     |         result = {body}
 checked  |         if type(result) is CoroutineType:
 checked  |             raise unawaited(result)
          |         if deadline is not None and monotonic() >= deadline:
-         |             raise came_late(call)
+async    |             raise came_late(call, timer.fired)
+sync     |             raise came_late(call)
          |     except BaseException as error:
 counted  |         del inside[call]  # first, and no call: at the recursion limit the next line may fail
 async    |         expired = timer is not None and timer.settle(error)
-async    |         failure = timed_out(call) if expired else fail(call, error, running)
+async    |         failure = timed_out(call, error) if expired else fail(call, error, running)
 sync     |         failure = fail(call, error, running)
          |         leave_anyhow(token)
 observed |         took = clock() - began
@@ -78,7 +79,7 @@ observed | {failures}
          |         try:
          |             if failure is error:
          |                 raise
-         |             raise failure from error
+         |             raise failure from failure.__cause__
          |         finally:
          |             del failure  # else the traceback, its frame and the exception would hold one another
 async    |     if timer is not None:

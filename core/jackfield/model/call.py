@@ -4,15 +4,16 @@ import threading
 from collections.abc import Mapping
 from contextvars import ContextVar
 from random import getrandbits
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from jackfield.model.headers import Headers
+
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
-NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+NO_HEADERS: Mapping[str, str] = Headers({})
 
 _numbering = threading.Lock()
 
@@ -39,7 +40,7 @@ class Call(msgspec.Struct, frozen=True, eq=False):
             "tenant", "share", or "" for the default.
         number: the identifier as a number; made when first asked for, since most calls never are. Below 0, only the
             half that a share was compared with is drawn, as its complement.
-        headers: as the caller gave them.
+        headers: as the caller gave them; found by their names in any case.
         parent: the call in whose body this one was made, or None.
         attempt: 1 for the first try.
         trace: the span this call runs in, or its parent's when no span of its own is recorded; None when nothing is

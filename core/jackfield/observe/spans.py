@@ -110,7 +110,7 @@ class BoundSpans:
         context = otel_context.get_current()
         parent = get_current_span(context).get_span_context()
         remote = False
-        if call.headers and not parent.is_valid and not self._carriers.isdisjoint(call.headers):
+        if call.headers and not parent.is_valid and any(map(call.headers.__contains__, self._carriers)):
             extracted = propagate.extract(call.headers, context)
             parent = get_current_span(extracted).get_span_context()
             if remote := parent.is_valid:
