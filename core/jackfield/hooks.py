@@ -12,6 +12,7 @@ import pluggy
 from jackfield.errors import Fault, JackfieldError, PluginError
 from jackfield.log import host_log
 from jackfield.model.spec import FunctionSpec
+from jackfield.stack import blamed
 
 hookspec = pluggy.HookspecMarker("jackfield")
 
@@ -90,7 +91,7 @@ class Hooks:
         try:
             return implementation()
         except Exception as error:
-            reason = f"{implementation.__qualname__}() raised {type(error).__name__}: {error}"
+            reason = f"{implementation.__qualname__}() raised {blamed(error)}"
             raise PluginError(plugin, "hook", reason, "hook classes are instantiated without arguments") from error
 
     def remove(self, plugin: str) -> int:
@@ -121,7 +122,7 @@ class Hooks:
                     try:
                         _call(implementation, {"function": function})
                     except Exception as error:  # noqa: BLE001  # any exception is a refusal, by contract
-                        reason = f"refused by the hook of {owner}: {type(error).__name__}: {error}"
+                        reason = f"refused by the hook of {owner}: {blamed(error)}"
                         fix = f"satisfy {owner}, or uninstall it"
                         faults.append(Fault("hook", function.plugin or owner, function.key, reason, fix))
         finally:

@@ -33,7 +33,7 @@ from jackfield.hooks import Hooks
 from jackfield.injection.closing import TeardownFailure
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import describe, value_provider
-from jackfield.log import host_log
+from jackfield.log import confide, host_log
 from jackfield.model.call import Call
 from jackfield.model.canary import CanaryStatus
 from jackfield.model.deadline import seconds_of
@@ -831,7 +831,7 @@ class Host(Caller):
             try:
                 self._control.run(self._states.release(), _STOP_AT_LEAST)
             except (JackfieldError, TimeoutError) as error:  # the store's business; its lease ends by itself
-                host_log("WARNING", f"the host's id could not be given back: {error}")
+                host_log("WARNING", "the host's id could not be given back", error)
         self._control.close()
         self._home.close()
 
@@ -966,4 +966,5 @@ def _unavailable(name: str, record: PluginRecord) -> Unavailable:
 
 def _report(failures: Iterable[TeardownFailure]) -> None:
     for failure in failures:
+        confide(f"{failure.provider}: its teardown", failure.error)
         host_log("ERROR", failure.fault)

@@ -31,7 +31,7 @@ from jackfield.model.route import Endpoint
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.observe.barrier import observer_failed
 from jackfield.ports import BoundExecutor, BoundObserver, Executor, Observer
-from jackfield.stack import error_message
+from jackfield.stack import blamed
 
 # What a walk is made of. A function's walk has the lines whose tag applies to it.
 _WALK: Final = """
@@ -208,7 +208,7 @@ def _bound_to(executor: Executor, spec: FunctionSpec, local: Callable[[Call], An
     except JackfieldError:
         raise
     except Exception as error:
-        reason = f"executor {spec.policy.executor!r} could not bind it: {error_message(error)}"
+        reason = f"executor {spec.policy.executor!r} could not bind it: {blamed(error)}"
         raise ContractError(spec.name, (Fault("contract", spec.plugin, spec.key, reason),)) from error
 
 

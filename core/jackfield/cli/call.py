@@ -141,7 +141,9 @@ def _host(observer: Any = None) -> "Host":
     from loguru import logger
 
     from jackfield.host import Host
+    from jackfield.stack import show_messages_here
 
+    show_messages_here()
     # What the host has to say of other plugins is `doctor`'s business, and a failed call is reported below.
     logger.disable("jackfield")
     return Host.discover(lazy=True, observers=() if observer is None else (observer,))

@@ -14,6 +14,7 @@ import msgspec
 
 from jackfield.cli.output import claim_stdout
 from jackfield.errors import Fault, JackfieldError
+from jackfield.stack import show_messages_here
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -75,6 +76,7 @@ def main() -> None:
     from loguru import logger
 
     logger.disable("jackfield")  # the report has what the host would log
+    show_messages_here()
     channel = claim_stdout()
 
     def tell(message: Message) -> None:

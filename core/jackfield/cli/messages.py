@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from jackfield.cli.outlet import Outlet
-from jackfield.log import HEARD, Message, copy_to_loguru, escaped, install
+from jackfield.log import HEARD, Message, copy_to_loguru, install
 from jackfield.observe.record import utc_now
 from jackfield.stack import error_type, frames
+from jackfield.text import printable
 
 if TYPE_CHECKING:
     from loguru import Message as LoguruMessage
@@ -98,8 +99,8 @@ def _json(message: Message) -> str:
 
 def _text(message: Message) -> str:
     fields = {**message.fields, **_raised(message)}
-    stack = "".join(f"\n    {escaped(str(line))}" for line in fields.get("stack") or ())
-    return f"{strftime('%H:%M:%S', localtime())} {message.level:<7} {escaped(message.text)}{stack}\n"
+    stack = "".join(f"\n    {printable(str(line))}" for line in fields.get("stack") or ())
+    return f"{strftime('%H:%M:%S', localtime())} {message.level:<7} {printable(message.text)}{stack}\n"
 
 
 def _raised(message: Message) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 import typer
 
 from jackfield.cli.streams import results
+from jackfield.text import printable
 
 if TYPE_CHECKING:
     from jackfield.errors import Fault
@@ -43,25 +44,6 @@ def fail(text: str) -> NoReturn:
 
 
 NEWLINE = "\n"
-
-
-def printable(text: str, keep: str = "") -> str:
-    r"""Escape what would do something to a terminal: plugins choose the texts of their errors.
-
-    Args:
-        text: any text.
-        keep: characters that stay as they are.
-
-    Examples:
-        >>> printable("Grüße\x1b[31m")
-        'Grüße\\x1b[31m'
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        sign if sign.isprintable() or sign in keep else sign.encode("unicode_escape", "surrogatepass").decode()
-        for sign in text
-    )
 
 
 def write_json(value: Any) -> None:

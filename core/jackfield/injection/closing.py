@@ -11,6 +11,7 @@ from jackfield.errors import Fault, ResourceExhausted
 from jackfield.injection.providers import Provider
 from jackfield.injection.scope import Cell, Start, Vault
 from jackfield.model.spec import MISSING, Colour
+from jackfield.stack import blamed
 
 RunAsync = Callable[[Coroutine[Any, Any, Any]], Any]
 """Runs a coroutine on the home loop and waits for its result."""
@@ -31,7 +32,7 @@ class TeardownFailure:
     @property
     def fault(self) -> Fault:
         """The same as a fault of stage `stop`."""
-        reason = f"its teardown raised {type(self.error).__name__}: {self.error}"
+        reason = f"its teardown raised {blamed(self.error)}"
         return Fault("stop", self.provider.plugin, self.provider.label, reason)
 
 

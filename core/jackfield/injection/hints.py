@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from jackfield.stack import blamed
+
 if sys.version_info >= (3, 14):  # pragma: no cover  # annotations are evaluated lazily there, and may raise one by one
     import annotationlib
 
@@ -53,7 +55,7 @@ def evaluate(factory: Callable[..., Any], parameter: str, annotation: Any) -> An
     try:
         return typing.get_type_hints(holder, outer, inner, include_extras=True)[parameter]
     except Exception as error:  # the text of an annotation is a stranger's code and may raise anything
-        raise Unreadable(f"{type(error).__name__}: {error}") from error
+        raise Unreadable(blamed(error)) from error
 
 
 def _namespaces(factory: Callable[..., Any], parameter: str) -> tuple[dict[str, Any], Mapping[str, Any]]:

@@ -9,7 +9,7 @@ from jackfield.model.names import NAME_LIMIT
 from jackfield.model.spec import FunctionSpec
 from jackfield.observe.record import Record, utc_now
 from jackfield.observe.sinks import Sink, StreamSink, to_loguru
-from jackfield.stack import error_message, error_type, frames
+from jackfield.stack import error_message, error_type, frames, log_messages_for
 
 UNKNOWN: Final = "(unknown)"
 
@@ -33,8 +33,9 @@ class Logs:
         stream: where lines are written, or None for loguru. It is never closed.
         successes: whether calls that end well are logged; by default where a stream is given or `loguru` is true.
         loguru: send the records through loguru.
-        messages: put the text of an error into its record. Such a text may quote the payload; `Rejected.code` and the
-            type are always there.
+        messages: put the text of an error into its record, and what exceptions of plugins say into what the host logs
+            of them, in the whole process as long as this observer lives. Such a text may quote the payload, or a
+            password; `Rejected.code`, types and places are always there.
 
     Raises:
         ValueError: when both a stream and loguru are asked for: add the stream to loguru as a sink, or give one of
@@ -67,6 +68,8 @@ class Logs:
         self._sink: Sink = to_loguru if stream is None else StreamSink(stream)
         self._successes = (loguru or stream is not None) if successes is None else successes
         self._messages = messages
+        if messages:
+            log_messages_for(self)
 
     def bind(self, spec: FunctionSpec) -> "BoundLogs":
         """Bind to one function version.

@@ -9,9 +9,11 @@ from types import FunctionType, ModuleType
 from typing import Any, NoReturn
 
 from jackfield.errors import Fault, PluginError
+from jackfield.log import confide
 from jackfield.model.names import close_names
-from jackfield.plugins.discovery.entries import printable, shown
-from jackfield.stack import error_message, error_type
+from jackfield.plugins.discovery.entries import shown
+from jackfield.stack import error_type, spoken
+from jackfield.text import printable
 
 
 def refuse(
@@ -68,6 +70,7 @@ class Modules:
             raise
         except BaseException as error:  # noqa: BLE001  # a plugin that exits when it is imported must not end the host
             _drop_half_made(error, before)
+            confide(f"plugin {self.plugin}: importing {shown(name)}", error)
             reason = f"importing {shown(name)} raised {self._described(error)}{self._where(error, real)}"
             self._refuse("import", reason, self._import_fix(name, error), error)
 
@@ -102,6 +105,7 @@ class Modules:
             except BaseException as error:  # noqa: BLE001  # a module's `__getattr__` is the plugin's code
                 called = self._called(owner)
                 where = self._where(error, called)
+                confide(f"plugin {self.plugin}: fetching {shown(name)!r} from {called}", error)
                 reason = f"fetching {shown(name)!r} from {called} raised {self._described(error)}{where}"
                 self._refuse("attribute", reason, self._leave_out(), error)
         return owner, value
@@ -117,8 +121,7 @@ class Modules:
         return shown(self.plain(str(getattr(owner, "__name__", type(owner).__qualname__))))
 
     def _described(self, error: BaseException) -> str:
-        message = error.msg if isinstance(error, SyntaxError) else error_message(error)
-        text = shown(self.plain(str(message)))
+        text = shown(self.plain(spoken(error)))
         return f"{self.plain(error_type(error))}: {text}" if text else self.plain(error_type(error))
 
     def _where(self, error: BaseException, module: str) -> str:

@@ -23,7 +23,7 @@ from jackfield.plugins.transitions import ACTIVE, TRANSITIONS
 from jackfield.plugins.work import Term
 from jackfield.ports import Clock
 from jackfield.runtime.pool import Pool
-from jackfield.stack import error_type
+from jackfield.stack import frames, logged
 
 _Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 _Said = tuple[_Level, str | Fault, dict[str, object]]
@@ -342,7 +342,7 @@ class Roster:
                 self._pool.start("jackfield-news", self.flush)
         except Exception as error:  # noqa: BLE001  # a state that has changed has changed
             self._telling = False
-            self.say("ERROR", f"plugin events could not be announced: {error_type(error)}: {error}")
+            self.say("ERROR", f"plugin events could not be announced: {logged(error)}", stack=frames(error))
 
     def flush(self) -> None:
         """Log and deliver what has happened; for any thread but the control loop's."""
@@ -358,7 +358,7 @@ class Roster:
         try:
             self._deployment.deliver()
         except Exception as error:  # noqa: BLE001  # a state that has changed has changed
-            host_log("ERROR", f"plugin events could not be delivered: {error_type(error)}: {error}")
+            host_log("ERROR", "plugin events could not be delivered", error)
 
 
 def _gathered(said: Sequence[_Said]) -> Iterator[_Said]:

@@ -24,7 +24,7 @@ from jackfield.plugins.swap import Swap, Warm
 from jackfield.plugins.transitions import ACTIVE, STARTABLE
 from jackfield.ports import Clock
 from jackfield.runtime.pool import Pool
-from jackfield.stack import error_type
+from jackfield.stack import blamed
 
 _RELEASING: Final = 10.0  # seconds for the release of a plugin that has no stop timeout, since it has not been loaded
 
@@ -249,7 +249,7 @@ class Verbs:
         try:
             await self._states.forget(report.plugin)
         except Exception as error:  # noqa: BLE001  # the store is somebody else's: the plugin is unloaded all the same
-            reason = f"its state could not be forgotten: {error_type(error)}: {error}"
+            reason = f"its state could not be forgotten: {blamed(error)}"
             fault = Fault("unload", report.plugin, report.plugin, reason)
             return attrs.evolve(report, failed=(*report.failed, fault))
         return report

@@ -9,6 +9,7 @@ import attrs
 
 from jackfield.errors import Fault
 from jackfield.model.names import NAME_LIMIT, name_fault
+from jackfield.text import printable
 
 FUNCTIONS: Final = "jackfield.functions"
 PLUGINS: Final = "jackfield.plugins"
@@ -42,11 +43,6 @@ def canonical(name: str) -> str:
         'my-plugin-text'
     """
     return _SEPARATORS.sub("-", name).lower()
-
-
-def printable(path: str) -> str:
-    """Make a path fit for a message: one line that every terminal can print, otherwise as it is."""
-    return path if path.isprintable() else path.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 def shown(text: str) -> str:

@@ -8,8 +8,10 @@ from typing import Any, Final
 
 from jackfield.errors import Fault
 from jackfield.model.names import version_fault
-from jackfield.plugins.discovery.entries import canonical, printable, read_entries, read_headers, shown
+from jackfield.plugins.discovery.entries import canonical, read_entries, read_headers, shown
 from jackfield.plugins.discovery.index import ENTRY_POINTS, Record, Stamp, headers_file, stamp_of
+from jackfield.stack import blamed
+from jackfield.text import printable
 
 _LIMIT: Final = 4 << 20
 _HEADERS: Final = 64 << 10
@@ -49,7 +51,7 @@ def read_distribution(location: str, stem: str, faults: list[Fault]) -> Record |
     except FileNotFoundError as error:
         file, reason = str(error.filename), "is missing"
     except Exception as error:  # noqa: BLE001  # the barrier: nothing in one distribution may hide the others
-        file, reason = location, f"{type(error).__name__}: {shown(str(error))}"
+        file, reason = location, blamed(error)
     fix = f"`pip install --force-reinstall {key}`, or remove {printable(location)}"
     faults.append(Fault("scan", key, printable(file), reason, fix))
     return None
@@ -80,7 +82,7 @@ def read_foreign(distributions: Iterable[Any], source: str, faults: list[Fault])
         except _Unreadable as error:
             faults.append(Fault("scan", "", printable(error.file), error.reason, f"replace {printable(source)}"))
         except Exception as error:  # noqa: BLE001  # the barrier, as above
-            reason = f"{type(error).__name__}: {shown(str(error))}"
+            reason = blamed(error)
             faults.append(Fault("scan", "", printable(location), reason, f"replace {printable(source)}"))
 
 

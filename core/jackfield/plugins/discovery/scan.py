@@ -23,10 +23,11 @@ from jackfield.plugins.discovery.catalogue import (
     Shadowed,
     resolve,
 )
-from jackfield.plugins.discovery.entries import printable, shown
 from jackfield.plugins.discovery.index import Record, read_index, write_index
 from jackfield.plugins.discovery.metadata import read_distribution, read_foreign
 from jackfield.plugins.discovery.switches import Switches
+from jackfield.stack import blamed
+from jackfield.text import printable
 
 _PATH_FINDERS = frozenset({"PathFinder", "MetadataPathFinder"})
 
@@ -146,7 +147,7 @@ def _from_finders(faults: list[Fault]) -> Iterator[_Distribution]:
         try:
             distributions = list(find(DistributionFinder.Context()))  # type: ignore[no-untyped-call]
         except Exception as error:  # noqa: BLE001  # the barrier, around a finder
-            reason = f"raised {type(error).__name__}: {shown(str(error))}"
+            reason = f"raised {blamed(error)}"
             fix = "upgrade the package that put it on sys.meta_path"
             faults.append(Fault("scan", "", f"{kind}.find_distributions", reason, fix))
             continue
