@@ -6,6 +6,7 @@ password in an address. Two may read it: who gets the exception itself raised, a
 `blamed(error)`.
 """
 
+import opcode
 import os
 import re
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ _GENERATED = "<jackfield"
 _FRAME_LIMIT = 60  # of one exception; endless recursion has a thousand, and only its two ends say anything
 _CHAIN_LIMIT = 16
 _MESSAGE_LIMIT = 4_000
+_RAISE = opcode.opmap["RAISE_VARARGS"]
 _SHOWN = 300  # characters of a message within a sentence
 _CANNOT = re.compile(
     r"cannot import name '\w+' from (?:partially initialized module )?'(?P<name>[\w.]+)'"
@@ -32,8 +34,12 @@ _INTERPRETERS = frozenset(  # whole sentences: nothing of anybody else's is in t
         "signal only works in main thread of the main interpreter",
         "set_wakeup_fd only works in main thread of the main interpreter",
         "maximum recursion depth exceeded",
+        "division by zero",
+        "I/O operation on closed file",
+        "source code string cannot contain null bytes",
     }
 )
+_WORDED = (TypeError, ValueError, RuntimeError, ImportError, ModuleNotFoundError)
 _askers: "WeakSet[object]" = WeakSet()
 
 
@@ -104,10 +110,23 @@ def ours(error: BaseException) -> bool:
 
 def raised_here(error: BaseException) -> bool:
     """Tell whether jackfield's own code raised an error, or a library in C that it called; no Python of strangers."""
+    last = _innermost(error)
+    return last is None or _own(last.tb_frame.f_code)
+
+
+def _worded_here(error: BaseException) -> bool:
+    """Tell whether a `raise` statement of jackfield's own raised an error: then the text is its own as well."""
+    last = _innermost(error)
+    if last is None or not _own(last.tb_frame.f_code) or last.tb_lasti < 0:
+        return False
+    return last.tb_frame.f_code.co_code[last.tb_lasti] == _RAISE
+
+
+def _innermost(error: BaseException) -> TracebackType | None:
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next
-    return last is None or _own(last.tb_frame.f_code)
+    return last
 
 
 def facts(error: BaseException) -> str:  # noqa: PLR0911  # one for each kind of sentence
@@ -117,14 +136,15 @@ def facts(error: BaseException) -> str:  # noqa: PLR0911  # one for each kind of
         >>> facts(ModuleNotFoundError("No module named 'yaml'", name="yaml")), facts(ModuleNotFoundError("secret"))
         ("No module named 'yaml'", '')
     """
-    kind = type(error)
+    kind, said = type(error), error_message(error)
+    if said in _INTERPRETERS or (kind in _WORDED and _worded_here(error)):
+        return said
+    if kind is SystemExit:
+        return str(error.code) if isinstance(error.code, int) else ""  # type: ignore[attr-defined]  # it is one
     if isinstance(error, OSError):
         return os.strerror(error.errno) if isinstance(error.errno, int) else ""
     if kind in (SyntaxError, IndentationError, TabError):
         return str(error.msg) if error.filename else ""  # type: ignore[attr-defined]  # of these three
-    said = error_message(error)
-    if said in _INTERPRETERS:
-        return said
     name = getattr(error, "name", None)
     if not isinstance(name, str) or kind not in (ModuleNotFoundError, ImportError, NameError):
         return ""

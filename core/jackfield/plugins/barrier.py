@@ -12,7 +12,7 @@ from jackfield.errors import Fault, PluginError
 from jackfield.log import confide
 from jackfield.model.names import close_names
 from jackfield.plugins.discovery.entries import shown
-from jackfield.stack import error_type, spoken
+from jackfield.stack import error_message, error_type, spoken
 from jackfield.text import printable
 
 
@@ -72,7 +72,7 @@ class Modules:
             _drop_half_made(error, before)
             confide(f"plugin {self.plugin}: importing {shown(name)}", error)
             reason = f"importing {shown(name)} raised {self._described(error)}{self._where(error, real)}"
-            self._refuse("import", reason, self._import_fix(name, error), error)
+            self._refuse("import", reason, self._import_fix(name, error) + self._more(error), error)
 
     def fetch(self, owner: Any, path: Sequence[str]) -> tuple[Any, Any]:
         """Follow a path of attributes.
@@ -107,7 +107,7 @@ class Modules:
                 where = self._where(error, called)
                 confide(f"plugin {self.plugin}: fetching {shown(name)!r} from {called}", error)
                 reason = f"fetching {shown(name)!r} from {called} raised {self._described(error)}{where}"
-                self._refuse("attribute", reason, self._leave_out(), error)
+                self._refuse("attribute", reason, self._leave_out() + self._more(error), error)
         return owner, value
 
     def plain(self, text: str) -> str:
@@ -165,6 +165,12 @@ class Modules:
         if not self._distribution and top in (self._root, package):
             return f"create it, or correct the import in {package}"
         return f"`pip install {top}`, or whatever distribution provides the module {top}"
+
+    def _more(self, error: BaseException) -> str:
+        """Say where the message of an error can be read, if a fault does not show it."""
+        if not error_message(error) or spoken(error):
+            return ""
+        return f"; `pluginctl check{'' if self._distribution else ' FILE.toml'}` shows what it says"
 
     def _leave_out(self) -> str:
         if self._distribution:
