@@ -30,6 +30,26 @@ def printable(text: str, keep: str = "") -> str:
     )
 
 
+def printable_json(text: str) -> str:
+    r"""Do the same to JSON, which stays the same JSON: what is escaped stands in strings.
+
+    Args:
+        text: JSON; line breaks between its tokens stay.
+
+    Examples:
+        >>> print(printable_json('{"name": "Grüße \u202e\u2028"}'))
+        {"name": "Grüße \u202e\u2028"}
+    """
+    if text.isascii() or text.isprintable():  # JSON itself has escaped the control characters of ASCII
+        return text
+    return "".join(sign if sign.isprintable() or sign == "\n" else _units(sign) for sign in text)
+
+
+def _units(sign: str) -> str:
+    pair = sign.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{pair[at : at + 2].hex()}" for at in range(0, len(pair), 2))
+
+
 def one_line(value: object) -> object:
     """Clean what is text, and leave everything else as it is; for fields."""
     return printable(value) if isinstance(value, str) else value

@@ -13,7 +13,7 @@ from jackfield.cli.outlet import Outlet
 from jackfield.log import HEARD, Message, copy_to_loguru, install
 from jackfield.observe.record import utc_now
 from jackfield.stack import error_type, frames
-from jackfield.text import printable
+from jackfield.text import printable, printable_json
 
 if TYPE_CHECKING:
     from loguru import Message as LoguruMessage
@@ -92,7 +92,7 @@ def _json(message: Message) -> str:
     row = {"timestamp": utc_now(), "level": message.level, "event": "log", "message": message.text}
     row = {**row, **message.fields, **_raised(message), **row}  # its own fields first, whatever others are called
     try:
-        return msgspec.json.encode(row, enc_hook=repr).decode() + "\n"
+        return printable_json(msgspec.json.encode(row, enc_hook=repr).decode()) + "\n"
     except Exception:  # noqa: BLE001  # a plugin's `__repr__`, a key that is no text, a lone surrogate
         return msgspec.json.encode({str(key): _ascii(value) for key, value in row.items()}).decode() + "\n"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 import typer
 
 from jackfield.cli.streams import results
-from jackfield.text import printable
+from jackfield.text import printable, printable_json
 
 if TYPE_CHECKING:
     from jackfield.errors import Fault
@@ -18,12 +18,13 @@ _COLOURS = {"bad": "red", "good": "green", "odd": "yellow", "quiet": "bright_bla
 
 
 def styled(text: str, role: str) -> str:
-    """Colour a text by its role; typer takes colours off again where the stream is no terminal.
+    """Clean a text and colour it by its role; typer takes colours off again where the stream is no terminal.
 
     Args:
         text: what to show.
         role: `bad`, `good`, `odd`, `quiet` or `head`.
     """
+    text = printable(text)
     return text if os.environ.get("NO_COLOR") else typer.style(text, fg=_COLOURS[role])
 
 
@@ -50,17 +51,18 @@ def write_json(value: Any) -> None:
     """Write plain data or attrs values to stdout as JSON: indented on a terminal, else in one line."""
     import msgspec
 
-    text = msgspec.json.encode(value)
-    typer.echo(msgspec.json.format(text, indent=2 if sys.stdout.isatty() else -1))
+    text = msgspec.json.format(msgspec.json.encode(value), indent=2 if sys.stdout.isatty() else -1)
+    typer.echo(printable_json(text.decode()))
 
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "") -> Iterator[str]:
-    """Align rows of cells without colours; the last cell is as long as it likes.
+    """Clean and align rows of cells without colours; the last cell is as long as it likes.
 
     Examples:
         >>> list(columns([("a", "one"), ("bcd", "two")]))
         ['a    one', 'bcd  two']
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from jackfield.text import printable
+from jackfield.text import printable, printable_json
 
 
 class Record(msgspec.Struct, omit_defaults=True):
@@ -69,7 +69,7 @@ def utc_now() -> str:
 def json_line(record: Record) -> str:
     """Encode a record as one line of JSON."""
     try:
-        return _encode(record).decode() + "\n"
+        return printable_json(_encode(record).decode()) + "\n"
     except UnicodeEncodeError:  # a lone surrogate, as from a badly decoded header
         return ascii_line(record)
 

@@ -84,7 +84,7 @@ def read_headers(metadata: bytes) -> tuple[str, str]:
     found: dict[bytes, bytes] = {}
     for key, value in _HEADER.findall(headers):
         found.setdefault(key.lower(), value)
-    return tuple(found.get(key, b"").decode("ascii", "backslashreplace") for key in (b"name", b"version"))  # type: ignore[return-value]
+    return tuple(printable(found.get(key, b"").decode("ascii", "backslashreplace")) for key in (b"name", b"version"))  # type: ignore[return-value]
 
 
 def read_entries(text: str, plugin: str, file: str) -> tuple[list[Entry], list[Fault]]:
