@@ -60,6 +60,7 @@ from jackfield.runtime import forking
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.home import HomeLoop
 from jackfield.runtime.pool import Pool
+from jackfield.stack import log_messages_for
 from jackfield.store import MemoryStore, check_store
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ class Host(Caller):
     ) -> None:
         kept = MemoryStore() if store is None else check_store(store)
         self._observers: tuple[Observer, ...] = _default_observers() if observers is None else tuple(observers)
+        self._messages = any(getattr(observer, "messages", False) is True for observer in self._observers)
+        log_messages_for(self, wanted=self._messages)
         self._timeout = None if timeout is None else seconds_of(timeout)
         self._unwatch: list[Callable[[], None]] = []
         self._strict = False
@@ -763,6 +766,7 @@ class Host(Caller):
         import loguru  # noqa: F401, PLC0415  # now: a host has most to say when it can open no file any more
 
         faults: tuple[Fault, ...] = ()
+        log_messages_for(self, wanted=self._messages)
         self._home.open()
         self._places.open()
         self._functions.open()
@@ -834,6 +838,7 @@ class Host(Caller):
                 host_log("WARNING", "the host's id could not be given back", error)
         self._control.close()
         self._home.close()
+        log_messages_for(self, wanted=False)
 
     def _say_left(self, calls: Sequence[Call]) -> None:
         if calls:

@@ -53,9 +53,9 @@ def show_messages_here() -> None:
     _at_the_desk = True
 
 
-def log_messages_for(asker: object) -> None:
-    """Have the log say what exceptions say, as long as an object lives that was asked to see to it."""
-    _askers.add(asker)
+def log_messages_for(asker: object, *, wanted: bool) -> None:
+    """Have the log say what exceptions say, as long as a host whose observers want that runs; or not any more."""
+    (_askers.add if wanted else _askers.discard)(asker)
 
 
 def messages_are_logged() -> bool:
