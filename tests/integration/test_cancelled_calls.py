@@ -417,3 +417,23 @@ def test_a_call_that_a_stopped_host_ends_is_cancelled():
     thread.join(10)
     assert type(found[0]) is Cancelled
     assert log
+
+
+@pytest.mark.parametrize("held", HOLDS)
+def test_a_singleton_is_closed_in_the_task_that_opened_it(held):
+    """A client that lives as long as the host may hold a task group, too."""
+    log = []
+
+    async def ask(*, client: Client = inject()):
+        await asyncio.sleep(0)
+
+    provider = held(log)
+    host = Host(observers=())
+    host.provide(provides(scope="singleton")(getattr(provider, "__wrapped__", provider)))
+    host.register("ask", ask)
+    with host:
+        host.call("ask", timeout=30)
+        host.call("ask", timeout=30)
+        assert log == []
+    assert len(log) == 1
+    assert host.faults == ()

@@ -177,7 +177,8 @@ class Service:
         if seen.traces:
             stack.callback(close_traces, open_traces())
         stream = cast(TextIO, outlet)  # as much of one as `Logs` asks for
-        observers = (*((Spans(),) if seen.traces else ()), Metrics(), Logs(stream, successes=logs.successes))
+        records = Logs(stream, successes=logs.successes, messages=logs.error_messages)
+        observers = (*((Spans(),) if seen.traces else ()), Metrics(), records)
         host = Host.from_config(self._file, observers=observers)
         stack.callback(host.control.keep())  # the control socket and the probes answer until the very end
         port = (seen.metrics or MetricsConfig()).port if self._metrics_port is None else self._metrics_port

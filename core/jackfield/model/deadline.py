@@ -12,7 +12,7 @@ import threading
 from numbers import Real
 from time import monotonic
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from jackfield.errors import DeadlineExceeded
 from jackfield.model.call import Call, current
@@ -21,7 +21,7 @@ LONGEST: Final = threading.TIMEOUT_MAX
 """The most seconds that a timeout can have: what the system can wait for, 292 years on most."""
 
 
-def seconds_of(timeout: object) -> float:
+def seconds_of(timeout: Any) -> float:
     """Check what is given as a timeout.
 
     Args:
@@ -42,14 +42,16 @@ def seconds_of(timeout: object) -> float:
         ...
         ValueError: a timeout is at most ... seconds, not inf; without one, a call takes as long as it takes
     """
-    if isinstance(timeout, bool) or not isinstance(timeout, Real):
+    is_number = isinstance(timeout, Real) and not isinstance(timeout, bool)
+    if not is_number:
         raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}")
     if timeout != timeout:  # noqa: PLR0124  # NaN
         raise ValueError("a timeout is a number of seconds, not NaN")
     if not -LONGEST <= timeout <= LONGEST:
         most = f"a timeout is at most {LONGEST:,.0f} seconds, not {str(timeout)[:20]}"
         raise ValueError(f"{most}; without one, a call takes as long as it takes")
-    return timeout  # type: ignore[return-value]  # any real number can be added to a float
+    seconds: float = timeout  # any real number can be added to one
+    return seconds
 
 
 def tighten(outer: float | None, timeout: float | None) -> float | None:

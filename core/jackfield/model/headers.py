@@ -44,7 +44,7 @@ class Headers(Mapping[str, str]):
         except (KeyError, AttributeError):  # AttributeError: what is no `str` names no header
             raise KeyError(name) from None
 
-    def get(self, name: str, default: Any = None, /) -> Any:
+    def get(self, name: Any, default: Any = None, /) -> Any:
         """Give the value of a header, whatever the case of its name, or the default."""
         found = self._fields.get(_folded(name)) if isinstance(name, str) else None
         return default if found is None else found[1]
