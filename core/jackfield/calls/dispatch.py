@@ -15,7 +15,7 @@ import msgspec
 
 from jackfield.calls.routing import choose
 from jackfield.model.call import NO_HEADERS, Call, current, new_number
-from jackfield.model.deadline import LONGEST, seconds_of, tighten
+from jackfield.model.deadline import LONGEST, seconds_of
 from jackfield.model.headers import Headers
 from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
@@ -136,7 +136,8 @@ class Caller:
 
         Arguments and errors as for `call`.
         """
-        _check_text(name, "a function's name")
+        if type(name) is not str:
+            _check_text(name, "a function's name")
         if name not in self._snapshots.snapshot.routes:
             # It may import the function's module.
             context = copy_context()
@@ -154,15 +155,18 @@ class Caller:
         headers: Mapping[str, str] | None,
     ) -> tuple[Endpoint, Call]:
         """Pick the endpoint and make the call, whatever surrounds it."""
-        _check_text(name, "a function's name")
-        if tenant is not None:
+        if type(name) is not str:
+            _check_text(name, "a function's name")
+        if tenant is not None and type(tenant) is not str:
             _check_text(tenant, "a tenant")
-        if version is not None:
+        if version is not None and type(version) is not str:
             _check_text(version, "a version")
         if timeout is not None:
-            seconds_of(timeout)
-        if headers is not None and type(headers) is not Headers:
-            headers = Headers(headers)
+            timeout = seconds_of(timeout)
+        picked = None
+        if headers is not None:
+            given = headers if type(headers) is Headers else Headers(headers)
+            headers, picked = given, given.fields.get("x-version")
         if name not in self._snapshots.snapshot.routes:
             self._find(name)
         snapshot = self._snapshots.snapshot
@@ -174,8 +178,8 @@ class Caller:
         rule = ""
         endpoint: Endpoint | None = None
         if (route := snapshot.routes.get(name)) is not None:
-            if version is None and headers and (version := headers.get("x-version")) is not None:
-                rule = "header"
+            if version is None and picked is not None:
+                version, rule = picked[1], "header"
             if snapshot.permissions.denial(name, tenant, rule == "header"):
                 pass  # the endpoint that refuses works out the reason again
             elif version is not None:
@@ -191,7 +195,10 @@ class Caller:
             timeout = endpoint.timeout
         elif endpoint.limit is not None and endpoint.limit < timeout:
             timeout = endpoint.limit
-        deadline = tighten(outer.deadline if outer is not None else None, timeout)
+        around = outer.deadline if outer is not None else None
+        deadline = around if timeout is None else monotonic() + timeout
+        if around is not None and deadline is not None and around < deadline:
+            deadline = around
         if headers is None:
             headers = outer.headers if outer is not None else NO_HEADERS
         revision = snapshot.revision

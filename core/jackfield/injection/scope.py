@@ -1,10 +1,10 @@
 """The life of singletons: made once under racing threads and tasks, closed in reverse order of creation.
 
 Whoever needs a singleton first begins an attempt; all others wait for that attempt, threads by blocking, coroutines
-without blocking their loop. An attempt goes its own way: it does not end when the call that began it is cancelled,
-does not see that call's deadline, and what it does to context variables stays in a context of its own, in which the
-object is closed later: an async generator's in the very task. A failed attempt fails those who waited for it, and is forgotten: the next one who asks begins
-another.
+without blocking their loop. An attempt goes its own way: it does not end when the call that began it is cancelled, does
+not see that call's deadline, and what it does to context variables stays in a context of its own, in which the object
+is closed later: an async generator's in the very task. A failed attempt fails those who waited for it, and is
+forgotten: the next one who asks begins another.
 """
 
 import asyncio

@@ -42,6 +42,8 @@ def seconds_of(timeout: Any) -> float:
         ...
         ValueError: a timeout is at most ... seconds, not inf; without one, a call takes as long as it takes
     """
+    if type(timeout) is float and -LONGEST <= timeout <= LONGEST:
+        return timeout
     is_number = isinstance(timeout, Real) and not isinstance(timeout, bool)
     if not is_number:
         raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}")
