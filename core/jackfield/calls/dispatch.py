@@ -97,29 +97,29 @@ class Caller:
         # What follows is `_prepare` for calls that nothing surrounds, written out: it costs half.
         if timeout is None and tenant is None and (run := route.quick) is not None:
             return run(Call(name, payload, route.default, snapshot.revision))
-        if tenant is not None and type(tenant) is not str:
-            _check_text(tenant, "a tenant")
         endpoint, rule, number = route.stable, "", None
-        if route.split is not None:
-            if tenant is None:  # `choose` for a draw, written out
-                drawn = getrandbits(64)
-                number = ~drawn
-                for end, other in route.draws:
-                    if drawn < end:
-                        endpoint, rule = other, "share"
-                        break
-            else:
+        if tenant is not None:
+            if type(tenant) is not str:
+                _check_text(tenant, "a tenant")
+            if route.split is not None:
                 endpoint, rule = choose(route, tenant, 0)
-        if tenant is not None and snapshot.permissions.denial(name, tenant, False):  # noqa: FBT003  # whether it picks a version
-            endpoint = self._unknown
+            if snapshot.permissions.denial(name, tenant, False):  # noqa: FBT003  # whether it picks a version
+                endpoint = self._unknown
+        elif route.split is not None:  # `choose` for a draw, written out
+            drawn = getrandbits(64)
+            number = ~drawn
+            for end, other in route.draws:
+                if drawn < end:
+                    endpoint, rule = other, "share"
+                    break
         if timeout is None:
             timeout = endpoint.timeout
+            deadline = None if timeout is None else monotonic() + timeout
         else:
-            if not (type(timeout) is float and -LONGEST <= timeout <= LONGEST):  # what `seconds_of` says yes to at once
+            if type(timeout) is not float or not 0.0 <= timeout <= LONGEST:  # it hardly ever is
                 seconds_of(timeout)
-            if endpoint.limit is not None and endpoint.limit < timeout:
-                timeout = endpoint.limit
-        deadline = None if timeout is None else monotonic() + timeout
+            limit = endpoint.limit
+            deadline = monotonic() + (timeout if limit is None or timeout <= limit else limit)
         return endpoint.run(Call(name, payload, endpoint.version, snapshot.revision, deadline, tenant, rule, number))
 
     async def acall(

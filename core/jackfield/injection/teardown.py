@@ -30,6 +30,10 @@ GRACE: Final = 1.0
 _T = TypeVar("_T")
 _Opened = list[Any]
 _running: set[asyncio.Task[None]] = set()  # a loop alone does not keep a task alive
+# Where it can, a task begins at once, and never waits for its turn if nothing in it does: that is a third of its cost.
+_begin: Callable[..., asyncio.Task[None]] = getattr(
+    asyncio, "eager_task_factory", lambda loop, body, context: loop.create_task(body, context=context)
+)
 
 
 def unyielded(provider: Provider) -> InjectionError:
@@ -148,9 +152,12 @@ class Apart:
             BaseException: what the body raises.
         """
         loop = asyncio.get_running_loop()
-        task = self._task = loop.create_task(self._live(body, call, value), context=copy_context())
-        _running.add(task)
-        task.add_done_callback(self._end)
+        task = self._task = _begin(loop, self._live(body, call, value), context=copy_context())
+        if task.done():
+            self._ended = True
+        else:
+            _running.add(task)
+            task.add_done_callback(self._end)
         cancel = asyncio.CancelledError()
         while not self._ended:
             self._waiting = loop.create_future()
