@@ -151,7 +151,7 @@ def test_a_deadline_is_one_whatever_a_provider_holds(host, held, way):
 
     host.provide(held(log))
     host.register("ask", ask)
-    error = outcome(lambda: way(host, "ask", timeout=0.05))
+    error = outcome(lambda: way(host, "ask", timeout=0.25))
     assert type(error) is DeadlineExceeded, error
     assert log[0] is log[1]
     assert len(told(error)) == 2, told(error)  # the deadline, and its cancellation
@@ -212,7 +212,7 @@ def test_a_canary_whose_calls_meet_their_deadline_in_a_task_group_aborts():
 
         async def ask():
             with contextlib.suppress(DeadlineExceeded):
-                await host.acall("ask", timeout=0.02)
+                await host.acall("ask", timeout=0.1)
 
         async def rounds():
             for _ in range(100):
@@ -308,7 +308,7 @@ def test_a_swallowed_cancellation_is_told_as_that(host, way):
             return "never mind"
 
     host.register("stubborn", stubborn)
-    error = outcome(lambda: way(host, "stubborn", timeout=0.02))
+    error = outcome(lambda: way(host, "stubborn", timeout=0.25))
     assert type(error) is DeadlineExceeded
     assert error.reason == "it swallowed its cancellation, and its result is dropped"
 
@@ -330,7 +330,7 @@ def test_a_coroutine_that_will_not_end_frees_its_caller_without_noise(caplog, re
 
     with Host(observers=()) as host:
         host.register("stubborn", stubborn)
-        error = outcome(lambda: host.call("stubborn", timeout=0.02))
+        error = outcome(lambda: host.call("stubborn", timeout=0.25))
         going.set()
         assert ended.wait(10)
     assert type(error) is DeadlineExceeded
@@ -349,7 +349,7 @@ def test_a_sync_function_that_is_left_behind_is_not_said_to_be_cancelled(host, g
         gate.wait(30)
 
     host.register("stuck", stuck)
-    error = outcome(lambda: way(host, "stuck", timeout=0.02))
+    error = outcome(lambda: way(host, "stuck", timeout=0.25))
     assert type(error) is DeadlineExceeded
     assert error.reason == "the caller has left; its thread goes on until the function returns"
 
