@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
+from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
@@ -36,7 +37,10 @@ def call(
     errors: Annotated[
         Path | None, typer.Option(help="With --lines: write failures here, as JSON lines.", metavar="FILE")
     ] = None,
-    timeout: Annotated[float | None, typer.Option(min=0.0, help="Seconds that one call may take.", metavar="S")] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=TIMEOUT_MAX, help="Seconds that one call may take.", metavar="S"),
+    ] = None,
     tenant: Annotated[str | None, typer.Option(help="Whom the call is for.", metavar="T")] = None,
     version: Annotated[str | None, typer.Option(help="The version to call.", metavar="V")] = None,
     header: Annotated[
