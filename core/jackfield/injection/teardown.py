@@ -153,8 +153,8 @@ class Apart:
         """
         loop = asyncio.get_running_loop()
         task = self._task = _begin(loop, self._live(body, call, value), context=copy_context())
-        if task.done():
-            self._ended = True
+        if task.done():  # it began at once, and waited for nothing
+            self._settle()
         else:
             _running.add(task)
             task.add_done_callback(self._end)
@@ -189,13 +189,16 @@ class Apart:
     def _end(self, task: "asyncio.Task[None] | None" = None) -> None:
         if task is not None:
             _running.discard(task)
-            if self._grace is not None:
-                self._grace.cancel()
             if task.cancelled():  # before it had begun
                 self._error = asyncio.CancelledError()
-        self._ended = True
+        self._settle()
         if not self._waiting.done():
             self._waiting.set_result(None)
+
+    def _settle(self) -> None:
+        self._ended = True
+        if self._grace is not None:
+            self._grace.cancel()
 
     async def unwind(self, providers: Sequence[Provider], error: BaseException) -> None:
         """Do what `unwind` does, for generators of both colours.
