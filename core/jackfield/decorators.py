@@ -1,6 +1,6 @@
 """The marks that authors write: `@function`, `inject()`, `@provides`, `@hookimpl`; and reading them back."""
 
-import math
+import threading
 from collections.abc import Callable
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin, overload
@@ -55,7 +55,7 @@ def function(
     if timeout is not None:
         if isinstance(timeout, bool) or not isinstance(timeout, int | float):
             raise TypeError(f"timeout is a number of seconds or None, not {type(timeout).__name__}")
-        if not (timeout > 0 and math.isfinite(timeout)):
+        if not 0 < timeout <= threading.TIMEOUT_MAX:
             raise ValueError(f"timeout is a positive number of seconds, not {timeout!r}; None is no limit of its own")
     if executor is not None and not isinstance(executor, str):
         raise TypeError(f"executor is a name such as 'thread', not {type(executor).__name__}")

@@ -25,7 +25,8 @@ The tree::
     ├── LeaseEnded            a lease was not renewed in time, or was released (lease, ttl)
     └── ConfigError           a configuration file is wrong (file, line, key)
 
-An error is its fields; the message is rendered from them when somebody reads it. Fields may be given by position, so
+An error is its fields; the message is rendered from them when somebody reads it, with the texts of strangers each in
+one printable line, whatever their fields hold. Fields may be given by position, so
 that an error survives pickling on its way out of another process. Call errors carry `outcome`; load-time errors carry
 `faults`.
 """
@@ -35,6 +36,8 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 import attrs
+
+from jackfield.text import one_line, printable
 
 
 class Outcome(StrEnum):
@@ -83,9 +86,12 @@ OUTCOMES: Mapping[Outcome, OutcomeRow] = {
 }
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=lambda _, fields: [field.evolve(converter=one_line) for field in fields])
 class Fault:
     """One thing that is wrong with a plugin, an entry point, a function or the graph.
+
+    Each text is one printable line: line breaks and control characters, which strangers put into names and messages,
+    are escaped.
 
     Attributes:
         stage: where it was found: `scan`, `name`, `import`, `attribute`, `contract`, `duplicate`, `inject`, `hook`,
@@ -182,7 +188,7 @@ class PayloadError(JackfieldError):
 
     def __str__(self) -> str:
         """Name the function, the path, what was expected and what came."""
-        return f"{self.function}: payload at {self.path}: expected {self.expected}, got {self.got}"
+        return printable(f"{self.function}: payload at {self.path}: expected {self.expected}, got {self.got}")
 
 
 @attrs.define(slots=False, eq=False)
@@ -248,7 +254,7 @@ class Rejected(JackfieldError):
 
     def __str__(self) -> str:
         """Give the message and the code."""
-        return f"{self.message} ({self.code})"
+        return printable(f"{self.message} ({self.code})")
 
 
 @attrs.define(slots=False, eq=False)
@@ -266,7 +272,7 @@ class PermissionDenied(JackfieldError):
 
     def __str__(self) -> str:
         """Name the function and what is not allowed."""
-        return f"{self.function}: permission denied: {self.reason}"
+        return printable(f"{self.function}: permission denied: {self.reason}")
 
 
 @attrs.define(slots=False, eq=False)
@@ -310,7 +316,7 @@ class Unavailable(JackfieldError):
 
     def __str__(self) -> str:
         """Name what could not be reached, and why."""
-        return f"{self.what}: {self.reason}"
+        return printable(f"{self.what}: {self.reason}")
 
 
 @attrs.define(slots=False, eq=False)
@@ -338,7 +344,7 @@ class FunctionCrashed(JackfieldError):
         """Name the function, its plugin, and the exception."""
         whose = f" [{self.plugin}]" if self.plugin else ""
         text = f": {self.message}" if self.message else ""
-        return f"{self.function}@{self.version or '0'}{whose} crashed: {self.error_type}{text}"
+        return printable(f"{self.function}@{self.version or '0'}{whose} crashed: {self.error_type}{text}")
 
 
 @attrs.define(slots=False, eq=False)
@@ -453,7 +459,7 @@ class PluginError(JackfieldError):
         """Name the plugin, the stage, the reason and the fix; list further faults."""
         fix = f" → {self.fix}" if self.fix else ""
         more = _listed(self.faults) if len(self.faults) > 1 else ""
-        return f"plugin {self.plugin}: {self.stage}: {self.reason}{fix}{more}"
+        return printable(f"plugin {self.plugin}: {self.stage}: {self.reason}{fix}") + more
 
 
 @attrs.define(slots=False, eq=False)

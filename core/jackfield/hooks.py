@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import pluggy
 
-from jackfield.errors import Fault, JackfieldError, PluginError
+from jackfield.errors import Fault, JackfieldError, PluginError, Rejected
 from jackfield.log import host_log
 from jackfield.model.spec import FunctionSpec
-from jackfield.stack import error_message, error_type
+from jackfield.stack import blamed
 from jackfield.strangers import Broken, barrier, is_a, is_interrupt, named
 
 hookspec = pluggy.HookspecMarker("jackfield")
@@ -27,7 +27,10 @@ class Hookspecs:
 
     @hookspec
     def jackfield_register(self, function: FunctionSpec) -> None:
-        """See a function before it becomes visible; raise to refuse it, and with it the whole transaction."""
+        """See a function before it becomes visible; raise to refuse it, and with it the whole transaction.
+
+        What a `Rejected` says is the reason that everybody is told; of any other error they are told type and place.
+        """
 
     @hookspec
     def jackfield_registered(self, function: FunctionSpec) -> None:
@@ -81,7 +84,7 @@ def implementation_of(found: Any, plugin: str) -> Implementation:
     except BaseException as error:
         if is_interrupt(error):
             raise
-        reason = f"{named(found)}() raised {error_type(error)}: {error_message(error)}"
+        reason = f"{named(found)}() raised {blamed(error)}"
         raise PluginError(plugin, "hook", reason, fix) from error
     methods: dict[str, Any] = {}
     try:
@@ -163,7 +166,7 @@ class Hooks:
         """
         if not self._owners:
             return
-        faults = []
+        faults, first_error = [], None
         self._inside.vetting = True
         try:
             for function in functions:
@@ -174,14 +177,15 @@ class Hooks:
                         if is_interrupt(error):
                             raise
                         # Any exception is a refusal, by contract.
-                        reason = f"refused by the hook of {owner}: {type(error).__name__}: {error_message(error)}"
+                        why = error.message if isinstance(error, Rejected) else blamed(error)
+                        reason, first_error = f"refused by the hook of {owner}: {why}", first_error or error
                         fix = f"satisfy {owner}, or uninstall it"
                         faults.append(Fault("hook", function.plugin or owner, function.key, reason, fix))
         finally:
             self._inside.vetting = False
         if faults:
             first = faults[0]
-            raise PluginError(first.plugin, first.stage, first.reason, first.fix, tuple(faults))
+            raise PluginError(first.plugin, first.stage, first.reason, first.fix, tuple(faults)) from first_error
 
     def refuse_reentry(self) -> None:
         """Refuse a change that is made from within `jackfield_register`: the change that it is asked about comes first.

@@ -33,9 +33,10 @@ from jackfield.hooks import Hooks
 from jackfield.injection.closing import TeardownFailure
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import describe, value_provider
-from jackfield.log import host_log
+from jackfield.log import confide, host_log
 from jackfield.model.call import Call
 from jackfield.model.canary import CanaryStatus
+from jackfield.model.deadline import seconds_of
 from jackfield.model.names import close_names
 from jackfield.model.options import Config
 from jackfield.model.record import Health, PluginRecord, PluginState
@@ -60,6 +61,7 @@ from jackfield.runtime import forking
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.home import HomeLoop
 from jackfield.runtime.pool import Pool
+from jackfield.stack import log_messages_for
 from jackfield.store import MemoryStore, check_store
 
 if TYPE_CHECKING:
@@ -117,7 +119,9 @@ class Host(Caller):
     ) -> None:
         kept = MemoryStore() if store is None else check_store(store)
         self._observers: tuple[Observer, ...] = _default_observers() if observers is None else tuple(observers)
-        self._timeout = timeout
+        self._messages = any(getattr(observer, "messages", False) is True for observer in self._observers)
+        log_messages_for(self, wanted=self._messages)
+        self._timeout = None if timeout is None else seconds_of(timeout)
         self._unwatch: list[Callable[[], None]] = []
         self._strict = False
         self._late: dict[str, Any] = {}  # what is made when it is first needed
@@ -767,6 +771,7 @@ class Host(Caller):
         import loguru  # noqa: F401, PLC0415  # now: a host has most to say when it can open no file any more
 
         faults: tuple[Fault, ...] = ()
+        log_messages_for(self, wanted=self._messages)
         self._home.open()
         self._places.open()
         self._functions.open()
@@ -838,10 +843,11 @@ class Host(Caller):
             try:
                 self._control.run(self._states.release(), _STOP_AT_LEAST)
             except (JackfieldError, TimeoutError) as error:  # the store's business; its lease ends by itself
-                host_log("WARNING", f"the host's id could not be given back: {error}")
+                host_log("WARNING", "the host's id could not be given back", error)
         self._states.close(_STOP_AT_LEAST)
         self._control.close()
         self._home.close()
+        log_messages_for(self, wanted=False)
 
     def _say_left(self, calls: Sequence[Call]) -> None:
         if calls:
@@ -978,4 +984,6 @@ def _unavailable(name: str, record: PluginRecord) -> Unavailable:
 
 def _report(failures: Iterable[TeardownFailure]) -> None:
     for failure in failures:
+        if failure.error is not None:
+            confide(f"{failure.provider}: its teardown", failure.error)
         host_log("ERROR", failure.fault)

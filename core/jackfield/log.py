@@ -14,6 +14,8 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 from jackfield.errors import Fault
+from jackfield.stack import error_type, frames, logged, messages_are_logged
+from jackfield.text import printable
 
 Level: TypeAlias = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -29,7 +31,7 @@ class Message:
         level: loguru's level name.
         text: what; of the host's own one line, of a plugin's whatever it says.
         fields: more of it, by name.
-        error: the exception that it is about.
+        error: the exception that it is about, if a plugin says so; the host's own have its type and frames as fields.
         module: who said it.
         function: where.
         line: where.
@@ -100,20 +102,25 @@ def host_log(level: Level, message: str | Fault, error: BaseException | None = N
         level: loguru's level name.
         message: the text, in which braces mean nothing and control characters are escaped, because plugins choose parts
             of it; or a fault, whose fields are added.
-        error: the exception that it is about.
+        error: the exception that it is about. Its type and place are added to the text, its frames to the fields; what
+            it says only where `Logs(messages=True)` asks for that. It is never handed on: loguru would print its
+            message, and with `diagnose` the values of variables.
         **fields: further fields.
     """
     if isinstance(message, Fault):
         fields = {**attrs.asdict(message), **fields}
-    text = escaped(str(message))
+    text = printable(str(message))
+    if error is not None:
+        text = f"{text}: {logged(error)}"
+        fields = {"error_type": error_type(error), "stack": frames(error), **fields}
     if _sinks:
         frame: FrameType = sys._getframe(1)  # noqa: SLF001  # what loguru itself does
         where = str(frame.f_globals.get("__name__", "")), frame.f_code.co_name, frame.f_lineno
-        tell(Message(level, text, fields, error, *where))
+        tell(Message(level, text, fields, None, *where))
     else:
         from loguru import logger  # noqa: PLC0415  # not before there is something to log
 
-        logger.opt(depth=1, exception=error).bind(**fields).log(level, text)
+        logger.opt(depth=1).bind(**fields).log(level, text)
 
 
 def copy_to_loguru(message: Message) -> None:
@@ -127,18 +134,12 @@ def copy_to_loguru(message: Message) -> None:
     logger.opt(exception=message.error).bind(**message.fields).patch(mark).log(message.level, message.text)
 
 
-def escaped(text: str) -> str:
-    r"""Escape what would steer a terminal or begin another line.
+def confide(what: str, error: BaseException) -> None:
+    """Say in the log what an exception says, where `Logs(messages=True)` asks for that; the fault made of it does not.
 
     Args:
-        text: any text.
-
-    Examples:
-        >>> escaped("done\n12:00:00 ERROR forged\x1b[2J")
-        'done\\n12:00:00 ERROR forged\\x1b[2J'
+        what: was being done, as in `plugin billing: start()`.
+        error: what it raised.
     """
-    if text.isprintable():
-        return text
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape", "surrogatepass").decode() for each in text
-    )
+    if messages_are_logged():
+        host_log("WARNING", f"{what} raised", error)

@@ -1,16 +1,172 @@
-"""What an error says of itself without saying any value: its type and its frames, jackfield's own cut out."""
+"""What an error says of itself without saying any value: its type and its frames, jackfield's own cut out.
 
+The message of an exception is a stranger's text, and may quote what must not be read by everybody: a payload, a
+password in an address. Two may read it: who gets the exception itself raised, and the operator in the log, where
+`Logs(messages=True)` asks for it. Everything else (faults, records, status, events, dumps, the log without that) says
+`blamed(error)`.
+"""
+
+import opcode
 import os
+import re
 from collections.abc import Iterator
 from types import CodeType, TracebackType
+from weakref import WeakSet
 
-from jackfield.errors import FunctionCrashed, JackfieldError
+from jackfield.errors import FunctionCrashed, JackfieldError, Rejected
+from jackfield.text import printable
 
 _OWN_FOLDER = os.path.dirname(__file__) + os.sep  # noqa: PTH120  # as written in `co_filename`, unresolved
 _GENERATED = "<jackfield"
 _FRAME_LIMIT = 60  # of one exception; endless recursion has a thousand, and only its two ends say anything
 _CHAIN_LIMIT = 16
 _MESSAGE_LIMIT = 4_000
+_RAISE = opcode.opmap["RAISE_VARARGS"]
+_SHOWN = 300  # characters of a message within a sentence
+_CANNOT = re.compile(
+    r"cannot import name '\w+' from (?:partially initialized module )?'(?P<name>[\w.]+)'"
+    r"(?: \(most likely due to a circular import\))? \((?P<path>.*)\)"
+)
+
+_at_the_desk = False
+_INTERPRETERS = frozenset(  # whole sentences: nothing of anybody else's is in them
+    {
+        "signal only works in main thread of the main interpreter",
+        "set_wakeup_fd only works in main thread of the main interpreter",
+        "maximum recursion depth exceeded",
+        "division by zero",
+        "I/O operation on closed file",
+        "source code string cannot contain null bytes",
+    }
+)
+_WORDED = (TypeError, ValueError, RuntimeError, ImportError, ModuleNotFoundError)
+_askers: "WeakSet[object]" = WeakSet()
+
+
+def show_messages_here() -> None:
+    """Have faults show what exceptions say, from now on, in this process.
+
+    For verbs that load plugins in a process of their own for whoever typed them, and report to that terminal alone
+    (`pluginctl check`, `call`): their reader could run the plugin under a debugger. Never for a host that serves.
+    """
+    global _at_the_desk  # noqa: PLW0603  # of the whole process, once
+    _at_the_desk = True
+
+
+def log_messages_for(asker: object, *, wanted: bool) -> None:
+    """Have the log say what exceptions say, as long as a host whose observers want that runs; or not any more."""
+    (_askers.add if wanted else _askers.discard)(asker)
+
+
+def messages_are_logged() -> bool:
+    """Tell whether the log is to say what exceptions say."""
+    return bool(_askers)
+
+
+def logged(error: BaseException) -> str:
+    """Say what went wrong for the operator's log: as `blamed`, and with the message where that is asked for."""
+    return _sentence(error, error_message(error) if _at_the_desk or _askers else facts(error))
+
+
+def blamed(error: BaseException) -> str:
+    """Say what went wrong in one line that everybody may read: type and place, and no text that a stranger wrote.
+
+    Args:
+        error: any exception. What jackfield's own code raised says itself what is wrong.
+
+    Returns:
+        As in `ValueError at /srv/risk.py:7 connect`, or `ConnectionRefusedError: Connection refused at …`.
+
+    Examples:
+        >>> blamed(ConnectionRefusedError(111, "no way to db://me:secret@host"))
+        'ConnectionRefusedError: Connection refused'
+        >>> blamed(ValueError("secret"))
+        'ValueError'
+    """
+    return _sentence(error, spoken(error))
+
+
+def spoken(error: BaseException) -> str:
+    """Give what of an error's message everybody may read: `facts`; in a process of the reader's own, all of it."""
+    if not _at_the_desk:
+        return facts(error)
+    return str(error.msg) if isinstance(error, SyntaxError) else error_message(error)
+
+
+def _sentence(error: BaseException, text: str) -> str:
+    if ours(error):
+        return printable(error_message(error))
+    where = place(error)
+    shown = printable(text[:_SHOWN]) + "…" * (len(text) > _SHOWN)
+    return f"{error_type(error)}{f': {shown}' if shown else ''}{f' at {where}' if where else ''}"
+
+
+def ours(error: BaseException) -> bool:
+    """Tell whether an error's whole text is jackfield's own: an error of its, raised by its own code."""
+    return (
+        isinstance(error, JackfieldError) and not isinstance(error, FunctionCrashed | Rejected) and raised_here(error)
+    )
+
+
+def raised_here(error: BaseException) -> bool:
+    """Tell whether jackfield's own code raised an error, or a library in C that it called; no Python of strangers."""
+    last = _innermost(error)
+    return last is None or _own(last.tb_frame.f_code)
+
+
+def _worded_here(error: BaseException) -> bool:
+    """Tell whether a `raise` statement of jackfield's own raised an error: then the text is its own as well."""
+    last = _innermost(error)
+    if last is None or not _own(last.tb_frame.f_code) or last.tb_lasti < 0:
+        return False
+    return last.tb_frame.f_code.co_code[last.tb_lasti] == _RAISE
+
+
+def _innermost(error: BaseException) -> TracebackType | None:
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    return last
+
+
+def facts(error: BaseException) -> str:  # noqa: PLR0911  # one for each kind of sentence
+    """Give what the system or the interpreter itself says is wrong; "" when it is not they who say it.
+
+    Examples:
+        >>> facts(ModuleNotFoundError("No module named 'yaml'", name="yaml")), facts(ModuleNotFoundError("secret"))
+        ("No module named 'yaml'", '')
+    """
+    kind, said = type(error), error_message(error)
+    if said in _INTERPRETERS or (kind in _WORDED and _worded_here(error)):
+        return said
+    if kind is SystemExit:
+        return str(error.code) if isinstance(error.code, int) else ""  # type: ignore[attr-defined]  # it is one
+    if isinstance(error, OSError):
+        return os.strerror(error.errno) if isinstance(error.errno, int) else ""
+    if kind in (SyntaxError, IndentationError, TabError):
+        return str(error.msg) if error.filename else ""  # type: ignore[attr-defined]  # of these three
+    name = getattr(error, "name", None)
+    if not isinstance(name, str) or kind not in (ModuleNotFoundError, ImportError, NameError):
+        return ""
+    plain = (
+        f"No module named {name!r}",
+        f"import of {name} halted; None in sys.modules",
+        f"name {name!r} is not defined",
+    )
+    if said in plain or said.startswith(f"No module named {name!r}; "):
+        return said if said in plain else plain[0]
+    found = _CANNOT.fullmatch(said)
+    if kind is ImportError and found is not None and found["name"] == name:
+        return said if found["path"] in ("unknown location", getattr(error, "path", None)) else ""
+    return ""
+
+
+def place(error: BaseException) -> str:
+    """Give the deepest frame of an error that is not jackfield's, as `file:line function`; "" when there is none."""
+    lines = frames(error)
+    ends = (at for at, line in enumerate(lines) if line.startswith(("caused by ", "while handling ", "member ")))
+    own = lines[: next(ends, len(lines))]
+    return own[-1] if own else ""
 
 
 def error_type(error: BaseException) -> str:
@@ -38,7 +194,7 @@ def error_type(error: BaseException) -> str:
         return "an exception without a name"
     if module == "builtins":
         return name
-    return f"jackfield.{name}" if module == JackfieldError.__module__ else f"{module}.{name}"
+    return f"jackfield.{name}" if module == JackfieldError.__module__ else printable(f"{module}.{name}")
 
 
 def error_message(error: BaseException) -> str:
@@ -105,7 +261,7 @@ def _walk(traceback: TracebackType | None) -> Iterator[str]:
     while traceback is not None:
         code = traceback.tb_frame.f_code
         if not _own(code):
-            yield f"{code.co_filename}:{traceback.tb_lineno} {code.co_qualname}"
+            yield printable(f"{code.co_filename}:{traceback.tb_lineno} {code.co_qualname}")
         traceback = traceback.tb_next
 
 

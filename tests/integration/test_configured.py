@@ -1,5 +1,6 @@
 """Hosts from a configuration: declared plugins, their order, their functions, and unloading them."""
 
+import asyncio
 import gc
 import json
 import textwrap
@@ -147,7 +148,7 @@ def test_only_tenants_that_may_pick_a_version_by_header(config):
     with Host.from_config(config, observers=()) as host:
         headers = {"x-version": "2.1"}
         assert host.call("billing.charge", 5, tenant="vip", headers=headers) == "5 EUR"
-        for tenant in ("plain", "stranger", None):
+        for tenant in ("plain", None):
             with pytest.raises(PermissionDenied, match="versions = true"):
                 host.call("billing.charge", 5, tenant=tenant, headers=headers)
 
@@ -157,6 +158,17 @@ def answering(value):
         return value
 
     return function
+
+
+def test_a_tenant_that_is_not_configured_is_refused(config):
+    """Once there are any: with or without anything else, sync and async; whoever names none is the process itself."""
+    with Host.from_config(config, observers=()) as host:
+        for options in ({}, {"timeout": 5}, {"headers": {"a": "b"}}, {"version": "2.1"}):
+            with pytest.raises(PermissionDenied, match=r"there is no tenant 'stranger'; .*\[tenants\]"):
+                host.call("billing.charge", 5, tenant="stranger", **options)
+            with pytest.raises(PermissionDenied, match="there is no tenant 'stranger'"):
+                asyncio.run(host.acall("billing.charge", 5, tenant="stranger", **options))
+        assert host.call("billing.charge", 5) == "5 EUR"
 
 
 def test_a_tenant_may_call_what_its_permissions_name(config):

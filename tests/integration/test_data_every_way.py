@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jackfield import Host, JackfieldError, PluginError, to_json
+from jackfield import Host, JackfieldError, to_json
 from jackfield.control import ControlClient
 from jackfield.wire.documents import from_json
 
@@ -256,17 +256,6 @@ def test_a_method_without_its_object_is_refused(tmp_path):
         (fault,) = host.faults
     assert fault.reason == "it is a method of Shop, and there is no object to call it on"
     assert "`sell = Shop(…).sell`" in fault.fix
-
-
-@pytest.mark.parametrize("name", ["double", "single", "hypot"])
-def test_a_function_is_no_plugin_object(tmp_path, name):
-    """Nor a partial: nothing of it would ever be called."""
-    (tmp_path / "shop.py").write_text(textwrap.dedent(MODULE), encoding="utf-8")
-    config = f'strict = true\n[[plugin]]\nname = "shop"\npath = "./shop.py:{name}"\n'
-    (tmp_path / "jackfield.toml").write_text(config, encoding="utf-8")
-    with pytest.raises(PluginError, match=r"which has no start, stop or health") as caught:
-        Host.from_config(tmp_path / "jackfield.toml", observers=())
-    assert "name a class" in caught.value.fix
 
 
 def test_an_object_that_can_be_called_is_a_plugin_object(tmp_path):

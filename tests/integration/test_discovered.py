@@ -42,7 +42,7 @@ def test_each_sick_plugin_is_left_out_with_its_reason_and_the_rest_serves(site):
         assert host.snapshot.functions["well.f"].spec.version == "1.2"
         assert {fault.entry.partition("@")[0] for fault in host.faults} == {f"{name}.f" for name in SICK}
         assert all(fault.reason and fault.plugin.startswith("jf-") for fault in host.faults)
-        with pytest.raises(FunctionNotFound, match="at import"):
+        with pytest.raises(FunctionNotFound, match="ValueError"):
             host.call("raises.f")
 
 
@@ -50,10 +50,10 @@ def test_strict_refuses_any_fault(site, monkeypatch):
     """By argument or by the environment; and a plugin that is switched off has no faults."""
     site("well", "def f():\n    return 1", WELL)
     site("raises", SICK["raises"], [("jackfield.functions", "raises.f", "f")])
-    with pytest.raises(PluginError, match="at import"):
+    with pytest.raises(PluginError, match="ValueError"):
         Host.discover(path=site.path, observers=(), strict=True)
     monkeypatch.setenv("JACKFIELD_STRICT", "1")
-    with pytest.raises(PluginError, match="at import"):
+    with pytest.raises(PluginError, match="ValueError"):
         Host.discover(path=site.path, observers=())
     monkeypatch.setenv("JACKFIELD_DISABLE_PLUGINS", "jf-raises")
     with Host.discover(path=site.path, observers=()) as host:
@@ -183,9 +183,9 @@ def test_a_plugin_object_that_does_not_start_takes_its_functions_along(site):
     )
     with Host.discover(path=site.path, observers=()) as host:
         assert host.plugins["jf-sick"].state.value == "failed"
-        assert "not today" in host.plugins["jf-sick"].fault.reason
+        assert "start() raised ValueError at " in host.plugins["jf-sick"].fault.reason
         assert host.call("well.f") == 1
-        with pytest.raises(Unavailable, match="not today"):
+        with pytest.raises(Unavailable, match="ValueError"):
             host.call("sick.f")
         sys.modules["jf_sick"].Plugin.broken = False
         host.start_plugin("jf-sick")

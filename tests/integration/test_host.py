@@ -28,6 +28,7 @@ from jackfield import (
     Logger,
     MissingDependency,
     PluginError,
+    Rejected,
     Unavailable,
     function,
     hookimpl,
@@ -310,11 +311,12 @@ class Trail:
     def __init__(self):
         self.seen = []
         self.refuse = None
+        self.error = Rejected("not this one")
 
     @hookimpl
     def jackfield_register(self, function):
         if function.name == self.refuse:
-            raise ValueError("not this one")
+            raise self.error
 
     @hookimpl
     def jackfield_registered(self, function):
@@ -348,6 +350,13 @@ def test_hooks_see_the_change_before_register_returns(host):
         tx.register("b", len)
         tx.register("c", len)
     assert set(host.snapshot.functions) == {"a"}
+    trail.error = ValueError("secret")
+    with pytest.raises(
+        PluginError, match=r"refused by the hook of trail: ValueError at .*jackfield_register"
+    ) as caught:
+        host.register("c", len)
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is trail.error
     host.unregister("a")
     assert trail.seen == ["+a", "-a"]
 

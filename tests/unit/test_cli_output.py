@@ -3,7 +3,7 @@
 import pytest
 
 from jackfield.cli.entries import Row, matching
-from jackfield.cli.output import printable
+from jackfield.text import printable
 
 ROWS = [
     Row("text.slugify", "function", "my-text"),

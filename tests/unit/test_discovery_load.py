@@ -65,7 +65,7 @@ def test_a_function_an_attribute_of_a_class_and_a_module_are_loaded(plugin):
         ("from json import no_such_name", "ImportError", "json is a module of Python"),
         ("def f(:\n", "SyntaxError", "pip install --upgrade sick-plugin"),
         ("import sys\nsys.exit(3)", "SystemExit: 3", "if __name__ == '__main__'"),
-        ("raise BaseException('no')", "BaseException: no", "upgrade or correct sick-plugin"),
+        ("raise BaseException('secret')", "raised BaseException (", "upgrade or correct sick-plugin"),
         ("raise GeneratorExit", "GeneratorExit", "upgrade or correct sick-plugin"),
         ("def f(): f()\nf()", "RecursionError", "upgrade or correct sick-plugin"),
         (
@@ -73,7 +73,7 @@ def test_a_function_an_attribute_of_a_class_and_a_module_are_loaded(plugin):
             "raised sick_plugin.text.E",
             "upgrade or correct sick-plugin",
         ),
-        ("raise ValueError('line\\nbreak\\x1b[31m')", "ValueError: line\\nbreak\\x1b[31m", "upgrade"),
+        ("raise ValueError('line\\nbreak\\x1b[31m')", "raised ValueError (", "`pluginctl check` shows what it says"),
         ("x = '\0'", "", ""),
     ],
 )
@@ -88,6 +88,7 @@ def test_whatever_an_import_raises_is_told_with_place_and_fix(plugin, code, reas
     assert error.__cause__ is not None
     assert "sick_plugin.text" not in sys.modules
     assert str(error).isprintable()
+    assert "secret" not in str(error)
 
 
 def test_the_place_is_the_plugins_own_line(plugin):

@@ -490,7 +490,7 @@ def test_a_raising_async_handler_harms_neither_loop_nor_bus(error):
 def test_an_async_handler_without_a_loop_fails_with_the_fix(bus):
     """It is logged how to give the bus a loop, and no coroutine is left unawaited."""
     messages: list[str] = []
-    sink = logger.add(lambda message: messages.append(str(message.record["exception"].value)), level="ERROR")
+    sink = logger.add(lambda message: messages.append(message.record["message"]), level="ERROR")
 
     async def handle(event: Tick) -> None:
         pass

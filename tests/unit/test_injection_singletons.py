@@ -423,7 +423,8 @@ def test_a_failing_teardown_does_not_keep_others_from_closing():
     assert isinstance(twice.error, InjectionError)
     assert "second time" in str(twice.error)
     assert stuck.fault.entry.endswith("pool")
-    assert "OSError: stuck" in stuck.fault.reason
+    assert "its teardown raised OSError at " in stuck.fault.reason
+    assert str(stuck.error) == "stuck"
     assert log == ["closed"]
 
 

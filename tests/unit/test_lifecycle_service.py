@@ -11,6 +11,7 @@ from jackfield.errors import Fault, PluginError, Unavailable
 from jackfield.events import PluginFailed, PluginStarted, PluginStateChanged, PluginStopped
 from jackfield.model.deadline import remaining
 from jackfield.model.record import PluginState
+from jackfield.plugins.barrier import refuse
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.transitions import TRANSITIONS
 from jackfield.runtime import pool
@@ -208,7 +209,8 @@ def test_a_stop_that_raises_or_hangs_does_not_keep_others_from_stopping(world):
     faults = world.lifecycle.stop_all()
     assert world.states() == {"base": "stopped", "raises": "stopped", "hangs": "failed"}
     assert {fault.plugin: fault.stage for fault in faults} == {"raises": "stop", "hangs": "stop"}
-    assert "still in use" in world.fault("raises").reason
+    assert "stop() raised ValueError at " in world.fault("raises").reason
+    assert "still in use" not in str(faults)
     assert "stop() took longer" in world.fault("hangs").reason
     assert world.log == ["+base", "-base"]
 
@@ -397,7 +399,7 @@ def test_a_plugin_whose_functions_cannot_be_registered_is_stopped_again(world):
     """A failing `activate` fails the plugin, and what was started is stopped."""
 
     def activate(_target):
-        raise PluginError("billing", "register", "the name is taken", "choose another")
+        refuse("billing", "register", "the name is taken", "choose another")
 
     world.add(world.plugin("billing", activate=activate))
     with pytest.raises(PluginError, match="register: the name is taken → choose another"):

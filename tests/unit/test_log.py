@@ -51,8 +51,9 @@ def test_the_hosts_words_are_one_line(through_loguru):
     """Plugins choose parts of them."""
     host_log("ERROR", "plugin x\n12:00:00 ERROR forged\x1b[2J", ValueError("no"))
     (record,) = through_loguru
-    assert record["message"] == "plugin x\\n12:00:00 ERROR forged\\x1b[2J"
-    assert record["exception"].type is ValueError
+    assert record["message"] == "plugin x\\n12:00:00 ERROR forged\\x1b[2J: ValueError"
+    assert record["extra"]["error_type"] == "ValueError"
+    assert record["exception"] is None
 
 
 def test_lines_that_find_no_room_are_lost_counted_and_told(pipe):

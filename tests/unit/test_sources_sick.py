@@ -54,7 +54,7 @@ def refused(path, **options):
         (b"from jackfield import function\nfunction(3)\n", 2, "TypeError: @function is for functions", ""),
         (b"class E(Exception):\n    def __str__(self): 1/0\nraise E\n", 3, "billing.E", ""),
         (b"x = " + b"(" * 500 + b")" * 500, None, "", ""),
-        (b"raise ValueError('line\\nbreak\\x1b[31m')\n", 1, "line\\nbreak\\x1b[31m", ""),
+        (b"raise ValueError('secret')\n", 1, "raised ValueError (", "`pluginctl check FILE.toml` shows what it says"),
     ],
 )
 def test_whatever_a_file_raises_is_told_with_its_line(tmp_path, code, line, reason, fix):
@@ -67,6 +67,7 @@ def test_whatever_a_file_raises_is_told_with_its_line(tmp_path, code, line, reas
     assert reason in error.reason
     assert fix in error.fix
     assert error.__cause__ is not None
+    assert "secret" not in str(error)
     if line is not None:
         assert error.reason.endswith(f"({file}:{line})")
 

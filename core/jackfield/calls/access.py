@@ -14,7 +14,8 @@ def permissions(tenants: "Mapping[str, TenantConfig] | None") -> Permissions:
     """Translate what the configuration says of tenants.
 
     Args:
-        tenants: by name; None when there is no `[tenants]`, and every call is allowed.
+        tenants: by name; None when there is no `[tenants]`, and every call is allowed. Once there are any, nobody else
+            is one.
     """
     if tenants is None:
         return Permissions()
@@ -22,4 +23,5 @@ def permissions(tenants: "Mapping[str, TenantConfig] | None") -> Permissions:
     return Permissions(
         frozenset(name for name, tenant in tenants.items() if tenant.versions),
         MappingProxyType({name: patterns for name, patterns in limited if patterns is not None}),
+        frozenset(tenants) or None,
     )

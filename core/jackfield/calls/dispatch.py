@@ -15,7 +15,8 @@ import msgspec
 
 from jackfield.calls.routing import choose
 from jackfield.model.call import DRAW, NO_HEADERS, Call, current, draw_of, new_number
-from jackfield.model.deadline import tighten
+from jackfield.model.deadline import LONGEST, seconds_of
+from jackfield.model.headers import Headers
 from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
 from jackfield.runtime.pool import Pool
@@ -67,12 +68,15 @@ class Caller:
                 and what follows is given by keyword; the marker that would enforce it costs every call 50 ns.
             tenant: whom the call is for; a nested call inherits it.
             version: the version to call instead of the one the route picks.
-            headers: passed on to the function as `current_call().headers`; a nested call inherits them.
+            headers: passed on to the function as `current_call().headers`, where their names are found in any case; a
+                nested call inherits them.
 
         Returns:
             What the function returns.
 
         Raises:
+            TypeError: an argument has the wrong type.
+            ValueError: the timeout is NaN, infinite or too long.
             FunctionNotFound: no such name or version.
             PayloadError: the payload does not fit.
             DeadlineExceeded: the time is up.
@@ -100,26 +104,25 @@ class Caller:
                     if drawn < end:
                         return run(Call(name, payload, shown, snapshot.revision, None, None, rule, ~drawn))
         endpoint, rule, number = route.stable, "", None
-        if route.split is not None:
-            if tenant is None:
-                drawn = getrandbits(DRAW)
-                number = ~drawn
-                endpoint, rule = choose(route, None, drawn)
-            else:
+        if tenant is not None:
+            if type(tenant) is not str:
+                _check_text(tenant, "a tenant")
+            if route.split is not None:
                 endpoint, rule = route.placed.get(tenant) or choose(route, tenant, 0)
-        if tenant is not None and snapshot.permissions.denial(name, tenant, False):  # noqa: FBT003  # whether it picks a version
-            endpoint = self._unknown
+            if snapshot.permissions.denial(name, tenant, False):  # noqa: FBT003  # whether it picks a version
+                endpoint = self._unknown
+        elif route.split is not None:
+            drawn = getrandbits(DRAW)
+            number = ~drawn
+            endpoint, rule = choose(route, None, drawn)
         if timeout is None:
             timeout = endpoint.timeout
-        elif endpoint.limit is not None and endpoint.limit < timeout:
-            timeout = endpoint.limit
-        deadline: float | None = None
-        if timeout is None:
-            pass
-        elif type(timeout) is float and timeout == timeout:  # noqa: PLR0124  # no NaN: `tighten` would come to the same
-            deadline = monotonic() + timeout
+            deadline = None if timeout is None else monotonic() + timeout
         else:
-            deadline = tighten(None, timeout)
+            if type(timeout) is not float or not 0.0 <= timeout <= LONGEST:  # it hardly ever is
+                seconds_of(timeout)
+            limit = endpoint.limit
+            deadline = monotonic() + (timeout if limit is None or timeout <= limit else limit)
         return endpoint.run(Call(name, payload, endpoint.version, snapshot.revision, deadline, tenant, rule, number))
 
     async def acall(
@@ -136,6 +139,8 @@ class Caller:
 
         Arguments and errors as for `call`.
         """
+        if type(name) is not str:
+            _check_text(name, "a function's name")
         if name not in self._snapshots.snapshot.routes:
             # It may import the function's module.
             context = copy_context()
@@ -143,7 +148,7 @@ class Caller:
         endpoint, call = self._prepare(name, payload, timeout, tenant, version, headers)
         return await endpoint.arun(call)
 
-    def _prepare(  # noqa: C901  # one decision after another, each two lines
+    def _prepare(  # noqa: C901, PLR0912  # one decision after another, each two lines
         self,
         name: str,
         payload: Any,
@@ -153,6 +158,18 @@ class Caller:
         headers: Mapping[str, str] | None,
     ) -> tuple[Endpoint, Call]:
         """Pick the endpoint and make the call, whatever surrounds it."""
+        if type(name) is not str:
+            _check_text(name, "a function's name")
+        if tenant is not None and type(tenant) is not str:
+            _check_text(tenant, "a tenant")
+        if version is not None and type(version) is not str:
+            _check_text(version, "a version")
+        if timeout is not None:
+            timeout = seconds_of(timeout)
+        picked = None
+        if headers is not None:
+            given = headers if type(headers) is Headers else Headers(headers)
+            headers, picked = given, given.fields.get("x-version")
         if name not in self._snapshots.snapshot.routes:
             self._find(name)
         snapshot = self._snapshots.snapshot
@@ -164,8 +181,8 @@ class Caller:
         rule = ""
         endpoint: Endpoint | None = None
         if (route := snapshot.routes.get(name)) is not None:
-            if version is None and headers and (version := headers.get("x-version")) is not None:
-                rule = "header"
+            if version is None and picked is not None:
+                version, rule = picked[1], "header"
             if snapshot.permissions.denial(name, tenant, rule == "header"):
                 pass  # the endpoint that refuses works out the reason again
             elif version is not None:
@@ -181,7 +198,10 @@ class Caller:
             timeout = endpoint.timeout
         elif endpoint.limit is not None and endpoint.limit < timeout:
             timeout = endpoint.limit
-        deadline = tighten(outer.deadline if outer is not None else None, timeout)
+        around = outer.deadline if outer is not None else None
+        deadline = around if timeout is None else monotonic() + timeout
+        if around is not None and deadline is not None and around < deadline:
+            deadline = around
         if headers is None:
             headers = outer.headers if outer is not None else NO_HEADERS
         revision = snapshot.revision
@@ -212,3 +232,8 @@ class Caller:
         version = call.version if endpoint is None else endpoint.version
         again = msgspec.structs.replace(call, version=version, revision=snapshot.revision)
         return endpoint or self._unknown, again
+
+
+def _check_text(given: object, what: str) -> None:
+    if not isinstance(given, str):
+        raise TypeError(f"{what} is a str, not {type(given).__name__}")

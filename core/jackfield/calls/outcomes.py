@@ -2,7 +2,8 @@
 
 A function's own exceptions arrive as `FunctionCrashed`, wherever it ran. Three kinds pass as they are: `Rejected`,
 cancellation, and `DeadlineExceeded` once the call's own deadline has passed, which whatever else is raised then becomes
-the cause of. A nested call's error that escapes a body is the outer function's crash.
+the cause of. A nested call's error that escapes a body is the outer function's crash. A refusal that a task group has
+wrapped is that refusal still, when nothing else went wrong in the group.
 """
 
 import asyncio
@@ -21,6 +22,8 @@ from jackfield.model.spec import FunctionSpec
 from jackfield.stack import error_message, error_type
 from jackfield.strangers import is_interrupt
 
+_LATE: Final = "the result came late and is dropped"
+
 GENERATED: Final = "<jackfield walk>"
 """The file name of generated walks, by which their frames are recognised and cut."""
 
@@ -28,7 +31,9 @@ GENERATED: Final = "<jackfield walk>"
 _FOLDER: Final = str(Path(__file__).parents[1]) + os.sep
 
 
-def translator(spec: FunctionSpec, *, awaited: bool) -> Callable[[Call, BaseException, bool], BaseException]:
+def translator(  # noqa: C901  # a list of rules
+    spec: FunctionSpec, *, awaited: bool
+) -> Callable[[Call, BaseException, bool], BaseException]:
     """Make the function that turns whatever a walk caught into what its caller gets.
 
     Args:
@@ -42,6 +47,8 @@ def translator(spec: FunctionSpec, *, awaited: bool) -> Callable[[Call, BaseExce
     name, version, plugin = spec.name, spec.version, spec.plugin
 
     def translate(call: Call, error: BaseException, running: bool) -> BaseException:  # noqa: PLR0911  # one per rule
+        if isinstance(error, BaseExceptionGroup) and (refusal := _refusal(error)) is not None:
+            return refusal
         if isinstance(error, JackfieldError):
             if not running or isinstance(error, Rejected | Cancelled):
                 return error
@@ -49,7 +56,9 @@ def translator(spec: FunctionSpec, *, awaited: bool) -> Callable[[Call, BaseExce
             if awaited:
                 return error
             if not running:
-                return Cancelled(name, "where it ran it was cancelled")
+                gone = Cancelled(name, "where it ran it was cancelled")
+                gone.__cause__ = error
+                return gone
         elif isinstance(error, GeneratorExit) or is_interrupt(error):
             return error
         error.__traceback__ = _cut(error.__traceback__)
@@ -67,6 +76,17 @@ def translator(spec: FunctionSpec, *, awaited: bool) -> Callable[[Call, BaseExce
         return crash
 
     return translate
+
+
+def _refusal(group: BaseExceptionGroup[BaseException]) -> Rejected | None:
+    """Give the refusal that a group stands for, the first if there are several; None if anything else is in it."""
+    _, others = group.split(Rejected)
+    if others is not None:
+        return None
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first if isinstance(first, Rejected) else None
 
 
 def _cut(traceback: TracebackType | None) -> TracebackType | None:
@@ -87,14 +107,25 @@ def not_started(call: Call) -> DeadlineExceeded:
     return DeadlineExceeded(call.name, monotonic() - (call.deadline or 0.0), "it was not started")
 
 
-def came_late(call: Call) -> DeadlineExceeded:
-    """Make the error of a call whose result came after its time."""
-    return DeadlineExceeded(call.name, monotonic() - (call.deadline or 0.0), "the result came late and is dropped")
+def came_late(call: Call, cancelled: bool = False) -> DeadlineExceeded:  # by position from walks
+    """Make the error of a call whose result came after its time, though it may have been cancelled at its deadline."""
+    reason = "it swallowed its cancellation, and its result is dropped" if cancelled else _LATE
+    return DeadlineExceeded(call.name, monotonic() - (call.deadline or 0.0), reason)
 
 
-def timed_out(call: Call) -> DeadlineExceeded:
-    """Make the error of a coroutine that its own timer cancelled."""
-    return DeadlineExceeded(call.name, monotonic() - (call.deadline or 0.0), "it was cancelled")
+def timed_out(call: Call, error: BaseException) -> DeadlineExceeded:
+    """Make the error of a call that its own timer cancelled.
+
+    Args:
+        call: the call.
+        error: the cancellation. An executor that cannot end what it runs gives it a `DeadlineExceeded` as cause, which
+            says what becomes of that; everything else that was cancelled is a coroutine.
+    """
+    known = error.__cause__
+    reason = known.reason if isinstance(known, DeadlineExceeded) else "it was cancelled"
+    late = DeadlineExceeded(call.name, monotonic() - (call.deadline or 0.0), reason)
+    late.__cause__ = error
+    return late
 
 
 def unawaited(result: "CoroutineType[Any, Any, Any]") -> TypeError:

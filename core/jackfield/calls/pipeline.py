@@ -31,7 +31,7 @@ from jackfield.model.route import Endpoint
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.observe.barrier import observer_failed
 from jackfield.ports import BoundExecutor, BoundObserver, Executor, Observer
-from jackfield.stack import error_message
+from jackfield.stack import blamed
 from jackfield.strangers import Broken, barrier
 
 # What a walk is made of. A function's walk has the lines whose tag applies to it.
@@ -66,11 +66,12 @@ sync     |         result = {body}
 checked  |         if type(result) is CoroutineType:
 checked  |             raise unawaited(result)
          |         if deadline is not None and monotonic() >= deadline:
-         |             raise came_late(call)
+async    |             raise came_late(call, timer.fired)
+sync     |             raise came_late(call)
          |     except BaseException as error:
 counted  |         del inside[call]  # first, and no call: at the recursion limit the next line may fail
 async    |         expired = timer is not None and timer.settle(error)
-async    |         failure = timed_out(call) if expired else fail(call, error, running)
+async    |         failure = timed_out(call, error) if expired else fail(call, error, running)
 sync     |         failure = fail(call, error, running)
          |         leave_anyhow(token)
 observed |         took = clock() - began
@@ -79,7 +80,7 @@ observed | {failures}
          |         try:
          |             if failure is error:
          |                 raise
-         |             raise failure from error
+         |             raise failure from failure.__cause__
          |         finally:
          |             del failure  # else the traceback, its frame and the exception would hold one another
 async    |     if timer is not None:
@@ -230,7 +231,7 @@ def _bound_to(executor: Executor, spec: FunctionSpec, local: Callable[[Call], An
     except JackfieldError:
         raise
     except Exception as error:
-        reason = f"executor {spec.policy.executor!r} could not bind it: {error_message(error)}"
+        reason = f"executor {spec.policy.executor!r} could not bind it: {blamed(error)}"
         raise ContractError(spec.name, (Fault("contract", spec.plugin, spec.key, reason),)) from error
 
 

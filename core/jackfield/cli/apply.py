@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jackfield.cli.output import printable, styled, write_json
+from jackfield.cli.output import styled, write_json
 from jackfield.cli.running import AsJson, Control, ask
+from jackfield.text import printable
 
 if TYPE_CHECKING:
     from jackfield.desired.plan import Plan

@@ -5,14 +5,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
+from threading import TIMEOUT_MAX
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 import typer
 
 from jackfield.cli.entries import complete_function
-from jackfield.cli.output import abandon, claim_stdout, fail, indented, printable, say, styled
+from jackfield.cli.output import abandon, claim_stdout, fail, indented, say, styled
 from jackfield.cli.running import Control
 from jackfield.cli.streams import OutputLost
+from jackfield.text import printable
 
 if TYPE_CHECKING:
     from jackfield.host import Host
@@ -38,7 +40,10 @@ def call(
     errors: Annotated[
         Path | None, typer.Option(help="With --lines: write failures here, as JSON lines.", metavar="FILE")
     ] = None,
-    timeout: Annotated[float | None, typer.Option(min=0.0, help="Seconds that one call may take.", metavar="S")] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=TIMEOUT_MAX, help="Seconds that one call may take.", metavar="S"),
+    ] = None,
     tenant: Annotated[str | None, typer.Option(help="Whom the call is for.", metavar="T")] = None,
     version: Annotated[str | None, typer.Option(help="The version to call.", metavar="V")] = None,
     header: Annotated[
@@ -144,7 +149,9 @@ def _host(observer: Any = None) -> "Host":
     from loguru import logger
 
     from jackfield.host import Host
+    from jackfield.stack import show_messages_here
 
+    show_messages_here()
     # What the host has to say of other plugins is `doctor`'s business, and a failed call is reported below.
     logger.disable("jackfield")
     return Host.discover(lazy=True, observers=() if observer is None else (observer,))

@@ -7,6 +7,7 @@ import typer
 
 from jackfield.cli.entries import complete_name, read_catalogue, unknown
 from jackfield.cli.output import counted, fail, show_faults, styled, write_json
+from jackfield.text import printable
 
 
 def check(
@@ -42,7 +43,8 @@ def check(
         write_json({"ok": not report.faults, **result, "faults": report.faults})
     else:
         for note in result["notes"]:
-            typer.echo(f"{styled('note', 'odd')} {note['function']} [{note['plugin']}]: {note['note']}")
+            line = printable(f"{note['function']} [{note['plugin']}]: {note['note']}")
+            typer.echo(f"{styled('note', 'odd')} {line}")
         show_faults(report.faults)
         found = counted(len(report.faults), "fault")
         verdict = styled(found, "bad") if report.faults else styled("no faults", "good")

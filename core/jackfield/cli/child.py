@@ -15,6 +15,7 @@ import msgspec
 
 from jackfield.cli.output import claim_stdout
 from jackfield.errors import Fault, JackfieldError
+from jackfield.stack import show_messages_here
 from jackfield.strangers import Broken, barrier, named
 
 
@@ -78,6 +79,7 @@ def main() -> None:
 
     logger.disable("jackfield")  # the report has what the host would log
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # nobody sits here: a KeyboardInterrupt is a plugin's own
+    show_messages_here()
     channel = claim_stdout()
 
     def tell(message: Message) -> None:

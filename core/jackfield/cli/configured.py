@@ -52,8 +52,10 @@ def report(path: str) -> str:
     from loguru import logger
 
     from jackfield.host import Host
+    from jackfield.stack import show_messages_here
 
     logger.disable("jackfield")
+    show_messages_here()
     try:
         functions, faults = Host.from_config(path, observers=()).declared()
     except JackfieldError as error:

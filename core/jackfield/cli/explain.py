@@ -6,6 +6,7 @@ import typer
 
 from jackfield.cli.entries import complete_name, read_catalogue, unknown
 from jackfield.cli.output import show_faults, styled, write_json
+from jackfield.text import printable
 
 
 def explain(
@@ -28,13 +29,13 @@ def explain(
         write_json(found)
         return
     for candidate in found.served:
-        typer.echo(f"{styled('served', 'good')}    {candidate} as {candidate.value}")
+        typer.echo(f"{styled('served', 'good')}    {printable(f'{candidate} as {candidate.value}')}")
     for lost in found.shadowed:
-        typer.echo(f"{styled('shadowed', 'odd')}  {lost.candidate}")
+        typer.echo(f"{styled('shadowed', 'odd')}  {printable(str(lost.candidate))}")
         if lost.winner is not None:
-            typer.echo(f"            by {lost.winner}")
-        typer.echo(f"            {lost.rule}")
+            typer.echo(f"            by {printable(str(lost.winner))}")
+        typer.echo(f"            {printable(lost.rule)}")
     for off in found.disabled:
-        typer.echo(f"{styled('disabled', 'quiet')}  {off.candidate}")
+        typer.echo(f"{styled('disabled', 'quiet')}  {printable(str(off.candidate))}")
         typer.echo(f"            by {off.switch}")
     show_faults(found.faults)

@@ -19,11 +19,11 @@ from typing import Any, BinaryIO, Final, TypeAlias
 
 import attrs
 
-from jackfield.cli.output import printable
 from jackfield.cli.payload import BadInput, decode
 from jackfield.errors import FunctionCrashed, JackfieldError, Outcome
 from jackfield.host import Host
 from jackfield.stack import error_type
+from jackfield.text import printable
 from jackfield.wire.documents import show_json, shown_json
 
 LINE_LIMIT: Final = 16 << 20

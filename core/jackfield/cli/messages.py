@@ -8,9 +8,10 @@ from time import localtime, strftime
 from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.cli.outlet import Outlet
-from jackfield.log import HEARD, Message, copy_to_loguru, escaped, install
+from jackfield.log import HEARD, Message, copy_to_loguru, install
 from jackfield.observe.record import utc_now
 from jackfield.stack import error_type, frames
+from jackfield.text import printable, printable_json
 from jackfield.wire.documents import shown_json
 
 if TYPE_CHECKING:
@@ -89,13 +90,13 @@ def _json(message: Message) -> str:
     """Render a message as one flat JSON object, as call records are."""
     row = {"timestamp": utc_now(), "level": message.level, "event": "log", "message": message.text}
     row = {**row, **message.fields, **_raised(message), **row}  # its own fields first, whatever others are called
-    return shown_json(row).decode() + "\n"
+    return printable_json(shown_json(row).decode()) + "\n"
 
 
 def _text(message: Message) -> str:
     fields = {**message.fields, **_raised(message)}
-    stack = "".join(f"\n    {escaped(str(line))}" for line in fields.get("stack") or ())
-    return f"{strftime('%H:%M:%S', localtime())} {message.level:<7} {escaped(message.text)}{stack}\n"
+    stack = "".join(f"\n    {printable(str(line))}" for line in fields.get("stack") or ())
+    return f"{strftime('%H:%M:%S', localtime())} {message.level:<7} {printable(message.text)}{stack}\n"
 
 
 def _raised(message: Message) -> Mapping[str, Any]:

@@ -8,7 +8,8 @@ from collections import deque
 from contextlib import suppress
 from typing import Final
 
-from jackfield.log import escaped, host_log
+from jackfield.log import host_log
+from jackfield.text import printable
 
 _HELD: Final = 4 * 1024 * 1024  # bytes that may wait
 _PIECE: Final = 64 * 1024  # bytes that are written at once
@@ -65,7 +66,7 @@ class Outlet:
 
     def say(self, text: str) -> None:
         """Take a text that has no line end yet, and that anybody may have chosen parts of."""
-        self._take((escaped(text) + "\n").encode(self._encoding, "backslashreplace"))
+        self._take((printable(text) + "\n").encode(self._encoding, "backslashreplace"))
 
     def flush(self) -> None:
         """Do nothing: what is taken is written as soon as that can be done."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, cast
 import typer
 
 from jackfield.cli.streams import results
+from jackfield.text import printable, printable_json
 
 if TYPE_CHECKING:
     from jackfield.errors import Fault
@@ -17,12 +18,13 @@ _COLOURS = {"bad": "red", "good": "green", "odd": "yellow", "quiet": "bright_bla
 
 
 def styled(text: str, role: str) -> str:
-    """Colour a text by its role; typer takes colours off again where the stream is no terminal.
+    """Clean a text and colour it by its role; typer takes colours off again where the stream is no terminal.
 
     Args:
         text: what to show.
         role: `bad`, `good`, `odd`, `quiet` or `head`.
     """
+    text = printable(text)
     return text if os.environ.get("NO_COLOR") else typer.style(text, fg=_COLOURS[role])
 
 
@@ -45,31 +47,12 @@ def fail(text: str) -> NoReturn:
 NEWLINE = "\n"
 
 
-def printable(text: str, keep: str = "") -> str:
-    r"""Escape what would do something to a terminal: plugins choose the texts of their errors.
-
-    Args:
-        text: any text.
-        keep: characters that stay as they are.
-
-    Examples:
-        >>> printable("Grüße\x1b[31m")
-        'Grüße\\x1b[31m'
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        sign if sign.isprintable() or sign in keep else sign.encode("unicode_escape", "surrogatepass").decode()
-        for sign in text
-    )
-
-
 def write_json(value: Any) -> None:
     """Write a value to stdout as JSON: indented on a terminal, else in one line."""
     from jackfield.wire.documents import shown_json
 
     text = shown_json(value)
-    typer.echo(indented(text) if sys.stdout.isatty() else text)
+    typer.echo(printable_json((indented(text) if sys.stdout.isatty() else text).decode()))
 
 
 def indented(document: bytes) -> bytes:
@@ -85,12 +68,13 @@ def indented(document: bytes) -> bytes:
 
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "") -> Iterator[str]:
-    """Align rows of cells without colours; the last cell is as long as it likes.
+    """Clean and align rows of cells without colours; the last cell is as long as it likes.
 
     Examples:
         >>> list(columns([("a", "one"), ("bcd", "two")]))
         ['a    one', 'bcd  two']
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -15,7 +15,6 @@ from jackfield.cli.ending import leave
 from jackfield.cli.messages import open_messages
 from jackfield.cli.notify import Notifier
 from jackfield.cli.outlet import Outlet, standard
-from jackfield.cli.output import printable
 from jackfield.cli.payload import BadInput, build, decode
 from jackfield.cli.rereading import Rereading, read
 from jackfield.cli.signals import Signals
@@ -33,7 +32,7 @@ from jackfield.operations import call, checked, verbs
 from jackfield.operations.listener import ProbeServer
 from jackfield.operations.probes import Probes
 from jackfield.runtime.pool import Pool
-from jackfield.stack import error_type, frames
+from jackfield.text import printable
 from jackfield.wire.documents import show_json
 
 _REPLIES: Final = 1.0  # seconds that the last replies have to leave
@@ -179,7 +178,8 @@ class Service:
         if seen.traces:
             stack.callback(close_traces, open_traces())
         stream = cast(TextIO, outlet)  # as much of one as `Logs` asks for
-        observers = (*((Spans(),) if seen.traces else ()), Metrics(), Logs(stream, successes=logs.successes))
+        records = Logs(stream, successes=logs.successes, messages=logs.error_messages)
+        observers = (*((Spans(),) if seen.traces else ()), Metrics(), records)
         host = Host.from_config(self._file, observers=observers)
         stack.callback(host.control.keep())  # the control socket and the probes answer until the very end
         port = (seen.metrics or MetricsConfig()).port if self._metrics_port is None else self._metrics_port
@@ -266,7 +266,7 @@ class Service:
                 self._starter.join(max(until - monotonic(), 0.1))
             host.stop(0.1)  # had the start been under way, it may only now be there to be stopped
         except Exception as error:  # noqa: BLE001  # what is left of the end is still to come
-            host_log("ERROR", f"stopping failed: {error_type(error)}: {error}", stack=frames(error))
+            host_log("ERROR", "stopping failed", error)
         left = len(host.calls)
         if self._by:
             self._say(f"ended; {left} calls were left behind" if left else "ended")

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from jackfield.cli.output import columns, counted, printable, styled, write_json
+from jackfield.cli.output import columns, counted, styled, write_json
 from jackfield.cli.route_verbs import canary_line
 from jackfield.cli.running import QUICK, AsJson, Control, ask, follow
+from jackfield.text import printable
 
 _EVERY = 1.0  # seconds between two looks
 _ROLES = {"running": "good", "failed": "bad", "blocked": "bad", "stopped": "quiet", "unloaded": "quiet"}

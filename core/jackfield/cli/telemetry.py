@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from jackfield.errors import PluginError
 from jackfield.log import host_log
-from jackfield.stack import error_type
+from jackfield.stack import blamed
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -78,5 +78,5 @@ def _exporter(name: str) -> Any:
     try:
         return found.load()()
     except Exception as error:
-        reason = f"the exporter {name!r} cannot be made: {error_type(error)}: {error}"
+        reason = f"the exporter {name!r} cannot be made: {blamed(error)}"
         raise PluginError("opentelemetry", "export", reason, "see the OTEL_* variables") from error

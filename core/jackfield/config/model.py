@@ -189,12 +189,14 @@ class LogsConfig:
         format: one JSON object a line, readable text, or (`auto`) text on a terminal and JSON elsewhere.
         successes: whether calls that went well are recorded too; failed ones always are.
         messages: whether the host's own messages and the plugins' go to the same stream.
+        error_messages: whether they have what exceptions say, too, which may be a secret.
     """
 
     stream: Literal["stderr", "stdout"] = "stderr"
     format: Literal["auto", "json", "text"] = "auto"
     successes: bool = True
     messages: bool = True
+    error_messages: bool = False
 
 
 @attrs.frozen

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from jackfield.control.messages import Reply, failure_frame, reply_frame
 from jackfield.log import host_log
-from jackfield.stack import error_type
+from jackfield.stack import logged
 
 IDLE: Final = object()
 """Yielded by a verb's generator when there is nothing to say: nothing is sent, and a client that left is noticed."""
@@ -87,6 +87,4 @@ class Stream:
         try:
             close()
         except Exception as error:  # noqa: BLE001  # nobody is left to be told, and others wait
-            host_log(
-                "WARNING", f"control socket: closing the stream of {self.verb!r} raised {error_type(error)}: {error}"
-            )
+            host_log("WARNING", f"control socket: closing the stream of {self.verb!r} raised {logged(error)}")

@@ -257,7 +257,7 @@ class Mailbox:
     def _finish(self, error: BaseException | None) -> None:
         """Log a handler's error, count, and go on."""
         if error is not None:
-            text = f"{self} raised {type(error).__qualname__} for event {named(self.event_type)}"
+            text = f"{self} failed on event {named(self.event_type)}"
             host_log("ERROR", text, error, plugin=self.plugin)
         self._go_on(delivered=error is None, failed=error is not None)
 

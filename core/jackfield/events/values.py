@@ -22,6 +22,7 @@ from msgspec import inspect as contracts
 
 from jackfield.errors import PayloadError, PermissionDenied
 from jackfield.events.announced import HOST_EVENTS
+from jackfield.stack import error_type, raised_here
 from jackfield.strangers import Broken, barrier, named
 
 # Immutable values that plain data may hold as they are, instead of as text.
@@ -112,7 +113,7 @@ def seal(event: object) -> Parcel:
     try:
         value = _revive(plain, kind)
     except (TypeError, ValueError, RecursionError, msgspec.ValidationError) as error:
-        raise _misfit(kind, str(error)) from error
+        raise _misfit(kind, _said(error)) from error
     return Parcel(value, published=True) if shareable else Parcel(plain, kind, published=True)
 
 
@@ -247,8 +248,13 @@ def _unplain_field(event: object, error: Exception) -> tuple[str, str]:
         try:
             _plain(value)
         except (TypeError, ValueError, OverflowError) as reason:
-            return f"$.{field.name}", str(reason)
-    return "$", str(error)
+            return f"$.{field.name}", _said(reason)
+    return "$", _said(error)
+
+
+def _said(error: Exception) -> str:
+    """Give what msgspec says; of what an event's own code says, the type alone: its text may be a value."""
+    return str(error) if error.__cause__ is None and raised_here(error) else error_type(error.__cause__ or error)
 
 
 def _misfit(kind: type, message: str) -> PayloadError:

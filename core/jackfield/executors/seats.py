@@ -115,8 +115,10 @@ class Seats:
             self._submit(task)
             try:
                 await done
-            except BaseException:
-                self._leave_behind(task)
+            except BaseException as error:
+                was = self._leave_behind(task)
+                if call.deadline is not None and error.__cause__ is None:  # for who makes a deadline's error of it
+                    error.__cause__ = DeadlineExceeded(call.name, 0.0, _UNSEATED if was is State.WAITING else _LEFT)
                 raise
         finally:
             _welcome_back(absent)

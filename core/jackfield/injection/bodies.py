@@ -29,7 +29,7 @@ from jackfield.errors import DeadlineExceeded
 from jackfield.injection.graph import Constant, Contextual, Source, ThisCall
 from jackfield.injection.providers import Provider
 from jackfield.injection.scope import Cell
-from jackfield.injection.teardown import afinish, afirst, aunwind, finish, first, unwind, within
+from jackfield.injection.teardown import Apart, afinish, afirst, finish, first, unwind, within
 from jackfield.model.call import Call
 from jackfield.model.spec import MISSING, Colour, Dependency, FunctionSpec
 
@@ -49,8 +49,8 @@ _RUNTIME: Final[Mapping[str, Any]] = {
     "finish": finish,
     "afinish": afinish,
     "unwind": unwind,
-    "aunwind": aunwind,
     "within": within,
+    "Apart": Apart,
 }
 _LATE: Final = (
     "if call.deadline is not None:",
@@ -182,28 +182,32 @@ class _Writer:
             else f"finish(providers[{index}], opened.pop())"
             for index, provider in reversed(list(enumerate(self._opened)))
         ]
+        apart = any(provider.colour is Colour.ASYNC for provider in self._opened)
         inner = [
             *self._lines[: self._try_from],
-            "opened = []",
+            "opened = apart.opened" if apart else "opened = []",
             "try:",
             *_indented([*self._lines[self._try_from :], f"result = {call}", *_LATE, *closing], 1),
             "except BaseException as error:",
+            "    await apart.unwind(providers, error)" if apart else "    unwind(providers, opened, error)",
+            "    raise",
+            "return result",
         ]
-        if self._asynchronous:
+        if apart:
             return [
-                "async def inner(call, value, context):",
-                *_indented(
-                    [*inner, "    await aunwind(providers, opened, error, context)", "    raise", "return result"], 1
-                ),
+                "async def inner(call, value, apart):",
+                *_indented(inner, 1),
                 "async def body(call, value):",
-                "    context = copy_context()",
-                "    return await within(context, inner(call, value, context))",
+                "    return await Apart().run(inner, call, value)",
             ]
+        entered = "inner(call, value)" if self._asynchronous else "inner, call, value"
+        running = f"await within(context, {entered})" if self._asynchronous else f"context.run({entered})"
         return [
-            "def inner(call, value):",
-            *_indented([*inner, "    unwind(providers, opened, error)", "    raise", "return result"], 1),
+            f"{prefix} inner(call, value):",
+            *_indented(inner, 1),
             f"{prefix} body(call, value):",
-            "    return copy_context().run(inner, call, value)",
+            "    context = copy_context()",
+            f"    return {running}",
         ]
 
     def _bind(self, prefix: str, value: Any) -> str:

@@ -13,6 +13,7 @@ from jackfield.errors import Fault, ResourceExhausted
 from jackfield.injection.providers import Provider
 from jackfield.injection.scope import Cell, Start, Vault, log_failure
 from jackfield.model.spec import MISSING, Colour
+from jackfield.stack import blamed
 
 RunAsync = Callable[..., Any]
 """Runs a coroutine on the home loop and waits for its result; for so many seconds, if told."""
@@ -38,7 +39,7 @@ class TeardownFailure:
         if self.error is None:
             reason, fix = "its teardown has not ended in time, and is left behind", "let it end sooner"
         else:
-            reason, fix = f"its teardown raised {type(self.error).__name__}: {self.error}", ""
+            reason, fix = f"its teardown raised {blamed(self.error)}", ""
         return Fault("stop", self.provider.plugin, self.provider.label, reason, fix)
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from jackfield.injection.names import NotFound, with_names
-from jackfield.stack import error_message, error_type
+from jackfield.stack import blamed
 from jackfield.strangers import Broken, innermost, is_a, is_interrupt, layers
 
 if sys.version_info >= (3, 14):  # pragma: no cover  # annotations are evaluated lazily there, and may raise one by one
@@ -77,7 +77,7 @@ def evaluate(factory: Callable[..., Any], parameter: str, annotation: Any, *, an
     except BaseException as error:  # the text of an annotation is a stranger's code and may raise anything
         if is_interrupt(error):
             raise
-        raise Unreadable(f"{error_type(error)}: {error_message(error)}") from error
+        raise Unreadable(blamed(error)) from error
 
 
 def _namespaces(factory: Callable[..., Any], parameter: str) -> tuple[dict[str, Any], Mapping[str, Any]]:

@@ -1,10 +1,10 @@
 """The life of singletons: made once under racing threads and tasks, closed in reverse order of creation.
 
 Whoever needs a singleton first begins an attempt; all others wait for that attempt, threads by blocking, coroutines
-without blocking their loop. An attempt goes its own way: it does not end when the call that began it is cancelled,
-does not see that call's deadline, and what it does to context variables stays in a context of its own, in which the
-object is closed later. A failed attempt fails those who waited for it, and is forgotten: the next one who asks begins
-another.
+without blocking their loop. An attempt goes its own way: it does not end when the call that began it is cancelled, does
+not see that call's deadline, and what it does to context variables stays in a context of its own, in which the object
+is closed later: an async generator's in the very task. A failed attempt fails those who waited for it, and is
+forgotten: the next one who asks begins another.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from jackfield.model.spec import MISSING, Colour
 class _Attempt:
     """One try at making one singleton. `done` gets what went wrong, or None; nobody can cancel it."""
 
-    __slots__ = ("cell", "context", "done", "generator", "outer", "task", "thread", "waits_for")
+    __slots__ = ("cell", "context", "done", "ending", "generator", "outer", "task", "thread", "waits_for")
 
     def __init__(self, cell: "Cell", outer: "_Attempt | None") -> None:
         self.cell = cell
@@ -36,6 +36,7 @@ class _Attempt:
         self.generator: Any = None
         self.task: asyncio.Task[None] | None = None
         self.thread: weakref.ref[threading.Thread] | None = None
+        self.ending = asyncio.Event()  # what the task of an async generator waits for, to close it
         self.done: Future[BaseException | None] = Future()
         self.done.set_running_or_notify_cancel()  # from here on a waiter that is cancelled cannot cancel it
 
@@ -216,6 +217,8 @@ class Cell:
             self._fail(attempt, error)
             return
         if self._publish(attempt, made):
+            if attempt.generator is not None:
+                await self._keep(attempt)
             return
         if attempt.generator is not None:
             try:
@@ -223,6 +226,15 @@ class Cell:
             except Exception as error:  # noqa: BLE001  # nobody is left to raise it to
                 log_failure(self.provider, error)
         self._fail(attempt, self._closed())
+
+    async def _keep(self, attempt: _Attempt) -> None:
+        """Close a generator in the task that opened it: there alone can a task group or a cancel scope be left."""
+        try:
+            await attempt.ending.wait()
+        except asyncio.CancelledError:  # the loop ends, and nobody has closed it
+            await attempt.generator.aclose()
+            raise
+        await afinish(self.provider, attempt.generator)
 
     def _publish(self, attempt: _Attempt, made: Any) -> bool:
         """Make the object known, unless the cell was sealed meanwhile."""
@@ -271,9 +283,11 @@ class Cell:
     async def aclose(self) -> None:
         """Do the same for an async generator; on the home loop."""
         attempt, self._attempt = self._attempt, None
-        if attempt is not None and attempt.generator is not None:
-            closing = afinish(self.provider, attempt.generator)
-            await asyncio.get_running_loop().create_task(closing, context=attempt.context)
+        if attempt is not None and attempt.generator is not None and attempt.task is not None:
+            attempt.ending.set()
+            await asyncio.wait([attempt.task])  # not the task itself: who waits may be cancelled
+            if not attempt.task.cancelled():
+                attempt.task.result()
 
 
 def _enter(attempt: _Attempt) -> None:

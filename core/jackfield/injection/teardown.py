@@ -4,18 +4,22 @@ What generated bodies call is here, written out once; a body that opens no gener
 
 The rules are those of nested `with` blocks, but for three: a generator that ends quietly after an error was thrown
 into it does not end the error; an error that a generator raises instead takes the place of an ordinary one, but never
-of a cancellation or another `BaseException`, to which it is only noted; and under cancellation async generators get
-`GRACE` seconds, whoever cancels again meanwhile. A cancelled teardown runs in a task of its own: a generator should
-not hold a task group or a cancel scope across its `yield`.
+of a deadline, a cancellation or another `BaseException`, of which it becomes the context; and under cancellation async
+generators get `GRACE` seconds, whoever cancels again meanwhile.
+
+A call that opens async generators is one task from the first of them to the last, beside its caller's, so that a
+generator may hold a task group, a timeout or a cancel scope across its `yield`: the task that entered one must leave
+it. What cancels the caller is passed on to that task until it begins to clean up, and not from then on.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
-from contextvars import Context
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
+from contextlib import suppress
+from contextvars import Context, copy_context
 from types import coroutine
 from typing import Any, Final, NoReturn, TypeVar
 
-from jackfield.errors import Fault, InjectionError
+from jackfield.errors import DeadlineExceeded, Fault, InjectionError
 from jackfield.injection.providers import Provider
 from jackfield.log import host_log
 from jackfield.model.spec import MISSING, Colour
@@ -25,7 +29,11 @@ GRACE: Final = 1.0
 
 _T = TypeVar("_T")
 _Opened = list[Any]
-_lingering: set[asyncio.Task[Any]] = set()
+_running: set[asyncio.Task[None]] = set()  # a loop alone does not keep a task alive
+# Where it can, a task begins at once, and never waits for its turn if nothing in it does: that is a third of its cost.
+_begin: Callable[..., asyncio.Task[None]] = getattr(
+    asyncio, "eager_task_factory", lambda loop, body, context: loop.create_task(body, context=context)
+)
 
 
 def unyielded(provider: Provider) -> InjectionError:
@@ -113,35 +121,117 @@ def unwind(providers: Sequence[Provider], opened: _Opened, error: BaseException)
             del outcome
 
 
-async def aunwind(providers: Sequence[Provider], opened: _Opened, error: BaseException, context: Context) -> None:
-    """Do the same for generators of both colours.
+class Apart:
+    """A call in a task of its own.
 
-    Args:
-        providers: what opened them, in the same order; there may be more.
-        opened: the generators; emptied.
-        error: why. The caller re-raises it.
-        context: the body's own context, in which the generators were opened.
-
-    Raises:
-        BaseException: what replaces the error.
+    Attributes:
+        opened: the generators that it has opened and not closed yet.
     """
-    if isinstance(
-        error, GeneratorExit
-    ):  # the loop is gone: nothing can be awaited; it finalises async generators itself
-        opened[:] = [generator for generator in opened if isinstance(generator, Generator)]
-        while opened:
-            _stop(opened.pop())
-        return
-    outcome = error
-    while opened and not isinstance(outcome, asyncio.CancelledError):
-        outcome = await _close_last(providers, opened, outcome)
-    if opened:
-        await _with_grace(_close_all(providers, opened, outcome), providers, opened, context)
-    if outcome is not error:
+
+    __slots__ = ("_ended", "_error", "_grace", "_result", "_task", "_waiting", "opened")
+
+    def __init__(self) -> None:
+        self.opened: _Opened = []
+        self._ended = False
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._grace: asyncio.TimerHandle | None = None
+
+    async def run(self, body: Callable[[Any, Any, "Apart"], Awaitable[_T]], call: Any, value: Any) -> _T:
+        """Run a body in a context and a task of its own, and wait for it; under cancellation for `GRACE` at most.
+
+        Args:
+            body: takes the call, the payload and this object.
+            call: the call.
+            value: the payload.
+
+        Returns:
+            What the body returns.
+
+        Raises:
+            BaseException: what the body raises.
+        """
+        loop = asyncio.get_running_loop()
+        task = self._task = _begin(loop, self._live(body, call, value), context=copy_context())
+        if task.done():  # it began at once, and waited for nothing
+            self._settle()
+        else:
+            _running.add(task)
+            task.add_done_callback(self._end)
+        cancel = asyncio.CancelledError()
+        while not self._ended:
+            self._waiting = loop.create_future()
+            try:
+                await self._waiting
+            except asyncio.CancelledError as caught:
+                cancel = caught
+                if self._grace is None:
+                    task.cancel(*caught.args)
+            except GeneratorExit:  # the loop is gone, or whoever ran this has given it up
+                with suppress(RuntimeError):
+                    task.cancel()
+                raise
+        error, self._error = self._error if task.done() else cancel, None
         try:
-            _raise(outcome)
+            if error is not None:
+                raise error
+            result: _T = self._result
+            return result
         finally:
-            del outcome
+            del error, cancel  # no cycle of error, traceback and frame
+
+    async def _live(self, body: Callable[[Any, Any, "Apart"], Awaitable[Any]], call: Any, value: Any) -> None:
+        try:
+            self._result = await body(call, value, self)
+        except BaseException as error:  # noqa: BLE001  # raised by `run`; a loop would end with a SystemExit of a task
+            self._error = error
+
+    def _end(self, task: "asyncio.Task[None] | None" = None) -> None:
+        if task is not None:
+            _running.discard(task)
+            if task.cancelled():  # before it had begun
+                self._error = asyncio.CancelledError()
+        self._settle()
+        if not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def _settle(self) -> None:
+        self._ended = True
+        if self._grace is not None:
+            self._grace.cancel()
+
+    async def unwind(self, providers: Sequence[Provider], error: BaseException) -> None:
+        """Do what `unwind` does, for generators of both colours.
+
+        Args:
+            providers: what opened them, in the same order; there may be more.
+            error: why. The caller re-raises it.
+
+        Raises:
+            BaseException: what replaces the error.
+        """
+        opened = self.opened
+        if isinstance(error, GeneratorExit):  # nothing can be awaited; the loop finalises async generators itself
+            opened[:] = [generator for generator in opened if isinstance(generator, Generator)]
+            while opened:
+                _stop(opened.pop())
+            return
+        outcome = error
+        while opened:
+            if self._grace is None and isinstance(outcome, asyncio.CancelledError):
+                self._grace = asyncio.get_running_loop().call_later(GRACE, self._give_up, providers)
+            outcome = await _close_last(providers, opened, outcome)
+        if outcome is not error:
+            try:
+                _raise(outcome)
+            finally:
+                del outcome
+
+    def _give_up(self, providers: Sequence[Provider]) -> None:
+        stuck = providers[len(self.opened)]
+        host_log("WARNING", f"{stuck}: its teardown took longer than {GRACE} s after a cancellation and was cancelled")
+        self._task.cancel()
+        self._end()
 
 
 async def _close_last(providers: Sequence[Provider], opened: _Opened, outcome: BaseException) -> BaseException:
@@ -150,31 +240,6 @@ async def _close_last(providers: Sequence[Provider], opened: _Opened, outcome: B
     if provider.colour is Colour.SYNC:
         return _merged(outcome, _throw(provider, generator, outcome), provider)
     return _merged(outcome, await _athrow(provider, generator, outcome), provider)
-
-
-async def _close_all(providers: Sequence[Provider], opened: _Opened, outcome: BaseException) -> None:
-    while opened:
-        outcome = await _close_last(providers, opened, outcome)
-
-
-async def _with_grace(
-    closing: Coroutine[Any, Any, None], providers: Sequence[Provider], opened: _Opened, context: Context
-) -> None:
-    """Run a closing in a task of its own, which further cancels of this one do not reach, and wait for it a while."""
-    loop = asyncio.get_running_loop()
-    task = loop.create_task(closing, context=context)
-    _lingering.add(task)
-    task.add_done_callback(_lingering.discard)
-    ends = loop.time() + GRACE
-    while not task.done() and (left := ends - loop.time()) > 0:
-        try:
-            await asyncio.wait((task,), timeout=left)
-        except asyncio.CancelledError:  # this task is on its way out with the first one already
-            continue
-    if not task.done():
-        stuck = providers[len(opened)]
-        host_log("WARNING", f"{stuck}: its teardown took longer than {GRACE} s after a cancellation and was cancelled")
-        task.cancel()
 
 
 def _throw(provider: Provider, generator: Generator[Any, None, None], error: BaseException) -> BaseException | None:
@@ -232,16 +297,28 @@ async def _astop(generator: AsyncGenerator[Any, None]) -> BaseException | None:
 
 
 def _merged(error: BaseException, failure: BaseException | None, provider: Provider) -> BaseException:
-    """Choose which of two errors goes on: the newer one, unless the older is a cancellation or the like."""
+    """Choose which of two errors goes on: the newer one, unless the older is a cancellation, a deadline or the like."""
     if failure is None:
         return error
-    if not isinstance(error, Exception):
-        error.add_note(f"the teardown of {provider.label} raised {type(failure).__name__}: {failure}")
-        host_log("WARNING", f"{provider}: its teardown failed after {type(error).__name__}", failure)
-        return error
-    if failure.__context__ is None and failure is not error.__context__:
-        failure.__context__ = error
-    return failure
+    if isinstance(error, Exception) and not isinstance(error, DeadlineExceeded):
+        if failure.__context__ is None and failure is not error.__context__:
+            failure.__context__ = error
+        return failure
+    host_log("WARNING", f"{provider}: its teardown failed after {type(error).__name__}", failure)
+    _put_beneath(error, failure)
+    return error
+
+
+def _put_beneath(error: BaseException, failure: BaseException) -> None:
+    """Make a failure the context of an error that it must not hide; what the error had there comes below."""
+    before, last, seen = error.__context__, failure, {id(error)}
+    while last.__context__ is not None and last.__context__ is not error and id(last) not in seen:
+        if last is before:
+            before = None
+        seen.add(id(last))
+        last = last.__context__
+    last.__context__ = before if before is not last else None
+    error.__context__ = failure
 
 
 def _raise(error: BaseException) -> NoReturn:

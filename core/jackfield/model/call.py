@@ -4,15 +4,16 @@ import threading
 from collections.abc import Mapping
 from contextvars import ContextVar
 from random import getrandbits
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from jackfield.model.headers import Headers
+
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
-NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+NO_HEADERS: Mapping[str, str] = Headers({})
 
 DRAW: Final = 30
 """Bits of what a share is compared with: the most that are one digit of Python's integers, which makes them quick."""
@@ -48,7 +49,7 @@ class Call(msgspec.Struct, frozen=True, eq=False):
             "tenant", "share", or "" for the default.
         number: the identifier as a number; made when first asked for, since most calls never are. Below 0, only what a
             share was compared with is drawn, as its complement.
-        headers: as the caller gave them.
+        headers: as the caller gave them; found by their names in any case.
         parent: the call in whose body this one was made, or None.
         attempt: 1 for the first try.
         trace: the span this call runs in, or its parent's when no span of its own is recorded; None when nothing is

@@ -8,13 +8,52 @@ The rules, and where they are enforced:
 """
 
 import asyncio
-import math
+import threading
+from numbers import Real
 from time import monotonic
 from types import TracebackType
-from typing import Self
+from typing import Any, Final, Self
 
 from jackfield.errors import DeadlineExceeded
 from jackfield.model.call import Call, current
+
+LONGEST: Final = threading.TIMEOUT_MAX
+"""The most seconds that a timeout can have: what the system can wait for, 292 years on most."""
+
+
+def seconds_of(timeout: Any) -> float:
+    """Check what is given as a timeout.
+
+    Args:
+        timeout: seconds from now; below 0 the time is up already.
+
+    Returns:
+        The same.
+
+    Raises:
+        TypeError: if it is not a number, or a `bool`.
+        ValueError: if it is NaN, infinite, or more than any timer can wait.
+
+    Examples:
+        >>> seconds_of(2), seconds_of(0.5)
+        (2, 0.5)
+        >>> seconds_of(float("inf"))
+        Traceback (most recent call last):
+        ...
+        ValueError: a timeout is at most ... seconds, not inf; without one, a call takes as long as it takes
+    """
+    if type(timeout) is float and -LONGEST <= timeout <= LONGEST:
+        return timeout
+    is_number = isinstance(timeout, Real) and not isinstance(timeout, bool)
+    if not is_number:
+        raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}")
+    if timeout != timeout:  # noqa: PLR0124  # NaN
+        raise ValueError("a timeout is a number of seconds, not NaN")
+    if not -LONGEST <= timeout <= LONGEST:
+        most = f"a timeout is at most {LONGEST:,.0f} seconds, not {str(timeout)[:20]}"
+        raise ValueError(f"{most}; without one, a call takes as long as it takes")
+    seconds: float = timeout  # any real number can be added to one
+    return seconds
 
 
 def tighten(outer: float | None, timeout: float | None) -> float | None:
@@ -29,16 +68,11 @@ def tighten(outer: float | None, timeout: float | None) -> float | None:
 
     Raises:
         TypeError: if the timeout is not a number.
-        ValueError: if it is NaN.
+        ValueError: if it is NaN, infinite or too long.
     """
     if timeout is None:
         return outer
-    try:
-        own = monotonic() + timeout
-    except TypeError:
-        raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}") from None
-    if math.isnan(own):
-        raise ValueError("a timeout is a number of seconds, not NaN")
+    own = monotonic() + seconds_of(timeout)
     return own if outer is None or own < outer else outer
 
 
@@ -113,6 +147,8 @@ class deadline:  # noqa: N801  # reads as a statement: `with deadline(0.2):`
         seconds: from now.
 
     Raises:
+        TypeError: if that is not a number.
+        ValueError: if it is NaN, infinite or too long.
         DeadlineExceeded: on entering when the time is already up; when the body was cancelled by it; on leaving late.
 
     Examples:
@@ -126,7 +162,7 @@ class deadline:  # noqa: N801  # reads as a statement: `with deadline(0.2):`
     __slots__ = ("_at", "_name", "_outer", "_seconds", "_timer")
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self._seconds = seconds_of(seconds)
         self._timer: CancelTimer | None = None
 
     def __enter__(self) -> Self:

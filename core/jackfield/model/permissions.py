@@ -12,12 +12,14 @@ class Permissions:
     """Tells whether a call is allowed; as it is made, every call is.
 
     Attributes:
-        pickers: the tenants that may pick a version by header; None when everybody may.
+        pickers: the tenants that may pick a version by header; None without tenants: then everybody may do all.
+        known: the tenants that there are; None when any name is one.
         patterns: tenant → the names that it may call, as `fnmatch` has them; one that is not in it may call everything.
     """
 
     pickers: frozenset[str] | None = None
     patterns: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    known: frozenset[str] | None = None
 
     def denial(self, name: str, tenant: str | None, picks: bool) -> str:
         """Say why a call is not allowed.
@@ -30,7 +32,11 @@ class Permissions:
         Returns:
             The reason, with the key that would allow it; "" if it is allowed.
         """
-        if picks and self.pickers is not None and tenant not in self.pickers:
+        if self.pickers is None:
+            return ""
+        if tenant is not None and self.known is not None and tenant not in self.known:
+            return f"there is no tenant {tenant[:80]!r}; a table for it under [tenants] would make it one"
+        if picks and tenant not in self.pickers:
             return f"tenant {tenant!r} may not pick a version by header; `versions = true` under [tenants] allows it"
         patterns = self.patterns.get(tenant) if tenant is not None else None
         if patterns is not None and not any(fnmatchcase(name, pattern) for pattern in patterns):

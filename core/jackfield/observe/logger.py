@@ -7,6 +7,7 @@ from jackfield import log
 from jackfield.log import host_log
 from jackfield.model.call import current
 from jackfield.stack import error_type, frames
+from jackfield.text import printable
 
 if TYPE_CHECKING:
     from loguru import Record
@@ -15,7 +16,7 @@ __all__ = ["Logger", "host_log"]
 
 
 class Logger:
-    """Write log messages that join the call they are written in. Injectable by type.
+    """Write log messages that join the call they are written in, each in one line. Injectable by type.
 
     Each record's `extra` has `plugin`; inside a call also `func_name`, `version`, `trace_id`, `span_id` and `tenant`
     where there are any; and the given fields. They are put in when the record is made, by the call that runs then, so
@@ -33,7 +34,7 @@ class Logger:
         >>> log.bind(batch=7).info("loaded", rows=1_200)
     """
 
-    __slots__ = ("_fields", "_loguru", "_plugin")
+    __slots__ = ("_fields", "_framed", "_loguru", "_plugin")
 
     def __init__(self, plugin: str, /, **fields: object) -> None:
         self._plugin = plugin
@@ -42,7 +43,8 @@ class Logger:
 
         # A patcher runs only for a record that some sink wants: the level is tested before anything is looked up.
         # depth=1 steps over the method of this class, to the plugin's line.
-        self._loguru = logger.opt(depth=1).bind(**{**fields, "plugin": plugin}).patch(_add_call)
+        bound = logger.opt(depth=1).bind(**{**fields, "plugin": plugin})
+        self._loguru, self._framed = bound.patch(_one_line), bound.patch(_add_call)
 
     def bind(self, **fields: object) -> Self:
         """Make a logger with further fields.
@@ -114,8 +116,8 @@ class Logger:
         stack, kind = frames(error), error_type(error)
         if log.heard():
             self._tell("ERROR", f"{message}: {kind}", {**fields, "error_type": kind, "stack": stack})
-        text = "\n  ".join([f"{message}: {kind}", *stack])
-        self._loguru.error(_literal(text), **{**fields, "error_type": kind, "stack": stack})
+        text = "\n  ".join([printable(f"{message}: {kind}"), *stack])
+        self._framed.error(_literal(text), **{**fields, "error_type": kind, "stack": stack})
 
     def __repr__(self) -> str:
         """Show the plugin."""
@@ -129,6 +131,12 @@ class Logger:
 def _literal(message: str) -> str:
     # loguru formats a message when there are fields: what a user typed must not be taken for a placeholder.
     return message.replace("{", "{{").replace("}", "}}")
+
+
+def _one_line(record: "Record") -> None:
+    """Put the running call into a record, and its text into one line: users choose parts of what plugins say."""
+    record["message"] = printable(record["message"])
+    _add_call(record)
 
 
 def _add_call(record: "Record") -> None:

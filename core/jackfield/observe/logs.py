@@ -33,8 +33,9 @@ class Logs:
         stream: where lines are written, or None for loguru. It is never closed.
         successes: whether calls that end well are logged; by default where a stream is given or `loguru` is true.
         loguru: send the records through loguru.
-        messages: put the text of an error into its record. Such a text may quote the payload; `Rejected.code` and the
-            type are always there.
+        messages: put the text of an error into its record, and what exceptions of plugins say into what is logged of
+            them, in this process until its host has stopped. Such a text may quote the payload, or a password;
+            `Rejected.code`, types and places are always there.
 
     Raises:
         ValueError: when both a stream and loguru are asked for: add the stream to loguru as a sink, or give one of
@@ -66,7 +67,7 @@ class Logs:
             )
         self._sink: Sink = to_loguru if stream is None else StreamSink(stream)
         self._successes = (loguru or stream is not None) if successes is None else successes
-        self._messages = messages
+        self.messages = messages
 
     def bind(self, spec: FunctionSpec) -> "BoundLogs":
         """Bind to one function version.
@@ -77,7 +78,7 @@ class Logs:
         Returns:
             The bound observer.
         """
-        return BoundLogs(spec, self._sink, self._successes, self._messages)
+        return BoundLogs(spec, self._sink, self._successes, self.messages)
 
 
 class BoundLogs:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from jackfield.log import escaped
+from jackfield.text import printable, printable_json
 
 
 class Record(msgspec.Struct, omit_defaults=True):
@@ -69,7 +69,7 @@ def utc_now() -> str:
 def json_line(record: Record) -> str:
     """Encode a record as one line of JSON."""
     try:
-        return _encode(record).decode() + "\n"
+        return printable_json(_encode(record).decode()) + "\n"
     except UnicodeEncodeError:  # a lone surrogate, as from a badly decoded header
         return ascii_line(record)
 
@@ -90,15 +90,15 @@ def sentence(record: Record) -> str:
     Control characters are escaped: a tenant or a message must not be able to steer a terminal or to forge a line.
     """
     version = f"@{record.version}" if record.version else ""
-    tenant = f" for {escaped(record.tenant)}" if record.tenant else ""
-    head = f"{escaped(record.func_name)}{version}{tenant} {record.outcome} after {record.duration_ms:g} ms"
+    tenant = f" for {printable(record.tenant)}" if record.tenant else ""
+    head = f"{printable(record.func_name)}{version}{tenant} {record.outcome} after {record.duration_ms:g} ms"
     if not record.error_type:
         return head
-    code = f" ({escaped(record.code)})" if record.code else ""
-    message = f": {escaped(record.message)}" if record.message else ""
+    code = f" ({printable(record.code)})" if record.code else ""
+    message = f": {printable(record.message)}" if record.message else ""
     frame = next((line for line in reversed(_first_error(record.stack)) if line), "")
-    where = f" at {escaped(frame)}" if frame else ""
-    return f"{head}: {escaped(record.error_type)}{code}{message}{where}"
+    where = f" at {printable(frame)}" if frame else ""
+    return f"{head}: {printable(record.error_type)}{code}{message}{where}"
 
 
 def readable_line(*, colour: bool) -> Render:
@@ -116,7 +116,7 @@ def readable_line(*, colour: bool) -> Render:
     def render(record: Record) -> str:
         at = strftime("%H:%M:%S", localtime())
         trace = f" {dim}trace {record.trace_id}{off}" if record.trace_id else ""
-        stack = "".join(f"\n    {escaped(line)}" for line in record.stack)
+        stack = "".join(f"\n    {printable(line)}" for line in record.stack)
         level = f"{levels.get(record.level, '')}{record.level:<7}{off}"
         return f"{dim}{at}{off} {level} {sentence(record)}{trace}{stack}\n"
 

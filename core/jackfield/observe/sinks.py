@@ -54,8 +54,8 @@ class StreamSink:
         if first:
             host_log(
                 "ERROR",
-                f"call records cannot be written to {self._name()}: {type(error).__name__}: {error};"
-                " they are lost until it can be written again",
+                f"call records cannot be written to {self._name()}, and are lost until it can be written again",
+                error,
             )
 
     def _name(self) -> str:

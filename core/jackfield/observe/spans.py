@@ -90,7 +90,7 @@ class BoundSpans:
     def __init__(self, name: str, attributes: dict[str, str], tracer: Tracer) -> None:
         self._name = name
         self._attributes = attributes
-        self._carriers = propagate.get_global_textmap().fields
+        self._carriers = frozenset(map(str.lower, propagate.get_global_textmap().fields))
         self._use(tracer)
 
     def _use(self, tracer: Tracer) -> None:
@@ -110,7 +110,7 @@ class BoundSpans:
         context = otel_context.get_current()
         parent = get_current_span(context).get_span_context()
         remote = False
-        if call.headers and not parent.is_valid and not self._carriers.isdisjoint(call.headers):
+        if call.headers and not parent.is_valid and not self._carriers.isdisjoint(map(str.lower, call.headers)):
             extracted = propagate.extract(call.headers, context)
             parent = get_current_span(extracted).get_span_context()
             if remote := parent.is_valid:

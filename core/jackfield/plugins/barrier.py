@@ -11,10 +11,12 @@ from types import FunctionType, ModuleType
 from typing import Any, NoReturn
 
 from jackfield.errors import Fault, PluginError
+from jackfield.log import confide
 from jackfield.model.names import close_names
-from jackfield.plugins.discovery.entries import canonical, printable, shown
-from jackfield.stack import error_message, error_type
+from jackfield.plugins.discovery.entries import canonical, shown
+from jackfield.stack import error_message, error_type, spoken
 from jackfield.strangers import Broken, barrier, is_a, is_interrupt, named
+from jackfield.text import printable
 
 
 def refuse(
@@ -74,8 +76,9 @@ class Modules:
             if is_interrupt(error):
                 raise  # any other that wants to exit when it is imported must not end the host
             _drop_half_made(error, before)
+            confide(f"plugin {self.plugin}: importing {shown(name)}", error)
             reason = f"importing {shown(name)} raised {self._described(error)}{self._where(error, real)}"
-            self._refuse("import", reason, self._import_fix(name, error), error)
+            self._refuse("import", reason, self._import_fix(name, error) + self._more(error), error)
 
     def fetch(self, owner: Any, path: Sequence[str]) -> tuple[Any, Any]:
         """Follow a path of attributes.
@@ -107,8 +110,9 @@ class Modules:
                 # A module's `__getattr__`, or a property, is the plugin's code.
                 called = self._called(owner)
                 where = self._where(error, called)
+                confide(f"plugin {self.plugin}: fetching {shown(name)!r} from {called}", error)
                 reason = f"fetching {shown(name)!r} from {called} raised {self._described(error)}{where}"
-                self._refuse("attribute", reason, self._leave_out(), error)
+                self._refuse("attribute", reason, self._leave_out() + self._more(error), error)
         return owner, value
 
     def plain(self, text: str) -> str:
@@ -122,8 +126,7 @@ class Modules:
         return shown(self.plain(owner.__name__ if type(owner) is ModuleType else named(owner)))
 
     def _described(self, error: BaseException) -> str:
-        message = error.msg if isinstance(error, SyntaxError) else error_message(error)
-        text = shown(self.plain(str(message)))
+        text = shown(self.plain(spoken(error)))
         return f"{self.plain(error_type(error))}: {text}" if text else self.plain(error_type(error))
 
     def _where(self, error: BaseException, module: str) -> str:
@@ -171,6 +174,12 @@ class Modules:
         if not self._distribution and top in (self._root, package):
             return f"create it, or correct the import in {package}"
         return f"install the distribution that provides the module {top}, or correct the import if it is misspelt"
+
+    def _more(self, error: BaseException) -> str:
+        """Say where the message of an error can be read, if a fault does not show it."""
+        if not error_message(error) or spoken(error):
+            return ""
+        return f"; `pluginctl check{'' if self._distribution else ' FILE.toml'}` shows what it says"
 
     def _leave_out(self) -> str:
         if self._distribution:

@@ -97,7 +97,7 @@ class ClaimedStates:
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001  # the store is somebody else's, and this task nobody's
-            host_log("WARNING", f"the host lost its id {identity.id}, and claims another when it needs one: {error}")
+            host_log("WARNING", f"the host lost its id {identity.id}, and claims another when it needs one", error)
             self._identity = self._keeping = self._claiming = None
 
     async def _answered(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -13,7 +13,7 @@ from jackfield.config import files
 from jackfield.config.trust import Trust
 from jackfield.errors import Fault, PluginError
 from jackfield.log import host_log
-from jackfield.plugins.discovery.entries import printable
+from jackfield.text import printable
 
 SIZE_LIMIT: Final = 64 * 1024 * 1024
 """How many bytes a plugin's files may have together: all of them are kept in memory while it is loaded."""

@@ -8,6 +8,7 @@ import msgspec
 
 from jackfield.errors import PluginError
 from jackfield.plugins.instance import Instance
+from jackfield.stack import blamed, raised_here
 
 _PLAIN = "give plain data (dict, list, str, int, bytes, …) or an attrs, dataclass or msgspec.Struct value of it"
 
@@ -58,7 +59,7 @@ def give_state(instance: Instance, state: bytes, ends: float) -> bool:
         value = msgspec.msgpack.decode(state, type=_wanted(restore))
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         fix = "let restore() take what snapshot() of the other version gives"
-        raise PluginError(instance.plugin, "restore", f"the state does not fit: {error}", fix) from error
+        raise PluginError(instance.plugin, "restore", f"the state does not fit: {_unfit(error)}", fix) from error
     instance.checked("restore", value, ends=ends)
     return True
 
@@ -87,13 +88,26 @@ def _culprit(state: Any, error: Exception) -> str:
             except Exception as worse:  # noqa: BLE001  # whatever it is, the culprit is in there
                 path, value, error, found = path + step, part, worse, True
                 break
-    return f"{path} is {type(value).__qualname__} ({error})"
+    said = f" ({error})" if raised_here(error) else ""
+    return f"{path} is {type(value).__qualname__}{said}"
+
+
+def _unfit(error: Exception) -> str:
+    """Say what msgspec says of a state, unless that may be a value or the text of a class's own check."""
+    values = ("Invalid enum value", "Invalid value")
+    if error.__cause__ is None and raised_here(error) and not str(error).startswith(values):
+        return str(error)
+    return blamed(error.__cause__ or error)
+
+
+def _is_field(key: object) -> bool:
+    return isinstance(key, int) or (isinstance(key, str) and key.isidentifier())
 
 
 def _parts(value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, dict):
         keys = [(f"[key {type(key).__qualname__}]", key) for key in value]
-        return [*keys, *((f"[{key!r}]" if isinstance(key, str | int) else "[…]", part) for key, part in value.items())]
+        return [*keys, *((f"[{key!r}]" if _is_field(key) else "[…]", part) for key, part in value.items())]
     if isinstance(value, list | tuple | set | frozenset):
         return [(f"[{index}]", part) for index, part in enumerate(value)]
     names = getattr(type(value), "__struct_fields__", None) or [

@@ -11,7 +11,7 @@ from jackfield.events import EventBus
 from jackfield.hooks import Hooks
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import Provider, describe
-from jackfield.log import host_log
+from jackfield.log import confide, host_log
 from jackfield.model.call import Call
 from jackfield.model.record import PluginRecord
 from jackfield.model.route import Endpoint
@@ -216,6 +216,8 @@ class Hosting:
         closing = self._injector.remove(*providers)
         self._functions.rewire()
         for failure in closing.close(self._run_async):
+            if failure.error is not None:
+                confide(f"{failure.provider}: its teardown", failure.error)
             host_log("ERROR", failure.fault)
 
     # --- `Deployment` -----------------------------------------------------------------------------------------------

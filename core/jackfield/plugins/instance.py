@@ -9,8 +9,9 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from jackfield.errors import Cancelled, Fault, JackfieldError, PluginError
+from jackfield.log import confide
 from jackfield.runtime.home import HomeLoop
-from jackfield.stack import error_message, error_type, origin
+from jackfield.stack import blamed, ours
 from jackfield.strangers import is_interrupt
 
 METHODS = {"start": 0, "stop": 0, "health": 0, "snapshot": 0, "restore": 1}
@@ -174,13 +175,11 @@ def fault_of(error: BaseException, stage: str, plugin: str, doing: str) -> Fault
         plugin: whose it is.
         doing: what was being done, as in `start()`.
     """
-    if isinstance(error, PluginError):
+    if isinstance(error, PluginError) and ours(error):
         return Fault(error.stage, plugin, plugin, error.reason, error.fix)
-    if isinstance(error, JackfieldError) and error.faults:
+    if isinstance(error, JackfieldError) and error.faults and ours(error):
         first, more = error.faults[0], len(error.faults) - 1
         also = f" (and {more} more)" if more else ""
         return Fault(stage, plugin, first.entry or plugin, f"{doing}: {first.reason}{also}", first.fix)
-    text = error_message(error)
-    where = origin(error)
-    reason = f"{doing} raised {error_type(error)}{f': {text}' if text else ''}{f' at {where}' if where else ''}"
-    return Fault(stage, plugin, plugin, reason, f"correct that, then start {plugin!r} again")
+    confide(f"plugin {plugin}: {doing}", error)
+    return Fault(stage, plugin, plugin, f"{doing} raised {blamed(error)}", f"correct that, then start {plugin!r} again")

@@ -12,7 +12,7 @@ from jackfield.plugins.ledger import Ledgers, UnloadReport
 from jackfield.plugins.roster import Plugin
 from jackfield.plugins.supervisor import States
 from jackfield.runtime.pool import Pool
-from jackfield.stack import error_type
+from jackfield.stack import blamed
 
 _RELEASING: Final = 10.0  # seconds for a plugin that has no stop timeout, since it has not been loaded
 
@@ -62,9 +62,7 @@ class Release:
             if not keep_state:
                 await self._states.forget(name)
         except Exception as error:  # noqa: BLE001  # the store is somebody else's: the plugin is unloaded all the same
-            failed.append(
-                Fault("unload", name, name, f"its state could not be forgotten: {error_type(error)}: {error}")
-            )
+            failed.append(Fault("unload", name, name, f"its state could not be forgotten: {blamed(error)}"))
         return attrs.evolve(report, failed=tuple(failed))
 
     def _release(self, name: str, *, left: bool) -> UnloadReport:

@@ -23,7 +23,7 @@ from jackfield.plugins.transitions import ACTIVE, TRANSITIONS
 from jackfield.plugins.work import Term
 from jackfield.ports import Clock
 from jackfield.runtime.pool import Pool
-from jackfield.stack import error_type
+from jackfield.stack import frames, logged
 
 _Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 _Said = tuple[_Level, str | Fault, dict[str, object]]
@@ -375,7 +375,8 @@ class Roster:
                 self._published = {**self._published, **{name: plugin.record for name, plugin in dirty.items()}}
                 self._deployment.publish(MappingProxyType(self._published), events)
         except Exception as error:  # noqa: BLE001  # a state that has changed has changed
-            self._said.append(("ERROR", f"plugin events could not be announced: {error_type(error)}: {error}", {}))
+            text = f"plugin events could not be announced: {logged(error)}"
+            self._said.append(("ERROR", text, {"stack": frames(error)}))
         if (events or self._said) and not self._telling:
             self._tell()
 
@@ -401,7 +402,7 @@ class Roster:
         try:
             self._deployment.deliver()
         except Exception as error:  # noqa: BLE001  # a state that has changed has changed
-            host_log("ERROR", f"plugin events could not be delivered: {error_type(error)}: {error}")
+            host_log("ERROR", "plugin events could not be delivered", error)
 
 
 def _gathered(said: Sequence[_Said]) -> Iterator[_Said]:

@@ -26,7 +26,7 @@ from jackfield.plugins.roster import Attempt, Live, Plugin, Roster
 from jackfield.plugins.steps import Steps, Stopped, as_fault
 from jackfield.plugins.transitions import ACTIVE, STARTABLE
 from jackfield.runtime.control import ControlLoop
-from jackfield.stack import error_type, frames
+from jackfield.stack import blamed, frames, logged
 
 WIDTH: Final = 64
 """How many plugins start at the same time, and how many stop."""
@@ -149,7 +149,7 @@ class Supervisor:
                 await found[1](plugin)
                 self._rest(plugin)
         except Exception as error:  # noqa: BLE001  # a fault of ours must not leave a plugin without its coroutine
-            self._roster.say("ERROR", f"plugin {plugin.name}: {error_type(error)}: {error}", stack=frames(error))
+            self._roster.say("ERROR", f"plugin {plugin.name}: {logged(error)}", stack=frames(error))
         finally:
             plugin.task = None
             self._busy[kind] -= 1
@@ -307,7 +307,7 @@ class Supervisor:
             async with asyncio.timeout_at(max(self.until, self._clock() + _SAVING)):
                 await self._states.save(plugin.name, bundle.version, stopped.state or b"")
         except Exception as error:  # noqa: BLE001  # the store is somebody else's: the plugin has stopped all the same
-            reason = f"its state could not be kept: {error_type(error)}: {error}"
+            reason = f"its state could not be kept: {blamed(error)}"
             stopped.faults.append(Fault("snapshot", plugin.name, plugin.name, reason, "keep large state elsewhere"))
 
     def look_around(self, plugin: Plugin) -> None:

@@ -29,7 +29,7 @@ from jackfield.plugins.handover import take_state
 from jackfield.plugins.roster import Attempt, Live, Plugin, Roster
 from jackfield.plugins.steps import Steps, Stopped, as_fault
 from jackfield.plugins.supervisor import States, Supervisor
-from jackfield.stack import error_type
+from jackfield.stack import blamed
 
 
 @attrs.frozen
@@ -252,7 +252,7 @@ class Swap:
             reason = f"snapshot() took longer than {bundle.stop_timeout:g} s"
             raise PluginError(bundle.name, "snapshot", reason, "make snapshot() return sooner") from None
         except Exception as error:
-            reason = f"its state could not be kept: {error_type(error)}: {error}"
+            reason = f"its state could not be kept: {blamed(error)}"
             raise PluginError(bundle.name, "snapshot", reason, "keep large state elsewhere") from error
         return state
 

@@ -1,6 +1,7 @@
 """The home loop: the one event loop on which a host runs everything async of its plugins."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
@@ -17,6 +18,8 @@ T = TypeVar("T")
 # waiting thread is freed this many seconds later.
 _GRACE = 0.25
 _WOUND_UP = "the host stops, or the function's task was cancelled"
+_BLOCKED = "the home loop is blocked: a coroutine on it does not await"
+_STUBBORN = "it was cancelled, and has not ended: it swallows its cancellation, or its clean-up takes long"
 
 
 class HomeLoop:
@@ -78,18 +81,28 @@ class HomeLoop:
         try:
             return future.result(timeout)
         except TimeoutError:
+            reason = _STUBBORN if self._answers() else _BLOCKED
             if future.done():
                 return future.result()
-            future.cancel()
+            # It is not cancelled once more: its own timer does that, and its clean-up is not to be interrupted.
             overdue = monotonic() - (call.deadline or 0.0)
-            raise DeadlineExceeded(
-                call.name, overdue, "the home loop is blocked: a coroutine on it does not await"
-            ) from None
+            raise DeadlineExceeded(call.name, overdue, reason) from None
         except CancelledError:
             raise Cancelled(call.name, _WOUND_UP) from None
         except BaseException:
             future.cancel()  # KeyboardInterrupt while waiting
             raise
+
+    def _answers(self) -> bool:
+        """Tell whether the loop gets round to anything."""
+        answered = threading.Event()
+        post = self.post
+        try:
+            if post is not None:
+                post(answered.set)
+        except RuntimeError:  # it is closed
+            return False
+        return answered.wait(_GRACE)
 
     async def hop(self, call: Call, walk: Callable[[Call], Coroutine[Any, Any, T]]) -> T:
         """Await a coroutine function that runs at home, from another loop; a cancel reaches it there.
@@ -139,7 +152,7 @@ class HomeLoop:
             # Under the lock: what is scheduled at all is scheduled before `close` has the loop stop, and ends with it.
             with self._lock:
                 loop = self._running(what)
-                future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+                future = _send(coroutine, loop)
                 awaited = self._awaited
                 if self._thread is not None:
                     awaited.add(future)
@@ -175,3 +188,36 @@ class HomeLoop:
                 loop.call_soon_threadsafe(loop.stop)
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
+
+
+def _send(coroutine: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> "Future[T]":
+    """Do as `asyncio.run_coroutine_threadsafe` does, for callers who may leave.
+
+    asyncio prints the error of a coroutine whose future was cancelled as "never retrieved". It is no news: observers
+    have seen it, and who has left does not want it any more.
+    """
+    future: Future[T] = Future()
+
+    def begin() -> None:
+        task = loop.create_task(coroutine)
+        task.add_done_callback(settle)
+        future.add_done_callback(lambda _: pass_on(task))
+
+    def pass_on(task: asyncio.Task[T]) -> None:
+        if future.cancelled() and not task.done():
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(task.cancel)
+
+    def settle(task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            future.cancel()
+        error = None if task.cancelled() else task.exception()
+        if not future.set_running_or_notify_cancel():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(task.result())
+
+    loop.call_soon_threadsafe(begin)
+    return future

@@ -46,7 +46,9 @@ def _serve(loop: asyncio.AbstractEventLoop, awaited: "set[Future[Any]]") -> None
         for task in tasks:
             task.cancel()
         if tasks:
-            loop.run_until_complete(asyncio.wait(tasks, timeout=_UNWINDING))
+            _, stuck = loop.run_until_complete(asyncio.wait(tasks, timeout=_UNWINDING))
+            for task in stuck:  # it swallows its cancellation; which call that was, the host has said
+                task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001  # as `gather` does
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         asyncio.set_event_loop(None)

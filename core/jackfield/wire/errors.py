@@ -8,7 +8,7 @@ import msgspec
 
 from jackfield import errors
 from jackfield.errors import FunctionCrashed, JackfieldError
-from jackfield.stack import error_message, error_type, frames
+from jackfield.stack import error_type, facts, frames
 
 _SHORT: Final = 4_000  # characters
 
@@ -43,7 +43,7 @@ def describe(error: BaseException, what: str) -> Failure:
 
     Args:
         error: one of jackfield's crosses with its fields, under the name of the nearest class that everybody knows;
-            any other as a `FunctionCrashed`, with its stack as text.
+            any other as a `FunctionCrashed`, with its stack as text, and nothing of what it says that a stranger wrote.
         what: what failed, as a function is named.
 
     Examples:
@@ -54,7 +54,7 @@ def describe(error: BaseException, what: str) -> Failure:
     """
     if not isinstance(error, JackfieldError):
         stack = "\n".join(frames(error))
-        error = FunctionCrashed(what, error_type(error), error_message(error), remote_stack=stack)
+        error = FunctionCrashed(what, error_type(error), facts(error), remote_stack=stack)
     kind = next(kind for kind in type(error).__mro__ if _KINDS.get(kind.__name__) is kind)
     fields = {name: getattr(error, name) for name in _fields(kind) if hasattr(error, name)}
     if isinstance(error, FunctionCrashed) and not error.remote_stack:

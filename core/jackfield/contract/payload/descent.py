@@ -6,7 +6,7 @@ from typing import Any
 
 from jackfield.contract.payload.leaves import converting, foreign, hold_to, json_scalar
 from jackfield.contract.payload.limits import is_mapping
-from jackfield.contract.payload.misfit import Misfit, key_step, refused, stranger, told, type_name, under, without
+from jackfield.contract.payload.misfit import Misfit, key_step, refused, stranger, told, type_name, under
 from jackfield.contract.payload.nodes import SIZED, Plan
 from jackfield.contract.payload.tables import table_maker
 from jackfield.contract.shapes import (
@@ -206,4 +206,4 @@ def _made(cls: type, values: dict[str, Any]) -> Any:
     except (RecursionError, MemoryError):
         raise
     except Exception as error:  # the class's own validation
-        raise refused(cls, error, without(values.values(), str(error))) from error
+        raise refused(cls, error) from error

@@ -1,8 +1,14 @@
-"""What does not fit, where, and in the user's words; never the value itself, which may be a secret."""
+"""What does not fit, where, and in the user's words; never the value itself, which may be a secret.
+
+Validators like to repeat what they refuse, in any form that they think of. So nothing that a payload class's own code
+says is shown: its name and the type of what it raised are, and the exception is the error's cause, for its author.
+"""
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+import sys
+import traceback
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Final, get_origin
 
@@ -10,6 +16,7 @@ import msgspec
 
 from jackfield.contract.shapes import Field, is_pydantic, render, strip
 from jackfield.errors import PayloadError
+from jackfield.stack import error_type, raised_here
 
 _SHOWN: Final = 200  # characters of an expectation, a path or an author's message that an error repeats
 _WORDS: Final = {"null": "None", "object": "dict", "array": "list"}
@@ -68,11 +75,12 @@ def told(annotation: Any, value: Any, error: Exception) -> Misfit:  # noqa: PLR0
     """Say in the user's words what msgspec, pydantic or a class's own check says of a value, and never the value."""
     if isinstance(error, Misfit):
         return error
-    if callable(getattr(error, "errors", None)) and is_pydantic(get_origin(annotation) or annotation):
+    if is_pydantic(get_origin(annotation) or annotation) and isinstance(error, _pydantics_own()):
         return _told_by_pydantic(error)
-    found = _MESSAGE.fullmatch(str(error)) if type(error) is msgspec.ValidationError else None
+    own = type(error) is msgspec.ValidationError and (error.__cause__ is not None or raised_here(error))
+    found = _MESSAGE.fullmatch(str(error)) if own else None
     if found is None:
-        return refused(annotation, error, "")
+        return refused(annotation, error)
     what, path = found["what"], found["path"] or ""
     kind = "value" if path else type_name(value)
     if what.startswith("Expected "):
@@ -90,23 +98,7 @@ def told(annotation: Any, value: Any, error: Exception) -> Misfit:  # noqa: PLR0
         secret = what.startswith(("Invalid enum value", "Invalid value"))
         got = f"another {kind}" if secret else f"{kind}: {what[0].lower()}{what[1:]}"
         return Misfit(path, members(annotation), got)
-    values = value.values() if isinstance(value, Mapping) and not path else None
-    return refused(annotation, error.__cause__ or error, "" if values is None else without(values, what), path)
-
-
-def without(values: Iterable[Any], text: str) -> str:
-    """Cut the values out of what a class says of them: validators like to repeat what they refuse."""
-    for value in values:
-        try:
-            shown = {str(value), repr(value)} - {""}
-        except Exception:  # noqa: BLE001  # an endless int, an object whose repr fails: then all of the text may be the value
-            return ""
-        for part in sorted(shown, key=len, reverse=True):
-            if len(part) < _SHOWN:
-                text = re.sub(rf"(?<![\w.]){re.escape(part)}(?![\w.])", "…", text)
-            else:
-                text = text.replace(part, "…")
-    return text
+    return refused(annotation, error.__cause__ or error, path)
 
 
 def members(annotation: Any) -> str:
@@ -122,18 +114,49 @@ def own_code(error: Exception) -> BaseException | None:
     return error.__cause__ if isinstance(error, msgspec.ValidationError) else error
 
 
-def refused(annotation: Any, error: BaseException, text: str, path: str = "") -> Misfit:
-    """Say that a class's own check failed; `text` is what it says of it, without the values."""
-    said = f" with {type(error).__name__}" + (f": {text}" if text else "")
-    return Misfit(path, f"a valid {render(annotation)}", f"one that it refuses{said}")
+def refused(annotation: Any, error: BaseException, path: str = "") -> Misfit:
+    """Say which check of a class failed, and with what."""
+    return Misfit(path, f"a valid {render(annotation)}", _refusal(error))
+
+
+def _refusal(error: BaseException) -> str:
+    """Name the function that refuses, and the type of what it raised."""
+    frames = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    by = f"{frames[-1].co_qualname.rpartition('<locals>.')[2]}()" if frames and not raised_here(error) else "it"
+    return f"one that {by} refuses with {error_type(error)}"
+
+
+def _pydantics_own() -> tuple[type[BaseException], ...]:
+    """Give the class of pydantic's own errors, once something has imported pydantic."""
+    core = sys.modules.get("pydantic_core")
+    return () if core is None else (core.ValidationError,)
+
+
+# Of pydantic's own messages, the kinds that say nothing of the value; others are cut where they begin to.
+_WHOLE: Final = re.compile(
+    r".*_type|(int|float|bool|decimal|complex_str)_parsing|int_.*|string_.*|bytes_too_.*|too_.*|(greater|less)_than.*"
+    r"|multiple_of|finite_number|decimal_.*|date_(past|future|from_datetime_inexact)|datetime_(past|future)"
+    r"|timezone_(aware|naive)|literal_error|enum|none_required|union_tag_not_found|url_(scheme|too_long)|uuid_version"
+    r"|recursion_loop|is_(instance|subclass)_of"
+)
 
 
 def _told_by_pydantic(error: Any) -> Misfit:
-    first = error.errors(include_url=False, include_context=False)[0]
-    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
-    if first["type"] == "missing":
+    first = error.errors()[0]
+    path = "".join(f"[{step}]" if isinstance(step, int) else key_step(step) for step in first["loc"])
+    kind, context, got = first["type"], first.get("ctx", {}), type_name(first["input"])
+    if "url" not in first or kind in ("value_error", "assertion_error"):  # pydantic documents its own kinds alone
+        raised = context.get("error")
+        refusal = _refusal(raised) if isinstance(raised, Exception) else "one that it refuses"
+        return Misfit(path, "a value that the model's own validator takes", refusal)
+    if kind == "missing":
         return Misfit(path, "a value", "missing")
-    if first["type"] == "extra_forbidden":
+    if kind == "extra_forbidden":
         return Misfit(path, "no other keys", "an unknown key")
-    expected = without([first["input"]], first["msg"]).removeprefix("Input should be ")
-    return Misfit(path, expected, type_name(first["input"]))
+    if kind == "union_tag_invalid":
+        return Misfit(path, f"one of {context['expected_tags']} as {context['discriminator']}", "another tag")
+    said = first["msg"].removeprefix("Input should be ")
+    if _WHOLE.fullmatch(kind):
+        return Misfit(path, said, got)
+    cut = re.split(r"[,:]", said)[0]
+    return Misfit(path, cut if cut.startswith("a valid ") else f"what passes pydantic's `{kind}`", got)

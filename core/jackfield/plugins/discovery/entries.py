@@ -10,6 +10,7 @@ import attrs
 
 from jackfield.errors import Fault
 from jackfield.model.names import NAME_LIMIT, name_fault
+from jackfield.text import printable
 
 FUNCTIONS: Final = "jackfield.functions"
 PLUGINS: Final = "jackfield.plugins"
@@ -44,11 +45,6 @@ def canonical(name: str) -> str:
         'my-plugin-text'
     """
     return _SEPARATORS.sub("-", name).lower()
-
-
-def printable(path: str) -> str:
-    """Make a path fit for a message: one line that every terminal can print, otherwise as it is."""
-    return path if path.isprintable() else path.encode("unicode_escape", "backslashreplace").decode("ascii")
 
 
 def shown(text: str) -> str:
@@ -91,7 +87,7 @@ def read_headers(metadata: bytes) -> tuple[str, str]:
     found: dict[bytes, bytes] = {}
     for key, value in _HEADER.findall(headers):
         found.setdefault(key.lower(), value)
-    return tuple(found.get(key, b"").decode("ascii", "backslashreplace") for key in (b"name", b"version"))  # type: ignore[return-value]
+    return tuple(printable(found.get(key, b"").decode("ascii", "backslashreplace")) for key in (b"name", b"version"))  # type: ignore[return-value]
 
 
 def read_entries(text: str, plugin: str, file: str) -> tuple[list[Entry], list[Fault]]:

@@ -10,9 +10,11 @@ from msgspec import structs
 
 from jackfield.errors import Fault
 from jackfield.model.names import version_fault
-from jackfield.plugins.discovery.entries import canonical, printable, read_entries, read_headers, shown
+from jackfield.plugins.discovery.entries import canonical, read_entries, read_headers, shown
 from jackfield.plugins.discovery.index import ENTRY_POINTS, HEADERS, Record, Stamp, stamp_of
+from jackfield.stack import blamed
 from jackfield.strangers import Broken, barrier
+from jackfield.text import printable
 
 if TYPE_CHECKING:
     from zipfile import ZipFile
@@ -99,8 +101,8 @@ def _guarded(location: str, stem: str, faults: list[Fault], read: Callable[[str,
         file, reason = error.file, error.reason
     except FileNotFoundError as error:
         file, reason = str(error.filename), "is missing"
-    except Exception as error:  # noqa: BLE001  # as it says
-        file, reason = location, f"{type(error).__name__}: {shown(str(error))}"
+    except Exception as error:  # noqa: BLE001  # the barrier: nothing in one distribution may hide the others
+        file, reason = location, blamed(error)
     fix = f"`pip install --force-reinstall {key}`, or remove {printable(location)}"
     faults.append(Fault("scan", key, printable(file), reason, fix))
     return None

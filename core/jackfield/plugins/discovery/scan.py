@@ -26,11 +26,11 @@ from jackfield.plugins.discovery.catalogue import (
     Shadowed,
     resolve,
 )
-from jackfield.plugins.discovery.entries import printable
 from jackfield.plugins.discovery.index import Record, read_index, write_index
 from jackfield.plugins.discovery.metadata import read_archived, read_distribution, read_foreign
 from jackfield.plugins.discovery.switches import Switches
 from jackfield.strangers import Broken, barrier, named
+from jackfield.text import printable
 
 # What walks `sys.path`: Python's own, and what `importlib_metadata` installs, be it vendored.
 _PATH_FINDERS = re.compile(

@@ -21,10 +21,11 @@ from jackfield.plugins.barrier import Modules, refuse
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.content import Content, read_content
 from jackfield.plugins.discovery import FUNCTIONS, PLUGINS, Candidate, Catalogue, load
-from jackfield.plugins.discovery.entries import canonical, printable, shown
+from jackfield.plugins.discovery.entries import canonical, shown
 from jackfield.plugins.loading import importer
 from jackfield.plugins.loading.reading import Reading
 from jackfield.strangers import is_a
+from jackfield.text import printable
 
 _PRIVATE = ("file", "folder")
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, functools.partial)  # no plugin objects, whatever they have
