@@ -89,7 +89,8 @@ def show_faults(faults: Iterable["Fault"]) -> None:
     for fault in faults:
         where = fault.entry or fault.plugin
         whose = f" [{fault.plugin}]" if fault.plugin and fault.plugin != where else ""
-        typer.echo(f"{styled('✗', 'bad')} {where}{whose}: {fault.stage}: {fault.reason}")
+        line = f" ({fault.where})" if fault.where else ""
+        typer.echo(f"{styled('✗', 'bad')} {where}{whose}: {fault.stage}: {fault.reason}{line}")
         if fault.fix:
             typer.echo(f"    fix: {fault.fix}")
 

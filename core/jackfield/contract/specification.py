@@ -6,6 +6,8 @@ import inspect
 import types
 from typing import Any, Final
 
+import attrs
+
 from jackfield.contract.payload import draw, note_of
 from jackfield.contract.shapes import render
 from jackfield.decorators import Inject, dependency, key_of, noted_policy
@@ -13,6 +15,7 @@ from jackfield.errors import ContractError, Fault
 from jackfield.injection.hints import Unreadable, evaluate, signature
 from jackfield.model.call import Call
 from jackfield.model.names import NAME_LIMIT, name_fault, version_fault
+from jackfield.model.place import place_of
 from jackfield.model.spec import MISSING, Colour, Dependency, FunctionSpec, Parameter, PayloadShape, Policy
 
 _SUMMARY_LIMIT: Final = 200
@@ -55,7 +58,8 @@ def specify(
     reading = _Reading(shown, plugin, [fault for fault in found if fault is not None])
     reading.read(target)
     if reading.faults:
-        raise ContractError(shown, tuple(reading.faults))
+        where = place_of(target)
+        raise ContractError(shown, tuple(attrs.evolve(fault, where=where) for fault in reading.faults))
     return FunctionSpec(
         name,
         version,
