@@ -201,7 +201,7 @@ class Host(Caller):
     @classmethod
     def from_config(
         cls,
-        path: str | os.PathLike[str],
+        path: "str | os.PathLike[str] | Configuration",
         *,
         observers: Sequence[Observer] | None = None,
         executors: Mapping[str, Executor] | None = None,
@@ -214,7 +214,7 @@ class Host(Caller):
         `faults`.
 
         Args:
-            path: the `jackfield.toml`.
+            path: the `jackfield.toml`, or what was read of one.
             observers: as for `Host`.
             executors: as for `Host`; the names that the file may use beside `inline` and `thread`.
             store: as for `Host`.
@@ -224,9 +224,13 @@ class Host(Caller):
             ConfigError: with every fault of the file.
             PluginError: with all faults of plugins, if the file says `strict`.
         """
-        from jackfield.config import load_config  # noqa: PLC0415  # cattrs is for those who have a configuration
+        from jackfield.config import Configuration, load_config  # noqa: PLC0415  # for those who have a configuration
 
-        configuration = load_config(Path(path), executors=("inline", "thread", *(executors or ())))
+        configuration = (
+            path
+            if isinstance(path, Configuration)
+            else load_config(Path(path), executors=("inline", "thread", *(executors or ())))
+        )
         limit = timeout if configuration.timeout is None else configuration.timeout
         host = cls(observers=observers, executors=executors, store=store, timeout=limit)
         host._configure(configuration)

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 
 
 def call(
-    name: Annotated[str, typer.Argument(help="The function.", metavar="NAME", autocompletion=complete_function)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The function, or one of a file as in ./file.py:function.",
+            metavar="NAME",
+            autocompletion=complete_function,
+        ),
+    ],
     arguments: Annotated[
         list[str] | None,
         typer.Argument(help="The payload, or - to read it as JSON from stdin.", metavar="[K=V]... | -"),
@@ -52,7 +59,10 @@ def call(
 
     A V that is JSON is taken as JSON, any other as text; where the function wants text it is always text. The keys are
     the function's parameters, or the fields of its record if it has only one. What plugins print goes to stderr.
+
+    A function of a Python file needs no packaging: ./file.py:function calls it, ./file.py alone shows what there is.
     """
+    from jackfield.cli.files import given as as_file
     from jackfield.cli.payload import BadInput, build, pairs
 
     given = list(arguments or ())
@@ -66,6 +76,7 @@ def call(
         ("--jobs and --errors go with --lines", lines is None and (errors is not None or jobs != 1)),
         ("--trace shows one call, and --lines makes many", lines is not None and trace),
         ("--lines and --trace are for calls in this process", elsewhere and (lines is not None or trace)),
+        ("a file is called in this process, not in the running host", elsewhere and as_file(name) is not None),
     )
     try:
         typed, headers = pairs(given), pairs(header or ())
@@ -83,7 +94,7 @@ def call(
             make = partial(build, given=typed) if given_json is None else lambda _: given_json[0]
             _one(name, options, make, out, trace=trace)
     except BadInput as bad:
-        fail(f"invalid_payload: {name[:200]}: {bad}")
+        fail(f"invalid_payload: {name[:200]}: {bad}", keep="")
     except OutputLost as lost:
         abandon(out)
         if isinstance(lost.__cause__, BrokenPipeError):
@@ -133,18 +144,42 @@ def _remote(
             "console_call", name=name, typed=typed, document=document, **options
         )
     except JackfieldError as error:
-        fail(_described(error))
+        fail(_described(error), keep="")
     _show(result, out)
 
 
-def _host(observer: Any = None) -> "Host":
+def _host(name: str, observer: Any = None) -> tuple["Host", str]:
+    """Make the host that has a function, and give the function's name there.
+
+    Raises:
+        JackfieldError: when there is a fault that keeps it from being called.
+        typer.Exit: when a file is not to be had, or no function of it was named.
+    """
     from loguru import logger
 
+    from jackfield.cli.files import given, listing, open_file, refusal, register
+    from jackfield.errors import JackfieldError
     from jackfield.host import Host
 
     # What the host has to say of other plugins is `doctor`'s business, and a failed call is reported below.
     logger.disable("jackfield")
-    return Host.discover(lazy=True, observers=() if observer is None else (observer,))
+    observers = () if observer is None else (observer,)
+    file = given(name)
+    if file is None:
+        return Host.discover(lazy=True, observers=observers), name
+    try:
+        opened = open_file(file, observers)
+        if opened.module is None:
+            fail(refusal(file, opened.faults))
+        if file.attribute:
+            return opened.host, register(file, opened.host, opened.module, file.attribute)
+    except JackfieldError as error:
+        if not error.faults:
+            raise
+        fail(refusal(file, error.faults))
+    for line in listing(file, opened.module):
+        say(line)
+    raise typer.Exit(2)
 
 
 def _found(host: "Host", name: str, version: str | None) -> "FunctionSpec":
@@ -170,17 +205,20 @@ def _one(
 
         spans = Trace()
     try:
-        with _host(spans and spans.observer) as host:
+        host, name = _host(name, spans and spans.observer)
+        with host:
             spec = _found(host, name, options["version"])
             value = make(spec)
             try:
                 # Not `call`: a sync function is to leave its caller at the deadline, and so needs a thread.
-                result = encode(asyncio.run(host.acall(name, value, **options)))
+                with asyncio.Runner() as runner:
+                    runner.get_loop()  # before there is a coroutine to be run on it: the system may give none
+                    result = encode(runner.run(host.acall(name, value, **options)))
             finally:
                 if spans is not None:
                     spans.show()
     except JackfieldError as error:
-        fail(_described(error))
+        fail(_described(error), keep="")
     _show(result, out)
 
 
@@ -198,7 +236,10 @@ def _described(error: Exception) -> str:
     from jackfield.errors import FunctionCrashed, JackfieldError
     from jackfield.stack import frames
 
-    outcome = f"{error.outcome.value}: " if isinstance(error, JackfieldError) and not error.faults else ""
+    if isinstance(error, JackfieldError) and error.faults:
+        more = len(error.faults) - 1
+        return f"{error.faults[0]}" + (f" (and {more} more: `pluginctl check` shows them)" if more else "")
+    outcome = f"{error.outcome.value}: " if isinstance(error, JackfieldError) else ""
     where = ""
     if isinstance(error, FunctionCrashed):
         own = list(takewhile(lambda line: not line.startswith(("caused by ", "while handling ")), frames(error)))
@@ -219,10 +260,11 @@ def _many(name: str, options: dict[str, Any], lines: str, out: BinaryIO, *, jobs
         except OSError as error:
             raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None
         try:
-            host = stack.enter_context(_host())
+            host, name = _host(name)
+            stack.enter_context(host)
             _found(host, name, options["version"])
         except JackfieldError as error:
-            fail(_described(error))
+            fail(_described(error), keep="")
         with progress(source, out) as advance:
             run = Run(host, name, options, jobs=jobs, out=out, errors=bad, advance=advance)
             interrupted = run.all(source)

@@ -7,13 +7,16 @@ touched, so that the parent knows the culprit when this process ends, crashes or
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 import msgspec
 
 from jackfield.cli.output import claim_stdout
 from jackfield.errors import Fault, JackfieldError
+
+if TYPE_CHECKING:
+    from jackfield.cli.files import Given
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -22,12 +25,14 @@ class Job(msgspec.Struct, frozen=True):
     Attributes:
         kind: `check`, `graph` or `info`.
         names: the functions or plugins concerned; none means all.
+        file: to be checked instead of what is installed, as it was given.
         style: of the drawing.
         blocked: modules that must not be imported, since an earlier child did not survive it.
     """
 
     kind: Literal["check", "graph", "info"]
     names: tuple[str, ...] = ()
+    file: str = ""
     style: str = ""
     blocked: tuple[str, ...] = ()
 
@@ -66,6 +71,8 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     faults: tuple[Fault, ...] = ()
 
 
+_NOTHING: dict[str, Any] = {"functions": [], "notes": []}
+
 Message = Touching | Faulty | Finished
 Tell = Callable[[Message], None]
 
@@ -89,6 +96,10 @@ def main() -> None:
 
 
 def _check(job: Job, tell: Tell) -> Finished:
+    from jackfield.cli.files import given
+
+    if (file := given(job.file)) is not None:
+        return _check_file(file, job.file, tell)
     from jackfield.host import Host
     from jackfield.plugins.discovery import FUNCTIONS
 
@@ -112,6 +123,32 @@ def _check(job: Job, tell: Tell) -> Finished:
         },
         tuple(fault for fault in host.faults if concerns(job.names, fault.entry, fault.plugin)),
     )
+
+
+def _check_file(file: "Given", text: str, tell: Tell) -> Finished:
+    """Import a file, and register what can be called of it, or the one function that was named."""
+    from jackfield.cli.files import callables, open_file, register
+
+    tell(Touching(file.module, text))
+    try:
+        opened = open_file(file)
+    except JackfieldError as error:
+        return Finished(_NOTHING, error.faults)
+    tell(Touching())
+    if opened.module is None:
+        return Finished(_NOTHING, tuple(attrs.evolve(fault, entry=text, plugin="") for fault in opened.faults))
+    faults, functions, notes = list(opened.faults), [], []
+    with opened.host:  # what is to be injected is only checked then; of what is installed nothing starts
+        for attribute in [file.attribute] if file.attribute else callables(opened.module):
+            entry = f"{file.shown}:{attribute}"
+            try:
+                spec = opened.host.describe(register(file, opened.host, opened.module, attribute))
+            except JackfieldError as error:
+                faults += [attrs.evolve(fault, entry=entry, plugin="") for fault in error.faults]
+            else:
+                functions.append(entry)
+                notes += [{"function": entry, "plugin": "", "note": note} for note in spec.notes]
+    return Finished({"functions": functions, "notes": notes}, tuple(faults))
 
 
 def _graph(job: Job, tell: Tell) -> Finished:
@@ -156,7 +193,7 @@ def _info(job: Job, tell: Tell) -> Finished:
         {
             "summary": spec.summary,
             "colour": spec.colour.value,
-            "parameters": [_parameter(one) for one in spec.parameters],
+            "parameters": [shown_parameter(one) for one in spec.parameters],
             "result": render(spec.result),
             "dependencies": [
                 f"{one.parameter}: {one.key}{' (optional)' if one.optional else ''}" for one in spec.dependencies
@@ -229,7 +266,8 @@ def _load(host: Any, name: str) -> None:
         host.function(name, Any, Any)
 
 
-def _parameter(parameter: Any) -> str:
+def shown_parameter(parameter: Any) -> str:
+    """Render a parameter as in a signature, with its type and default."""
     from jackfield.contract.shapes import render
     from jackfield.model.spec import MISSING
 

@@ -142,6 +142,10 @@ class Modules:
         if isinstance(error, SyntaxError):
             upgrade = f"`pip install --upgrade {self._distribution}` for a version that runs on Python {python}"
             return upgrade if self._distribution else f"correct it, for Python {python}"
+        if isinstance(error, ImportError) and self._root and "relative import" in str(error):
+            return (
+                "a single file is no package: write `import …` for what lies beside it, or make the folder the plugin"
+            )
         missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
         if missing and (isinstance(error, ModuleNotFoundError) or self._distribution):
             return self._missing_fix(name, missing, found=not isinstance(error, ModuleNotFoundError))
@@ -166,7 +170,7 @@ class Modules:
     def _leave_out(self) -> str:
         if self._distribution:
             return f"upgrade or correct {self.plugin}, or set JACKFIELD_DISABLE_PLUGINS={self.plugin}"
-        return f"correct it, or take the plugin {self.plugin} out of the configuration"
+        return f"correct it, or leave the plugin {self.plugin} out"
 
 
 def is_method(owner: Any, name: str) -> bool:
