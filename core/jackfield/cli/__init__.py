@@ -157,14 +157,18 @@ for _name, _verb, _examples in (
 def main() -> None:
     """Run pluginctl with the arguments of this process, and end it."""
     from jackfield.cli.streams import OutputLost, end, open_streams, report_lost
+    from jackfield.cli.unforeseen import pass_over_loops, report
 
     open_streams()
+    pass_over_loops()
     try:
         app(prog_name="pluginctl")
     except SystemExit as done:
         end(done.code)
     except OutputLost as lost:
         raise SystemExit(report_lost(lost)) from None
+    except Exception as error:  # noqa: BLE001  # whatever it is, an operator gets a line of it
+        raise SystemExit(report(error)) from None
 
 
 __all__ = ["app", "main"]
