@@ -12,7 +12,7 @@ The tree::
     ├── ResourceExhausted     a bound is reached (retry_after)
     ├── Unavailable           something that must be reached could not be: a stopped host, a worker, a store
     ├── FunctionCrashed       any other exception of a function, wherever it ran (error_type, cause)
-    ├── AsyncCallRequired     `call` of an async function inside a running event loop
+    ├── AsyncCallRequired     `call` of an async function, or `stop`, inside a running event loop (instead)
     ├── ContractError         every fault of one function, found when it is loaded
     ├── InjectionError        every fault of the dependency graph
     │   ├── MissingDependency
@@ -346,17 +346,21 @@ class FunctionCrashed(JackfieldError):
 
 @attrs.define(slots=False, eq=False)
 class AsyncCallRequired(JackfieldError):
-    """`host.call` of an async function inside a running event loop would block that loop.
+    """`host.call` of an async function, or `host.stop`, inside a running event loop would block that loop.
 
     Attributes:
         function: the function that was called.
+        instead: what to write instead; "" for `acall`, the twin of `call`.
     """
 
     function: str
+    instead: str = ""
     outcome: ClassVar[Outcome] = Outcome.CRASHED
 
     def __str__(self) -> str:
         """Name the function and the call that works."""
+        if self.instead:
+            return f"{self.function} would block the event loop that is running here: use {self.instead}"
         return (
             f"{self.function} is async and an event loop is running here: use `await host.acall({self.function!r}, …)`"
         )

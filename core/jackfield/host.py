@@ -798,7 +798,7 @@ class Host(Caller):
             AsyncCallRequired: on the host's own event loop: leave the `async with` block, or `await host.astop()`.
         """
         if self._home.is_here:
-            raise AsyncCallRequired("host.stop")
+            raise AsyncCallRequired("host.stop", "`await host.astop()`, or `async with` for the host")
         if self._functions.running:
             until = monotonic() + timeout
             self._say_left(self._functions.close(timeout))
