@@ -58,7 +58,7 @@ def test_a_function_an_attribute_of_a_class_and_a_module_are_loaded(plugin):
         ("import no_such_thing.at_all", "ModuleNotFoundError", "pip install no_such_thing`"),
         ("from sick_plugin import missing", "ImportError", "pip install --force-reinstall sick-plugin"),
         ("import sick_plugin.missing", "ModuleNotFoundError", "pip install --force-reinstall sick-plugin"),
-        ("from json import no_such_name", "ImportError", "pip install --upgrade json"),
+        ("from json import no_such_name", "ImportError", "rename the plugin's own json"),
         ("def f(:\n", "SyntaxError", "pip install --upgrade sick-plugin"),
         ("import sys\nsys.exit(3)", "SystemExit: 3", "if __name__ == '__main__'"),
         ("raise BaseException('no')", "BaseException: no", "upgrade or correct sick-plugin"),
@@ -116,7 +116,8 @@ def test_a_missing_attribute_comes_with_close_names(plugin):
     """Of a module and of a class in it."""
     plugin(text="def slugify(x): pass\nclass C:\n    def run(self): pass\n")
     error = refused("sick_plugin.text:slugfy")
-    assert (error.stage, error.reason) == ("attribute", "sick_plugin.text has no attribute 'slugfy'")
+    assert error.stage == "attribute"
+    assert error.reason.startswith("sick_plugin.text has no attribute 'slugfy' (it was loaded from ")
     assert "did you mean 'slugify'?" in error.fix
     assert "'sick_plugin.text:slugfy'" in error.fix
     assert "did you mean 'run'?" in refused("sick_plugin.text:C.runn").fix

@@ -238,7 +238,7 @@ def test_it_starts_and_stops(monkeypatch):
 "$name" = "$package.plugin:Plugin"
 """
         + _PROVIDERS,
-        "`src/$package/plugin.py` has what starts and stops, `src/$package/phrases.py` what functions share with it.\n\n",
+        "`src/$package/plugin.py` has what starts and stops, `src/$package/phrases.py` what both need.\n\n",
     ),
     "hooks": Kind(
         "Hooks that see what is registered in a [jackfield](https://pypi.org/project/jackfield/) host.",

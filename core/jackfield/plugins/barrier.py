@@ -95,8 +95,9 @@ class Modules:
                 close = close_names(name, known)
                 fix = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
                 where = "the plugin's entry points, and install it again" if self._distribution else "the configuration"
-                reason = f"{self._called(owner)} has no attribute {shown(name)!r}"
-                self._refuse("attribute", reason, f"{fix}correct {self._reference} in {where}", error)
+                reason = f"{self._called(owner)} has no attribute {shown(name)!r}{self._loaded(owner)}"
+                fix = (not close and _rename(owner)) or f"{fix}correct {self._reference} in {where}"
+                self._refuse("attribute", reason, fix, error)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # noqa: BLE001  # a module's `__getattr__` is the plugin's code
@@ -112,6 +113,15 @@ class Modules:
 
     def _refuse(self, stage: str, reason: str, fix: str, error: BaseException | None = None) -> NoReturn:
         refuse(self.plugin, stage, reason, fix, error, self._entry)
+
+    def _loaded(self, owner: Any) -> str:
+        """Say which file a public module is, since it may be another one than the author means."""
+        if not isinstance(owner, ModuleType) or (
+            self._root and str(vars(owner).get("__name__")).startswith(self._root)
+        ):
+            return ""
+        file = vars(owner).get("__file__")
+        return f" (it was loaded from {printable(file)})" if isinstance(file, str) else " (it is built into Python)"
 
     def _called(self, owner: Any) -> str:
         return shown(self.plain(str(getattr(owner, "__name__", type(owner).__qualname__))))
@@ -142,11 +152,9 @@ class Modules:
         if isinstance(error, SyntaxError):
             upgrade = f"`pip install --upgrade {self._distribution}` for a version that runs on Python {python}"
             return upgrade if self._distribution else f"correct it, for Python {python}"
-        if isinstance(error, ImportError) and self._root and "relative import" in str(error):
-            return (
-                "a single file is no package: write `import …` for what lies beside it, or make the folder the plugin"
-            )
         missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
+        if isinstance(error, ImportError) and (fix := _own_fix(error, missing, file=bool(self._root))):
+            return fix
         if missing and (isinstance(error, ModuleNotFoundError) or self._distribution):
             return self._missing_fix(name, missing, found=not isinstance(error, ModuleNotFoundError))
         return self._leave_out()
@@ -176,6 +184,26 @@ class Modules:
 def is_method(owner: Any, name: str) -> bool:
     """Tell whether an attribute of a class is an ordinary method, which needs an instance."""
     return isinstance(owner, type) and isinstance(inspect.getattr_static(owner, name, None), FunctionType)
+
+
+def _own_fix(error: ImportError, missing: str | None, *, file: bool) -> str:
+    """Give the fix for an import that nothing installed would help; "" for any other."""
+    if file and "relative import" in str(error):
+        return "a single file is no package: write `import …` for what lies beside it, or make its folder the plugin"
+    top = str(missing).partition(".")[0]
+    if top not in sys.stdlib_module_names:
+        return ""
+    if isinstance(error, ModuleNotFoundError):
+        return _rename(sys.modules.get(top)) or f"install a Python that has {missing}: this one lacks it"
+    return f"use another version of Python; or rename the plugin's own {top}, if it has one: Python's comes first"
+
+
+def _rename(owner: object) -> str:
+    """Give the fix for a plugin's module that has the name of one of Python's own, which hides it; "" for any other."""
+    name = str(vars(owner).get("__name__")).partition(".")[0] if isinstance(owner, ModuleType) else ""
+    if name not in sys.stdlib_module_names:
+        return ""
+    return f"rename the plugin's {name}: Python has a module of that name, which comes first"
 
 
 def _drop_half_made(error: BaseException, before: frozenset[str]) -> None:
