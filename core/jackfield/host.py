@@ -964,7 +964,8 @@ def _unavailable(name: str, record: PluginRecord) -> Unavailable:
     why = f": {fault.reason}" if fault is not None else ""
     fix = fault.fix if fault is not None and fault.fix else f"start it: `pluginctl start {record.name}`"
     cause = {PluginState.FAILED: "start_failed", PluginState.BLOCKED: "blocked"}.get(record.state, "stopped")
-    return Unavailable(name, f"its plugin {record.name!r} is {record.state}{why}; {fix}", cause, ran=False)
+    is_so = "has failed" if record.state is PluginState.FAILED else f"is {record.state}"
+    return Unavailable(name, f"its plugin {record.name!r} {is_so}{why}; {fix}", cause, ran=False)
 
 
 def _report(failures: Iterable[TeardownFailure]) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from jackfield.cli.entries import complete_function
 from jackfield.cli.output import abandon, claim_stdout, fail, say, styled
-from jackfield.cli.running import Control
+from jackfield.cli.running import Control, told
 from jackfield.cli.streams import OutputLost
 
 if TYPE_CHECKING:
@@ -137,14 +137,15 @@ def _remote(
 ) -> None:
     """Call a function in the running host, which knows its contract, and so makes the payload."""
     from jackfield.control import ControlClient
-    from jackfield.errors import JackfieldError
+    from jackfield.errors import FunctionNotFound, JackfieldError
 
     try:
         result = ControlClient(control, None).request(
             "console_call", name=name, typed=typed, document=document, **options
         )
     except JackfieldError as error:
-        fail(_described(error), keep="")
+        missing = isinstance(error, FunctionNotFound)
+        fail(f"{error.outcome.value}: {told(error)}" if missing else _described(error), keep="")
     _show(result, out)
 
 

@@ -15,7 +15,7 @@ from jackfield.cli.ending import leave
 from jackfield.cli.messages import open_messages
 from jackfield.cli.notify import Notifier
 from jackfield.cli.outlet import Outlet, standard
-from jackfield.cli.output import printable
+from jackfield.cli.output import counted, printable
 from jackfield.cli.payload import BadInput, build, decode, encode
 from jackfield.cli.rereading import Rereading, read
 from jackfield.cli.signals import Signals
@@ -67,6 +67,7 @@ class Service:
         self._watch = watch
         self._rereading: Rereading | None = None
         self._outlet = standard(2)
+        self._logged = False
         self._opened = threading.Event()
         self._asked = threading.Event()
         self._by = ""
@@ -82,7 +83,7 @@ class Service:
         try:
             return self._run()
         except JackfieldError as error:
-            for line in f"error: {error}".split("\n"):
+            for line in f"error: {self._told_of(error)}".split("\n"):
                 self._outlet.say(line)
         except Exception as error:  # noqa: BLE001  # a fault of jackfield's own: told in full, and no thread may hang on it
             for line in "".join(format_exception(error)).splitlines():
@@ -90,6 +91,13 @@ class Service:
         finally:
             self._outlet.close(_LINES)
         return 1
+
+    def _told_of(self, error: JackfieldError) -> str:
+        """Render what keeps it from serving; faults that the log has named are only counted."""
+        if self._logged and isinstance(error, PluginError) and error.faults:
+            faults = counted(len(error.faults), "fault")
+            return f"nothing is served, since the configuration is strict and the log has {faults}"
+        return str(error)
 
     def reread(self) -> None:
         """Apply the file again; SIGHUP leads here. Before the host runs and while it stops nothing is done."""
@@ -175,6 +183,7 @@ class Service:
         logs = seen.logs or LogsConfig()
         outlet = self._outlet_of_logs(logs, stack)
         stack.callback(open_messages(outlet, shown=logs.messages))
+        self._logged = logs.messages
         if seen.traces:
             stack.callback(close_traces, open_traces())
         stream = cast(TextIO, outlet)  # as much of one as `Logs` asks for

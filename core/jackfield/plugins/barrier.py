@@ -90,9 +90,7 @@ class Modules:
             try:
                 value = getattr(owner, name)
             except AttributeError as error:
-                # `vars`, not `dir`, which runs the plugin's code if it defines `__dir__`.
-                known = [one for one in getattr(owner, "__dict__", ()) if isinstance(one, str)]
-                close = close_names(name, known)
+                close = close_names(name, _offered(owner))
                 fix = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
                 where = "the plugin's entry points, and install it again" if self._distribution else "the configuration"
                 reason = f"{self._called(owner)} has no attribute {shown(name)!r}{self._loaded(owner)}"
@@ -184,6 +182,17 @@ class Modules:
 def is_method(owner: Any, name: str) -> bool:
     """Tell whether an attribute of a class is an ordinary method, which needs an instance."""
     return isinstance(owner, type) and isinstance(inspect.getattr_static(owner, name, None), FunctionType)
+
+
+def _offered(owner: Any) -> list[str]:
+    """Name what a module or class offers to others: neither what is private, nor the modules that it imports."""
+    # Not `dir`, which runs the plugin's code if it defines `__dir__`.
+    known = getattr(owner, "__dict__", {})
+    return [
+        name
+        for name, value in known.items()
+        if isinstance(name, str) and not name.startswith("_") and not isinstance(value, ModuleType)
+    ]
 
 
 def _own_fix(error: ImportError, missing: str | None, *, file: bool) -> str:
