@@ -8,6 +8,7 @@ from typing import Any, Final, get_origin
 
 import msgspec
 
+from jackfield.contract.payload.pydantic_words import in_our_words
 from jackfield.contract.shapes import Field, is_pydantic, render, strip
 from jackfield.errors import PayloadError
 
@@ -129,11 +130,13 @@ def refused(annotation: Any, error: BaseException, text: str, path: str = "") ->
 
 
 def _told_by_pydantic(error: Any) -> Misfit:
-    first = error.errors(include_url=False, include_context=False)[0]
+    first = error.errors(include_url=False)[0]
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
     if first["type"] == "missing":
         return Misfit(path, "a value", "missing")
     if first["type"] == "extra_forbidden":
         return Misfit(path, "no other keys", "an unknown key")
-    expected = without([first["input"]], first["msg"]).removeprefix("Input should be ")
+    expected = in_our_words(first["type"], first.get("ctx", {}))
+    if expected is None:
+        expected = without([first["input"]], first["msg"]).removeprefix("Input should be ")
     return Misfit(path, expected, type_name(first["input"]))
