@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from jackfield.cli.payload import BadInput, build, decode, encode
 from jackfield.cli.rereading import Rereading, read
 from jackfield.cli.signals import Signals
 from jackfield.cli.telemetry import close_traces, open_traces
+from jackfield.cli.unforeseen import described
 from jackfield.config import Configuration, LogsConfig, MetricsConfig
 from jackfield.control import ControlServer
 from jackfield.errors import JackfieldError, PayloadError, PluginError, Unavailable
@@ -85,8 +87,9 @@ class Service:
         except JackfieldError as error:
             for line in f"error: {self._told_of(error)}".split("\n"):
                 self._outlet.say(line)
-        except Exception as error:  # noqa: BLE001  # a fault of jackfield's own: told in full, and no thread may hang on it
-            for line in "".join(format_exception(error)).splitlines():
+        except Exception as error:  # noqa: BLE001  # whatever it is, no thread may hang on it
+            whole = "".join(format_exception(error)) if sys.flags.dev_mode else ""
+            for line in f"{whole}error: {described(error)}".splitlines():
                 self._outlet.say(line)
         finally:
             self._outlet.close(_LINES)

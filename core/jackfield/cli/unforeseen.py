@@ -22,11 +22,14 @@ def report(error: Exception) -> int:
         traceback.print_exception(error)
     from jackfield.cli.output import printable, say, styled
 
-    say(f"{styled('error:', 'bad')} {printable(_described(error))}")
+    say(f"{styled('error:', 'bad')} {printable(described(error))}")
     return 1
 
 
-def _described(error: Exception) -> str:
+def described(error: Exception) -> str:
+    """Render in one line what `report` says of an error."""
+    if isinstance(error, FileNotFoundError) and error.filename is None:
+        return "the working directory does not exist any more"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename is not None else error.strerror
     if isinstance(error, MemoryError):
