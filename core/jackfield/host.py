@@ -38,6 +38,7 @@ from jackfield.model.call import Call
 from jackfield.model.canary import CanaryStatus
 from jackfield.model.names import close_names
 from jackfield.model.options import Config
+from jackfield.model.place import place_of
 from jackfield.model.record import Health, PluginRecord, PluginState
 from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
@@ -490,7 +491,8 @@ class Host(Caller):
         differences = fits(spec, payload, result)
         if differences:
             fix = f"use the types that `pluginctl info {name}` shows"
-            faults = tuple(Fault("contract", spec.plugin, spec.key, text, fix) for text in differences)
+            where = place_of(spec.target)
+            faults = tuple(Fault("contract", spec.plugin, spec.key, text, fix, where) for text in differences)
             raise ContractError(name, faults)
         return Function(self, name)
 
