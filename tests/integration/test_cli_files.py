@@ -214,3 +214,18 @@ def test_several_files_are_checked_at_once(pluginctl):
     report = json.loads(pluginctl("check", "./marked.py", "./rows.py", "--json")[1])
     assert report["functions"] == ["./marked.py:this", "./rows.py:fine"]
     assert len(report["faults"]) == 1
+
+
+@pytest.mark.slow  # several processes
+def test_info_shows_the_contract_of_a_function_of_a_file(pluginctl):
+    """Or what is wrong with it."""
+    code, out, err = pluginctl("info", "./greet.py:greet", "--json")
+    assert code == 0, err
+    shown = json.loads(out)["contract"]
+    assert (shown["parameters"], shown["result"]) == (["name: str", "greeting: str = 'Hello'"], "str")
+    assert "Greet somebody by name." in pluginctl("info", "./greet.py:greet")[1]
+    assert pluginctl("info", "./rows.py:rows")[0] == 1
+    code, out, _ = pluginctl("info", "./syntax.py:f")
+    assert code == 1
+    assert "syntax.py:2" in out
+    assert pluginctl("info", "./greet.py")[0] == 2

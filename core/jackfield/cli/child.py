@@ -13,10 +13,11 @@ import attrs
 import msgspec
 
 from jackfield.cli.output import claim_stdout
-from jackfield.errors import Fault, JackfieldError
+from jackfield.errors import Fault, JackfieldError, PluginError
 
 if TYPE_CHECKING:
     from jackfield.cli.files import Given
+    from jackfield.model.spec import FunctionSpec
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -25,7 +26,7 @@ class Job(msgspec.Struct, frozen=True):
     Attributes:
         kind: `check`, `graph` or `info`.
         names: the functions or plugins concerned; none means all.
-        file: to be checked instead of what is installed, as it was given.
+        file: concerned instead of what is installed, as it was given.
         style: of the drawing.
         blocked: modules that must not be imported, since an earlier child did not survive it.
     """
@@ -176,17 +177,13 @@ def _graph(job: Job, tell: Tell) -> Finished:
 
 
 def _info(job: Job, tell: Tell) -> Finished:
+    from jackfield.cli.files import given
     from jackfield.contract.payload import payload_schema, result_schema
     from jackfield.contract.shapes import render
-    from jackfield.plugins.loading import load_function
 
-    (name,) = job.names
-    candidate = _catalogue().find(name)
-    if candidate is None:
-        raise LookupError(name)
-    _touch(candidate, tell)
+    file = given(job.file)
     try:
-        spec = load_function(candidate)
+        spec = _installed_spec(job.names[0], tell) if file is None else _spec_of_file(file, job.file, tell)
     except JackfieldError as error:
         return Finished({}, error.faults)
     return Finished(
@@ -204,6 +201,28 @@ def _info(job: Job, tell: Tell) -> Finished:
             "result_schema": result_schema(spec),
         }
     )
+
+
+def _installed_spec(name: str, tell: Tell) -> "FunctionSpec":
+    from jackfield.plugins.loading import load_function
+
+    candidate = _catalogue().find(name)
+    if candidate is None:
+        raise LookupError(name)
+    _touch(candidate, tell)
+    return load_function(candidate)
+
+
+def _spec_of_file(file: "Given", text: str, tell: Tell) -> "FunctionSpec":
+    from jackfield.cli.files import open_file, register
+
+    tell(Touching(file.module, text))
+    opened = open_file(file)
+    tell(Touching())
+    if opened.module is None:
+        first = opened.faults[0]
+        raise PluginError(file.plugin, first.stage, first.reason, first.fix, opened.faults)
+    return opened.host.describe(register(file, opened.host, opened.module, file.attribute))
 
 
 def _catalogue() -> Any:
