@@ -71,6 +71,18 @@ FILES = {
     "pkg/__init__.py": "",
     "pkg/rates.py": "RATE = 4",
     "pkg/tax.py": "from . import rates\nfrom pkg.rates import RATE\ndef vat(n: int) -> int: return n * rates.RATE",
+    "pkg/store.py": """
+        from jackfield import provides
+        class Store:
+            rows = 7
+        @provides
+        def store() -> Store: return Store()
+    """,
+    "pkg/reads.py": """
+        from jackfield import inject
+        from pkg.store import Store
+        def count(*, store: Store = inject()) -> int: return store.rows
+    """,
     "pkg/deep/__init__.py": "",
     "pkg/deep/more.py": "from ..rates import RATE\ndef rate() -> int: return RATE",
 }
@@ -115,6 +127,7 @@ def pluginctl(folder, tmp_path):
         (("./random.py:pick", "n=5"), 5),
         (("./pkg/tax.py:vat", "n=2"), 8),
         (("./pkg/deep/more.py:rate",), 4),
+        (("./pkg/reads.py:count",), 7),
         (("../{folder}/greet.py:later", "n=1"), 2),
     ],
 )

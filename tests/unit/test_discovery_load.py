@@ -117,8 +117,7 @@ def test_a_missing_attribute_comes_with_close_names(plugin):
     """Of a module and of a class in it."""
     plugin(text="def slugify(x): pass\nclass C:\n    def run(self): pass\n")
     error = refused("sick_plugin.text:slugfy")
-    assert error.stage == "attribute"
-    assert error.reason.startswith("sick_plugin.text has no attribute 'slugfy' (it was loaded from ")
+    assert (error.stage, error.reason) == ("attribute", "sick_plugin.text has no attribute 'slugfy'")
     assert "did you mean 'slugify'?" in error.fix
     assert "'sick_plugin.text:slugfy'" in error.fix
     assert "did you mean 'run'?" in refused("sick_plugin.text:C.runn").fix

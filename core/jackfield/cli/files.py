@@ -118,7 +118,7 @@ def open_file(file: Given, observers: "tuple[Observer, ...]" = ()) -> Opened:
         # What is not marked is taken all the same, and each function is told of when it is registered.
         faults = tuple(one for one in faults if one.stage != "source" and one.entry.partition("@")[0] not in names)
         if _depends(file, module):
-            _provide_installed(host, file)
+            _provide(host, file)
     return Opened(host, module, faults)
 
 
@@ -248,18 +248,41 @@ def _depends(file: Given, module: ModuleType) -> bool:
     return any(marks.providers(module))
 
 
-def _provide_installed(host: "Host", file: Given) -> None:
-    """Bring in what installed packages provide; a faulty one is the business of a check of that package."""
-    from jackfield.cli.entries import read_catalogue
-    from jackfield.model.place import place_of
-    from jackfield.plugins.discovery import PROVIDERS, load
+def _provide(host: "Host", file: Given) -> None:
+    """Bring in what the other modules of a package provide, then what is installed; the nearest wins.
 
-    own = str(file.root.resolve())
+    What of that is faulty is the business of a check of that package.
+    """
+    from jackfield.cli.entries import read_catalogue
+    from jackfield.injection.providers import describe
+    from jackfield.plugins.discovery import PROVIDERS, load
+    from jackfield.plugins.loading import marks
+
+    def take(factory: Any, plugin: str) -> None:
+        key = describe(factory, plugin=plugin).key
+        if key not in taken:
+            taken.add(key)
+            host.provide(factory, plugin=plugin)
+
+    taken = set()
+    own = [module for module in list(sys.modules.values()) if _is_of(module, file)]
+    for number, module in enumerate(own):
+        for _, factory in marks.providers(module):
+            with suppress(JackfieldError):
+                if number == 0:  # the host has read it itself
+                    taken.add(describe(factory, plugin=file.plugin).key)
+                else:
+                    take(factory, file.plugin)
     for candidate in read_catalogue().group(PROVIDERS):
         with suppress(JackfieldError):
-            provider = load(candidate)
-            if not place_of(provider).startswith(own):  # the same file, installed so that it can be edited
-                host.provide(provider, plugin=candidate.plugin)
+            take(load(candidate), candidate.plugin)
+
+
+def _is_of(module: object, file: Given) -> bool:
+    """Tell whether a module is the file, or one of the package's."""
+    where = vars(module).get("__file__") if isinstance(module, ModuleType) else None
+    root = str(file.root.resolve())
+    return isinstance(where, str) and (where == root or where.startswith(f"{root}{os.sep}"))
 
 
 def _elsewhere(file: Given) -> str:

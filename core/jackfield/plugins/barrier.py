@@ -93,7 +93,7 @@ class Modules:
                 close = close_names(name, _offered(owner))
                 fix = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
                 where = "the plugin's entry points, and install it again" if self._distribution else "the configuration"
-                reason = f"{self._called(owner)} has no attribute {shown(name)!r}{self._loaded(owner)}"
+                reason = f"{self._called(owner)} has no attribute {shown(name)!r}{_loaded(owner)}"
                 fix = (not close and _rename(owner)) or f"{fix}correct {self._reference} in {where}"
                 self._refuse("attribute", reason, fix, error)
             except KeyboardInterrupt:
@@ -111,15 +111,6 @@ class Modules:
 
     def _refuse(self, stage: str, reason: str, fix: str, error: BaseException | None = None) -> NoReturn:
         refuse(self.plugin, stage, reason, fix, error, self._entry)
-
-    def _loaded(self, owner: Any) -> str:
-        """Say which file a public module is, since it may be another one than the author means."""
-        if not isinstance(owner, ModuleType) or (
-            self._root and str(vars(owner).get("__name__")).startswith(self._root)
-        ):
-            return ""
-        file = vars(owner).get("__file__")
-        return f" (it was loaded from {printable(file)})" if isinstance(file, str) else " (it is built into Python)"
 
     def _called(self, owner: Any) -> str:
         return shown(self.plain(str(getattr(owner, "__name__", type(owner).__qualname__))))
@@ -205,6 +196,14 @@ def _own_fix(error: ImportError, missing: str | None, *, file: bool) -> str:
     if isinstance(error, ModuleNotFoundError):
         return _rename(sys.modules.get(top)) or f"install a Python that has {missing}: this one lacks it"
     return f"use another version of Python; or rename the plugin's own {top}, if it has one: Python's comes first"
+
+
+def _loaded(owner: object) -> str:
+    """Say which file a module is that has the name of one of Python's own; "" for any other."""
+    file = vars(owner).get("__file__") if _rename(owner) else ""
+    if file is None:
+        return " (it is built into Python)"
+    return f" (it was loaded from {printable(str(file))})" if file else ""
 
 
 def _rename(owner: object) -> str:
