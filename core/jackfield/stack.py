@@ -1,6 +1,7 @@
 """What an error says of itself without saying any value: its type and its frames, jackfield's own cut out."""
 
 import os
+import re
 from collections.abc import Iterator
 from types import CodeType, TracebackType
 
@@ -8,6 +9,8 @@ from jackfield.errors import FunctionCrashed, JackfieldError
 
 _OWN_FOLDER = os.path.dirname(__file__) + os.sep  # noqa: PTH120  # as written in `co_filename`, unresolved
 _GENERATED = "<jackfield"
+# The name that a plugin's file has in `sys.modules`: see `jackfield.plugins.loading`. Nobody but Python knows it.
+_PRIVATE = re.compile(r"_jackfield_plugin_(\w+?)_[0-9a-f]{12}(?:_\d+)?(?=\.|$)")
 _FRAME_LIMIT = 60  # of one exception; endless recursion has a thousand, and only its two ends say anything
 _CHAIN_LIMIT = 16
 _MESSAGE_LIMIT = 4_000
@@ -20,7 +23,8 @@ def error_type(error: BaseException) -> str:
         error: what the caller gets raised.
 
     Returns:
-        The qualified name, without `builtins`; jackfield's errors under their public name.
+        The qualified name, without `builtins`; jackfield's errors under their public name, those of a plugin's file
+        under the plugin's, which is the same after a reload.
 
     Examples:
         >>> error_type(FunctionCrashed("risk.score", "ValueError"))
@@ -36,7 +40,8 @@ def error_type(error: BaseException) -> str:
         return kind.__qualname__
     if kind.__module__ == JackfieldError.__module__:
         return f"jackfield.{kind.__qualname__}"
-    return f"{kind.__module__}.{kind.__qualname__}"
+    module = _PRIVATE.sub(r"\1", str(kind.__module__))
+    return f"{module}.{kind.__qualname__}"
 
 
 def error_message(error: BaseException) -> str:

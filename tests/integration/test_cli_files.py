@@ -42,6 +42,11 @@ FILES = {
         def boom() -> None:
             raise ValueError("one\\ntwo")
 
+        class Sold(Exception): ...
+
+        def sold() -> None:
+            raise Sold
+
         def _private() -> int:
             return 1
     ''',
@@ -142,9 +147,10 @@ def test_a_function_of_a_file_is_called_as_an_installed_one(pluginctl, folder, a
     ("arguments", "says"),
     [
         (("./greet.py:gret",), "./greet.py: it has no function 'gret' → did you mean 'greet'?"),
-        (("./greet.py:zzzz",), "→ there is greet, later, count, Tax, boom"),
+        (("./greet.py:zzzz",), "→ there is greet, later, count, Tax, boom, sold"),
         (("./greet.py:greet", "name=1", "nme=2"), "invalid_payload: greet.greet:"),
         (("./greet.py:boom",), "ValueError: one\\ntwo"),
+        (("./greet.py:sold",), "crashed: greet.Sold ("),
         (("./empty.py:x",), "it is of type int, which cannot be called"),
         (("./rows.py:rows",), "rows.py:1) → return a list"),
         (("./needs.py:need",), "nothing provides Gone for 'gone'"),
@@ -171,7 +177,7 @@ def test_a_file_alone_shows_what_can_be_called(pluginctl):
     """On stderr, with the parameters that a caller gives; nothing was called, so that is wrong usage."""
     code, out, err = pluginctl("call", "./greet.py")
     assert (code, out) == (2, "")
-    assert "./greet.py has 5 functions" in err
+    assert "./greet.py has 6 functions" in err
     assert "./greet.py:greet  (name: str, greeting: str = 'Hello') -> str  Greet somebody by name." in err
     assert "database" not in err
     assert "./marked.py:this" in (err := pluginctl("call", "./marked.py")[2])
@@ -190,7 +196,7 @@ def test_a_file_is_not_called_in_the_running_host(pluginctl):
 @pytest.mark.parametrize(
     ("file", "functions", "faults"),
     [
-        ("./greet.py", ["greet", "later", "count", "Tax", "boom"], []),
+        ("./greet.py", ["greet", "later", "count", "Tax", "boom", "sold"], []),
         ("./greet.py:later", ["later"], []),
         ("./marked.py", ["this"], []),
         ("./empty.py", [], []),
