@@ -31,12 +31,7 @@ def info(
     if (file := given(name)) is not None:
         if not file.attribute:
             raise typer.BadParameter(f"say which function: `pluginctl call {name}` shows those there are")
-        shown = _contract(file=name)
-        if as_json:
-            write_json({"name": name, "entries": [], "faults": [], "contract": shown})
-        else:
-            typer.echo(styled(name, "head"))
-            _show_contract(shown)
+        _of_file(name, as_json=as_json)
         return
     catalogue = read_catalogue()
     explanation = catalogue.explain(name)
@@ -65,6 +60,15 @@ def info(
         _show(row)
     show_faults(explanation.faults)
     if shown is not None:
+        _show_contract(shown)
+
+
+def _of_file(name: str, *, as_json: bool) -> None:
+    shown = _contract(file=name)
+    if as_json:
+        write_json({"name": name, "entries": [], "faults": [], "contract": shown})
+    else:
+        typer.echo(styled(name, "head"))
         _show_contract(shown)
 
 
