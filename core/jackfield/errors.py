@@ -12,7 +12,7 @@ The tree::
     ├── ResourceExhausted     a bound is reached (retry_after)
     ├── Unavailable           something that must be reached could not be: a stopped host, a worker, a store
     ├── FunctionCrashed       any other exception of a function, wherever it ran (error_type, cause)
-    ├── AsyncCallRequired     `call` of an async function inside a running event loop
+    ├── AsyncCallRequired     `call` of an async function, or `stop`, inside a running event loop (instead)
     ├── ContractError         every fault of one function, found when it is loaded
     ├── InjectionError        every fault of the dependency graph
     │   ├── MissingDependency
@@ -100,6 +100,7 @@ class Fault:
         entry: the function, provider or file that is left out.
         reason: what is wrong, as a clause without a full stop.
         fix: what to do about it, as a clause without a full stop; "" when only the author can tell.
+        where: the line of the code that it is about, as `file:line`; "" when there is none, or the reason names it.
     """
 
     stage: str
@@ -107,14 +108,16 @@ class Fault:
     entry: str
     reason: str
     fix: str = ""
+    where: str = ""
 
     def __str__(self) -> str:
         """Render the fault as one line."""
-        where = (
+        whose = (
             f"{self.entry} [{self.plugin}]" if self.plugin and self.entry != self.plugin else self.entry or self.plugin
         )
+        where = f" ({self.where})" if self.where else ""
         fix = f" → {self.fix}" if self.fix else ""
-        return f"{where}: {self.stage}: {self.reason}{fix}"
+        return f"{whose}: {self.stage}: {self.reason}{where}{fix}"
 
 
 def _listed(faults: tuple[Fault, ...]) -> str:
@@ -349,17 +352,21 @@ class FunctionCrashed(JackfieldError):
 
 @attrs.define(slots=False, eq=False)
 class AsyncCallRequired(JackfieldError):
-    """`host.call` of an async function inside a running event loop would block that loop.
+    """`host.call` of an async function, or `host.stop`, inside a running event loop would block that loop.
 
     Attributes:
         function: the function that was called.
+        instead: what to write instead; "" for `acall`, the twin of `call`.
     """
 
     function: str
+    instead: str = ""
     outcome: ClassVar[Outcome] = Outcome.CRASHED
 
     def __str__(self) -> str:
         """Name the function and the call that works."""
+        if self.instead:
+            return f"{self.function} would block the event loop that is running here: use {self.instead}"
         return (
             f"{self.function} is async and an event loop is running here: use `await host.acall({self.function!r}, …)`"
         )

@@ -39,6 +39,7 @@ from jackfield.model.canary import CanaryStatus
 from jackfield.model.deadline import seconds_of
 from jackfield.model.names import close_names
 from jackfield.model.options import Config
+from jackfield.model.place import place_of
 from jackfield.model.record import Health, PluginRecord, PluginState
 from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
@@ -201,7 +202,7 @@ class Host(Caller):
     @classmethod
     def from_config(
         cls,
-        path: str | os.PathLike[str],
+        path: "str | os.PathLike[str] | Configuration",
         *,
         observers: Sequence[Observer] | None = None,
         executors: Mapping[str, Executor] | None = None,
@@ -214,7 +215,7 @@ class Host(Caller):
         `faults`.
 
         Args:
-            path: the `jackfield.toml`.
+            path: the `jackfield.toml`, or what was read of one.
             observers: as for `Host`.
             executors: as for `Host`; the names that the file may use beside `inline` and `thread`.
             store: as for `Host`.
@@ -224,9 +225,13 @@ class Host(Caller):
             ConfigError: with every fault of the file.
             PluginError: with all faults of plugins, if the file says `strict`.
         """
-        from jackfield.config import load_config  # noqa: PLC0415  # cattrs is for those who have a configuration
+        from jackfield.config import Configuration, load_config  # noqa: PLC0415  # for those who have a configuration
 
-        configuration = load_config(Path(path), executors=("inline", "thread", *(executors or ())))
+        configuration = (
+            path
+            if isinstance(path, Configuration)
+            else load_config(Path(path), executors=("inline", "thread", *(executors or ())))
+        )
         limit = timeout if configuration.timeout is None else configuration.timeout
         host = cls(observers=observers, executors=executors, store=store, timeout=limit)
         host._configure(configuration)
@@ -486,7 +491,8 @@ class Host(Caller):
         differences = fits(spec, payload, result)
         if differences:
             fix = f"use the types that `pluginctl info {name}` shows"
-            faults = tuple(Fault("contract", spec.plugin, spec.key, text, fix) for text in differences)
+            where = place_of(spec.target)
+            faults = tuple(Fault("contract", spec.plugin, spec.key, text, fix, where) for text in differences)
             raise ContractError(name, faults)
         return Function(self, name)
 
@@ -807,7 +813,7 @@ class Host(Caller):
             AsyncCallRequired: on the host's own event loop: leave the `async with` block, or `await host.astop()`.
         """
         if self._home.is_here:
-            raise AsyncCallRequired("host.stop")
+            raise AsyncCallRequired("host.stop", "`await host.astop()`, or `async with` for the host")
         if self._functions.running:
             until = monotonic() + timeout
             self._say_left(self._functions.close(timeout))
@@ -979,7 +985,8 @@ def _unavailable(name: str, record: PluginRecord) -> Unavailable:
     help_ = "wait for that" if record.state is PluginState.STARTING else f"start it: `pluginctl start {record.name}`"
     fix = fault.fix if fault is not None and fault.fix else help_
     cause = {PluginState.FAILED: "start_failed", PluginState.BLOCKED: "blocked"}.get(record.state, "stopped")
-    return Unavailable(name, f"its plugin {record.name!r} is {record.state}{why}; {fix}", cause, ran=False)
+    is_so = "has failed" if record.state is PluginState.FAILED else f"is {record.state}"
+    return Unavailable(name, f"its plugin {record.name!r} {is_so}{why}; {fix}", cause, ran=False)
 
 
 def _report(failures: Iterable[TeardownFailure]) -> None:

@@ -18,6 +18,8 @@ from jackfield.text import printable
 
 _OWN_FOLDER = os.path.dirname(__file__) + os.sep  # noqa: PTH120  # as written in `co_filename`, unresolved
 _GENERATED = "<jackfield"
+# The name that a plugin's file has in `sys.modules`: see `jackfield.plugins.loading`. Nobody but Python knows it.
+_PRIVATE = re.compile(r"_jackfield_plugin_(\w+?)_[0-9a-f]{12}(?:_\d+)?(?=\.|$)")
 _FRAME_LIMIT = 60  # of one exception; endless recursion has a thousand, and only its two ends say anything
 _CHAIN_LIMIT = 16
 _MESSAGE_LIMIT = 4_000
@@ -176,7 +178,8 @@ def error_type(error: BaseException) -> str:
         error: what the caller gets raised.
 
     Returns:
-        The qualified name, without `builtins`; jackfield's errors under their public name.
+        The qualified name, without `builtins`; jackfield's errors under their public name, those of a plugin's file
+        under the plugin's, which is the same after a reload.
 
     Examples:
         >>> error_type(FunctionCrashed("risk.score", "ValueError"))
@@ -194,7 +197,9 @@ def error_type(error: BaseException) -> str:
         return "an exception without a name"
     if module == "builtins":
         return name
-    return f"jackfield.{name}" if module == JackfieldError.__module__ else printable(f"{module}.{name}")
+    if module == JackfieldError.__module__:
+        return f"jackfield.{name}"
+    return printable(f"{_PRIVATE.sub(r'\1', module)}.{name}")
 
 
 def error_message(error: BaseException) -> str:

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from jackfield.cli import app
 
 
-def new(name):
-    return CliRunner().invoke(app, ["new", name])
+def new(name, *options):
+    return CliRunner().invoke(app, ["new", name, *options])
 
 
 def install(project):
@@ -42,22 +42,35 @@ def run(project, source, *command):
     return subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=False)  # our own
 
 
-def test_a_new_project_passes_its_own_tests_and_serves_its_function(tmp_path, monkeypatch):
+@pytest.mark.slow  # a process each for its tests, a call and a check
+@pytest.mark.parametrize(
+    ("kind", "tests_passed"), [("function", 4), ("async", 5), ("provider", 5), ("plugin", 5), ("hooks", 6)]
+)
+def test_a_new_project_passes_its_own_tests_and_serves_its_function(tmp_path, monkeypatch, kind, tests_passed):
     """Its tests through jackfield's pytest plugin, its function through `pluginctl`, its contract through `check`."""
     monkeypatch.chdir(tmp_path)
-    made = new("newtest-plugin")
+    made = new("newtest-plugin", "--kind", kind)
     assert made.exit_code == 0, made.output
     assert "newtest-plugin/pyproject.toml".replace("/", os.sep) in made.stdout
     project = tmp_path / "newtest-plugin"
     source = install(project)
     tests = run(project, source, "pytest", "-p", "no:cacheprovider")
     assert tests.returncode == 0, tests.stdout + tests.stderr
-    assert "4 passed" in tests.stdout
+    assert f"{tests_passed} passed" in tests.stdout
     called = run(project, source, "jackfield", "call", "newtest_plugin.greet", "name=World")
     assert (called.returncode, called.stdout) == (0, '"Hello, World!"\n')
     checked = run(project, source, "jackfield", "check", "--json")
     assert json.loads(checked.stdout) == {"ok": True, "functions": ["newtest_plugin.greet"], "notes": [], "faults": []}
     assert "$ pip install -e" in (project / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_kind_that_there_is_not_is_refused_with_those_there_are(tmp_path, monkeypatch):
+    """And nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    result = new("newtest", "--kind", "functions")
+    assert result.exit_code == 2
+    assert "'provider'" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_is_ever_overwritten(tmp_path, monkeypatch):

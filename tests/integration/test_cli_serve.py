@@ -187,6 +187,9 @@ def test_plugins_stop_start_and_restart(served):
     assert "running" in served.ctl("start", "store").stdout
     assert served.json("restart", "store")["state"] == "running"
     assert "nothing_of_that_name" in served.ctl("start", "broken", code=1).stderr
+    shown = served.ctl("status").stdout
+    assert shown.count("importing broken raised") == 1, shown
+    assert "→ " in shown
     assert "did you mean 'store'" in served.ctl("stop", "stroe", code=1).stderr
 
 
@@ -330,7 +333,9 @@ def test_a_strict_host_ends_with_the_faults_of_its_plugins(fresh):
     (fresh.folder / "broken.py").write_text("class Broken:\n    def start(self):\n        raise OSError('no')", "utf-8")
     config = "strict = true\n" + CONFIG.replace("./broken.py", "./broken.py:Broken")
     (fresh.folder / "jackfield.toml").write_text(config, encoding="utf-8")
-    assert "OSError" in fresh.ctl("serve", "jackfield.toml", code=1).stderr
+    said = fresh.ctl("serve", "jackfield.toml", code=1).stderr
+    assert "OSError" in said
+    assert "error: nothing is served, since the configuration is strict and the log has 1 fault" in said
     fresh.env["OTEL_TRACES_EXPORTER"] = "otlp"
     fresh.env["OTEL_EXPORTER_OTLP_PROTOCOL"] = "nonsense"
     said = fresh.ctl("serve", "jackfield.toml", code=1).stderr

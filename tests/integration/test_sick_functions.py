@@ -289,6 +289,20 @@ def test_call_of_an_async_function_inside_a_loop_says_what_to_do(host):
     assert host.call("f") == 1
 
 
+def test_stop_on_the_hosts_own_loop_names_astop():
+    """Instead of a deadlock; the host runs on, and ends by what the message says."""
+
+    async def main():
+        async with Host(observers=()) as host:
+            with pytest.raises(AsyncCallRequired, match=r"host\.stop would block .* use `await host\.astop\(\)`"):
+                host.stop()
+            assert host.running
+            await host.astop()
+            assert not host.running
+
+    asyncio.run(main())
+
+
 @attrs.frozen
 class Loan:
     amount: int

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import types
 
 import pytest
 
@@ -62,7 +63,7 @@ def test_a_function_an_attribute_of_a_class_and_a_module_are_loaded(plugin):
         ),
         ("from sick_plugin import missing", "ImportError", "pip install --force-reinstall sick-plugin"),
         ("import sick_plugin.missing", "ModuleNotFoundError", "pip install --force-reinstall sick-plugin"),
-        ("from json import no_such_name", "ImportError", "json is a module of Python"),
+        ("from json import no_such_name", "ImportError", "rename the plugin's own json"),
         ("def f(:\n", "SyntaxError", "pip install --upgrade sick-plugin"),
         ("import sys\nsys.exit(3)", "SystemExit: 3", "if __name__ == '__main__'"),
         ("raise BaseException('secret')", "raised BaseException (", "upgrade or correct sick-plugin"),
@@ -211,3 +212,34 @@ def f(): pass
     assert builtins.__dict__.pop("times_sick_plugin_was_executed") == 1
     assert len(found) == 16
     assert len(set(map(id, found))) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "fix"),
+    [
+        (
+            "types:thing",
+            f"types has no attribute 'thing' (it was loaded from {types.__file__})",
+            "rename the plugin's types",
+        ),
+        ("sys:qqqqqq", "sys has no attribute 'qqqqqq' (it is built into Python)", "rename the plugin's sys"),
+        ("random.plugin:thing", "No module named 'random.plugin'", "rename the plugin's random"),
+        ("fractions:Fractio", "fractions has no attribute 'Fractio'", "did you mean 'Fraction'?"),
+    ],
+)
+def test_a_module_that_one_of_pythons_hides_is_told_with_the_file_that_was_loaded(
+    tmp_path, monkeypatch, value, reason, fix
+):
+    """Whose own is there, but never found; who borrows a function of Python's gets close names as ever."""
+    for name in ("types", "random"):
+        (tmp_path / f"{name}.py").write_text("def thing(): ...", encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    error = refused(value)
+    assert reason in error.reason
+    assert fix in error.fix
+
+
+def test_suggestions_are_of_what_a_module_offers(plugin):
+    """Neither what is private, nor a module that it imports."""
+    plugin(text="import math as rates\n_rate = 1\nrating = 2\n")
+    assert "did you mean 'rating'?" in refused("sick_plugin.text:rate").fix

@@ -331,7 +331,7 @@ def test_plain_data_is_converted(annotation, payload, value):
         (Packed, {"x": 1, "loan": {"amount": "1"}}, "$.loan.amount", "int", "str"),
         (Strict, {"x": 1, "y": 2}, "$", "no other keys", "unknown key 'y'"),
         (Model, {"inner": []}, "$.x", "a value", "missing"),
-        (Model, {"x": 1, "inner": [{"x": []}]}, "$.inner[0].x", "a valid integer", "list"),
+        (Model, {"x": 1, "inner": [{"x": []}]}, "$.inner[0].x", "int", "list"),
         (list[Model], [{}], "$[0].x", "a value", "missing"),
         (Box[int], {"it": "1"}, "$.it", "int", "str"),
         (Tree, {"value": 1, "children": [{"value": "2"}]}, "$.children[0].value", "int", "str"),

@@ -39,7 +39,7 @@ def refused(path, **options):
         (b"x = 1\ny = '\xff'\n", 2, "SyntaxError: ", "correct it"),
         (b"# -*- coding: klingon -*-\n", None, "SyntaxError: unknown encoding: klingon", "correct it"),
         (b"x = '\0'\n", None, "null byte", ""),
-        (b"\n\n1 / 0\n", 3, "ZeroDivisionError: division by zero", "take the plugin billing out"),
+        (b"\n\n1 / 0\n", 3, "ZeroDivisionError: division by zero", "leave the plugin billing out"),
         (
             b"import no_such_thing.at_all\n",
             1,

@@ -27,6 +27,7 @@ from jackfield.injection.injector import Injector
 from jackfield.model.call import Call, current
 from jackfield.model.deadline import CancelTimer
 from jackfield.model.gate import Gate
+from jackfield.model.place import place_of
 from jackfield.model.route import Endpoint
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.observe.barrier import observer_failed
@@ -232,7 +233,9 @@ def _bound_to(executor: Executor, spec: FunctionSpec, local: Callable[[Call], An
         raise
     except Exception as error:
         reason = f"executor {spec.policy.executor!r} could not bind it: {blamed(error)}"
-        raise ContractError(spec.name, (Fault("contract", spec.plugin, spec.key, reason),)) from error
+        raise ContractError(
+            spec.name, (Fault("contract", spec.plugin, spec.key, reason, where=place_of(spec.target)),)
+        ) from error
 
 
 def _injected_there(call: Call) -> Any:

@@ -89,6 +89,7 @@ for _name, _verb, _examples in (
         call,
         (
             "pluginctl call text.slugify text='Grüße aus Köln'",
+            "pluginctl call ./greet.py:greet name=World",
             "pluginctl call risk.score amount=10000 months=12 --timeout 0.5",
             """pluginctl call risk.score --json '{"amount": 10000, "months": 12}'""",
             "pluginctl call risk.score - < loan.json",
@@ -102,13 +103,14 @@ for _name, _verb, _examples in (
         (
             "pluginctl check",
             "pluginctl check my-plugin text.slugify",
+            "pluginctl check ./greet.py",
             "pluginctl check jackfield.toml",
             "pluginctl check --json",
         ),
     ),
     ("doctor", doctor, ("pluginctl doctor", "pluginctl doctor --json | jq .faults")),
     ("graph", graph, ("pluginctl graph", "pluginctl graph --format dot | dot -Tsvg > graph.svg")),
-    ("new", new, ("pluginctl new my-plugin",)),
+    ("new", new, ("pluginctl new my-plugin", "pluginctl new my-plugin --kind provider")),
     (
         "serve",
         serve,
@@ -157,14 +159,18 @@ for _name, _verb, _examples in (
 def main() -> None:
     """Run pluginctl with the arguments of this process, and end it."""
     from jackfield.cli.streams import OutputLost, end, open_streams, report_lost
+    from jackfield.cli.unforeseen import pass_over_loops, report
 
     open_streams()
+    pass_over_loops()
     try:
         app(prog_name="pluginctl")
     except SystemExit as done:
         end(done.code)
     except OutputLost as lost:
         raise SystemExit(report_lost(lost)) from None
+    except Exception as error:  # noqa: BLE001  # whatever it is, an operator gets a line of it
+        raise SystemExit(report(error)) from None
 
 
 __all__ = ["app", "main"]

@@ -12,7 +12,7 @@ import typer
 
 from jackfield.cli.entries import complete_function
 from jackfield.cli.output import abandon, claim_stdout, fail, indented, say, styled
-from jackfield.cli.running import Control
+from jackfield.cli.running import Control, told
 from jackfield.cli.streams import OutputLost
 from jackfield.text import printable
 
@@ -24,7 +24,14 @@ _MISSED: Final = 10  # parts of a result that are named when they could not be w
 
 
 def call(
-    name: Annotated[str, typer.Argument(help="The function.", metavar="NAME", autocompletion=complete_function)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The function, or one of a file as in ./file.py:function.",
+            metavar="NAME",
+            autocompletion=complete_function,
+        ),
+    ],
     arguments: Annotated[
         list[str] | None,
         typer.Argument(help="The payload, or - to read it as JSON from stdin.", metavar="[K=V]... | -"),
@@ -60,7 +67,10 @@ def call(
     A V that is JSON is taken as JSON, any other as text; where the function wants text it is always text. The keys are
     the function's parameters, or the fields of its record if it has only one. What plugins print goes to stderr. What
     of a result JSON has no form for is shown as text, and told; the exit code is then 1.
+
+    A function of a Python file needs no packaging: ./file.py:function calls it, ./file.py alone shows what there is.
     """
+    from jackfield.cli.files import given as as_file
     from jackfield.cli.payload import BadInput, build, pairs
 
     given = list(arguments or ())
@@ -74,6 +84,7 @@ def call(
         ("--jobs and --errors go with --lines", lines is None and (errors is not None or jobs != 1)),
         ("--trace shows one call, and --lines makes many", lines is not None and trace),
         ("--lines and --trace are for calls in this process", elsewhere and (lines is not None or trace)),
+        ("a file is called in this process, not in the running host", elsewhere and as_file(name) is not None),
     )
     try:
         typed, headers = pairs(given), pairs(header or ())
@@ -91,7 +102,7 @@ def call(
             make = partial(build, given=typed) if given_json is None else lambda _: given_json[0]
             _one(name, options, make, out, trace=trace)
     except BadInput as bad:
-        fail(f"invalid_payload: {name[:200]}: {bad}")
+        fail(f"invalid_payload: {name[:200]}: {bad}", keep="")
     except OutputLost as lost:
         abandon(out)
         if isinstance(lost.__cause__, BrokenPipeError):
@@ -134,27 +145,52 @@ def _remote(
 ) -> None:
     """Call a function in the running host, which knows its contract, and so makes the payload."""
     from jackfield.control import ControlClient
-    from jackfield.errors import JackfieldError
+    from jackfield.errors import FunctionNotFound, JackfieldError
 
     try:
         result, missed = ControlClient(control, None).request(
             "console_call", name=name, typed=typed, document=document, **options
         )
     except JackfieldError as error:
-        fail(_described(error))
+        missing = isinstance(error, FunctionNotFound)
+        fail(f"{error.outcome.value}: {told(error)}" if missing else _described(error), keep="")
     _show(name, result, missed, out)
 
 
-def _host(observer: Any = None) -> "Host":
+def _host(name: str, observer: Any = None) -> tuple["Host", str]:
+    """Make the host that has a function, and give the function's name there.
+
+    Raises:
+        JackfieldError: when there is a fault that keeps it from being called.
+        typer.Exit: when a file is not to be had, or no function of it was named.
+    """
     from loguru import logger
 
+    from jackfield.cli.files import given, listing, open_file, refusal, register
+    from jackfield.errors import JackfieldError
     from jackfield.host import Host
     from jackfield.stack import show_messages_here
 
     show_messages_here()
     # What the host has to say of other plugins is `doctor`'s business, and a failed call is reported below.
     logger.disable("jackfield")
-    return Host.discover(lazy=True, observers=() if observer is None else (observer,))
+    observers = () if observer is None else (observer,)
+    file = given(name)
+    if file is None:
+        return Host.discover(lazy=True, observers=observers), name
+    try:
+        opened = open_file(file, observers)
+        if opened.module is None:
+            fail(refusal(file, opened.faults))
+        if file.attribute:
+            return opened.host, register(file, opened.host, opened.module, file.attribute)
+    except JackfieldError as error:
+        if not error.faults:
+            raise
+        fail(refusal(file, error.faults))
+    for line in listing(file, opened.module):
+        say(line)
+    raise typer.Exit(2)
 
 
 def _found(host: "Host", name: str, version: str | None) -> "FunctionSpec":
@@ -180,17 +216,20 @@ def _one(
 
         spans = Trace()
     try:
-        with _host(spans and spans.observer) as host:
+        host, name = _host(name, spans and spans.observer)
+        with host:
             spec = _found(host, name, options["version"])
             value = make(spec)
             try:
                 # Not `call`: a sync function is to leave its caller at the deadline, and so needs a thread.
-                result, missed = show_json(asyncio.run(host.acall(name, value, **options)))
+                with asyncio.Runner() as runner:
+                    runner.get_loop()  # before there is a coroutine to be run on it: the system may give none
+                    result, missed = show_json(runner.run(host.acall(name, value, **options)))
             finally:
                 if spans is not None:
                     spans.show()
     except JackfieldError as error:
-        fail(_described(error))
+        fail(_described(error), keep="")
     _show(name, result, missed, out)
 
 
@@ -211,7 +250,10 @@ def _described(error: Exception) -> str:
     from jackfield.errors import FunctionCrashed, JackfieldError
     from jackfield.stack import frames
 
-    outcome = f"{error.outcome.value}: " if isinstance(error, JackfieldError) and not error.faults else ""
+    if isinstance(error, JackfieldError) and error.faults:
+        more = len(error.faults) - 1
+        return f"{error.faults[0]}" + (f" (and {more} more: `pluginctl check` shows them)" if more else "")
+    outcome = f"{error.outcome.value}: " if isinstance(error, JackfieldError) else ""
     where = ""
     if isinstance(error, FunctionCrashed):
         own = list(takewhile(lambda line: not line.startswith(("caused by ", "while handling ")), frames(error)))
@@ -232,10 +274,11 @@ def _many(name: str, options: dict[str, Any], lines: str, out: BinaryIO, *, jobs
         except OSError as error:
             raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None
         try:
-            host = stack.enter_context(_host())
+            host, name = _host(name)
+            stack.enter_context(host)
             _found(host, name, options["version"])
         except JackfieldError as error:
-            fail(_described(error))
+            fail(_described(error), keep="")
         with progress(source, out) as advance:
             run = Run(host, name, options, jobs=jobs, out=out, errors=bad, advance=advance)
             interrupted = run.all(source)

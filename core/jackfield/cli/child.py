@@ -8,15 +8,19 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 import msgspec
 
 from jackfield.cli.output import claim_stdout
-from jackfield.errors import Fault, JackfieldError
+from jackfield.errors import Fault, JackfieldError, PluginError
 from jackfield.stack import show_messages_here
 from jackfield.strangers import Broken, barrier, named
+
+if TYPE_CHECKING:
+    from jackfield.cli.files import Given
+    from jackfield.model.spec import FunctionSpec
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -25,12 +29,14 @@ class Job(msgspec.Struct, frozen=True):
     Attributes:
         kind: `check`, `graph` or `info`.
         names: the functions or plugins concerned; none means all.
+        file: concerned instead of what is installed, as it was given.
         style: of the drawing.
         blocked: modules that must not be imported, since an earlier child did not survive it.
     """
 
     kind: Literal["check", "graph", "info"]
     names: tuple[str, ...] = ()
+    file: str = ""
     style: str = ""
     blocked: tuple[str, ...] = ()
 
@@ -69,6 +75,8 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     faults: tuple[Fault, ...] = ()
 
 
+_NOTHING: dict[str, Any] = {"functions": [], "notes": []}
+
 Message = Touching | Faulty | Finished
 Tell = Callable[[Message], None]
 
@@ -94,6 +102,10 @@ def main() -> None:
 
 
 def _check(job: Job, tell: Tell) -> Finished:
+    from jackfield.cli.files import given
+
+    if (file := given(job.file)) is not None:
+        return _check_file(file, job.file, tell)
     from jackfield.host import Host
     from jackfield.plugins.discovery import FUNCTIONS
 
@@ -117,6 +129,32 @@ def _check(job: Job, tell: Tell) -> Finished:
         },
         tuple(fault for fault in host.faults if concerns(job.names, fault.entry, fault.plugin)),
     )
+
+
+def _check_file(file: "Given", text: str, tell: Tell) -> Finished:
+    """Import a file, and register what can be called of it, or the one function that was named."""
+    from jackfield.cli.files import callables, open_file, register
+
+    tell(Touching(file.module, text))
+    try:
+        opened = open_file(file)
+    except JackfieldError as error:
+        return Finished(_NOTHING, error.faults)
+    tell(Touching())
+    if opened.module is None:
+        return Finished(_NOTHING, tuple(attrs.evolve(fault, entry=text, plugin="") for fault in opened.faults))
+    faults, functions, notes = list(opened.faults), [], []
+    with opened.host:  # what is to be injected is only checked then; of what is installed nothing starts
+        for attribute in [file.attribute] if file.attribute else callables(opened.module):
+            entry = f"{file.shown}:{attribute}"
+            try:
+                spec = opened.host.describe(register(file, opened.host, opened.module, attribute))
+            except JackfieldError as error:
+                faults += [attrs.evolve(fault, entry=entry, plugin="") for fault in error.faults]
+            else:
+                functions.append(entry)
+                notes += [{"function": entry, "plugin": "", "note": note} for note in spec.notes]
+    return Finished({"functions": functions, "notes": notes}, tuple(faults))
 
 
 def _graph(job: Job, tell: Tell) -> Finished:
@@ -144,22 +182,18 @@ def _graph(job: Job, tell: Tell) -> Finished:
 
 
 def _info(job: Job, tell: Tell) -> Finished:
+    from jackfield.cli.files import given
     from jackfield.contract.payload import payload_schema, result_schema
     from jackfield.contract.shapes import render
-    from jackfield.plugins.loading import load_function
 
-    (name,) = job.names
-    candidate = _catalogue().find(name)
-    if candidate is None:
-        raise LookupError(name)
-    _touch(candidate, tell)
+    file = given(job.file)
     try:
         with barrier("describing it"):
-            spec = load_function(candidate)
+            spec = _installed_spec(job.names[0], tell) if file is None else _spec_of_file(file, job.file, tell)
             shown = {
                 "summary": spec.summary,
                 "colour": spec.colour.value,
-                "parameters": [_parameter(one) for one in spec.parameters],
+                "parameters": [shown_parameter(one) for one in spec.parameters],
                 "result": render(spec.result),
                 "dependencies": [
                     f"{one.parameter}: {one.key}{' (optional)' if one.optional else ''}" for one in spec.dependencies
@@ -172,8 +206,31 @@ def _info(job: Job, tell: Tell) -> Finished:
     except JackfieldError as error:
         return Finished({}, error.faults)
     except Broken as broken:
-        return Finished({}, (_fault(candidate, broken),))
+        entry = job.file or job.names[0]
+        return Finished({}, (Fault("contract", "", entry, broken.reason, "correct it, or leave it out"),))
     return Finished(shown)
+
+
+def _installed_spec(name: str, tell: Tell) -> "FunctionSpec":
+    from jackfield.plugins.loading import load_function
+
+    candidate = _catalogue().find(name)
+    if candidate is None:
+        raise LookupError(name)
+    _touch(candidate, tell)
+    return load_function(candidate)
+
+
+def _spec_of_file(file: "Given", text: str, tell: Tell) -> "FunctionSpec":
+    from jackfield.cli.files import open_file, register
+
+    tell(Touching(file.module, text))
+    opened = open_file(file)
+    tell(Touching())
+    if opened.module is None:
+        first = opened.faults[0]
+        raise PluginError(file.plugin, first.stage, first.reason, first.fix, opened.faults)
+    return opened.host.describe(register(file, opened.host, opened.module, file.attribute))
 
 
 def _catalogue() -> Any:
@@ -243,7 +300,8 @@ def _load(host: Any, name: str) -> None:
         host.function(name, Any, Any)
 
 
-def _parameter(parameter: Any) -> str:
+def shown_parameter(parameter: Any) -> str:
+    """Render a parameter as in a signature, with its type and default."""
     from jackfield.contract.shapes import render
     from jackfield.model.spec import MISSING
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from jackfield.errors import ConfigError, Fault, JackfieldError
 
+# Not `-m`, for which Python puts the working directory first: a `types.py` there would end all imports.
+_CHILD = "import sys; sys.path[:] = {path!r}; from jackfield.cli.configured import main; main()"
 _PATIENCE = "give --timeout more than the plugins' start_timeout (30 s by default): then the one that hangs is named"
 
 
@@ -26,7 +28,7 @@ def check_configuration(path: Path, timeout: float) -> tuple[list[str], tuple[Fa
         load_config(path)
     except ConfigError as error:
         return [], error.faults or (Fault("config", "", error.key or error.file, error.reason),)
-    command = [sys.executable, "-m", "jackfield.cli.configured", str(path)]
+    command = [sys.executable, "-c", _CHILD.format(path=list(map(str, sys.path))), str(path)]
     try:
         # Plugins may print what they like to stdout; the report is the last line of what the child says there.
         done = subprocess.run(command, capture_output=True, timeout=timeout, check=False)  # noqa: S603  # ourselves
@@ -63,5 +65,6 @@ def report(path: str) -> str:
     return json.dumps([list(functions), [attrs.asdict(fault) for fault in faults]])
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write the report of the file that the arguments name, on a line of its own."""
     sys.stdout.write(f"\n{report(sys.argv[1])}\n")

@@ -10,7 +10,12 @@ from jackfield.cli.output import columns, fail, show_faults, styled, write_json
 
 def info(
     name: Annotated[
-        str, typer.Argument(help="A function's or a plugin's name.", metavar="NAME", autocompletion=complete_name)
+        str,
+        typer.Argument(
+            help="A function's or a plugin's name, or a function of a file as in ./file.py:function.",
+            metavar="NAME",
+            autocompletion=complete_name,
+        ),
     ],
     contract: Annotated[
         bool, typer.Option("--contract", help="Import the function, in a process of its own, and show its contract.")
@@ -19,8 +24,15 @@ def info(
 ) -> None:
     """Show what is known of a function or plugin.
 
-    Imports nothing, unless `--contract` asks for it.
+    Imports nothing, unless `--contract` asks for it; of a file there is nothing else to be shown.
     """
+    from jackfield.cli.files import given
+
+    if (file := given(name)) is not None:
+        if not file.attribute:
+            raise typer.BadParameter(f"say which function: `pluginctl call {name}` shows those there are")
+        _of_file(name, as_json=as_json)
+        return
     catalogue = read_catalogue()
     explanation = catalogue.explain(name)
     known = {
@@ -38,7 +50,7 @@ def info(
     if contract:
         if catalogue.find(name) is None:
             fail(f"no function {name!r} is served: `pluginctl explain {name}` says why")
-        shown = _contract(name)
+        shown = _contract((name,))
     if as_json:
         write_json(
             {"name": name, "entries": [row._asdict() for row in found], "faults": explanation.faults, "contract": shown}
@@ -48,6 +60,15 @@ def info(
         _show(row)
     show_faults(explanation.faults)
     if shown is not None:
+        _show_contract(shown)
+
+
+def _of_file(name: str, *, as_json: bool) -> None:
+    shown = _contract(file=name)
+    if as_json:
+        write_json({"name": name, "entries": [], "faults": [], "contract": shown})
+    else:
+        typer.echo(styled(name, "head"))
         _show_contract(shown)
 
 
@@ -65,10 +86,10 @@ def _show(row: Row) -> None:
         typer.echo(line)
 
 
-def _contract(name: str) -> dict[str, Any]:
+def _contract(names: tuple[str, ...] = (), file: str = "") -> dict[str, Any]:
     from jackfield.cli.probe import Job, probe
 
-    report = probe(Job("info", (name,)))
+    report = probe(Job("info", names, file))
     if report.faults or report.result is None:
         show_faults(report.faults)
         raise typer.Exit(1)

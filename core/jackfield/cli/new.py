@@ -2,6 +2,7 @@
 
 import re
 import sys
+from enum import StrEnum
 from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated
@@ -13,8 +14,22 @@ from jackfield.cli.output import fail
 _NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9._-]{0,60}[A-Za-z0-9])?", re.ASCII)
 
 
+class Shape(StrEnum):
+    """What the project is to show, beside a function."""
+
+    FUNCTION = "function"
+    ASYNC = "async"
+    PROVIDER = "provider"
+    PLUGIN = "plugin"
+    HOOKS = "hooks"
+
+
 def new(
     name: Annotated[str, typer.Argument(help="The plugin's name, as pip will know it.", metavar="NAME")],
+    kind: Annotated[
+        Shape,
+        typer.Option(help="What it has: a function; an async one; and something injected, started, or hooked in."),
+    ] = Shape.FUNCTION,
 ) -> None:
     """Write a plugin project.
 
@@ -31,10 +46,13 @@ def new(
         fail(f"{root} exists already: nothing has been written")
     except OSError as error:
         fail(f"{root} cannot be made: {error.strerror}")
-    for path, text in files(name, package).items():
+    for path, text in files(name, package, kind.value).items():
         file = root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8", newline="\n")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8", newline="\n")
+        except OSError as error:
+            fail(f"{file} cannot be written, and the project is not complete: {error.strerror}")
         typer.echo(str(file))
     typer.echo(f"\nNow: cd {root} && pip install -e '.[test]' && pytest && pluginctl call {package}.greet name=World")
 

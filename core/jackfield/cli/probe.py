@@ -66,6 +66,10 @@ def probe(job: Job, timeout: float = 60.0) -> Report:
         touched = attempt.touching
         if touched is None or not touched.module or touched.module in deaths:
             return Report(None, (*_culprits(job, deaths), *attempt.faults, _elsewhere(attempt)))
+        if job.file:  # there is nothing else that could be checked without it
+            fix = "correct it, or put what it does under `if __name__ == '__main__':`"
+            fault = Fault("import", "", job.file, f"importing it {attempt.end}{attempt.place}", fix)
+            return Report(None, (fault,))
         deaths[touched.module] = f"importing {touched.module} {attempt.end}{attempt.place}"
 
 

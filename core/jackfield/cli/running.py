@@ -20,6 +20,8 @@ Control: TypeAlias = Annotated[
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Plugin: TypeAlias = Annotated[str, typer.Argument(help="The plugin.", metavar="PLUGIN")]
 
+_SHOWN = 200  # characters of a name
+
 QUICK = 10.0  # seconds for what only looks; what waits for plugins is bounded by their own limits
 
 
@@ -62,8 +64,10 @@ def follow(control: Path | None, verb: str, **arguments: Any) -> Iterator[Any]:
 
 def told(error: "JackfieldError") -> str:
     """Render what a host said went wrong: a fault of the host itself with its stack."""
-    from jackfield.errors import FunctionCrashed
+    from jackfield.errors import FunctionCrashed, FunctionNotFound
 
+    if isinstance(error, FunctionNotFound) and not (error.close or error.versions or error.fault):
+        return f"the host has no function {error.function[:_SHOWN]!r}; `pluginctl route` shows those it has"
     if isinstance(error, FunctionCrashed) and error.function.startswith("control:"):
         return f"the host failed at {error.function}: {error.error_type}: {error.message}\n{error.remote_stack}".strip()
     return str(error)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,10 +16,12 @@ from jackfield.cli.ending import leave
 from jackfield.cli.messages import open_messages
 from jackfield.cli.notify import Notifier
 from jackfield.cli.outlet import Outlet, standard
+from jackfield.cli.output import counted
 from jackfield.cli.payload import BadInput, build, decode
 from jackfield.cli.rereading import Rereading, read
 from jackfield.cli.signals import Signals
 from jackfield.cli.telemetry import close_traces, open_traces
+from jackfield.cli.unforeseen import described
 from jackfield.config import Configuration, LogsConfig, MetricsConfig
 from jackfield.control import ControlServer
 from jackfield.errors import JackfieldError, PayloadError, PluginError, Unavailable
@@ -67,6 +70,7 @@ class Service:
         self._watch = watch
         self._rereading: Rereading | None = None
         self._outlet = standard(2)
+        self._logged = False
         self._opened = threading.Event()
         self._asked = threading.Event()
         self._by = ""
@@ -82,14 +86,22 @@ class Service:
         try:
             return self._run()
         except JackfieldError as error:
-            for line in f"error: {error}".split("\n"):
+            for line in f"error: {self._told_of(error)}".split("\n"):
                 self._outlet.say(line)
-        except Exception as error:  # noqa: BLE001  # a fault of jackfield's own: told in full, and no thread may hang on it
-            for line in "".join(format_exception(error)).splitlines():
+        except Exception as error:  # noqa: BLE001  # whatever it is, no thread may hang on it
+            whole = "".join(format_exception(error)) if sys.flags.dev_mode else ""
+            for line in f"{whole}error: {described(error)}".splitlines():
                 self._outlet.say(line)
         finally:
             self._outlet.close(_LINES)
         return 1
+
+    def _told_of(self, error: JackfieldError) -> str:
+        """Render what keeps it from serving; faults that the log has named are only counted."""
+        if self._logged and isinstance(error, PluginError) and error.faults:
+            faults = counted(len(error.faults), "fault")
+            return f"nothing is served, since the configuration is strict and the log has {faults}"
+        return str(error)
 
     def reread(self) -> None:
         """Apply the file again; SIGHUP leads here. Before the host runs and while it stops nothing is done."""
@@ -175,6 +187,7 @@ class Service:
         logs = seen.logs or LogsConfig()
         outlet = self._outlet_of_logs(logs, stack)
         stack.callback(open_messages(outlet, shown=logs.messages))
+        self._logged = logs.messages
         if seen.traces:
             stack.callback(close_traces, open_traces())
         stream = cast(TextIO, outlet)  # as much of one as `Logs` asks for

@@ -108,12 +108,20 @@ def _lines(state: dict[str, Any]) -> Iterator[str]:
     for plugin, line in zip(state["plugins"], lines, strict=True):
         yield styled(printable(line), _ROLES[plugin["state"]]) if plugin["state"] in _ROLES else printable(line)
         if plugin["fault"]:
-            yield printable(f"    {plugin['fault']['stage']}: {plugin['fault']['reason']}")
+            yield printable(f"    {_told(plugin['fault'])}")
     for canary in state["canaries"]:
         yield f"canary {canary_line(canary)}"
+    shown = [plugin["fault"] for plugin in state["plugins"]]
     for fault in state["faults"]:
-        fix = f" → {fault['fix']}" if fault["fix"] else ""
-        yield printable(f"fault {fault['entry'] or fault['plugin']}: {fault['stage']}: {fault['reason']}{fix}")
+        if fault not in shown:
+            yield printable(f"fault {fault['entry'] or fault['plugin']}: {_told(fault)}")
+
+
+def _told(fault: dict[str, Any]) -> str:
+    """Render a fault without its name: what is wrong, the line, the fix."""
+    where = f" ({fault['where']})" if fault.get("where") else ""  # a host of an older version has none
+    fix = f" → {fault['fix']}" if fault["fix"] else ""
+    return f"{fault['stage']}: {fault['reason']}{where}{fix}"
 
 
 def _tables(state: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
@@ -182,7 +190,7 @@ def _tables(state: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, ...]]]
 def _event(event: dict[str, Any]) -> str:
     at = time.strftime("%H:%M:%S", time.localtime(event["at"]))
     fault = event.get("fault")
-    told = [f"{fault['stage']}: {fault['reason']}"] if fault else []
+    told = [_told(fault)] if fault else []
     told += [f"{key}={value}" for key, value in event.items() if key not in {"at", "event", "fault"} and value != ""]
     return printable(f"{at}  {event['event']:<22}  {' '.join(told)}")
 

@@ -23,11 +23,21 @@ class _Stdout(io.FileIO):
             raise OutputLost from error
 
 
+class _Stderr(io.FileIO):
+    """Stderr, which fails nobody: there is no better place to say that what is said there cannot be read."""
+
+    def write(self, data: Any, /) -> int | None:  # type: ignore[override]  # as above
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
+
+
 def open_streams() -> None:
     """Make all three streams usable: where one is closed, no file or socket may take its number.
 
-    Nothing comes from a closed stdin, and what is written to a closed stderr goes nowhere; stdout has the results, so
-    that writing to a closed one fails.
+    Nothing comes from a closed stdin, and what is written to a stderr that is closed, full, or nobody's any more goes
+    nowhere; stdout has the results, so that writing to such a one fails.
     """
     for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
@@ -36,8 +46,8 @@ def open_streams() -> None:
             os.open(os.devnull, mode)  # gets the lowest number that is free, which is this one
     if sys.stdin is None:
         sys.stdin = _text(open(0, "rb", closefd=False))  # noqa: SIM115  # for as long as the process lives
-    if sys.stderr is None:
-        sys.stderr = _text(open(2, "wb", closefd=False))  # noqa: SIM115
+    encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
+    sys.stderr = _text(io.BufferedWriter(_Stderr(2, "wb", closefd=False)), encoding)
     kept = sys.stdout
     terminal = kept is not None and kept.isatty()
     encoding = "utf-8" if kept is None else kept.encoding
@@ -103,5 +113,5 @@ def _to_nowhere() -> None:
     os.close(nowhere)
 
 
-def _text(stream: IO[bytes]) -> io.TextIOWrapper:
-    return io.TextIOWrapper(stream, "utf-8", errors="backslashreplace", line_buffering=True)
+def _text(stream: IO[bytes], encoding: str = "utf-8") -> io.TextIOWrapper:
+    return io.TextIOWrapper(stream, encoding, errors="backslashreplace", line_buffering=True)

@@ -26,7 +26,8 @@ def whole(path: str) -> str:
         >>> whole("/etc/jackfield/../hosts")
         '/etc/hosts'
     """
-    full = os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118  # strings: `Path` has no such thing
+    # The working directory may be gone: it is only asked for where it matters.
+    full = path if os.path.isabs(path) else os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH117, PTH118  # strings
     before, up, after = full.rpartition(f"{os.sep}..{os.sep}")
     return os.path.normpath(os.path.join(os.path.realpath(before + up), after) if up else full)  # noqa: PTH118
 

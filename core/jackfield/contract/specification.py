@@ -8,6 +8,8 @@ import sys
 import types
 from typing import Any, Final
 
+import attrs
+
 from jackfield.contract.payload import draw, note_of
 from jackfield.contract.shapes import render
 from jackfield.decorators import Inject, dependency, key_of, noted_policy
@@ -15,6 +17,7 @@ from jackfield.errors import ContractError, Fault
 from jackfield.injection.hints import evaluate, signature
 from jackfield.model.call import Call
 from jackfield.model.names import NAME_LIMIT, name_fault, version_fault
+from jackfield.model.place import place_of
 from jackfield.model.spec import MISSING, Colour, Dependency, FunctionSpec, Parameter, PayloadShape, Policy
 from jackfield.strangers import Broken, barrier, can_be_key, innermost, is_a, layers, named
 
@@ -66,7 +69,8 @@ def specify(
         reading.fault(broken.reason, fix)
         raise ContractError(shown, tuple(reading.faults)) from broken
     if reading.faults:
-        raise ContractError(shown, tuple(reading.faults))
+        where = place_of(target)
+        raise ContractError(shown, tuple(attrs.evolve(fault, where=where) for fault in reading.faults))
     return FunctionSpec(
         name,
         version,

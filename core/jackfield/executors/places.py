@@ -7,6 +7,7 @@ from typing import Final
 from jackfield.errors import ContractError, Fault
 from jackfield.executors.inline import InlineExecutor
 from jackfield.executors.thread import ThreadExecutor
+from jackfield.model.place import place_of
 from jackfield.model.spec import FunctionSpec
 from jackfield.ports import Executor, ExecutorStats, missing_members
 from jackfield.runtime.home import HomeLoop
@@ -92,7 +93,7 @@ class Places:
 
 
 def _refused(spec: FunctionSpec, reason: str, fix: str) -> ContractError:
-    return ContractError(spec.name, (Fault("contract", spec.plugin, spec.key, reason, fix),))
+    return ContractError(spec.name, (Fault("contract", spec.plugin, spec.key, reason, fix, place_of(spec.target)),))
 
 
 def _fault(name: str, executor: object) -> Fault | None:

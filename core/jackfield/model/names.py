@@ -55,6 +55,9 @@ def version_fault(version: object, name: str, plugin: str = "") -> Fault | None:
 def close_names(name: str, known: Iterable[str]) -> tuple[str, ...]:
     """Find registered names that resemble an unknown one.
 
+    Those of its own namespace come first, and alone: who writes `text.slugfy` means no function of `test`. Only when
+    there is none, others are looked at.
+
     Args:
         name: the unknown name.
         known: the registered names.
@@ -63,24 +66,28 @@ def close_names(name: str, known: Iterable[str]) -> tuple[str, ...]:
         At most three names, best first.
 
     Examples:
-        >>> close_names("text.slugfy", ["text.slugify", "text.upper", "risk.score"])
+        >>> close_names("text.slugfy", ["text.slugify", "test.slugify", "text.upper", "risk.score"])
+        ('text.slugify',)
+        >>> close_names("txet.slugify", ["text.slugify", "text.upper", "risk.score"])
         ('text.slugify',)
     """
     if len(name) > NAME_LIMIT:
         return ()
-    first, _, rest = name.partition(".")
-    last = rest.rpartition(".")[2] or first
+    namespace, _, rest = name.partition(".")
+    last = rest.rpartition(".")[2] or namespace
+    near: list[str] = []
     by_last_part: list[str] = []
-    in_namespace: list[str] = []
     others: list[str] = []
     for candidate in known:
-        if candidate.rpartition(".")[2] == last:
+        if rest and candidate.partition(".")[0] == namespace:
+            near.append(candidate)
+        elif candidate.rpartition(".")[2] == last:
             by_last_part.append(candidate)
-        elif candidate.partition(".")[0] == first:
-            in_namespace.append(candidate)
         elif len(others) < _CLOSE_CANDIDATES:
             others.append(candidate)
-    pool = list(islice((*by_last_part, *in_namespace, *others), _CLOSE_CANDIDATES))
+    if found := difflib.get_close_matches(name, near[:_CLOSE_CANDIDATES], n=3):
+        return tuple(found)
+    pool = list(islice((*by_last_part, *others), _CLOSE_CANDIDATES))
     found = difflib.get_close_matches(name, pool, n=3)
     # `slugify` for `text.slugify` is a likely mistake, and too far away for difflib.
     exact = [candidate for candidate in by_last_part[:3] if candidate not in found]

@@ -99,11 +99,12 @@ class Modules:
             try:
                 value = getattr(owner, name)
             except AttributeError as error:
-                close = close_names(name, _attributes(owner))
+                close = close_names(name, _offered(owner))
                 fix = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
                 where = "the plugin's entry points, and install it again" if self._distribution else "the configuration"
-                reason = f"{self._called(owner)} has no attribute {shown(name)!r}"
-                self._refuse("attribute", reason, f"{fix}correct {self._reference} in {where}", error)
+                reason = f"{self._called(owner)} has no attribute {shown(name)!r}{_loaded(owner)}"
+                fix = (not close and _rename(owner)) or f"{fix}correct {self._reference} in {where}"
+                self._refuse("attribute", reason, fix, error)
             except BaseException as error:
                 if is_interrupt(error):
                     raise
@@ -151,6 +152,8 @@ class Modules:
             upgrade = f"`pip install --upgrade {self._distribution}` for a version that runs on Python {python}"
             return upgrade if self._distribution else f"correct it, for Python {python}"
         missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
+        if isinstance(error, ImportError) and (fix := _own_fix(error, missing, file=bool(self._root))):
+            return fix
         if missing and is_a(missing, str) and (isinstance(error, ModuleNotFoundError) or self._distribution):
             return self._missing_fix(name, missing, found=not isinstance(error, ModuleNotFoundError))
         return self._leave_out()
@@ -184,7 +187,7 @@ class Modules:
     def _leave_out(self) -> str:
         if self._distribution:
             return f"upgrade or correct {self.plugin}, or set JACKFIELD_DISABLE_PLUGINS={self.plugin}"
-        return f"correct it, or take the plugin {self.plugin} out of the configuration"
+        return f"correct it, or leave the plugin {self.plugin} out"
 
 
 def _top(module: object) -> str:
@@ -225,13 +228,42 @@ def is_method(owner: Any, name: str) -> bool:
     return is_a(owner, type) and is_a(inspect.getattr_static(owner, name, None), FunctionType)
 
 
-def _attributes(owner: Any) -> list[str]:
-    """Name an object's own attributes: by `vars`, not by `dir`, which runs the plugin's code if it has `__dir__`."""
+def _offered(owner: Any) -> list[str]:
+    """Name what a module or class offers to others: neither what is private, nor the modules that it imports."""
     try:
-        with barrier():
-            return [one for one in vars(owner) if is_a(one, str)]
+        with barrier():  # not `dir`, which runs the plugin's code if it defines `__dir__`
+            known = {name: value for name, value in vars(owner).items() if is_a(name, str)}
     except Broken:
         return []
+    return [name for name, value in known.items() if not name.startswith("_") and not is_a(value, ModuleType)]
+
+
+def _own_fix(error: ImportError, missing: str | None, *, file: bool) -> str:
+    """Give the fix for an import that nothing installed would help; "" for any other."""
+    if file and "relative import" in str(error):
+        return "a single file is no package: write `import …` for what lies beside it, or make its folder the plugin"
+    top = str(missing).partition(".")[0]
+    if top not in sys.stdlib_module_names:
+        return ""
+    if isinstance(error, ModuleNotFoundError):
+        return _rename(sys.modules.get(top)) or f"install a Python that has {missing}: this one lacks it"
+    return f"use another version of Python; or rename the plugin's own {top}, if it has one: Python's comes first"
+
+
+def _loaded(owner: object) -> str:
+    """Say which file a module is that has the name of one of Python's own; "" for any other."""
+    file = vars(owner).get("__file__") if _rename(owner) else ""
+    if file is None:
+        return " (it is built into Python)"
+    return f" (it was loaded from {printable(str(file))})" if file else ""
+
+
+def _rename(owner: object) -> str:
+    """Give the fix for a plugin's module that has the name of one of Python's own, which hides it; "" for any other."""
+    name = str(vars(owner).get("__name__")).partition(".")[0] if isinstance(owner, ModuleType) else ""
+    if name not in sys.stdlib_module_names:
+        return ""
+    return f"rename the plugin's {name}: Python has a module of that name, which comes first"
 
 
 def _drop_half_made(error: BaseException, before: frozenset[str]) -> None:

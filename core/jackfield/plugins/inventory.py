@@ -164,7 +164,7 @@ class Inventory:
         if old is None:
             record = self._lifecycle.records.get(name)
             reason = f"it is {record.state}" if record is not None else f"no plugin is named {name!r}"
-            raise PluginError(name, "reload", reason, "see `pluginctl status` or `host.plugins`")
+            raise PluginError(name, "reload", reason, "`pluginctl status` says why")
         config = self._code.configs[name]
         if not old.reloadable:
             raise loading.refuse_reload(config)

@@ -268,7 +268,7 @@ class Roster:
             fix = (
                 f"did you mean {' or '.join(map(repr, close))}?"
                 if close
-                else "see `pluginctl status` or `host.plugins`"
+                else "`pluginctl status` shows those there are"
             )
             raise PluginError(name, "name", f"no plugin is named {name!r}", fix)
         return plugin

@@ -13,6 +13,7 @@ from jackfield.contract import fits, specify
 from jackfield.errors import ContractError, DuplicateFunction, Fault, FunctionNotFound, PluginError
 from jackfield.model.canary import CanaryStatus
 from jackfield.model.names import close_names
+from jackfield.model.place import place_of
 from jackfield.model.route import Endpoint, Route, Rule
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec, Parameter
@@ -101,7 +102,9 @@ class Expectation:
         if not differences:
             return None
         reason = f"it does not fit the extension point {self.pattern!r}: {'; '.join(differences)}"
-        return Fault("contract", spec.plugin, spec.key, reason, "change its annotations, or its name")
+        return Fault(
+            "contract", spec.plugin, spec.key, reason, "change its annotations, or its name", place_of(spec.target)
+        )
 
 
 class Update:

@@ -14,6 +14,7 @@ from typing import Any, Final, get_origin
 
 import msgspec
 
+from jackfield.contract.payload.pydantic_words import in_our_words
 from jackfield.contract.shapes import Field, is_pydantic, render, strip
 from jackfield.errors import PayloadError
 from jackfield.stack import error_type, raised_here
@@ -142,7 +143,7 @@ _WHOLE: Final = re.compile(
 
 
 def _told_by_pydantic(error: Any) -> Misfit:
-    first = error.errors()[0]
+    first = error.errors(include_url=True)[0]
     path = "".join(f"[{step}]" if isinstance(step, int) else key_step(step) for step in first["loc"])
     kind, context, got = first["type"], first.get("ctx", {}), type_name(first["input"])
     if "url" not in first or kind in ("value_error", "assertion_error"):  # pydantic documents its own kinds alone
@@ -155,8 +156,14 @@ def _told_by_pydantic(error: Any) -> Misfit:
         return Misfit(path, "no other keys", "an unknown key")
     if kind == "union_tag_invalid":
         return Misfit(path, f"one of {context['expected_tags']} as {context['discriminator']}", "another tag")
-    said = first["msg"].removeprefix("Input should be ")
+    if (expected := in_our_words(kind, context)) is not None:
+        return Misfit(path, expected, got)
+    return Misfit(path, _in_their_words(kind, first["msg"].removeprefix("Input should be ")), got)
+
+
+def _in_their_words(kind: str, said: str) -> str:
+    """Keep of what pydantic says as much as can hold no value."""
     if _WHOLE.fullmatch(kind):
-        return Misfit(path, said, got)
+        return said
     cut = re.split(r"[,:]", said)[0]
-    return Misfit(path, cut if cut.startswith("a valid ") else f"what passes pydantic's `{kind}`", got)
+    return cut if cut.startswith("a valid ") else f"what passes pydantic's `{kind}`"
