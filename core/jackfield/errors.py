@@ -94,6 +94,7 @@ class Fault:
         entry: the function, provider or file that is left out.
         reason: what is wrong, as a clause without a full stop.
         fix: what to do about it, as a clause without a full stop; "" when only the author can tell.
+        where: the line of the code that it is about, as `file:line`; "" when there is none, or the reason names it.
     """
 
     stage: str
@@ -101,14 +102,16 @@ class Fault:
     entry: str
     reason: str
     fix: str = ""
+    where: str = ""
 
     def __str__(self) -> str:
         """Render the fault as one line."""
-        where = (
+        whose = (
             f"{self.entry} [{self.plugin}]" if self.plugin and self.entry != self.plugin else self.entry or self.plugin
         )
+        where = f" ({self.where})" if self.where else ""
         fix = f" → {self.fix}" if self.fix else ""
-        return f"{where}: {self.stage}: {self.reason}{fix}"
+        return f"{whose}: {self.stage}: {self.reason}{where}{fix}"
 
 
 def _listed(faults: tuple[Fault, ...]) -> str:

@@ -13,6 +13,8 @@ from jackfield.cli.streams import results
 if TYPE_CHECKING:
     from jackfield.errors import Fault
 
+NEWLINE = "\n"
+
 _COLOURS = {"bad": "red", "good": "green", "odd": "yellow", "quiet": "bright_black", "head": "bright_blue"}
 
 
@@ -32,17 +34,18 @@ def say(text: str) -> None:
         typer.echo(text, err=True)
 
 
-def fail(text: str) -> NoReturn:
+def fail(text: str, keep: str = NEWLINE) -> NoReturn:
     """Say what went wrong and end with exit code 1.
+
+    Args:
+        text: what; several faults are several lines.
+        keep: control characters that stay as they are; none where it is to be one line, whoever chose the text.
 
     Raises:
         typer.Exit: always.
     """
-    say(f"{styled('error:', 'bad')} {printable(text, keep=NEWLINE)}")
+    say(f"{styled('error:', 'bad')} {printable(text, keep=keep)}")
     raise typer.Exit(1)
-
-
-NEWLINE = "\n"
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -89,7 +92,8 @@ def show_faults(faults: Iterable["Fault"]) -> None:
     for fault in faults:
         where = fault.entry or fault.plugin
         whose = f" [{fault.plugin}]" if fault.plugin and fault.plugin != where else ""
-        typer.echo(f"{styled('✗', 'bad')} {where}{whose}: {fault.stage}: {fault.reason}")
+        line = f" ({fault.where})" if fault.where else ""
+        typer.echo(f"{styled('✗', 'bad')} {where}{whose}: {fault.stage}: {fault.reason}{line}")
         if fault.fix:
             typer.echo(f"    fix: {fault.fix}")
 

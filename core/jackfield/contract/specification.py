@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from jackfield.contract.payload import draw, note_of
 from jackfield.contract.shapes import render
-from jackfield.decorators import Inject, dependency, key_of, noted_policy
+from jackfield.decorators import Inject, dependency, inject, key_of, marker_of, noted_policy
 from jackfield.errors import ContractError, Fault
 from jackfield.injection.hints import Unreadable, evaluate, signature
 from jackfield.model.call import Call
@@ -149,8 +149,9 @@ class _Reading:
             parameters = list(signature(cls).parameters.values())
         for parameter in parameters:
             annotation = self._evaluated(cls, parameter.name, parameter.annotation)
-            if isinstance(parameter.default, Inject) or key_of(annotation).type is Call:
-                self._dependency(parameter, annotation)
+            marker = self._marker(parameter, annotation)
+            if marker is not None:
+                self._dependency(parameter, annotation, marker)
             elif parameter.default is parameter.empty and parameter.kind not in _VARIADIC:
                 self.fault(
                     f"the constructor parameter {parameter.name!r} is required and not injected",
@@ -159,7 +160,8 @@ class _Reading:
         taken = {parameter.name for parameter in parameters}
         for base in cls.__mro__:
             for attribute, value in vars(base).items():
-                if isinstance(value, Inject) and taken.isdisjoint({attribute, attribute.lstrip("_")}):
+                marked = isinstance(value, Inject) or value is inject
+                if marked and taken.isdisjoint({attribute, attribute.lstrip("_")}):
                     self.fault(
                         f"{attribute!r} is `inject()`, but no constructor parameter takes it",
                         f"make {base.__qualname__} an attrs class or a dataclass",
@@ -168,7 +170,8 @@ class _Reading:
 
     def _parameter(self, call: Any, parameter: inspect.Parameter, of_class: bool) -> None:
         annotation = self._evaluated(call, parameter.name, parameter.annotation)
-        if isinstance(parameter.default, Inject) or key_of(annotation).type is Call:
+        marker = self._marker(parameter, annotation)
+        if marker is not None:
             if of_class:
                 field = f"{parameter.name}: {render(annotation)} = inject()"
                 self.fault(
@@ -176,7 +179,7 @@ class _Reading:
                     f"move it to the class, as `{field}`",
                 )
             else:
-                self._dependency(parameter, annotation)
+                self._dependency(parameter, annotation, marker)
             return
         plan = draw(annotation)
         if (note := note_of(plan)) is not None:
@@ -184,9 +187,20 @@ class _Reading:
         default = MISSING if parameter.default is parameter.empty else parameter.default
         self.parameters.append(Parameter(parameter.name, parameter.kind, annotation, default, plan))
 
-    def _dependency(self, parameter: inspect.Parameter, annotation: Any) -> None:
-        marker = parameter.default if isinstance(parameter.default, Inject) else Inject()
-        found = dependency(parameter.name, annotation, marker)
+    def _marker(self, parameter: inspect.Parameter, annotation: Any) -> Inject | None:
+        """Give what `inject()` says of a parameter; `Call` is injected without; None for what the payload fills."""
+        marker = marker_of(parameter.default, annotation)
+        if marker is inject:
+            self.fault(f"{parameter.name!r} is marked with `inject`, the function itself", "write `inject()`")
+            return Inject()
+        if marker is None and key_of(annotation).type is Call:
+            return Inject()
+        found: Inject | None = marker
+        return found
+
+    def _dependency(self, parameter: inspect.Parameter, annotation: Any, marker: Inject) -> None:
+        ordinary = parameter.default is not parameter.empty and not isinstance(parameter.default, Inject)
+        found = dependency(parameter.name, annotation, marker, defaulted=ordinary)
         if parameter.kind is parameter.POSITIONAL_ONLY:
             self.fault(
                 f"the injected parameter {parameter.name!r} is positional-only",

@@ -56,23 +56,38 @@ def evaluate(factory: Callable[..., Any], parameter: str, annotation: Any) -> An
         raise Unreadable(f"{type(error).__name__}: {error}") from error
 
 
+def owner_of(cls: type, parameter: str) -> type:
+    """Find the class that annotates a constructor's parameter: the class itself, or one that it inherits from.
+
+    Args:
+        cls: the class that is made.
+        parameter: the parameter's name.
+    """
+    # A field of a base class is annotated in that class's module, whatever module generated `__init__`.
+    names = {parameter, f"_{parameter}"}
+    of_field = (base for base in cls.__mro__ if names & _annotations(base).keys())
+    of_constructor = (base for base in cls.__mro__ if {"__init__", "__new__"} & vars(base).keys())
+    return next(of_field, None) or next(of_constructor)
+
+
 def _namespaces(factory: Callable[..., Any], parameter: str) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """Give the namespaces that an annotation may refer to, in the roles of globals and locals of `eval`."""
     while isinstance(factory, functools.partial):
         factory = factory.func
     if not isinstance(factory, type):
         function = underlying(factory)
-        return getattr(function, "__globals__", {}), _closure(function)
-    # A field of a base class is annotated in that class's module, whatever module generated `__init__`.
-    names = {parameter, f"_{parameter}"}
-    owner = next((base for base in factory.__mro__ if names & _annotations(base).keys()), None)
-    enclosed: Mapping[str, Any] = {}
-    if owner is None:
-        owner = next(base for base in factory.__mro__ if {"__init__", "__new__"} & vars(base).keys())
-        initialiser = vars(owner).get("__init__") or vars(owner).get("__new__")
-        enclosed = _closure(inspect.unwrap(initialiser)) if callable(initialiser) else {}
+        return getattr(function, "__globals__", {}), {**_variables(function), **_closure(function)}
+    owner = owner_of(factory, parameter)
+    initialiser = vars(owner).get("__init__") or vars(owner).get("__new__")
+    enclosed = _closure(inspect.unwrap(initialiser)) if callable(initialiser) else {}
     # The module comes first, as in `typing.get_type_hints`: a field is often named like its type.
-    return {**vars(owner), **enclosed}, vars(sys.modules.get(owner.__module__, SimpleNamespace()))
+    module = vars(sys.modules.get(owner.__module__, SimpleNamespace()))
+    return {**vars(owner), **_variables(owner), **enclosed}, module
+
+
+def _variables(owner: Any) -> Mapping[str, Any]:
+    """Give the type variables of `class Repo[T]` and `def repo[T]()` by name."""
+    return {variable.__name__: variable for variable in getattr(owner, "__type_params__", ())}
 
 
 def underlying(factory: Callable[..., Any]) -> Callable[..., Any]:

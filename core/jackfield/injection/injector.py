@@ -7,12 +7,15 @@ from typing import Any
 
 import attrs
 
+from jackfield.decorators import key_of
+from jackfield.errors import Fault, InjectionError
 from jackfield.injection.bodies import Body, compile_body
 from jackfield.injection.closing import Closing, RunAsync, TeardownFailure
-from jackfield.injection.diagnosis import Diagnosis, Findings, diagnose, faulty
-from jackfield.injection.graph import Constant, Contextual, Graph, Source
+from jackfield.injection.deriving import Constant, Derived
+from jackfield.injection.diagnosis import Diagnosis, Findings, diagnose, strangers
+from jackfield.injection.graph import Contextual, Graph, Source
 from jackfield.injection.providers import Provider
-from jackfield.injection.scope import Cell, Start, Vault, own_thread
+from jackfield.injection.scope import Cell, Gathered, Start, Vault, own_thread
 from jackfield.model.atomic import AtomicReference
 from jackfield.model.call import Call
 from jackfield.model.spec import MISSING, Dependency, FunctionSpec, Key
@@ -43,18 +46,23 @@ class _View:
 
     @cached_property
     def faulty(self) -> Findings:
-        return faulty(self.graph)
+        return Findings(self.graph)
 
     @cached_property
     def _own(self) -> frozenset[Provider]:
         """The providers whose singletons depend on this layer's overrides."""
         return self.graph.dependents(self._layer.overrides.keys())
 
+    def _is_own(self, provider: Provider) -> bool:
+        if provider in self.graph.needs:
+            return provider in self._own
+        return provider in self.graph.dependents(self._layer.overrides.keys(), among=[provider])
+
     def source(self, dependency: Dependency) -> Source | None:
         return self.graph.source(dependency, self.faulty)
 
     def cell(self, provider: Provider) -> Cell:
-        if self._below is not None and provider not in self._own:
+        if self._below is not None and not self._is_own(provider):
             return self._below.cell(provider)
         return self._injector.cell(self._layer, provider)
 
@@ -120,7 +128,8 @@ class Injector:
     def add(self, *providers: Provider, since: int | None = None) -> bool:
         """Add providers.
 
-        A singleton that is made already keeps what it was made with, even if what it lacked is provided now.
+        A singleton that is made already keeps what it was made with, even if what it lacked is provided now. The
+        providers of one plugin stay together, so that a reload does not change the order of collections and decorators.
 
         Args:
             providers: nothing is checked; ask `diagnose(specs, adding=…)` before.
@@ -133,7 +142,7 @@ class Injector:
             before = self._state.value
             if since is not None and before.generation != since:
                 return False
-            if self._replace(before, (*before.providers, *providers), tuple(before.views)):
+            if self._replace(before, _inserted(before.providers, providers), tuple(before.views)):
                 return True
 
     def remove(self, *providers: Provider) -> Closing:
@@ -159,13 +168,9 @@ class Injector:
                 break
         cells = []
         for layer, view in before.views.items():
-            keys = {provider.key for provider in gone}.difference(view.graph.overrides)
-            cells += _taken(layer, gone | view.graph.dependents(keys))
+            keys = {key for provider in gone for key in provider.keys}.difference(view.graph.overrides)
+            cells += _taken(layer, gone | view.graph.dependents(keys, gone=gone, among=tuple(layer.cells)))
         return Closing(self._vault, cells)
-
-    def provides(self, dependency: Dependency) -> bool:
-        """Tell whether anything would be injected for a dependency."""
-        return self._state.value.top.source(dependency) is not None
 
     def diagnose(self, specs: Iterable[FunctionSpec] = (), *, adding: Iterable[Provider] = ()) -> Diagnosis:
         """Find every fault of the graph, and of functions that it is to serve.
@@ -177,20 +182,44 @@ class Injector:
         more, view = tuple(adding), self._state.value.top
         if not more:
             return diagnose(view.graph, specs, known=view.faulty)
-        return diagnose(Graph((*view.graph.providers, *more), self._contextual, view.graph.overrides), specs)
+        providers = _inserted(view.graph.providers, more)
+        return diagnose(Graph(providers, self._contextual, view.graph.overrides), specs)
 
-    def check(self, specs: Iterable[FunctionSpec] = ()) -> None:
-        """Refuse a graph with any fault.
+    def check(self, specs: Iterable[FunctionSpec] = (), *, adding: Iterable[Provider] = ()) -> None:
+        """Refuse a graph with any fault; or providers that would add one.
 
         Args:
             specs: the functions that it is to serve.
+            adding: providers that are to be added; what is wrong without them already does not count.
 
         Raises:
             InjectionError: with every fault; the most specific class that fits them all.
         """
-        found = self.diagnose(specs)
-        if found.faults:
-            raise found.error()
+        specs, more = tuple(specs), tuple(adding)
+        found = self.diagnose(specs, adding=more)
+        known = frozenset(self.diagnose(specs).faults) if more and found.faults else frozenset[Fault]()
+        if not known.issuperset(found.faults):
+            raise found.error(besides=known)
+
+    def check_overrides(self, specs: Iterable[FunctionSpec], values: Mapping[Any, Any] | None = None) -> None:
+        """Refuse overrides of what nothing provides and nobody asks for.
+
+        Args:
+            specs: the functions that are served.
+            values: overrides that are to begin; those that are in force when None.
+
+        Raises:
+            InjectionError: with a fault for each.
+        """
+        view = self._state.value.top
+        keys = view.graph.overrides.keys() if values is None else _keyed(values).keys()
+        if keys:
+            providers = self._state.value.providers
+            known = () if values is None else view.graph.overrides
+            graph = Graph(providers, self._contextual)
+            faults = strangers(graph, [key for key in keys if key not in known], specs)
+            if faults:
+                raise InjectionError(faults)
 
     def body(self, spec: FunctionSpec) -> Body:
         """Compile the body of a function against the providers and overrides of this moment.
@@ -224,7 +253,7 @@ class Injector:
         Raises:
             ValueError: if `Call` is to be overridden, which is always the call under way.
         """
-        overrides = {key if isinstance(key, Key) else Key(key): value for key, value in values.items()}
+        overrides = _keyed(values)
         if Key(Call) in overrides:
             raise ValueError("Call cannot be overridden: it is always the call under way")
         layer = Layer(overrides)
@@ -257,7 +286,7 @@ class Injector:
         layers = tuple(before.views)
         for above in layers[layers.index(layer) + 1 :]:
             keys -= above.overrides.keys()
-            cells += _taken(above, before.views[above].graph.dependents(keys))
+            cells += _taken(above, before.views[above].graph.dependents(keys, among=tuple(above.cells)))
         return Closing(self._vault, cells)
 
     def close(self, run_async: RunAsync) -> tuple[TeardownFailure, ...]:
@@ -332,19 +361,44 @@ def _taken(layer: Layer, providers: Iterable[Provider]) -> list[Cell]:
     return [cell for provider in providers if (cell := layer.cells.pop(provider, None)) is not None]
 
 
+def _inserted(providers: tuple[Provider, ...], more: Iterable[Provider]) -> tuple[Provider, ...]:
+    """Put providers behind the last one of the same plugin, else at the end."""
+    there = list(providers)
+    for provider in more:
+        same = (index for index in reversed(range(len(there))) if there[index].plugin == provider.plugin)
+        there.insert(next(same, len(there) - 1) + 1, provider)
+    return tuple(there)
+
+
+def _keyed(values: Mapping[Any, Any]) -> dict[Key, Any]:
+    return {key_of(key.type, key.name) if isinstance(key, Key) else key_of(key): value for key, value in values.items()}
+
+
 def _arguments(injector: Injector, layer: Layer, provider: Provider) -> dict[str, Any]:
     """Give what a singleton is made with, at the moment when it is made; a `Cell` stands for another singleton."""
     view = injector.view(layer)
     given: dict[str, Any] = {}
     for dependency in provider.dependencies:
-        match view.source(dependency):
-            case None:
-                if dependency.optional:
-                    given[dependency.parameter] = None
-            case Constant(value):
-                given[dependency.parameter] = value
-            case Contextual(kind):
-                given[dependency.parameter] = view.constant(kind, provider.plugin)
-            case Provider() as other:
-                given[dependency.parameter] = view.cell(other) if other.value is MISSING else other.value
+        source = view.source(dependency)
+        if source is not None:
+            given[dependency.parameter] = _given(view, source, provider.plugin)
+        elif dependency.optional:
+            given[dependency.parameter] = None
     return given
+
+
+def _given(view: _View, source: Source, plugin: str) -> Any:
+    match source:
+        case Constant():
+            return source.value
+        case Contextual():
+            return view.constant(source.type, plugin)
+        case Derived() if source.shape is not None:
+            members = [
+                (label, view.source(each)) for label, each in zip(source.labels, source.dependencies, strict=True)
+            ]
+            there = [(label, _given(view, member, plugin)) for label, member in members if member is not None]
+            return Gathered(source.shape, tuple(label for label, _ in there), tuple(one for _, one in there))
+        case Provider():
+            return view.cell(source) if source.value is MISSING else source.value
+    raise AssertionError(source)  # the call under way: no singleton has it

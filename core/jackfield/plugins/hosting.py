@@ -1,6 +1,6 @@
 """The host that plugins run in: what they bring goes into its parts, and comes out of them again."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from jackfield.log import host_log
 from jackfield.model.call import Call
 from jackfield.model.record import PluginRecord
 from jackfield.model.route import Endpoint
-from jackfield.model.spec import Colour, Dependency, FunctionSpec
+from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.plugins import loading
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.ledger import Ledger
@@ -179,14 +179,8 @@ class Hosting:
             bundle.distribution,
             target=bundle.object,
             colour=Colour.SYNC,
-            dependencies=tuple(self._needed(described)),
+            dependencies=described.dependencies,
         )
-
-    def _needed(self, described: Provider) -> Iterable[Dependency]:
-        """Walk what a constructor is given: what nothing provides and has a default of its own keeps that."""
-        for dependency in described.dependencies:
-            if dependency.parameter not in described.defaults or self._injector.provides(dependency):
-                yield dependency
 
     def _remove_providers(self, providers: Sequence[Provider]) -> None:
         if not providers:

@@ -1,0 +1,51 @@
+"""Where in a source file something is defined: what an author opens to correct it."""
+
+import functools
+import inspect
+from types import CodeType
+from typing import Any, Final
+
+_LIMIT: Final = 16  # wrappers around one function
+
+
+def place_of(target: Any) -> str:
+    """Tell where a callable or class is defined, for the faults that name it. Runs none of its code.
+
+    Args:
+        target: a function, method, partial, class, or an object whose class says it.
+
+    Returns:
+        `file:line`, its decorators' first line included; "" for what has no source, such as a builtin.
+
+    Examples:
+        >>> place_of(len)
+        ''
+        >>> import json
+        >>> place_of(json.dumps).rpartition(":")[0] == json.__file__
+        True
+    """
+    try:
+        return _place(target)
+    except Exception:  # noqa: BLE001  # reading an attribute of an odd object is a stranger's code; then nobody can tell
+        return ""
+
+
+def _place(target: Any) -> str:
+    for _ in range(_LIMIT):
+        if isinstance(target, functools.partial):
+            target = target.func
+        elif inspect.ismethod(target):
+            target = target.__func__
+        elif isinstance(wrapped := getattr(target, "__dict__", {}).get("__wrapped__"), object) and wrapped is not None:
+            target = wrapped
+        else:
+            break
+    code = getattr(target, "__code__", None)
+    if isinstance(code, CodeType):
+        return f"{code.co_filename}:{code.co_firstlineno}"
+    cls = target if isinstance(target, type) else type(target)
+    if cls.__module__ == "builtins":
+        return ""
+    lines, first = inspect.findsource(cls)
+    del lines
+    return f"{inspect.getsourcefile(cls) or inspect.getfile(cls)}:{first + 1}"
