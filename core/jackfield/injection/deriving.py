@@ -1,7 +1,7 @@
 """Providers that follow from registered ones: of one type for a generic one, decorated ones, and collections.
 
-Each is an ordinary provider, so nothing that checks, compiles, makes, closes or draws has to know of them. It is derived
-when somebody asks for it. Two that follow from the same are equal: a singleton is the same one in every graph.
+Each is an ordinary provider, so what checks, compiles, makes, closes and draws has little to know of them. It is
+derived when somebody asks for it. Two that follow from the same are equal: a singleton is the same one in every graph.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,8 +15,8 @@ from jackfield.model.generics import Bindings, is_open, substituted
 from jackfield.model.spec import Colour, Dependency, Key
 
 Shape = Literal["list", "tuple", "dict", "mapping"]
-_SEQUENCES: Final = {list: "list", Sequence: "tuple"}
-_MAPPINGS: Final = {dict: "dict", Mapping: "mapping"}
+_SEQUENCES: Final[Mapping[Any, Shape]] = {list: "list", Sequence: "tuple"}
+_MAPPINGS: Final[Mapping[Any, Shape]] = {dict: "dict", Mapping: "mapping"}
 
 
 @attrs.frozen
@@ -142,16 +142,17 @@ def collection_of(kind: Any) -> tuple[Shape, Any] | None:
         >>> collection_of(dict[int, int]) is None
         True
     """
-    match get_origin(kind), get_args(kind):
-        case (origin, (item,)) if origin in _SEQUENCES:
-            found = _SEQUENCES[origin], item
-        case (origin, (labels, item)) if origin in _MAPPINGS and labels is str:
-            found = _MAPPINGS[origin], item
-        case (origin, (item, end)) if origin is tuple and end is Ellipsis:
-            found = "tuple", item
-        case _:
-            return None
-    return None if found[1] in (Any, object) else found
+    shape: Shape | None = None
+    origin, arguments = get_origin(kind), get_args(kind)
+    item = None
+    match arguments:
+        case (item,):
+            shape = _SEQUENCES.get(origin)
+        case (labels, item) if labels is str:
+            shape = _MAPPINGS.get(origin)
+        case (item, end) if origin is tuple and end is Ellipsis:
+            shape = "tuple"
+    return None if shape is None or item in (Any, object) else (shape, item)
 
 
 def gathered(key: Key, shape: Shape, members: Iterable[tuple[str, Provider | Constant]]) -> Derived:

@@ -1,10 +1,9 @@
 """Find every fault of a dependency graph at once: missing, ambiguous, cyclic, captive, async for sync."""
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import Enum, auto
 from functools import cached_property
-from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -14,14 +13,13 @@ from jackfield.decorators import key_of
 from jackfield.errors import CaptiveDependency, DependencyCycle, Fault, InjectionError, MissingDependency
 from jackfield.injection.deriving import Derived, collection_of, roots_of
 from jackfield.injection.graph import Graph, Source, ThisCall
-from jackfield.injection.providers import Provider, place
+from jackfield.injection.providers import Provider
+from jackfield.injection.wording import asked, blocked, drawn, missing, near_misses, which, whose
 from jackfield.model.call import Call
 from jackfield.model.cycles import cycles
 from jackfield.model.generics import is_open
 from jackfield.model.place import place_of
 from jackfield.model.spec import MISSING, Colour, Dependency, FunctionSpec, Key
-
-_SUGGESTIONS = 3
 
 
 class _Kind(Enum):
@@ -49,6 +47,11 @@ class _Finding:
     drawing: str = ""
     path: tuple[Provider, ...] = ()
     cause: str = ""
+
+    @property
+    def reason(self) -> str:
+        """What is wrong at the root."""
+        return self.cause or self.fault.reason
 
 
 _Found = tuple[_Finding, ...]
@@ -179,14 +182,15 @@ def strangers(graph: Graph, keys: Iterable[Key], specs: Iterable[FunctionSpec]) 
         specs: the functions.
     """
     users: Iterable[FunctionSpec | Provider] = (*specs, *graph.needs)
-    asked = {dependency.key for user in users for dependency in user.dependencies}
-    items = {collection[1] for key in asked if (collection := collection_of(key.type)) is not None}
+    wanted = {dependency.key for user in users for dependency in user.dependencies}
+    items = {collection[1] for key in wanted if (collection := collection_of(key.type)) is not None}
     found = []
     for key in keys:
-        by_name = key.name is not None and Key(object, key.name) in asked
-        if not (key in asked or key.type in items or by_name or graph.candidates(key)):
-            near = list(islice((hint for provider in graph.providers for hint in _near(key, provider)), _SUGGESTIONS))
-            fix = "; or ".join(near) or "override what a provider offers, or what a parameter asks for"
+        by_name = key.name is not None and Key(object, key.name) in wanted
+        if not (key in wanted or key.type in items or by_name or graph.candidates(key)):
+            fix = (
+                "; or ".join(near_misses(graph, key)) or "override what a provider offers, or what a parameter asks for"
+            )
             reason = "it is overridden, but nothing provides it and nobody asks for it"
             found.append(Fault("inject", "", f"override of {key}", reason, fix))
     return tuple(found)
@@ -200,7 +204,7 @@ def _examined(
     for provider in nodes:
         found[provider].extend(_of_provider(graph, provider))
     for cycle in cycles(nodes):
-        drawing = _drawn(*cycle, cycle[0])
+        drawing = drawn(*cycle, cycle[0])
         reason, fix = f"it needs itself: {drawing}", "make one of them do without, or split it in two"
         finding = _Finding(_Kind.CYCLE, _fault_of(cycle[0], reason, fix), drawing)
         for member in cycle:
@@ -213,20 +217,6 @@ def _fault_of(provider: Provider, reason: str, fix: str) -> Fault:
     return Fault("inject", provider.plugin, provider.label, reason, fix, provider.where)
 
 
-def _drawn(*steps: Provider | str) -> str:
-    return " → ".join(_short(step) for step in steps)
-
-
-def _short(step: Provider | str) -> str:
-    if isinstance(step, Provider):
-        return str(step.key) if step.value is not MISSING else step.label.partition(":")[2] or step.label
-    return str(step)
-
-
-def _whose(provider: Provider) -> str:
-    return f"{provider.label} [{provider.plugin}]" if provider.plugin else provider.label
-
-
 def _of_provider(graph: Graph, provider: Provider) -> Iterator[_Finding]:
     def fault(kind: _Kind, reason: str, fix: str, drawing: str = "") -> _Finding:
         return _Finding(kind, _fault_of(provider, reason, fix), drawing)
@@ -234,34 +224,46 @@ def _of_provider(graph: Graph, provider: Provider) -> Iterator[_Finding]:
     if Key(Call) in provider.keys:
         reason = "Call is always the call under way, nothing can provide it"
         yield fault(_Kind.AMBIGUOUS, reason, "take the provider out")
-    if provider.inner and not is_open(provider.key.type):
-        sources = graph.candidates(provider.key)
-        if not sources:
-            what, fix = _missing(graph, Dependency(provider.inner, provider.key))
-            yield fault(_Kind.MISSING, f"it decorates {provider.key}, but {what}", fix)
-        elif not isinstance(sources[0], Provider):
-            reason = f"{provider.key} is jackfield's own and made for each plugin or call: it cannot be decorated"
-            yield fault(_Kind.MISSING, reason, "provide a type of your own that wraps it")
+    if provider.inner:
+        yield from _of_decorator(graph, provider)
     if isinstance(provider, Derived) and provider.shape in {"dict", "mapping"}:
         yield from _clashes(provider)
     for dependency in provider.settled:
         sources = graph.candidates(dependency.key)
-        if not sources and not dependency.optional and not dependency.defaulted:
-            yield fault(_Kind.MISSING, *_missing(graph, dependency))
-        if len(sources) > 1:
-            yield fault(_Kind.AMBIGUOUS, *_which(dependency, sources))
+        yield from _of_choice(graph, dependency, sources, fault)
         if len(sources) != 1:
             continue
         source = sources[0]
         request = isinstance(source, ThisCall) or (isinstance(source, Provider) and source.scope == "request")
         if provider.scope == "singleton" and request:
-            drawing = _drawn(provider, source if isinstance(source, Provider) else "Call")
-            reason = f"a singleton would keep {_asked(dependency)} beyond its call: {drawing}"
+            drawing = drawn(provider, source if isinstance(source, Provider) else "Call")
+            reason = f"a singleton would keep {asked(dependency)} beyond its call: {drawing}"
             mark = "decorates" if isinstance(provider, Derived) and provider.decorates is not None else "provides"
             yield fault(_Kind.CAPTIVE, reason, f'give it @{mark}(scope="request")', drawing)
         if isinstance(source, Provider) and source.colour is Colour.ASYNC and provider.colour is Colour.SYNC:
-            reason = f"it is sync, and {_asked(dependency)} is made by the async {_whose(source)}"
+            reason = f"it is sync, and {asked(dependency)} is made by the async {whose(source)}"
             yield fault(_Kind.COLOUR, reason, "make it an async function")
+
+
+def _of_choice(
+    graph: Graph, dependency: Dependency, sources: tuple[Source, ...], fault: Callable[[_Kind, str, str], _Finding]
+) -> Iterator[_Finding]:
+    """Find whether there is the one source that a dependency asks for, or may do without."""
+    if not sources and not dependency.optional and not dependency.defaulted:
+        yield fault(_Kind.MISSING, *missing(graph, dependency))
+    if len(sources) > 1:
+        yield fault(_Kind.AMBIGUOUS, *which(dependency, sources))
+
+
+def _of_decorator(graph: Graph, decorator: Provider) -> Iterator[_Finding]:
+    """Find whether a decorator has anything to decorate."""
+    sources = () if is_open(decorator.key.type) else graph.candidates(decorator.key)
+    if not sources and not is_open(decorator.key.type):
+        what, fix = missing(graph, Dependency(decorator.inner, decorator.key))
+        yield _Finding(_Kind.MISSING, _fault_of(decorator, f"it decorates {decorator.key}, but {what}", fix))
+    elif sources and not isinstance(sources[0], Provider):
+        reason = f"{decorator.key} is jackfield's own and made for each plugin or call: it cannot be decorated"
+        yield _Finding(_Kind.MISSING, _fault_of(decorator, reason, "provide a type of your own that wraps it"))
 
 
 def _clashes(mapping: Derived) -> Iterator[_Finding]:
@@ -269,7 +271,7 @@ def _clashes(mapping: Derived) -> Iterator[_Finding]:
     for label, count in Counter(mapping.labels).items():
         if count > 1:
             members = (part for part in mapping.parts if part[0] == label)
-            both = " and ".join(_whose(one) if isinstance(one, Provider) else "an override" for _, one in members)
+            both = " and ".join(whose(one) if isinstance(one, Provider) else "an override" for _, one in members)
             reason = f"{mapping.key} would have {count} members under {label!r}: {both}"
             fix = "tell them apart with @provides(name=…), or ask for a list"
             yield _Finding(_Kind.AMBIGUOUS, _fault_of(mapping, reason, fix))
@@ -280,29 +282,24 @@ def _of_function(graph: Graph, spec: FunctionSpec, findings: Findings) -> Iterat
         return _Finding(kind, Fault("inject", spec.plugin, spec.key, reason, fix, place_of(spec.target)), drawing)
 
     for parameter in spec.parameters if graph.contextual else ():
-        kind = key_of(parameter.annotation).type if parameter.default is MISSING else None
+        kind: Any = key_of(parameter.annotation).type if parameter.default is MISSING else None
         if any(kind is each for each in graph.contextual):
-            reason = (
-                f"{parameter.name!r} is a {kind.__name__}, which no payload can bring, and it is not marked as injected"
-            )
-            yield fault(_Kind.UNMARKED, reason, f"write `{parameter.name}: {kind.__name__} = inject()`")
+            name = f"{parameter.name}: {kind.__name__}"
+            reason = f"no payload can bring `{name}`, and it is not marked as injected"
+            yield fault(_Kind.UNMARKED, reason, f"write `{name} = inject()`")
     for dependency in spec.dependencies:
         sources = graph.candidates(dependency.key)
-        if not sources and not dependency.optional and not dependency.defaulted:
-            yield fault(_Kind.MISSING, *_missing(graph, dependency))
-        if len(sources) > 1:
-            yield fault(_Kind.AMBIGUOUS, *_which(dependency, sources))
-            continue
-        source = sources[0] if sources else None
+        yield from _of_choice(graph, dependency, sources, fault)
+        source = sources[0] if len(sources) == 1 else None
         if not isinstance(source, Provider):
             continue
         if source in findings:
             if not dependency.optional and not dependency.defaulted:
                 root = findings.of(source)[0]
-                reason = _blocked(dependency, root.path or (source,), root)
+                reason = blocked(dependency, root.path or (source,), root.reason)
                 yield fault(root.kind, reason, root.fault.fix, root.drawing)
         elif source.colour is Colour.ASYNC and spec.colour is Colour.SYNC:
-            reason = f"it is sync, and {dependency.key} is made by the async {_whose(source)}"
+            reason = f"it is sync, and {dependency.key} is made by the async {whose(source)}"
             yield fault(_Kind.COLOUR, reason, "make it an async function")
 
 
@@ -336,70 +333,6 @@ def _spread(
             if found[user]:
                 continue
             path = (user, *(root.path or (broken,)))
-            fault = _fault_of(user, _blocked(dependency, path[1:], root), root.fault.fix)
-            found[user].append(_Finding(root.kind, fault, root.drawing, path, root.cause or root.fault.reason))
+            fault = _fault_of(user, blocked(dependency, path[1:], root.reason), root.fault.fix)
+            found[user].append(_Finding(root.kind, fault, root.drawing, path, root.reason))
             frontier.append(user)
-
-
-def _blocked(dependency: Dependency, path: tuple[Provider, ...], finding: _Finding) -> str:
-    through = f" (through {_drawn(*path)})" if len(path) > 1 else ""
-    reason = finding.cause or finding.fault.reason
-    return f"it needs {_asked(dependency)}, which cannot be provided{through}: {reason}"
-
-
-def _asked(dependency: Dependency) -> str:
-    source = dependency.key.type
-    return str(source.key) if isinstance(source, Provider) else str(dependency.key)
-
-
-def _which(dependency: Dependency, sources: tuple[Source, ...]) -> tuple[str, str]:
-    rivals = [source for source in sources if isinstance(source, Provider)]
-    key = dependency.key
-    if key.type is object:
-        both = " and ".join(f"{provider.key} of {_whose(provider)}" for provider in rivals)
-        reason = f"{dependency.parameter!r} asks for the name {key.name!r}, which several types have: {both}"
-        return reason, f"annotate {dependency.parameter!r} with the type that is meant"
-    reason = f"{key} has {len(rivals)} providers: {' and '.join(map(_whose, rivals))}"
-    return reason, f"keep one; or tell them apart with @provides(name=…) and inject(name=…); or ask for a list[{key}]"
-
-
-def _missing(graph: Graph, dependency: Dependency) -> tuple[str, str]:
-    what = f"nothing provides {dependency.key} for {dependency.parameter!r}"
-    if (collection := collection_of(dependency.key.type)) is not None:
-        what += f", nor any {Key(collection[1])} to put in it"
-    hints = (hint for provider in graph.providers for hint in _near(dependency.key, provider))
-    near = list(islice(hints, _SUGGESTIONS))
-    if any(dependency.key.type is known for known in graph.contextual):
-        near.append(f"leave the name out: every plugin has its {dependency.key.type.__name__}")
-    if near:
-        return what, "; or ".join(near)
-    return what, "provide it (`jackfield.providers`, host.provide), or ask with inject(optional=True)"
-
-
-def _near(wanted: Key, provider: Provider) -> Iterator[str]:
-    offered, whose = provider.key, _whose(provider)
-    same_class = isinstance(wanted.type, type) and isinstance(offered.type, type)
-    if offered.type == wanted.type:
-        ask = f"ask for it with inject(name={offered.name!r})" if offered.name else "leave the name out"
-        yield f"{ask}: {whose} provides {offered}"
-    elif offered.name == wanted.name and same_class and _related(offered.type, wanted.type):
-        kin = "subclass" if _related(offered.type, wanted.type) == "sub" else "base class"
-        alike = (
-            "annotate both alike"
-            if kin == "base class"
-            else f"annotate both alike, or say @provides(as_={wanted.type.__name__})"
-        )
-        yield f"{alike}: {whose} provides {offered}, a {kin}"
-    elif same_class and offered.type.__qualname__ == wanted.type.__qualname__:
-        yield f"import {place(offered.type)} instead of {place(wanted.type)}: {whose} provides that one"
-    elif wanted.name is not None and offered.name == wanted.name:
-        yield f"annotate it as {offered}: {whose} provides that name"
-
-
-def _related(offered: Any, wanted: Any) -> str:
-    try:
-        if wanted is not object and issubclass(offered, wanted):
-            return "sub"
-        return "super" if offered is not object and issubclass(wanted, offered) else ""
-    except TypeError:  # a protocol with data members, or another class that refuses the question
-        return ""

@@ -43,11 +43,11 @@ class Graph:
 
     A key is looked up exactly: a provider of a subclass does not stand in for its base. First comes an override, then
     a provider, a generic provider of which it is one type, the collection of all providers of its items, and at last a
-    contextual type. A key of type `object` asks for a name, of whatever type. A key whose type is a source asks for that
-    one: so collections and decorated providers have their members.
+    contextual type. A key of type `object` asks for a name, of whatever type. A key whose type is a source asks for
+    that one: so collections and decorated providers have their members.
 
     Args:
-        providers: in order of registration. Those whose keys are all overridden are not looked at.
+        providers: in order of registration. Those whose keys are all overridden only keep their place in collections.
         contextual: the types that are resolved per plugin.
         overrides: objects that replace what is provided.
     """
@@ -60,9 +60,8 @@ class Graph:
     ) -> None:
         self.overrides = overrides
         self.contextual = frozenset(contextual)
-        self.providers = tuple(
-            one for one in providers if not overrides or any(key not in overrides for key in one.keys)
-        )
+        self.registered = tuple(providers)
+        self.providers = tuple(one for one in self.registered if not overrides or not overrides.keys() >= {*one.keys})
         by_key: dict[Key, list[Provider]] = defaultdict(list)
         self._generic: dict[Any, list[tuple[Key, Provider]]] = defaultdict(list)
         self._decorators: list[Provider] = []
@@ -155,7 +154,7 @@ class Graph:
         An override stands where the first was that it replaces.
         """
         replaced: set[Key] = set()
-        for provider in self.providers:
+        for provider in self.registered:
             for key in () if provider.inner else provider.keys:
                 asked = Key(item, key.name)
                 if key.type != item and (not is_open(key.type) or asked in self.by_key):

@@ -182,7 +182,7 @@ class Injector:
         more, view = tuple(adding), self._state.value.top
         if not more:
             return diagnose(view.graph, specs, known=view.faulty)
-        providers = _inserted(view.graph.providers, more)
+        providers = _inserted(view.graph.registered, more)
         return diagnose(Graph(providers, self._contextual, view.graph.overrides), specs)
 
     def check(self, specs: Iterable[FunctionSpec] = (), *, adding: Iterable[Provider] = ()) -> None:

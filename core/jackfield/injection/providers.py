@@ -164,8 +164,8 @@ def describe(factory: Any, *, plugin: str = "") -> Provider:
         raise InjectionError((Fault("inject", plugin, repr(factory)[:80], reason, "provide a value with type=…"),))
     note = provided(read) or Provides()
     colour, generator = _nature(read)
-    keys, dependencies, found = (Key(object),), list[Dependency](), list[_Unfit]()
-    positional = 0
+    keys: tuple[Key, ...] = (Key(object),)
+    dependencies, found, positional = list[Dependency](), list[_Unfit](), 0
     try:
         keys = tuple(dict.fromkeys(_keys(factory, read, note, colour, generator)))
     except _Unfit as unfit:
