@@ -285,6 +285,8 @@ def marker_of(default: Any, annotation: Any) -> Any:
     """
     if isinstance(default, Inject) or default is inject:
         return default
+    if isinstance(annotation, type):
+        return None
     noted = (layer for layer in layers(annotation) if get_origin(layer) is Annotated)
     notes = (note for layer in noted for note in layer.__metadata__)
     return next((note for note in notes if isinstance(note, Inject) or note is inject), None)

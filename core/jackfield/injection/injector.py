@@ -201,6 +201,22 @@ class Injector:
         if not known.issuperset(found.faults):
             raise found.error(besides=known)
 
+    def upset(self, specs: Iterable[FunctionSpec], adding: Iterable[Provider]) -> tuple[Fault, ...]:
+        """Find what that is there already could not be used any more, if providers were added.
+
+        Args:
+            specs: the functions that are served.
+            adding: the providers.
+
+        Returns:
+            The faults that it would have, and has not now.
+        """
+        served = tuple(specs)
+        before, after = self.diagnose(served), self.diagnose(served, adding=adding)
+        there = (fault for provider in self.providers for fault in after.providers.get(provider, ()))
+        faults = dict.fromkeys((*there, *(fault for found in after.functions.values() for fault in found)))
+        return tuple(fault for fault in faults if fault not in before.faults)
+
     def check_overrides(self, specs: Iterable[FunctionSpec], values: Mapping[Any, Any] | None = None) -> None:
         """Refuse overrides of what nothing provides and nobody asks for.
 

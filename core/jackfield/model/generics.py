@@ -19,6 +19,8 @@ def is_open(annotation: Any) -> bool:
         >>> is_open(list[T]), is_open(T), is_open(list[int]), is_open(list)
         (True, True, False, False)
     """
+    if isinstance(annotation, type):
+        return False
     if isinstance(annotation, TypeVar):
         return True
     return get_origin(annotation) is not None and bool(getattr(annotation, "__parameters__", ()))

@@ -28,9 +28,7 @@ def canonical(annotation: Any) -> Any:
         >>> canonical(typing.Sequence)
         <class 'collections.abc.Sequence'>
     """
-    if isinstance(annotation, type) and get_origin(annotation) is None:
-        return annotation
-    return _canonical(annotation, ())
+    return annotation if isinstance(annotation, type) else _canonical(annotation, ())
 
 
 def layers(annotation: Any) -> Iterator[Any]:

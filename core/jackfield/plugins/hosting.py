@@ -86,6 +86,7 @@ class Hosting:
             self._take_code(bundle, ledgers(bundle.name), faults[bundle.name])
         diagnosis = self._injector.diagnose([spec for bundle in bundles for spec in bundle.specs])
         self._injector.remove(*diagnosis.providers)
+        there = {*self._injector.providers}
         wrong: dict[str, tuple[Fault, ...]] = dict(diagnosis.functions)
         for bundle in bundles:
             of_providers = (f for provider in bundle.providers for f in diagnosis.providers.get(provider, ()))
@@ -101,7 +102,7 @@ class Hosting:
         return [
             attrs.evolve(
                 bundle.without(wrong),
-                providers=tuple(one for one in bundle.providers if one not in diagnosis.providers),
+                providers=tuple(one for one in bundle.providers if one in there),
                 faults=tuple(dict.fromkeys(faults[bundle.name])),
             )
             for bundle in bundles
@@ -120,12 +121,13 @@ class Hosting:
         """Add the providers of a version beside those of the one that runs.
 
         Raises:
-            PluginError: if the two clash: both provide a type that neither of them defines.
+            PluginError: if the two clash: both provide a type that neither of them defines, and somebody asks for the one.
         """
-        diagnosis = self._injector.diagnose(adding=bundle.providers)
-        if diagnosis.faults:
-            first = diagnosis.faults[0]
-            raise PluginError(bundle.name, "inject", first.reason, first.fix, diagnosis.faults)
+        try:
+            self._injector.check(self._functions.injected(), adding=bundle.providers)
+        except InjectionError as error:
+            first = error.faults[0]
+            raise PluginError(bundle.name, "inject", first.reason, first.fix, error.faults) from error
         self._injector.add(*bundle.providers)
 
     def drop(self, bundle: PluginBundle) -> None:
@@ -144,9 +146,23 @@ class Hosting:
             except PluginError as error:
                 faults += error.faults or (Fault(error.stage, name, "hooks", error.reason, error.fix),)
         ledger.record("hooks", name, partial(self._hooks.remove, name))
-        self._injector.add(*bundle.providers)
+        self._injector.add(*self._welcome(bundle, faults))
         ledger.record("history", name, partial(self._purge, name))
         ledger.record("subscriptions", name, partial(self._events.cancel_all, plugin=name))
+
+    def _welcome(self, bundle: PluginBundle, faults: list[Fault]) -> Sequence[Provider]:
+        """Leave out the providers of a newcomer for which something that serves would have to go."""
+        specs = self._functions.injected()
+        if not self.serving or not self._injector.upset(specs, bundle.providers):
+            return bundle.providers
+        welcome: list[Provider] = []
+        for provider in bundle.providers:
+            if upset := self._injector.upset(specs, (*welcome, provider)):
+                reason = f"with it {upset[0].entry} could not be served any more: {upset[0].reason}"
+                faults.append(Fault("inject", bundle.name, provider.label, reason, upset[0].fix, provider.where))
+            else:
+                welcome.append(provider)
+        return welcome
 
     def _purge(self, name: str) -> None:
         self._names.pop(name, None)
