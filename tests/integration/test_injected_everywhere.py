@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 import pytest
 
-from jackfield import Host, MissingDependency, PluginConfig, Unavailable, decorates, inject, provides
+from jackfield import Host, MissingDependency, PluginConfig, PluginError, Unavailable, decorates, inject, provides
 
 T = TypeVar("T")
 
@@ -174,6 +174,66 @@ def test_a_reload_keeps_the_order_and_what_a_singleton_collects(tmp_path, api):
         write(tmp_path, "alpha", PLUGIN.replace('Text("{name}")', 'Text("new {name}")'))
         host.reload("alpha")
         assert host.call("routed") == ["new alpha", "alpha.json", "beta", "beta.json"]
+
+
+SHARED = """
+    from collections.abc import Iterator
+    import jf_exporters as api
+    from jackfield import inject, function, provides
+
+    CLOSED = []
+
+    @provides
+    def exporter() -> Iterator[api.Exporter]:
+        yield api.Text("{text}")
+        CLOSED.append("{text}")
+
+    class Plugin:
+        def start(self):
+            {start}
+
+    @function
+    def own(*, it: api.Exporter = inject()) -> str:
+        return it.export()
+"""
+
+
+def test_a_type_that_others_ask_for_is_replaced_by_a_reload(tmp_path, api):
+    """Others get the new object once the new version serves, and keep the old one when it does not come to that."""
+
+    class Keeper:
+        def __init__(self, it: api.Exporter):
+            self.it = it
+
+    def kept(*, it: api.Exporter = inject(), keeper: Keeper = inject()):
+        assert keeper.it is it
+        return it.export()
+
+    def write_shared(text, start="pass"):
+        (tmp_path / "shared.py").write_text(textwrap.dedent(SHARED).format(text=text, start=start))
+
+    write_shared("one")
+    (tmp_path / "jackfield.toml").write_text('[[plugin]]\nname = "shared"\npath = "./shared.py:Plugin"\n')
+    with Host.from_config(tmp_path / "jackfield.toml", observers=()) as host:
+        host.provide(Keeper)
+        host.register("kept", kept)
+        assert (host.call("kept"), host.call("shared.own")) == ("one", "one")
+        write_shared("broken", start="raise RuntimeError")
+        with pytest.raises(PluginError):
+            host.reload("shared")
+        assert (host.call("kept"), host.call("shared.own")) == ("one", "one")
+        before = host.snapshot.revision
+        write_shared("two")
+        host.reload("shared", keep_warm=60)
+        assert (host.call("kept"), host.call("shared.own")) == ("two", "two")
+        host.rollback(before)
+        assert host.call("shared.own") == "two", "what others share is that of the version that came last"
+        write_shared("three")
+        host.reload("shared")
+        assert (host.call("kept"), host.call("shared.own")) == ("three", "three")
+        host.unload("shared")
+        with pytest.raises(Unavailable):
+            host.call("kept")
 
 
 def test_a_newcomer_takes_nothing_from_what_serves(tmp_path, api):

@@ -27,9 +27,9 @@ from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from jackfield.errors import DeadlineExceeded
-from jackfield.injection.deriving import Constant, Derived
+from jackfield.injection.deriving import Derived
 from jackfield.injection.graph import Contextual, Source, ThisCall
-from jackfield.injection.providers import Provider
+from jackfield.injection.providers import Constant, Provider
 from jackfield.injection.scope import Cell
 from jackfield.injection.teardown import afinish, afirst, aunwind, finish, first, unwind, within
 from jackfield.model.call import Call

@@ -10,26 +10,13 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 import attrs
 
-from jackfield.injection.providers import Provider
-from jackfield.model.generics import Bindings, is_open, substituted
+from jackfield.injection.providers import Constant, Provider, bound
+from jackfield.model.generics import Bindings, is_open
 from jackfield.model.spec import Colour, Dependency, Key
 
 Shape = Literal["list", "tuple", "dict", "mapping"]
 _SEQUENCES: Final[Mapping[Any, Shape]] = {list: "list", Sequence: "tuple"}
 _MAPPINGS: Final[Mapping[Any, Shape]] = {dict: "dict", Mapping: "mapping"}
-
-
-@attrs.frozen
-class Constant:
-    """An object that stands in for whatever would have been provided: an override, or what a type variable stands for.
-
-    Attributes:
-        value: the object; two are equal when theirs is the same one.
-        key: what it overrides, None if it is no override.
-    """
-
-    value: Any = attrs.field(eq=id)
-    key: Key | None = None
 
 
 @attrs.frozen(eq=False)
@@ -195,12 +182,8 @@ def assembled(shape: Shape, labels: Sequence[str], members: Sequence[Any]) -> An
 
 
 def _specialised(key: Key, bindings: Bindings) -> Key:
-    """Put types in the place of variables; `type[T]` is that type itself."""
-    if get_origin(key.type) is type and is_open(key.type):
-        return Key(Constant(substituted(get_args(key.type)[0], bindings)))
     free = getattr(key.type, "__parameters__", (key.type,)) if is_open(key.type) else ()
-    kind = substituted(key.type, {**dict.fromkeys(free, Any), **bindings})
-    return Key(object if kind is Any else kind, key.name)
+    return bound(key, {**dict.fromkeys(free, Any), **bindings})
 
 
 def _copied(provider: Provider) -> dict[str, Any]:

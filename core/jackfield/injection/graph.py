@@ -9,8 +9,8 @@ from typing import Any, get_origin
 
 import attrs
 
-from jackfield.injection.deriving import Constant, collection_of, decorated, gathered, roots_of, specialised
-from jackfield.injection.providers import Provider
+from jackfield.injection.deriving import collection_of, decorated, gathered, roots_of, specialised
+from jackfield.injection.providers import Constant, Provider
 from jackfield.model.call import Call
 from jackfield.model.generics import is_open, matched
 from jackfield.model.spec import Dependency, Key
@@ -50,6 +50,8 @@ class Graph:
         providers: in order of registration. Those whose keys are all overridden only keep their place in collections.
         contextual: the types that are resolved per plugin.
         overrides: objects that replace what is provided.
+        superseded: those providers that a later version of their plugin has taken the place of, and that may be rolled
+            back to: they only count where no other has their key, and are in no collection.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Graph:
         providers: Iterable[Provider],
         contextual: Collection[type] = (),
         overrides: Mapping[Key, Any] = MappingProxyType({}),
+        superseded: Collection[Provider] = (),
     ) -> None:
         self.overrides = overrides
         self.contextual = frozenset(contextual)
@@ -67,12 +70,18 @@ class Graph:
         self._decorators: list[Provider] = []
         self._by_name: dict[str, dict[Key, None]] = defaultdict(dict)
         self._found: dict[Key, tuple[Source, ...]] = {}
-        for provider in self.providers:
-            if provider.inner:
-                self._decorators.append(provider)
-                continue
+        self._superseded = superseded
+        taken: set[tuple[Key, bool]] = set()
+        for provider in sorted(self.providers, key=superseded.__contains__) if superseded else self.providers:
+            late = provider in superseded
             for key in provider.keys:
-                if is_open(key.type):
+                if late and (key, bool(provider.inner)) in taken:
+                    continue
+                if superseded and not late:
+                    taken.add((key, bool(provider.inner)))
+                if provider.inner:
+                    self._decorators.append(provider)
+                elif is_open(key.type):
                     self._generic[get_origin(key.type)].append((key, provider))
                 else:
                     by_key[key].append(provider)
@@ -155,7 +164,7 @@ class Graph:
         """
         replaced: set[Key] = set()
         for provider in self.registered:
-            for key in () if provider.inner else provider.keys:
+            for key in () if provider.inner or provider in self._superseded else provider.keys:
                 asked = Key(item, key.name)
                 if key.type != item and (not is_open(key.type) or asked in self.by_key):
                     continue

@@ -1,6 +1,6 @@
 """The injector of a host: its providers, its overrides and its singletons."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
@@ -11,10 +11,10 @@ from jackfield.decorators import key_of
 from jackfield.errors import Fault, InjectionError
 from jackfield.injection.bodies import Body, compile_body
 from jackfield.injection.closing import Closing, RunAsync, TeardownFailure
-from jackfield.injection.deriving import Constant, Derived
+from jackfield.injection.deriving import Derived
 from jackfield.injection.diagnosis import Diagnosis, Findings, diagnose, strangers
 from jackfield.injection.graph import Contextual, Graph, Source
-from jackfield.injection.providers import Provider
+from jackfield.injection.providers import Constant, Provider
 from jackfield.injection.scope import Cell, Gathered, Start, Vault, own_thread
 from jackfield.model.atomic import AtomicReference
 from jackfield.model.call import Call
@@ -78,11 +78,13 @@ class _State:
         providers: in order of registration.
         views: of every layer, the lowest first.
         generation: grows with every change.
+        superseded: providers → those that have taken their place.
     """
 
     providers: tuple[Provider, ...]
     views: dict[Layer, _View]
     generation: int
+    superseded: Mapping[Provider, frozenset[Provider]]
 
     @property
     def top(self) -> _View:
@@ -108,7 +110,7 @@ class Injector:
         self._contextual = dict(contextual)
         self._constants: dict[tuple[Any, str], Any] = {}
         self._vault = Vault(start)
-        self._state = AtomicReference(self._seen((), (Layer(_NOTHING),), 0))
+        self._state = AtomicReference(self._seen((), (Layer(_NOTHING),), 0, MappingProxyType({})))
 
     @property
     def providers(self) -> tuple[Provider, ...]:
@@ -125,7 +127,7 @@ class Injector:
         """The graph of this moment, overrides included: for drawing it."""
         return self._state.value.top.graph
 
-    def add(self, *providers: Provider, since: int | None = None) -> bool:
+    def add(self, *providers: Provider, since: int | None = None, over: Collection[Provider] = ()) -> bool:
         """Add providers.
 
         A singleton that is made already keeps what it was made with, even if what it lacked is provided now. The
@@ -134,6 +136,7 @@ class Injector:
         Args:
             providers: nothing is checked; ask `diagnose(specs, adding=…)` before.
             since: the generation that was diagnosed; None for whatever is there.
+            over: providers of an earlier version of the same plugin, which stay for a rollback; see `supersede`.
 
         Returns:
             False when something has changed since, and nothing was added.
@@ -142,8 +145,32 @@ class Injector:
             before = self._state.value
             if since is not None and before.generation != since:
                 return False
-            if self._replace(before, _inserted(before.providers, providers), tuple(before.views)):
+            added = _inserted(before.providers, providers)
+            superseded = {**before.superseded}
+            for old in over if providers else ():
+                superseded[old] = superseded.get(old, frozenset()).union(providers)
+            if self._replace(before, added, tuple(before.views), superseded):
                 return True
+
+    def supersede(self, over: Collection[Provider]) -> Closing:
+        """Forget the singletons of others that have what these provide, once their successors serve.
+
+        Args:
+            over: providers in whose place others were added.
+
+        Returns:
+            What closes those singletons. Those of the plugin itself stay, for a rollback.
+        """
+        state, old = self._state.value, frozenset(over)
+        successors = frozenset[Provider]().union(*(state.superseded.get(provider, ()) for provider in old))
+        before = tuple(provider for provider in state.providers if provider not in successors)
+        plugins = {provider.plugin for provider in old}
+        cells = []
+        for layer, view in state.views.items():
+            graph = Graph(before, self._contextual, view.graph.overrides, state.superseded.keys() - old)
+            users = graph.dependents((), gone=old, among=tuple(layer.cells))
+            cells += _taken(layer, (provider for provider in users if provider.plugin not in plugins))
+        return Closing(self._vault, cells)
 
     def remove(self, *providers: Provider) -> Closing:
         """Remove providers, and forget their singletons and those that depend on them.
@@ -164,7 +191,8 @@ class Injector:
             if unknown:
                 raise ValueError(f"not registered: {', '.join(map(repr, unknown))}")
             left = tuple(provider for provider in before.providers if provider not in gone)
-            if self._replace(before, left, tuple(before.views)):
+            superseded = {old: new - gone for old, new in before.superseded.items() if old not in gone and new - gone}
+            if self._replace(before, left, tuple(before.views), superseded):
                 break
         cells = []
         for layer, view in before.views.items():
@@ -172,32 +200,48 @@ class Injector:
             cells += _taken(layer, gone | view.graph.dependents(keys, gone=gone, among=tuple(layer.cells)))
         return Closing(self._vault, cells)
 
-    def diagnose(self, specs: Iterable[FunctionSpec] = (), *, adding: Iterable[Provider] = ()) -> Diagnosis:
+    def diagnose(
+        self,
+        specs: Iterable[FunctionSpec] = (),
+        *,
+        adding: Iterable[Provider] = (),
+        over: Collection[Provider] = (),
+    ) -> Diagnosis:
         """Find every fault of the graph, and of functions that it is to serve.
 
         Args:
             specs: the functions.
             adding: providers to be counted in as if they were registered.
+            over: those that they would take the place of.
         """
-        more, view = tuple(adding), self._state.value.top
+        state, more = self._state.value, tuple(adding)
+        view = state.top
         if not more:
             return diagnose(view.graph, specs, known=view.faulty)
-        providers = _inserted(view.graph.registered, more)
-        return diagnose(Graph(providers, self._contextual, view.graph.overrides), specs)
+        providers = _inserted(state.providers, more)
+        superseded = {*state.superseded, *over}
+        return diagnose(Graph(providers, self._contextual, view.graph.overrides, superseded), specs)
 
-    def check(self, specs: Iterable[FunctionSpec] = (), *, adding: Iterable[Provider] = ()) -> None:
+    def check(
+        self,
+        specs: Iterable[FunctionSpec] = (),
+        *,
+        adding: Iterable[Provider] = (),
+        over: Collection[Provider] = (),
+    ) -> None:
         """Refuse a graph with any fault; or providers that would add one.
 
         Args:
             specs: the functions that it is to serve.
             adding: providers that are to be added; what is wrong without them already does not count.
+            over: as for `diagnose`.
 
         Raises:
             InjectionError: with every fault; the most specific class that fits them all.
         """
-        specs, more = tuple(specs), tuple(adding)
-        found = self.diagnose(specs, adding=more)
-        known = frozenset(self.diagnose(specs).faults) if more and found.faults else frozenset[Fault]()
+        served, more = tuple(specs), tuple(adding)
+        found = self.diagnose(served, adding=more, over=over)
+        known = frozenset(self.diagnose(served).faults) if more and found.faults else frozenset[Fault]()
         if not known.issuperset(found.faults):
             raise found.error(besides=known)
 
@@ -227,13 +271,10 @@ class Injector:
         Raises:
             InjectionError: with a fault for each.
         """
-        view = self._state.value.top
-        keys = view.graph.overrides.keys() if values is None else _keyed(values).keys()
+        there = self.graph.overrides
+        keys = there.keys() if values is None else _keyed(values).keys() - there.keys()
         if keys:
-            providers = self._state.value.providers
-            known = () if values is None else view.graph.overrides
-            graph = Graph(providers, self._contextual)
-            faults = strangers(graph, [key for key in keys if key not in known], specs)
+            faults = strangers(Graph(self.providers, self._contextual), keys, specs)
             if faults:
                 raise InjectionError(faults)
 
@@ -355,17 +396,31 @@ class Injector:
         assert view is not None  # noqa: S101  # for the type checker: `restore` leaves one behind
         return view
 
-    def _replace(self, before: _State, providers: tuple[Provider, ...], layers: tuple[Layer, ...]) -> bool:
-        return self._state.compare_and_set(before, self._seen(providers, layers, before.generation + 1))
+    def _replace(
+        self,
+        before: _State,
+        providers: tuple[Provider, ...],
+        layers: tuple[Layer, ...],
+        superseded: Mapping[Provider, frozenset[Provider]] | None = None,
+    ) -> bool:
+        superseded = before.superseded if superseded is None else superseded
+        return self._state.compare_and_set(before, self._seen(providers, layers, before.generation + 1, superseded))
 
-    def _seen(self, providers: tuple[Provider, ...], layers: tuple[Layer, ...], generation: int) -> _State:
+    def _seen(
+        self,
+        providers: tuple[Provider, ...],
+        layers: tuple[Layer, ...],
+        generation: int,
+        superseded: Mapping[Provider, frozenset[Provider]],
+    ) -> _State:
         views: dict[Layer, _View] = {}
         overrides: Mapping[Key, Any] = _NOTHING
         below: _View | None = None
         for layer in layers:
             overrides = {**overrides, **layer.overrides}
-            below = views[layer] = _View(self, layer, Graph(providers, self._contextual, overrides), below)
-        return _State(providers, views, generation)
+            graph = Graph(providers, self._contextual, overrides, superseded)
+            below = views[layer] = _View(self, layer, graph, below)
+        return _State(providers, views, generation, superseded)
 
     def _everything(self) -> Closing:
         cells = [cell for layer in self._state.value.views for cell in _taken(layer, tuple(layer.cells))]

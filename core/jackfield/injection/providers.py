@@ -28,6 +28,33 @@ _ITERATORS: Final = (Iterator, Generator, Iterable)
 _ASYNC_ITERATORS: Final = (AsyncIterator, AsyncGenerator, AsyncIterable)
 
 
+@attrs.frozen
+class Constant:
+    """An object that stands in for whatever would have been provided: an override, or what a type variable stands for.
+
+    Attributes:
+        value: the object; two are equal when theirs is the same one.
+        key: what it overrides, None if it is no override.
+    """
+
+    value: Any = attrs.field(eq=id)
+    key: Key | None = None
+
+
+def bound(key: Key, bindings: Mapping[Any, Any]) -> Key:
+    """Put types in the place of a key's variables; what was `type[T]` asks for that type itself.
+
+    Args:
+        key: the key.
+        bindings: what variables stand for.
+    """
+    if get_origin(key.type) is type and is_open(key.type):
+        kind = substituted(get_args(key.type)[0], bindings)
+        return Key(type[kind] if is_open(kind) else Constant(kind))
+    kind = substituted(key.type, bindings)
+    return Key(object if kind is Any else kind, key.name)
+
+
 @attrs.frozen(eq=False)
 class Provider:
     """One way to get one dependency. Two providers are never equal: each registration is its own.
@@ -172,7 +199,7 @@ def describe(factory: Any, *, plugin: str = "") -> Provider:
         found.append(unfit)
     for index, parameter in enumerate(_parameters(read)):
         try:
-            dependency = _dependency(read, parameter, _bound(factory, read, parameter.name))
+            dependency = _dependency(read, parameter, _bindings(factory, read, parameter.name))
         except _Unfit as unfit:
             found.append(unfit)
             continue
@@ -288,13 +315,13 @@ def _is_inner(asked: Key, decorated: Key) -> bool:
     return asked.type == decorated.type and asked.name in (None, decorated.name)
 
 
-def _bound(factory: Any, read: Any, parameter: str) -> Mapping[Any, Any]:
+def _bindings(factory: Any, read: Any, parameter: str) -> Mapping[Any, Any]:
     """Find what type variables in the annotation of a constructor's parameter stand for in the class that is made."""
     if not isinstance(read, type) or not getattr(read, "__orig_bases__", None):
         return {}
     inherited = seen_from(read, owner_of(read, parameter))
     given = dict(zip(getattr(read, "__parameters__", ()), get_args(factory), strict=False))
-    return {variable: substituted(bound, given) for variable, bound in inherited.items()}
+    return {variable: substituted(kind, given) for variable, kind in inherited.items()}
 
 
 def _parameters(factory: Callable[..., Any]) -> Iterator[inspect.Parameter]:
@@ -313,7 +340,7 @@ def _ordinary(parameter: inspect.Parameter) -> bool:
 
 
 def _dependency(
-    factory: Callable[..., Any], parameter: inspect.Parameter, bound: Mapping[Any, Any]
+    factory: Callable[..., Any], parameter: inspect.Parameter, bindings: Mapping[Any, Any]
 ) -> Dependency | None:
     """Read one parameter; None if it keeps its default, since nothing says what to look it up by."""
     name, annotation, unread = parameter.name, Any, None
@@ -332,7 +359,7 @@ def _dependency(
         raise _Unfit(f"{name!r} is positional-only, dependencies are passed by keyword", "take the `/` out")
     marker = marker or Inject()
     try:
-        wanted = _usable(key_of(substituted(annotation, bound), marker.name))
+        wanted = _usable(bound(key_of(annotation, marker.name), bindings))
     except _Unfit as unfit:
         if plain:
             return None

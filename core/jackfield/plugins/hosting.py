@@ -9,6 +9,7 @@ import attrs
 from jackfield.errors import Fault, InjectionError, JackfieldError, PluginError
 from jackfield.events import EventBus
 from jackfield.hooks import Hooks
+from jackfield.injection.closing import Closing
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import Provider, describe
 from jackfield.log import host_log
@@ -118,17 +119,23 @@ class Hosting:
         return attrs.evolve(bundle, functions=(*bundle.functions, spec)), ()
 
     def add_providers(self, bundle: PluginBundle) -> None:
-        """Add the providers of a version beside those of the one that runs.
+        """Add the providers of a version in the place of those of the one that runs, which stay for a rollback.
 
         Raises:
-            PluginError: if the two clash: both provide a type that neither of them defines, and somebody asks for the one.
+            PluginError: if something could not be injected any more.
         """
+        over = self._earlier(bundle)
         try:
-            self._injector.check(self._functions.injected(), adding=bundle.providers)
+            self._injector.check(self._functions.injected(), adding=bundle.providers, over=over)
         except InjectionError as error:
             first = error.faults[0]
             raise PluginError(bundle.name, "inject", first.reason, first.fix, error.faults) from error
-        self._injector.add(*bundle.providers)
+        self._injector.add(*bundle.providers, over=over)
+
+    def _earlier(self, bundle: PluginBundle) -> tuple[Provider, ...]:
+        """Give the providers of earlier versions of a plugin."""
+        of_plugin = (provider for provider in self._injector.providers if provider.plugin == bundle.name)
+        return tuple(provider for provider in of_plugin if provider not in bundle.providers)
 
     def drop(self, bundle: PluginBundle) -> None:
         """Take the providers and modules of a version out that serves no more."""
@@ -199,9 +206,11 @@ class Hosting:
         )
 
     def _remove_providers(self, providers: Sequence[Provider]) -> None:
-        if not providers:
-            return
-        closing = self._injector.remove(*providers)
+        if providers:
+            self._close_after(self._injector.remove(*providers))
+
+    def _close_after(self, closing: Closing) -> None:
+        """Compile everything against the providers of now, and then close singletons that nobody gets any more."""
         self._functions.rewire()
         for failure in closing.close(self._run_async):
             host_log("ERROR", failure.fault)
@@ -237,6 +246,7 @@ class Hosting:
         self._hooks.remove(bundle.name)
         for implementation in bundle.hooks:
             self._hooks.add(implementation, bundle.name)
+        self._close_after(self._injector.supersede(self._earlier(bundle)))
         return tuple(addition.spec for addition in additions), gone
 
     def withdraw(self, plugin: str, only: Sequence[FunctionSpec] | None = None) -> tuple[Endpoint, ...]:
