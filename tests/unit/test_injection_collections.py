@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import pytest
 
 from jackfield import CaptiveDependency, Host, InjectionError, Key, MissingDependency, decorates, inject, provides
+
+
+T = TypeVar("T")
 
 
 class Exporter(Protocol):
@@ -293,6 +296,15 @@ def test_overrides_replace_members_and_collections():
         with host.override({list[Exporter]: ["whole"]}):
             assert host.call("f") == ["whole"]
         assert len(host.call("f")) == 3
+
+
+def test_an_override_stands_in_no_place_of_a_generic_provider_of_another_type():
+    """Only those of the item's type keep a place for it."""
+
+    def boxed(kind: type[T]) -> dict[T, T]: ...
+
+    with started(as_list, boxed, csv) as host, host.override({Exporter: Named("fake")}):
+        assert [one.export() for one in host.call("f")] == ["csv", "fake"]
 
 
 def test_a_singleton_that_collects_is_made_anew_within_an_override():

@@ -166,7 +166,8 @@ class Graph:
         for provider in self.registered:
             for key in () if provider.inner or provider in self._superseded else provider.keys:
                 asked = Key(item, key.name)
-                if key.type != item and (not is_open(key.type) or asked in self.by_key):
+                generic = is_open(key.type) and asked not in self.by_key and matched(key.type, item) is not None
+                if key.type != item and not generic:
                     continue
                 if asked not in self.overrides:
                     for one in self._specialised(asked, (provider,) if key == asked else ()):
@@ -179,7 +180,7 @@ class Graph:
             if key.type == item and key not in replaced:
                 yield key.name or "", Constant(value, key)
 
-    def source(self, dependency: Dependency, left_out: Container[Provider] = ()) -> Source | None:
+    def source(self, dependency: Dependency, left_out: Container[object] = ()) -> Source | None:
         """Resolve a dependency of a function or provider that has no fault.
 
         Args:

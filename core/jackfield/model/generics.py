@@ -28,8 +28,9 @@ def is_open(annotation: Any) -> bool:
 
 def parametrised(cls: Any) -> Any:
     """Give a generic class with its own variables as arguments, as in `Repo[T]`; any other type as it is."""
-    variables = getattr(cls, "__parameters__", ()) if isinstance(cls, type) and issubclass(cls, Generic) else ()
-    return cls[tuple(variables)] if variables else cls
+    generic: Any = cls if isinstance(cls, type) and issubclass(cls, Generic) else None
+    variables = getattr(generic, "__parameters__", ())
+    return generic[tuple(variables)] if variables else cls
 
 
 def substituted(annotation: Any, bindings: Bindings) -> Any:
