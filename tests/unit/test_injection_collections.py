@@ -9,7 +9,6 @@ import pytest
 
 from jackfield import CaptiveDependency, Host, InjectionError, Key, MissingDependency, decorates, inject, provides
 
-
 T = TypeVar("T")
 
 

@@ -22,6 +22,7 @@ from jackfield import (
     provides,
 )
 from jackfield.decorators import key_of, marker_of
+from jackfield.injection.providers import describe
 
 T = TypeVar("T")
 
@@ -77,6 +78,17 @@ def test_aliases_are_what_they_stand_for():
     assert key_of(Many[Alias]) == Key(list[Engine])  # noqa: F821
     assert marker_of(None, Deep) == inject()  # noqa: F821
     assert key_of(Ring) == Key(list[Ring])  # noqa: F821
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the statement is of 3.12")
+def test_aliases_of_what_a_generator_yields():
+    """The alias is looked through."""
+    exec("type Engines = typing.Iterator[Engine]", globals())  # noqa: S102  # no syntax of 3.11
+
+    def engine() -> Engines:  # noqa: F821
+        yield Engine()
+
+    assert describe(engine).key == Key(Engine)
 
 
 def test_a_new_type_is_a_type_of_its_own():
@@ -189,6 +201,18 @@ def test_inject_without_parentheses_is_told(function):
     (fault,) = caught.value.faults
     assert "'engine' is marked with `inject`, the function itself" in fault.reason
     assert fault.fix == "write `inject()`"
+
+
+class Undecorated:
+    engine: Annotated[Engine, inject()]
+
+    def __call__(self, table: str): ...
+
+
+def test_a_marked_field_that_no_constructor_takes_is_told():
+    """A plain class has no fields: nothing would ever be there."""
+    with pytest.raises(ContractError, match=r"'engine' is `inject\(\)`, but no constructor parameter takes it"):
+        Host(observers=()).register("f", Undecorated)
 
 
 def test_inject_without_parentheses_is_told_of_providers():

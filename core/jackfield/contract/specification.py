@@ -10,7 +10,7 @@ from jackfield.contract.payload import draw, note_of
 from jackfield.contract.shapes import render
 from jackfield.decorators import Inject, dependency, inject, key_of, marker_of, noted_policy
 from jackfield.errors import ContractError, Fault
-from jackfield.injection.hints import Unreadable, evaluate, signature
+from jackfield.injection.hints import Unreadable, annotations, evaluate, signature
 from jackfield.model.call import Call
 from jackfield.model.names import NAME_LIMIT, name_fault, version_fault
 from jackfield.model.spec import MISSING, Colour, Dependency, FunctionSpec, Parameter, PayloadShape, Policy
@@ -159,9 +159,8 @@ class _Reading:
                 )
         taken = {parameter.name for parameter in parameters}
         for base in cls.__mro__:
-            for attribute, value in vars(base).items():
-                marked = isinstance(value, Inject) or value is inject
-                if marked and taken.isdisjoint({attribute, attribute.lstrip("_")}):
+            for attribute in _marked(base):
+                if taken.isdisjoint({attribute, attribute.lstrip("_")}):
                     self.fault(
                         f"{attribute!r} is `inject()`, but no constructor parameter takes it",
                         f"make {base.__qualname__} an attrs class or a dataclass",
@@ -222,6 +221,16 @@ class _Reading:
             what = "the result" if name == "return" else f"parameter {name!r}"
             self.notes.append(f"{what}: the annotation cannot be evaluated ({str(problem)[:120]}): taken as Any")
             return Any
+
+
+def _marked(cls: type) -> list[str]:
+    """Name the attributes that a class itself marks with `inject()`, by value or within the annotation."""
+    found = [name for name, value in vars(cls).items() if isinstance(value, Inject) or value is inject]
+    for name, annotation in annotations(cls).items():
+        with contextlib.suppress(Unreadable):  # where it is a parameter as well, that is noted there
+            if marker_of(None, evaluate(cls, name, annotation)) is not None:
+                found.append(name)
+    return list(dict.fromkeys(found))
 
 
 def _call_of(cls: type) -> Any:

@@ -15,7 +15,8 @@ if sys.version_info >= (3, 14):  # pragma: no cover  # annotations are evaluated
         """Give the signature, with annotations that cannot be evaluated yet left as forward references."""
         return inspect.signature(factory, annotation_format=annotationlib.Format.FORWARDREF)
 
-    def _annotations(owner: type) -> Mapping[str, Any]:
+    def annotations(owner: type) -> Mapping[str, Any]:
+        """Give what a class itself annotates, with what cannot be evaluated yet left as forward references."""
         return annotationlib.get_annotations(owner, format=annotationlib.Format.FORWARDREF)
 
 else:
@@ -24,7 +25,8 @@ else:
         """Give the signature, with string annotations left as they are."""
         return inspect.signature(factory)
 
-    def _annotations(owner: type) -> Mapping[str, Any]:
+    def annotations(owner: type) -> Mapping[str, Any]:
+        """Give what a class itself annotates, with strings left as they are."""
         return inspect.get_annotations(owner)
 
 
@@ -65,7 +67,7 @@ def owner_of(cls: type, parameter: str) -> type:
     """
     # A field of a base class is annotated in that class's module, whatever module generated `__init__`.
     names = {parameter, f"_{parameter}"}
-    of_field = (base for base in cls.__mro__ if names & _annotations(base).keys())
+    of_field = (base for base in cls.__mro__ if names & annotations(base).keys())
     of_constructor = (base for base in cls.__mro__ if {"__init__", "__new__"} & vars(base).keys())
     return next(of_field, None) or next(of_constructor)
 

@@ -23,6 +23,7 @@ from jackfield.injection.hints import Unreadable, evaluate, owner_of, signature,
 from jackfield.model.generics import is_open, parametrised, seen_from, substituted
 from jackfield.model.place import place_of
 from jackfield.model.spec import MISSING, Colour, Dependency, Key
+from jackfield.model.spelling import canonical
 
 _ITERATORS: Final = (Iterator, Generator, Iterable)
 _ASYNC_ITERATORS: Final = (AsyncIterator, AsyncGenerator, AsyncIterable)
@@ -283,7 +284,7 @@ def _made(factory: Any, read: Any, note: Provides, colour: Colour, generator: bo
         if note.types:
             return key_of(note.types[0], note.name)
         raise _Unfit("it does not say what it provides", "annotate the return type")
-    provides = _evaluated(read, "return", annotation)
+    provides = canonical(_evaluated(read, "return", annotation))
     if generator:
         kinds = _ASYNC_ITERATORS if colour is Colour.ASYNC else _ITERATORS
         if get_origin(provides) not in kinds:
