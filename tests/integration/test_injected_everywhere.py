@@ -228,6 +228,9 @@ def test_a_type_that_others_ask_for_is_replaced_by_a_reload(tmp_path, api):
         assert (host.call("kept"), host.call("shared.own")) == ("two", "two")
         host.rollback(before)
         assert host.call("shared.own") == "two", "what others share is that of the version that came last"
+        (tmp_path / "shared.py").write_text("from jackfield import function\nclass Plugin: ...\n")
+        with pytest.raises(PluginError, match="nothing provides Exporter"):
+            host.reload("shared")
         write_shared("three")
         host.reload("shared")
         assert (host.call("kept"), host.call("shared.own")) == ("three", "three")

@@ -5,12 +5,12 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 import attrs
 
 from jackfield.injection.deriving import collection_of, decorated, gathered, roots_of, specialised
-from jackfield.injection.providers import Constant, Provider
+from jackfield.injection.providers import Constant, Provider, place
 from jackfield.model.call import Call
 from jackfield.model.generics import is_open, matched
 from jackfield.model.spec import Dependency, Key
@@ -51,7 +51,7 @@ class Graph:
         contextual: the types that are resolved per plugin.
         overrides: objects that replace what is provided.
         superseded: those providers that a later version of their plugin has taken the place of, and that may be rolled
-            back to: they only count where no other has their key, and are in no collection.
+            back to: they only count for types that their own module defines, which nobody else can ask for.
     """
 
     def __init__(
@@ -71,21 +71,18 @@ class Graph:
         self._by_name: dict[str, dict[Key, None]] = defaultdict(dict)
         self._found: dict[Key, tuple[Source, ...]] = {}
         self._superseded = superseded
-        taken: set[tuple[Key, bool]] = set()
-        for provider in sorted(self.providers, key=superseded.__contains__) if superseded else self.providers:
+        for provider in self.providers:
             late = provider in superseded
             for key in provider.keys:
-                if late and (key, bool(provider.inner)) in taken:
+                if late and not _is_own(key.type, provider):
                     continue
-                if superseded and not late:
-                    taken.add((key, bool(provider.inner)))
                 if provider.inner:
                     self._decorators.append(provider)
                 elif is_open(key.type):
                     self._generic[get_origin(key.type)].append((key, provider))
                 else:
                     by_key[key].append(provider)
-                    if key.name is not None:
+                    if key.name is not None and not late:
                         self._by_name[key.name][key] = None
         for key in overrides:
             if key.name is not None:
@@ -272,6 +269,18 @@ class Graph:
                     reached.add(user)
                     frontier.append(user)
         return frozenset(reached)
+
+
+def _is_own(kind: Any, provider: Provider) -> bool:
+    """Tell whether a type is, or is made of, one that the package of a provider's factory defines."""
+    package = place(provider.factory).partition(":")[0].partition(".")[0]
+    forms = [kind]
+    while forms:
+        form = forms.pop()
+        forms += get_args(form)
+        if str(getattr(get_origin(form) or form, "__module__", "")).partition(".")[0] == package:
+            return True
+    return False
 
 
 def _needs_arguments(provider: Provider) -> bool:

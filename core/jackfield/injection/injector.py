@@ -78,13 +78,13 @@ class _State:
         providers: in order of registration.
         views: of every layer, the lowest first.
         generation: grows with every change.
-        superseded: providers → those that have taken their place.
+        superseded: providers → the versions of their plugin that have taken their place.
     """
 
     providers: tuple[Provider, ...]
     views: dict[Layer, _View]
     generation: int
-    superseded: Mapping[Provider, frozenset[Provider]]
+    superseded: Mapping[Provider, frozenset[str]]
 
     @property
     def top(self) -> _View:
@@ -127,7 +127,9 @@ class Injector:
         """The graph of this moment, overrides included: for drawing it."""
         return self._state.value.top.graph
 
-    def add(self, *providers: Provider, since: int | None = None, over: Collection[Provider] = ()) -> bool:
+    def add(
+        self, *providers: Provider, since: int | None = None, over: Collection[Provider] = (), version: str = ""
+    ) -> bool:
         """Add providers.
 
         A singleton that is made already keeps what it was made with, even if what it lacked is provided now. The
@@ -136,7 +138,8 @@ class Injector:
         Args:
             providers: nothing is checked; ask `diagnose(specs, adding=…)` before.
             since: the generation that was diagnosed; None for whatever is there.
-            over: providers of an earlier version of the same plugin, which stay for a rollback; see `supersede`.
+            over: providers of earlier versions of the same plugin, which stay for a rollback; see `supersede`.
+            version: what `remove` is told to bring them back.
 
         Returns:
             False when something has changed since, and nothing was added.
@@ -147,23 +150,27 @@ class Injector:
                 return False
             added = _inserted(before.providers, providers)
             superseded = {**before.superseded}
-            for old in over if providers else ():
-                superseded[old] = superseded.get(old, frozenset()).union(providers)
+            for old in over:
+                superseded[old] = superseded.get(old, frozenset()) | {version}
             if self._replace(before, added, tuple(before.views), superseded):
                 return True
 
-    def supersede(self, over: Collection[Provider]) -> Closing:
+    def supersedes(self, version: str) -> bool:
+        """Tell whether a version of a plugin has taken the place of providers that are still there."""
+        return any(version in by for by in self._state.value.superseded.values())
+
+    def supersede(self, over: Collection[Provider], by: Collection[Provider]) -> Closing:
         """Forget the singletons of others that have what these provide, once their successors serve.
 
         Args:
             over: providers in whose place others were added.
+            by: those.
 
         Returns:
             What closes those singletons. Those of the plugin itself stay, for a rollback.
         """
         state, old = self._state.value, frozenset(over)
-        successors = frozenset[Provider]().union(*(state.superseded.get(provider, ()) for provider in old))
-        before = tuple(provider for provider in state.providers if provider not in successors)
+        before = tuple(provider for provider in state.providers if provider not in by)
         plugins = {provider.plugin for provider in old}
         cells = []
         for layer, view in state.views.items():
@@ -172,11 +179,12 @@ class Injector:
             cells += _taken(layer, (provider for provider in users if provider.plugin not in plugins))
         return Closing(self._vault, cells)
 
-    def remove(self, *providers: Provider) -> Closing:
+    def remove(self, *providers: Provider, version: str = "") -> Closing:
         """Remove providers, and forget their singletons and those that depend on them.
 
         Args:
             providers: as they were added.
+            version: the version that they are of; what it had taken the place of counts again.
 
         Returns:
             What closes those singletons; the host does that when the calls that may hold them have ended.
@@ -191,7 +199,8 @@ class Injector:
             if unknown:
                 raise ValueError(f"not registered: {', '.join(map(repr, unknown))}")
             left = tuple(provider for provider in before.providers if provider not in gone)
-            superseded = {old: new - gone for old, new in before.superseded.items() if old not in gone and new - gone}
+            kept = {old: by - {version} for old, by in before.superseded.items() if old not in gone}
+            superseded = {old: by for old, by in kept.items() if by}
             if self._replace(before, left, tuple(before.views), superseded):
                 break
         cells = []
@@ -216,7 +225,7 @@ class Injector:
         """
         state, more = self._state.value, tuple(adding)
         view = state.top
-        if not more:
+        if not more and not over:
             return diagnose(view.graph, specs, known=view.faulty)
         providers = _inserted(state.providers, more)
         superseded = {*state.superseded, *over}
@@ -241,7 +250,8 @@ class Injector:
         """
         served, more = tuple(specs), tuple(adding)
         found = self.diagnose(served, adding=more, over=over)
-        known = frozenset(self.diagnose(served).faults) if more and found.faults else frozenset[Fault]()
+        changing = bool(more or over) and bool(found.faults)
+        known = frozenset(self.diagnose(served).faults) if changing else frozenset[Fault]()
         if not known.issuperset(found.faults):
             raise found.error(besides=known)
 
@@ -401,7 +411,7 @@ class Injector:
         before: _State,
         providers: tuple[Provider, ...],
         layers: tuple[Layer, ...],
-        superseded: Mapping[Provider, frozenset[Provider]] | None = None,
+        superseded: Mapping[Provider, frozenset[str]] | None = None,
     ) -> bool:
         superseded = before.superseded if superseded is None else superseded
         return self._state.compare_and_set(before, self._seen(providers, layers, before.generation + 1, superseded))
@@ -411,7 +421,7 @@ class Injector:
         providers: tuple[Provider, ...],
         layers: tuple[Layer, ...],
         generation: int,
-        superseded: Mapping[Provider, frozenset[Provider]],
+        superseded: Mapping[Provider, frozenset[str]],
     ) -> _State:
         views: dict[Layer, _View] = {}
         overrides: Mapping[Key, Any] = _NOTHING

@@ -130,7 +130,7 @@ class Hosting:
         except InjectionError as error:
             first = error.faults[0]
             raise PluginError(bundle.name, "inject", first.reason, first.fix, error.faults) from error
-        self._injector.add(*bundle.providers, over=over)
+        self._injector.add(*bundle.providers, over=over, version=bundle.root)
 
     def _earlier(self, bundle: PluginBundle) -> tuple[Provider, ...]:
         """Give the providers of earlier versions of a plugin."""
@@ -140,7 +140,9 @@ class Hosting:
     def drop(self, bundle: PluginBundle) -> None:
         """Take the providers and modules of a version out that serves no more."""
         there = {*self._injector.providers}
-        self._remove_providers([provider for provider in bundle.providers if provider in there])
+        providers = [provider for provider in bundle.providers if provider in there]
+        if providers or self._injector.supersedes(bundle.root):
+            self._close_after(self._injector.remove(*providers, version=bundle.root))
         loading.purge(bundle)
 
     def _take_code(self, bundle: PluginBundle, ledger: Ledger, faults: list[Fault]) -> None:
@@ -205,10 +207,6 @@ class Hosting:
             dependencies=described.dependencies,
         )
 
-    def _remove_providers(self, providers: Sequence[Provider]) -> None:
-        if providers:
-            self._close_after(self._injector.remove(*providers))
-
     def _close_after(self, closing: Closing) -> None:
         """Compile everything against the providers of now, and then close singletons that nobody gets any more."""
         self._functions.rewire()
@@ -246,7 +244,7 @@ class Hosting:
         self._hooks.remove(bundle.name)
         for implementation in bundle.hooks:
             self._hooks.add(implementation, bundle.name)
-        self._close_after(self._injector.supersede(self._earlier(bundle)))
+        self._close_after(self._injector.supersede(self._earlier(bundle), bundle.providers))
         return tuple(addition.spec for addition in additions), gone
 
     def withdraw(self, plugin: str, only: Sequence[FunctionSpec] | None = None) -> tuple[Endpoint, ...]:
