@@ -234,6 +234,10 @@ def test_a_type_that_others_ask_for_is_replaced_by_a_reload(tmp_path, api):
         write_shared("three")
         host.reload("shared")
         assert (host.call("kept"), host.call("shared.own")) == ("three", "three")
+        for text in ("four", "three", "four"):  # what was there before comes again
+            write_shared(text)
+            host.reload("shared")
+            assert (host.call("kept"), host.call("shared.own")) == (text, text)
         host.unload("shared")
         with pytest.raises(Unavailable):
             host.call("kept")
