@@ -1,94 +1,23 @@
 """The injector of a host: its providers, its overrides and its singletons."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any
-
-import attrs
 
 from jackfield.decorators import key_of
 from jackfield.errors import Fault, InjectionError
 from jackfield.injection.bodies import Body, compile_body
 from jackfield.injection.closing import Closing, RunAsync, TeardownFailure
-from jackfield.injection.deriving import Derived
-from jackfield.injection.diagnosis import Diagnosis, Findings, diagnose, strangers
-from jackfield.injection.graph import Contextual, Graph, Source
-from jackfield.injection.providers import Constant, Provider
-from jackfield.injection.scope import Cell, Gathered, Start, Vault, own_thread
+from jackfield.injection.diagnosis import Diagnosis, diagnose, strangers
+from jackfield.injection.graph import Graph
+from jackfield.injection.layers import Layer, State, View, arguments, inserted, taken
+from jackfield.injection.providers import Provider
+from jackfield.injection.scope import Cell, Start, Vault, own_thread
 from jackfield.model.atomic import AtomicReference
 from jackfield.model.call import Call
-from jackfield.model.spec import MISSING, Dependency, FunctionSpec, Key
+from jackfield.model.spec import MISSING, FunctionSpec, Key
 
 _NOTHING: Mapping[Key, Any] = MappingProxyType({})
-
-
-class Layer:
-    """One set of overrides and the singletons made because of it; the lowest has no overrides and all other singletons.
-
-    Made by `Injector.override`, ended by `Injector.restore`, in any order.
-    """
-
-    def __init__(self, overrides: Mapping[Key, Any]) -> None:
-        self.overrides = overrides
-        self.cells: dict[Provider, Cell] = {}
-        self.last: _View | None = None  # what it saw when it ended: calls may still be inside
-
-
-class _View:
-    """What dependencies resolve to in one layer, with the providers of one moment: the `Wiring` of plans."""
-
-    def __init__(self, injector: "Injector", layer: Layer, graph: Graph, below: "_View | None") -> None:
-        self.graph = graph
-        self._injector = injector
-        self._layer = layer
-        self._below = below
-
-    @cached_property
-    def faulty(self) -> Findings:
-        return Findings(self.graph)
-
-    @cached_property
-    def _own(self) -> frozenset[Provider]:
-        """The providers whose singletons depend on this layer's overrides."""
-        return self.graph.dependents(self._layer.overrides.keys())
-
-    def _is_own(self, provider: Provider) -> bool:
-        if provider in self.graph.needs:
-            return provider in self._own
-        return provider in self.graph.dependents(self._layer.overrides.keys(), among=[provider])
-
-    def source(self, dependency: Dependency) -> Source | None:
-        return self.graph.source(dependency, self.faulty)
-
-    def cell(self, provider: Provider) -> Cell:
-        if self._below is not None and not self._is_own(provider):
-            return self._below.cell(provider)
-        return self._injector.cell(self._layer, provider)
-
-    def constant(self, kind: Any, plugin: str) -> Any:
-        return self._injector.constant(kind, plugin)
-
-
-@attrs.frozen(eq=False)
-class _State:
-    """The providers and overrides of one moment; replaced as a whole.
-
-    Attributes:
-        providers: in order of registration.
-        views: of every layer, the lowest first.
-        generation: grows with every change.
-        superseded: providers → the versions of their plugin that have taken their place.
-    """
-
-    providers: tuple[Provider, ...]
-    views: dict[Layer, _View]
-    generation: int
-    superseded: Mapping[Provider, frozenset[str]]
-
-    @property
-    def top(self) -> _View:
-        return self.views[next(reversed(self.views))]
 
 
 class Injector:
@@ -148,7 +77,7 @@ class Injector:
             before = self._state.value
             if since is not None and before.generation != since:
                 return False
-            added = _inserted(before.providers, providers)
+            added = inserted(before.providers, providers)
             superseded = {**before.superseded}
             for old in over:
                 superseded[old] = superseded.get(old, frozenset()) | {version}
@@ -176,7 +105,7 @@ class Injector:
         for layer, view in state.views.items():
             graph = Graph(before, self._contextual, view.graph.overrides, state.superseded.keys() - old)
             users = graph.dependents((), gone=old, among=tuple(layer.cells))
-            cells += _taken(layer, (provider for provider in users if provider.plugin not in plugins))
+            cells += taken(layer, (provider for provider in users if provider.plugin not in plugins))
         return Closing(self._vault, cells)
 
     def remove(self, *providers: Provider, version: str = "") -> Closing:
@@ -206,7 +135,7 @@ class Injector:
         cells = []
         for layer, view in before.views.items():
             keys = {key for provider in gone for key in provider.keys}.difference(view.graph.overrides)
-            cells += _taken(layer, gone | view.graph.dependents(keys, gone=gone, among=tuple(layer.cells)))
+            cells += taken(layer, gone | view.graph.dependents(keys, gone=gone, among=tuple(layer.cells)))
         return Closing(self._vault, cells)
 
     def diagnose(
@@ -227,7 +156,7 @@ class Injector:
         view = state.top
         if not more and not over:
             return diagnose(view.graph, specs, known=view.faulty)
-        providers = _inserted(state.providers, more)
+        providers = inserted(state.providers, more)
         superseded = {*state.superseded, *over}
         return diagnose(Graph(providers, self._contextual, view.graph.overrides, superseded), specs)
 
@@ -353,7 +282,7 @@ class Injector:
         layers = tuple(before.views)
         for above in layers[layers.index(layer) + 1 :]:
             keys -= above.overrides.keys()
-            cells += _taken(above, before.views[above].graph.dependents(keys, among=tuple(above.cells)))
+            cells += taken(above, before.views[above].graph.dependents(keys, among=tuple(above.cells)))
         return Closing(self._vault, cells)
 
     def close(self, run_async: RunAsync) -> tuple[TeardownFailure, ...]:
@@ -379,7 +308,7 @@ class Injector:
         """Give a singleton's place in a layer. For wiring; not for hosts."""
         found = layer.cells.get(provider)
         if found is None:
-            found = Cell(provider, self._vault, partial(_arguments, self, layer, provider))
+            found = Cell(provider, self._vault, lambda: arguments(self.view(layer), provider))
             found = layer.cells.setdefault(provider, found)
         return found
 
@@ -400,7 +329,7 @@ class Injector:
             if key[1] == plugin:
                 self._constants.pop(key, None)
 
-    def view(self, layer: Layer) -> _View:
+    def view(self, layer: Layer) -> View:
         """Give what a layer sees now, or saw when it ended. For wiring; not for hosts."""
         view = self._state.value.views.get(layer) or layer.last
         assert view is not None  # noqa: S101  # for the type checker: `restore` leaves one behind
@@ -408,7 +337,7 @@ class Injector:
 
     def _replace(
         self,
-        before: _State,
+        before: State,
         providers: tuple[Provider, ...],
         layers: tuple[Layer, ...],
         superseded: Mapping[Provider, frozenset[str]] | None = None,
@@ -422,64 +351,20 @@ class Injector:
         layers: tuple[Layer, ...],
         generation: int,
         superseded: Mapping[Provider, frozenset[str]],
-    ) -> _State:
-        views: dict[Layer, _View] = {}
+    ) -> State:
+        views: dict[Layer, View] = {}
         overrides: Mapping[Key, Any] = _NOTHING
-        below: _View | None = None
+        below: View | None = None
         for layer in layers:
             overrides = {**overrides, **layer.overrides}
             graph = Graph(providers, self._contextual, overrides, superseded)
-            below = views[layer] = _View(self, layer, graph, below)
-        return _State(providers, views, generation, superseded)
+            below = views[layer] = View(self, layer, graph, below)
+        return State(providers, views, generation, superseded)
 
     def _everything(self) -> Closing:
-        cells = [cell for layer in self._state.value.views for cell in _taken(layer, tuple(layer.cells))]
+        cells = [cell for layer in self._state.value.views for cell in taken(layer, tuple(layer.cells))]
         return Closing(self._vault, cells)
-
-
-def _taken(layer: Layer, providers: Iterable[Provider]) -> list[Cell]:
-    """Take singletons out of a layer."""
-    return [cell for provider in providers if (cell := layer.cells.pop(provider, None)) is not None]
-
-
-def _inserted(providers: tuple[Provider, ...], more: Iterable[Provider]) -> tuple[Provider, ...]:
-    """Put providers behind the last one of the same plugin, else at the end."""
-    there = list(providers)
-    for provider in more:
-        same = (index for index in reversed(range(len(there))) if there[index].plugin == provider.plugin)
-        there.insert(next(same, len(there) - 1) + 1, provider)
-    return tuple(there)
 
 
 def _keyed(values: Mapping[Any, Any]) -> dict[Key, Any]:
     return {key_of(key.type, key.name) if isinstance(key, Key) else key_of(key): value for key, value in values.items()}
-
-
-def _arguments(injector: Injector, layer: Layer, provider: Provider) -> dict[str, Any]:
-    """Give what a singleton is made with, at the moment when it is made; a `Cell` stands for another singleton."""
-    view = injector.view(layer)
-    given: dict[str, Any] = {}
-    for dependency in provider.dependencies:
-        source = view.source(dependency)
-        if source is not None:
-            given[dependency.parameter] = _given(view, source, provider.plugin)
-        elif dependency.optional:
-            given[dependency.parameter] = None
-    return given
-
-
-def _given(view: _View, source: Source, plugin: str) -> Any:
-    match source:
-        case Constant():
-            return source.value
-        case Contextual():
-            return view.constant(source.type, plugin)
-        case Derived() if source.shape is not None:
-            members = [
-                (label, view.source(each)) for label, each in zip(source.labels, source.dependencies, strict=True)
-            ]
-            there = [(label, _given(view, member, plugin)) for label, member in members if member is not None]
-            return Gathered(source.shape, tuple(label for label, _ in there), tuple(one for _, one in there))
-        case Provider():
-            return view.cell(source) if source.value is MISSING else source.value
-    raise AssertionError(source)  # the call under way: no singleton has it
