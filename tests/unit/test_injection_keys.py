@@ -11,6 +11,8 @@ import attrs
 import pytest
 
 from jackfield import (
+    Background,
+    Caller,
     Config,
     ContractError,
     EventBus,
@@ -224,23 +226,23 @@ def test_inject_without_parentheses_is_told_of_providers():
         Host(observers=()).provide(session)
 
 
-@pytest.mark.parametrize("kind", [Logger, EventBus, Config])
+@pytest.mark.parametrize("kind", [Logger, EventBus, Config, Caller, Background])
 def test_what_only_jackfield_has_must_be_asked_for(kind):
-    """No payload brings a logger: the parameter was meant as injected."""
+    """No payload brings a logger: the parameter was meant as injected. With a default it is noted."""
 
-    def function(table: str, it): ...
+    def required(table: str, it): ...
+    def defaulted(table: str, it=None): ...
 
-    function.__annotations__["it"] = kind
+    required.__annotations__["it"] = kind
+    defaulted.__annotations__["it"] = kind | None
     host = Host(observers=())
-    host.register("f", function)
-    with pytest.raises(InjectionError) as caught:
-        host.start()
+    with pytest.raises(ContractError) as caught:
+        host.register("f", required)
     (fault,) = caught.value.faults
-    assert f"it: {kind.__name__}" in fault.reason
+    assert f"the {kind.__name__} 'it'" in fault.reason
     assert fault.fix == f"write `it: {kind.__name__} = inject()`"
-    host.unregister("f")
-    with host, pytest.raises(InjectionError, match="not marked as injected"):
-        host.register("f", function)
+    host.register("f", defaulted)
+    assert any(f"write `it: {kind.__name__} = inject()`" in note for note in host.describe("f").notes)
 
 
 def test_an_override_of_what_nobody_has_is_told():

@@ -16,6 +16,7 @@ import msgspec
 from jackfield.calls.routing import choose
 from jackfield.model.call import NO_HEADERS, Call, current, new_number
 from jackfield.model.deadline import tighten
+from jackfield.model.injectable import injectable
 from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
 from jackfield.runtime.pool import Pool
@@ -29,6 +30,7 @@ class Snapshots(Protocol):
     snapshot: Snapshot
 
 
+@injectable
 class Caller:
     """Calls functions by name: what `Host` is, and what a plugin gets injected.
 

@@ -12,6 +12,7 @@ from jackfield.decorators import Inject, dependency, inject, key_of, marker_of, 
 from jackfield.errors import ContractError, Fault
 from jackfield.injection.hints import Unreadable, annotations, evaluate, signature
 from jackfield.model.call import Call
+from jackfield.model.injectable import is_injectable
 from jackfield.model.names import NAME_LIMIT, name_fault, version_fault
 from jackfield.model.spec import MISSING, Colour, Dependency, FunctionSpec, Parameter, PayloadShape, Policy
 
@@ -180,6 +181,7 @@ class _Reading:
             else:
                 self._dependency(parameter, annotation, marker)
             return
+        self._unmarked(parameter, annotation)
         plan = draw(annotation)
         if (note := note_of(plan)) is not None:
             self.notes.append(f"parameter {parameter.name!r}: {note}")
@@ -196,6 +198,21 @@ class _Reading:
             return Inject()
         found: Inject | None = marker
         return found
+
+    def _unmarked(self, parameter: inspect.Parameter, annotation: Any) -> None:
+        """Tell of a parameter that only injection can fill, and that does not ask for it."""
+        kind = key_of(annotation).type
+        if is_injectable(kind):
+            mark = f"`{parameter.name}: {kind.__name__} = inject()`"
+            if parameter.default is parameter.empty:
+                reason = (
+                    f"no payload can bring the {kind.__name__} {parameter.name!r}, and it is not marked as injected"
+                )
+                self.fault(reason, f"write {mark}")
+            else:
+                self.notes.append(
+                    f"parameter {parameter.name!r}: it always has its default: to be injected, write {mark}"
+                )
 
     def _dependency(self, parameter: inspect.Parameter, annotation: Any, marker: Inject) -> None:
         ordinary = parameter.default is not parameter.empty and not isinstance(parameter.default, Inject)

@@ -5,11 +5,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from enum import Enum, auto
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
-from jackfield.decorators import key_of
 from jackfield.errors import CaptiveDependency, DependencyCycle, Fault, InjectionError, MissingDependency
 from jackfield.injection.deriving import Derived, collection_of, roots_of
 from jackfield.injection.graph import Graph, Source, ThisCall
@@ -19,7 +18,7 @@ from jackfield.model.call import Call
 from jackfield.model.cycles import cycles
 from jackfield.model.generics import is_open
 from jackfield.model.place import place_of
-from jackfield.model.spec import MISSING, Colour, Dependency, FunctionSpec, Key
+from jackfield.model.spec import Colour, Dependency, FunctionSpec, Key
 
 
 class _Kind(Enum):
@@ -28,7 +27,6 @@ class _Kind(Enum):
     CAPTIVE = auto()
     AMBIGUOUS = auto()
     COLOUR = auto()
-    UNMARKED = auto()
 
 
 _ERRORS: Final[Mapping[_Kind, type[InjectionError]]] = {
@@ -159,8 +157,7 @@ def diagnose(graph: Graph, specs: Iterable[FunctionSpec] = (), *, known: Finding
     findings = Findings(graph) if known is None else known
     of_functions = {}
     for spec in specs:
-        found = tuple(_of_function(graph, spec, findings))
-        if found:
+        if spec.dependencies and (found := tuple(_of_function(graph, spec, findings))):
             of_functions[spec.key] = found
     groups = (findings.every.values(), findings.registered.values(), of_functions.values())
     every = dict.fromkeys(finding for group in groups for found in group for finding in found)
@@ -281,12 +278,6 @@ def _of_function(graph: Graph, spec: FunctionSpec, findings: Findings) -> Iterat
     def fault(kind: _Kind, reason: str, fix: str, drawing: str = "") -> _Finding:
         return _Finding(kind, Fault("inject", spec.plugin, spec.key, reason, fix, place_of(spec.target)), drawing)
 
-    for parameter in spec.parameters if graph.contextual else ():
-        kind: Any = key_of(parameter.annotation).type if parameter.default is MISSING else None
-        if any(kind is each for each in graph.contextual):
-            name = f"{parameter.name}: {kind.__name__}"
-            reason = f"no payload can bring `{name}`, and it is not marked as injected"
-            yield fault(_Kind.UNMARKED, reason, f"write `{name} = inject()`")
     for dependency in spec.dependencies:
         sources = graph.candidates(dependency.key)
         yield from _of_choice(graph, dependency, sources, fault)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 from jackfield import log
 from jackfield.log import host_log
 from jackfield.model.call import current
+from jackfield.model.injectable import injectable
 from jackfield.stack import error_type, frames
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Logger", "host_log"]
 
 
+@injectable
 class Logger:
     """Write log messages that join the call they are written in. Injectable by type.
 
