@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 from hypothesis import HealthCheck, settings
 
-from jackfield.plugins.inventory import purge_abandoned
+from jackfield.plugins.code import purge_abandoned
 
 # A machine under load is no fault of an example's: no wall-clock deadline, and no complaint that making data was slow.
 settings.register_profile("jackfield", deadline=None, suppress_health_check=[HealthCheck.too_slow])

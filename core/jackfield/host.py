@@ -45,10 +45,11 @@ from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.observe.logger import Logger
 from jackfield.plugins.background import Background
 from jackfield.plugins.claimed import ClaimedStates
+from jackfield.plugins.code import Code
 from jackfield.plugins.hosting import Hosting
 from jackfield.plugins.importing import Importing
 from jackfield.plugins.inventory import Inventory
-from jackfield.plugins.ledger import UnloadReport
+from jackfield.plugins.ledger import Ledgers, UnloadReport
 from jackfield.plugins.lifecycle import Lifecycle
 from jackfield.plugins.swap import SwapReport
 from jackfield.ports import Executor, ExecutorStats, Observer, Store
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
 P = TypeVar("P")
 R = TypeVar("R")
 
-_STOP_AT_LEAST: Final = 1.0  # seconds that plugins have to stop, even when calls took all the time there was
+_STOP_AT_LEAST: Final = 1.0  # seconds that plugins have to stop, and singletons, even when calls took all of it
 _HEALTH_EVERY: Final = 10.0  # seconds between two health checks; one that fails sets the restart policy to work
 _UNKNOWN: Final = FunctionSpec("(unknown)", "", "", "", target=lambda: None, colour=Colour.SYNC)
 
@@ -124,7 +125,7 @@ class Host(Caller):
         self._places = Places(self._home, self._pool, executors or {})
         self.events = EventBus(lambda coroutine: self._home.submit("events", coroutine), self._pool)
 
-        self._inventory = inventory = Inventory()
+        code = Code(Importing(self._pool))
         registry, hooks = Registry(), Hooks()
         unknown = compile_refusal(_UNKNOWN, self._refusal, self._observers)
         super().__init__(registry, unknown, self._find, self._pool)
@@ -133,7 +134,7 @@ class Host(Caller):
         self._injector = Injector(
             contextual={
                 Logger: Logger,
-                Config: lambda plugin: Config(plugin, inventory.options.get(plugin, {})),
+                Config: lambda plugin: Config(plugin, code.options.get(plugin, {})),
                 Caller: lambda _: self._plain_caller,
                 EventBus: lambda plugin: PluginBus(self.events, plugin),
                 Background: lambda plugin: self._lifecycle.backgrounds.of(plugin),  # noqa: PLW0108  # made further down
@@ -142,18 +143,11 @@ class Host(Caller):
         )
         self._functions = Functions(registry, self._injector, hooks, self.events, self._compile, self._places)
         self._hooks = hooks
-        hosting = Hosting(
-            self._functions,
-            self._injector,
-            hooks,
-            self.events,
-            self._home.run,
-            inventory.load_again,
-            inventory.forget,
-        )
-        self._states = ClaimedStates(kept)
-        self._lifecycle = Lifecycle(hosting, self._states, self._control, self._home, self._pool)
-        inventory.wire(hosting, self._lifecycle, Importing(self._pool))
+        ledgers = Ledgers()
+        hosting = Hosting(self._functions, self._injector, hooks, self.events, self._home.run, code, ledgers)
+        self._states = ClaimedStates(kept, self._control.clock)
+        self._lifecycle = Lifecycle(hosting, self._states, self._control, self._home, self._pool, ledgers)
+        self._inventory = Inventory(code, hosting, self._lifecycle)
         forking.watch(self)
 
     # --- Filling ----------------------------------------------------------------------------------------------------
@@ -532,7 +526,7 @@ class Host(Caller):
     @property
     def plugins(self) -> Mapping[str, PluginRecord]:
         """Name → record of every plugin that is declared, or advertises an object: its state, and why it is in it."""
-        return self._lifecycle.records
+        return self.snapshot.plugins
 
     def declared(self) -> tuple[tuple[str, ...], tuple[Fault, ...]]:
         """Tell, without starting anything, which functions the declared plugins would register, and every fault."""
@@ -549,11 +543,18 @@ class Host(Caller):
 
         Raises:
             PluginError: if it does not run now, and why.
+            Unavailable: if the host does not run: nobody would stop the plugin.
         """
+        self._refuse_idle(name)
         again = self._inventory.unloaded(name)
         if again is not None:
             self.load(again)
         return self._wanted(name, "start", self._lifecycle.start)
+
+    def _refuse_idle(self, plugin: str) -> None:
+        if not self._functions.running:
+            reason = "its host does not run: start that first, with `host.start()` or `with host:`"
+            raise Unavailable(plugin, reason, "host_stopped", ran=False)
 
     def _wanted(self, name: str, verb: str, start: Callable[[str], PluginRecord]) -> PluginRecord:
         """Start a plugin, and note that somebody wants it to run, be it in vain for now."""
@@ -592,7 +593,9 @@ class Host(Caller):
 
         Raises:
             PluginError: if it does not run now, and why.
+            Unavailable: if the host does not run, as for `start_plugin`.
         """
+        self._refuse_idle(name)
         return self._wanted(name, "restart", self._lifecycle.restart)
 
     def health(self, name: str | None = None, *, timeout: float = 5.0) -> Mapping[str, Health]:
@@ -794,7 +797,10 @@ class Host(Caller):
         """Let no more calls in, wait for those inside, close singletons in reverse order; `with host:` ends so.
 
         Args:
-            timeout: seconds to wait for the calls that are inside; those that remain are named in the log.
+            timeout: seconds to wait for the calls that are inside; those that remain are named in the log. Plugins that
+                have not stopped by then, and after them singletons that are not closed, have one second more each;
+                what takes longer is left behind in its thread. Only what this very thread has made, and which may be
+                bound to it (as an `sqlite3.Connection` is), is closed here, however long that takes.
 
         Raises:
             AsyncCallRequired: on the host's own event loop: leave the `async with` block, or `await host.astop()`.
@@ -805,7 +811,7 @@ class Host(Caller):
             until = monotonic() + timeout
             self._say_left(self._functions.close(timeout))
             self._lifecycle.stop_all(max(until - monotonic(), _STOP_AT_LEAST))
-            _report(self._injector.close(self._home.run))
+            _report(self._injector.close(self._home.run, max(until, monotonic() + _STOP_AT_LEAST)))
             self._end()
 
     async def astop(self, timeout: float = 10.0) -> None:
@@ -818,7 +824,7 @@ class Host(Caller):
             until = monotonic() + timeout
             self._say_left(await self._aside(partial(self._functions.close, timeout)))
             await self._aside(partial(self._lifecycle.stop_all, max(until - monotonic(), _STOP_AT_LEAST)))
-            _report(await self._injector.aclose())
+            _report(await self._injector.aclose(max(until, monotonic() + _STOP_AT_LEAST)))
             await self._aside(self._end)
 
     async def _aside(self, work: Callable[[], R]) -> R:
@@ -837,6 +843,7 @@ class Host(Caller):
                 self._control.run(self._states.release(), _STOP_AT_LEAST)
             except (JackfieldError, TimeoutError) as error:  # the store's business; its lease ends by itself
                 host_log("WARNING", f"the host's id could not be given back: {error}")
+        self._states.close(_STOP_AT_LEAST)
         self._control.close()
         self._home.close()
 
@@ -905,7 +912,7 @@ class Host(Caller):
 
     def _find(self, name: str) -> None:
         """Import a function that is known by name alone."""
-        self._inventory.find(name)
+        self._inventory.first_use.find(name)
 
     def _refusal(self, call: Call) -> JackfieldError:
         denial = self.snapshot.permissions.denial(call.name, call.tenant, call.rule == "header")
@@ -925,8 +932,11 @@ class Host(Caller):
         )
         if idle is not None:
             return _unavailable(call.name, idle)
+        if call.name in self._inventory.first_use.waiting:
+            why = "it is still being imported; do not call it while its plugin, or one that it needs, is imported"
+            return Unavailable(call.name, why, "blocked", ran=False)
         fault = next((fault for fault in self.faults if fault.entry.partition("@")[0] == call.name), None)
-        known = () if fault else {*snapshot.functions, *self._inventory.waiting}
+        known = () if fault else {*snapshot.functions, *self._inventory.first_use.waiting}
         return FunctionNotFound(call.name, close_names(call.name, known), call.version or None, fault=fault)
 
     def disown(self) -> None:
@@ -964,7 +974,8 @@ def _unavailable(name: str, record: PluginRecord) -> Unavailable:
     """Say why a function that is known cannot be called now, and what would help."""
     fault = record.fault
     why = f": {fault.reason}" if fault is not None else ""
-    fix = fault.fix if fault is not None and fault.fix else f"start it: `pluginctl start {record.name}`"
+    help_ = "wait for that" if record.state is PluginState.STARTING else f"start it: `pluginctl start {record.name}`"
+    fix = fault.fix if fault is not None and fault.fix else help_
     cause = {PluginState.FAILED: "start_failed", PluginState.BLOCKED: "blocked"}.get(record.state, "stopped")
     return Unavailable(name, f"its plugin {record.name!r} is {record.state}{why}; {fix}", cause, ran=False)
 

@@ -413,3 +413,54 @@ def test_a_host_without_a_file_takes_one(project):
         assert (host.call("f"), host.call("a.get")) == (1, "2 ")
         assert host.apply(attrs.evolve(host.configuration, plugins={})).ok
         assert states(host) == {"a": "unloaded", "b": "unloaded"}
+
+
+COUNTER = """
+from jackfield import Config, function, inject
+
+class Counter:
+    def __init__(self, config: Config = inject()):
+        self.step, self.count = config.get("step", 1), 0
+
+    def snapshot(self):
+        return self.count
+
+    def restore(self, state: int):
+        self.count = state
+
+    @function
+    def add(self) -> int:
+        self.count += self.step
+        return self.count
+"""
+
+
+def test_a_plugin_that_is_configured_anew_gets_the_state_back_that_it_leaves(project):
+    """Changing an option loses nothing; taking the plugin out of the file does."""
+    project.plugin("counter", source=COUNTER)
+    counter = '[[plugin]]\nname = "counter"\npath = "./counter.py:Counter"\n'
+    project.config(more=counter)
+    with project.host() as host:
+        assert [host.call("counter.add") for _ in range(2)] == [1, 2]
+        project.config(more=f"{counter}options = {{ step = 10 }}")
+        assert kinds(host.apply(project.file)) == [("change", "counter")]
+        assert host.call("counter.add") == 12
+        project.config("a")
+        host.apply(project.file)
+        project.config("a", more=counter)
+        host.apply(project.file)
+        assert host.call("counter.add") == 1
+
+
+def test_a_plugin_that_comes_while_what_it_needs_is_stopped_waits_for_that(project):
+    """It is blocked, says why, and starts with what it waits for; nothing that somebody stopped is started for it."""
+    project.config("a")
+    with project.host() as host:
+        host.stop_plugin("a")
+        project.config("a", ("b", 'depends_on = ["a"]'), ("c", 'depends_on = ["b"]\nauto_start = false'))
+        assert host.apply(project.file).ok
+        assert states(host) == {"a": "stopped", "b": "blocked", "c": "registered"}
+        assert host.plugins["b"].fault.reason == "it needs 'a', which was stopped"
+        assert host.apply(project.file).changes == ()
+        host.start_plugin("a")
+        assert states(host) == {"a": "running", "b": "running", "c": "registered"}

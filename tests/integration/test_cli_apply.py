@@ -151,6 +151,11 @@ def test_sighup_reads_the_file_again(served):
     (served.folder / "jackfield.toml").write_text("x =")
     served.process.send_signal(signal.SIGHUP)
     served.until("SIGHUP: nothing was applied: ")
+    (served.folder / "jackfield.toml").write_text("lazyy = true\ntimeout = -1\n")
+    served.process.send_signal(signal.SIGHUP)
+    served.until("SIGHUP: nothing was applied: ")
+    served.until("lazyy")
+    served.until("timeout")
     assert served.ctl("call", "b.get", "--running").stdout == '"1"\n'
 
 

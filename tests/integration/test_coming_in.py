@@ -265,6 +265,79 @@ def test_a_load_that_ends_after_it_was_given_up_starts_nothing_and_piles_nothing
         assert not [name for name in sys.modules if name.startswith("_jackfield_plugin_late")]
 
 
+COUNTS = """
+    import builtins
+    builtins.GATE.imports = getattr(builtins.GATE, "imports", 0) + 1
+    builtins.GATE.wait(60)
+    if builtins.GATE.imports == 1 and getattr(builtins.GATE, "fails", False):
+        raise ValueError("not the first time")
+"""
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_of_two_loads_of_one_name_the_second_is_refused_before_it_imports_anything(fails, folder, gate):
+    """The name is taken as soon as the first begins; it is free again when that has failed."""
+    config = PluginConfig("one", str(folder("one.py", textwrap.dedent(COUNTS) + GOOD)))
+    gate.fails = fails
+    ended = []
+
+    def load():
+        try:
+            ended.append(host.load(config).state)
+        except PluginError as error:
+            ended.append(error.reason)
+
+    with Host(observers=()) as host:
+        first = threading.Thread(target=load)
+        first.start()
+        wait_for(lambda: getattr(gate, "imports", 0))
+        with pytest.raises(PluginError, match="'one' is being loaded already → wait for that"):
+            host.load(config)
+        gate.set()
+        first.join()
+        # A start tries what failed to load once more.
+        assert (ended, gate.imports) == (["running"], 2 if fails else 1)
+        with pytest.raises(PluginError, match="there is a plugin 'one' already"):
+            host.load(config)
+
+
+def test_a_plugin_that_loads_itself_when_it_is_imported_is_refused(folder, monkeypatch):
+    """It would wait for itself; what it swallows the refusal of is loaded all the same."""
+    import builtins  # noqa: PLC0415  # seen by the module under test
+
+    source = """
+        import builtins
+        from jackfield import PluginConfig, PluginError
+        try:
+            builtins.HOST.load(PluginConfig("one", __file__))
+        except PluginError as error:
+            builtins.SAID = error.reason
+    """
+    with Host(observers=()) as host:
+        monkeypatch.setattr(builtins, "HOST", host, raising=False)
+        monkeypatch.setattr(builtins, "SAID", "", raising=False)
+        host.load(PluginConfig("one", str(folder("one.py", textwrap.dedent(source) + GOOD))))
+        assert "is being loaded already" in builtins.SAID
+        assert host.call("one.f") == 1
+
+
+def test_what_could_not_be_loaded_is_logged_once(folder):
+    """As an error when nothing of the plugin can be used, as a warning when the rest of it serves."""
+    folder("none.py", "raise ValueError('at import')\n")
+    folder("some.py", GOOD + "@function\ndef g():\n    yield 1\n")
+    config = folder(
+        "jackfield.toml", "".join(f'[[plugin]]\nname = "{name}"\npath = "./{name}.py"\n' for name in ("none", "some"))
+    )
+    said = []
+    remove = log.install(lambda message: said.append((message.level, message.fields.get("plugin"), message.text)))
+    try:
+        host = Host.from_config(config, observers=())
+    finally:
+        remove()
+    assert [(level, plugin) for level, plugin, _ in said] == [("ERROR", "none"), ("WARNING", "some")]
+    assert {str(fault) for fault in host.faults} == {text for _, _, text in said}
+
+
 def test_a_long_import_is_said_to_go_on(folder, gate, monkeypatch):
     """With its place, long before its time is over: a host that says nothing looks dead."""
     monkeypatch.setattr(importing, "_PATIENCE", 0.05)

@@ -3,12 +3,14 @@
 import gc
 import json
 import textwrap
+import threading
 import weakref
 
 import attrs
 import pytest
 
 from jackfield import ConfigError, Host, PermissionDenied, PluginConfig, PluginError, Unavailable
+from jackfield.runtime.pool import Pool
 from jackfield.testing import Recorder
 
 
@@ -212,6 +214,25 @@ def test_unloading_leaves_nothing_behind(config):
         gc.collect()
         assert [reference() for reference in references] == [None, None]
         assert host.call("store.get", "a") == "A"
+
+
+def test_threads_that_are_slow_to_return_hold_nothing_of_what_was_unloaded(config, monkeypatch):
+    """Whoever is told that something has ended may count on it that the thread which did it has let go of it."""
+    start, returning = Pool.start, threading.Event()
+
+    def slow(pool, name, body):
+        def then_wait():
+            body()
+            if not name.endswith(":import"):
+                returning.wait(30.0)
+
+        start(pool, name, then_wait)
+
+    monkeypatch.setattr(Pool, "start", slow)
+    try:
+        test_unloading_leaves_nothing_behind(config)
+    finally:
+        returning.set()
 
 
 def test_the_report_and_the_records_can_be_shown_as_json(config):

@@ -2,12 +2,12 @@
 
 import asyncio
 import sys
-import textwrap
 import threading
 
 import pytest
 
 from jackfield import FunctionNotFound, Host, PluginError, Unavailable
+from support import installed
 
 SICK = {
     "raises": "raise ValueError('at import')",
@@ -22,25 +22,10 @@ SICK = {
 
 
 @pytest.fixture
-def site(tmp_path, monkeypatch):
-    """A folder on `sys.path` in which distributions can be put; what they import is forgotten afterwards."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    before = set(sys.modules)
-
-    def install(name, code, entries, version="1.2"):
-        module = f"jf_{name}"
-        (tmp_path / f"{module}.py").write_text(textwrap.dedent(code), encoding="utf-8")
-        info = tmp_path / f"jf_{name}-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: jf-{name}\nVersion: {version}\n")
-        text = "".join(f"[{group}]\n{key} = {module}:{value}\n" for group, key, value in entries)
-        (info / "entry_points.txt").write_text(text)
-
-    install.path = [str(tmp_path)]
-    yield install
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
+def site(tmp_path):
+    """Installs distributions; what they import is forgotten afterwards."""
+    with installed.site(tmp_path) as there:
+        yield there
 
 
 WELL = [("jackfield.functions", "well.f", "f")]

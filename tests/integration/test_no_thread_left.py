@@ -35,9 +35,9 @@ for each in (threaded, awaited):
     host.register(each.__name__, each)
 
 pages = int(open("/proc/self/statm").read().split()[0])
-resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 3_000_000, -1))
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 3_000_000, resource.RLIM_INFINITY))
 errors = [attempt(lambda: host.call(name, n)) for n in range(45) for name in ("threaded", "awaited")]
-resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 print({type(error).__name__ for error in errors}, ran)
 print(sorted({str(error).partition(":")[0] for error in errors}))
@@ -67,11 +67,11 @@ while any(thread.name == "jackfield-idle" for thread in threading.enumerate()):
     threading.Event().wait(0.01)
 
 def free(*_):
-    resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 signal.signal(signal.SIGALRM, free)
 pages = int(open("/proc/self/statm").read().split()[0])
-resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 3_000_000, -1))
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 3_000_000, resource.RLIM_INFINITY))
 try:
     while True:  # the stacks of threads that have ended are used again
         threading.Thread(target=threading.Event().wait, daemon=True).start()

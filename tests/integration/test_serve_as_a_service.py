@@ -305,6 +305,28 @@ def test_it_serves_and_stops_without_streams(service, tmp_path, streams):
     assert (tmp_path / "stopped").exists()
 
 
+def test_a_clean_up_that_hangs_does_not_keep_it(service):
+    """What is injected is closed after the plugins; what does not end is named, and left behind."""
+    service.plug(
+        """
+        import threading
+        from collections.abc import Iterator
+        from jackfield import provides
+        class Thing: ...
+        @provides(scope="singleton")
+        def thing() -> Iterator[Thing]:
+            yield Thing()
+            threading.Event().wait()
+        class P:
+            def __init__(self, thing: Thing): ...
+            def start(self): ...
+        """
+    )
+    service.launch("--drain", "0.2").serves()
+    assert service.end() == 0
+    assert "its teardown has not ended in time, and is left behind" in service.said()
+
+
 @pytest.mark.parametrize("reader", ["gone", "asleep"])
 def test_a_reader_of_stderr_that_is_gone_or_asleep_holds_up_nothing(service, tmp_path, reader):
     """Thousands of lines find no room in the pipe; calls, status and the end do not wait for it."""

@@ -1,10 +1,11 @@
 """A store that hangs, raises or wants to exit: plugins start, stop and unload in their time, and say what was wrong."""
 
 import asyncio
+import threading
 
 import pytest
 
-from jackfield import Host, PluginError
+from jackfield import Host, PluginError, log
 from jackfield.config import PluginConfig
 from jackfield.plugins import claimed
 from jackfield.store import MemoryStore
@@ -95,3 +96,44 @@ def test_a_host_stops_although_its_store_hangs(keeper, monkeypatch):
         host.load(keeper)
         store.fall("put", "range")
     assert host.plugins["keeper"].state == "stopped"
+
+
+@pytest.fixture
+def blocking(monkeypatch):
+    """A store that blocks where it should await, once told to, until the test ends."""
+    gate = threading.Event()
+
+    async def block():
+        gate.wait()
+
+    yield Sick(block, monkeypatch)
+    gate.set()
+
+
+def test_a_store_that_blocks_its_event_loop_keeps_the_host_from_nothing(keeper, blocking, tmp_path):
+    """Others start and are asked for their health meanwhile; the fault names the line at which the store hangs."""
+    (tmp_path / "other.py").write_text("def f():\n    return 1\n")
+    other = PluginConfig("other", str(tmp_path / "other.py"), functions={"other.f": "f"})
+    blocking.fall("range")
+    with Host(observers=(), store=blocking) as host:
+        with pytest.raises(PluginError, match=r"it blocks its event loop at .*threading\.py:\d+ instead of awaiting"):
+            host.load(keeper)
+        assert host.control.run(asyncio.sleep(0, "it answers"), 30.0) == "it answers"
+        assert host.load(other).state == "running"
+        assert host.health()["other"].healthy
+        assert host.unload("other").failed[0].stage == "unload"  # its state could not be forgotten
+
+
+def test_a_host_stops_although_its_store_blocks(keeper, blocking):
+    """Its plugin has stopped, though its state was not kept, and the log says that the id was not given back."""
+    said = []
+    remove = log.install(lambda message: said.append(message.text))
+    try:
+        with Host(observers=(), store=blocking) as host:
+            host.load(keeper)
+            blocking.fall("put", "range")
+        assert host.plugins["keeper"].state == "stopped"
+        assert "snapshot" in host.plugins["keeper"].fault.stage
+    finally:
+        remove()
+    assert [text for text in said if "the host's id could not be given back" in text]

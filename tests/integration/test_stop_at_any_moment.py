@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from jackfield import Host, ResourceExhausted
+from jackfield import Host, ResourceExhausted, Unavailable
 from jackfield.config import PluginConfig
 from jackfield.runtime.pool import Pool
 from support.plugins import wait_for
@@ -147,7 +147,31 @@ def test_nothing_starts_a_plugin_while_its_host_stops(tmp_path):
     host.call("stubborn.meet", host)
     host.stop()
     assert host.plugins["victim"].state == "stopped"
-    assert "all plugins are being stopped" in host.plugins["stubborn"].fault.reason
+    assert "its host does not run" in host.plugins["stubborn"].fault.reason
+
+
+@pytest.mark.parametrize("verb", ["start_plugin", "restart_plugin"])
+@pytest.mark.parametrize("before", ["", "load", "load start stop", "load start unload stop"])
+def test_no_plugin_is_started_in_a_host_that_does_not_run(verb, before, tmp_path):
+    """Nobody would stop it; it is refused with what to do, and brings no control loop back. The host can be started."""
+    config = configured(tmp_path, "one", "class Plugin: ...")
+    host = Host(observers=())
+    steps = {"load": lambda: host.load(config), "start": host.start, "stop": host.stop}
+    steps["unload"] = lambda: host.unload("one")
+    for step in before.split():
+        steps[step]()
+    host.control.close()
+    threads = {thread.name for thread in threading.enumerate()}
+    with pytest.raises(
+        Unavailable, match=r"one: its host does not run: start that first, with `host.start\(\)`"
+    ) as caught:
+        getattr(host, verb)("one")
+    assert caught.value.cause == "host_stopped"
+    assert {thread.name for thread in threading.enumerate()} <= threads
+    with host:
+        if "one" not in host.plugins:
+            host.load(config)
+        assert host.start_plugin("one").state == "running"
 
 
 def test_a_started_host_that_is_dropped_takes_its_control_loop_along(tmp_path):

@@ -86,13 +86,12 @@ def test_calls_without_tenant_are_drawn_one_by_one(host):
     assert abs(answers.count("canary") / 4_000 - 0.2) < 0.05
 
 
-@given(st.text(max_size=20), st.text(max_size=20))
+@given(st.text(max_size=20), st.text(st.characters(codec=None), max_size=20))
 def test_a_bucket_depends_on_the_names_alone(salt, tenant):
-    """Cached or not, the same number in its range."""
+    """The same number each time, in its range."""
     number = bucket(salt, tenant)
-    bucket.cache_clear()
     assert number == bucket(salt, tenant)
-    assert 0 <= number < 2**64
+    assert 0 <= number < 2**30
 
 
 def test_two_functions_draw_by_themselves_and_a_plugin_as_one():

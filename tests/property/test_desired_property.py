@@ -69,7 +69,7 @@ class FakeHost:
             self._start(name)
         return ()
 
-    def unload(self, name):
+    def unload(self, name, *, keep_state=False):
         self._did("unload", name)
         self._stop(name)
         self.loaded.pop(name, None)
@@ -102,6 +102,10 @@ class FakeHost:
                 needs = [self.records[need].state for need in other.depends_on]
                 if all(state is PluginState.RUNNING for state in needs):
                     self._start(other.name)
+
+    def hold(self, name):
+        if self.records[name].state in (PluginState.REGISTERED, PluginState.STOPPED):
+            self._state(name, PluginState.BLOCKED)
 
     def stop(self, name):
         self._did("stop", name)

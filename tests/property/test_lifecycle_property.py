@@ -13,7 +13,7 @@ from jackfield.model.record import PluginState
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.order import dependency_faults
 from jackfield.plugins.transitions import TRANSITIONS
-from support.plugins import World
+from support.plugins import World, wait_for
 
 pytestmark = pytest.mark.concurrency
 
@@ -91,9 +91,7 @@ def test_a_failure_blocks_exactly_its_dependents(graph, data):
 
 
 verbs = st.tuples(
-    st.sampled_from(
-        ["start", "stop", "restart", "disable", "enable", "unload", "add", "fail", "start_all", "stop_all"]
-    ),
+    st.sampled_from(["start", "stop", "restart", "unload", "add", "fail", "start_all", "stop_all"]),
     st.sampled_from(NAMES),
 )
 
@@ -104,6 +102,9 @@ def use(lifecycle, verb, name, definitions):
             getattr(lifecycle, verb)()
         elif verb == "add":
             lifecycle.add([definitions[name]] if name in definitions else [])
+            # Somebody may have started what needs it: it starts by itself then, and nobody has waited for that.
+            on_its_way = (PluginState.STARTING, PluginState.STOPPING)
+            wait_for(lambda: not any(record.state in on_its_way for record in lifecycle.records.values()))
         elif verb == "fail":
             lifecycle.fail(name, Fault("test", name, name, "it failed"))
         else:

@@ -61,7 +61,7 @@ class World:
         return PluginBundle(name, depends_on=depends_on, object=self.made[name], **options)
 
     def add(self, *bundles):
-        return self.lifecycle.add(bundles)
+        self.lifecycle.add(bundles)
 
     def record(self, name):
         return self.lifecycle.records[name]

@@ -120,7 +120,7 @@ def test_a_restart_that_succeeds_revives_what_was_blocked(world):
     assert world.record("db").restarts == 1
 
 
-@pytest.mark.parametrize("verb", ["stop", "disable", "unload"])
+@pytest.mark.parametrize("verb", ["stop", "unload"])
 def test_a_verb_takes_a_waiting_restart_back(world, verb):
     """Whoever stops a plugin that waits for its restart has stopped it."""
     db = Flaky()
@@ -233,7 +233,7 @@ def test_a_plugin_that_is_being_unloaded_is_not_started(world):
     thread.start()
     assert inside.wait(PATIENCE)
     with pytest.raises(PluginError, match="it is being unloaded"):
-        world.lifecycle.disable("db")
+        world.lifecycle.unload("db")
 
     def start():
         with pytest.raises(PluginError, match="it is"):

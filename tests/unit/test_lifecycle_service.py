@@ -474,25 +474,21 @@ def test_an_unknown_name_is_refused_with_close_ones(world):
     """Every verb says what there is instead."""
     world.add(world.plugin("billing"))
     verbs = world.lifecycle
-    for verb in (verbs.start, verbs.stop, verbs.restart, verbs.disable, verbs.enable, verbs.unload, verbs.health):
+    for verb in (verbs.start, verbs.stop, verbs.restart, verbs.unload, verbs.health):
         with pytest.raises(PluginError, match="no plugin is named 'biling' → did you mean 'billing'"):
             verb("biling")
 
 
-def test_a_disabled_plugin_is_stopped_and_refused_until_it_is_enabled(world):
-    """Disabling blocks dependents; enabling allows a start, and does not start."""
+def test_a_disabled_plugin_is_refused_and_blocks_its_dependents(world):
+    """What the operator has switched off does not start, whoever asks for it."""
+    world.lifecycle.note("a", disabled=True)
     world.add(world.plugin("a"), world.plugin("b", "a"))
-    world.lifecycle.start_all()
-    assert world.lifecycle.disable("a").state is PluginState.DISABLED
-    assert world.state("b") is PluginState.BLOCKED
-    with pytest.raises(PluginError, match="it is disabled → enable it first"):
+    with pytest.raises(PluginError, match="it is disabled → see JACKFIELD_DISABLE_PLUGINS"):
         world.lifecycle.start("a")
     with pytest.raises(PluginError, match="it needs 'a', which is disabled"):
         world.lifecycle.start("b")
     assert world.lifecycle.start_all() == (world.fault("b"),)
-    assert world.lifecycle.enable("a").state is PluginState.REGISTERED
-    world.lifecycle.start("a")
-    assert world.states() == {"a": "running", "b": "running"}
+    assert world.state("a") is PluginState.DISABLED
 
 
 def test_unloading_stops_releases_and_lets_the_name_be_added_again(world):

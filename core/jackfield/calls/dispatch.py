@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from jackfield.calls.routing import choose
-from jackfield.model.call import NO_HEADERS, Call, current, new_number
+from jackfield.model.call import DRAW, NO_HEADERS, Call, current, draw_of, new_number
 from jackfield.model.deadline import tighten
 from jackfield.model.injectable import injectable
 from jackfield.model.route import Endpoint, Route
@@ -93,19 +93,22 @@ class Caller:
             endpoint, call = self._prepare(name, payload, timeout, tenant, version, headers)
             return endpoint.run(call)
         # What follows is `_prepare` for calls that nothing surrounds, written out: it costs half.
-        if timeout is None and tenant is None and (run := route.quick) is not None:
-            return run(Call(name, payload, route.default, snapshot.revision))
+        if timeout is None and tenant is None:
+            if (run := route.quick) is not None:
+                return run(Call(name, payload, route.default, snapshot.revision))
+            if lots := route.lots:
+                drawn = getrandbits(DRAW)
+                for end, run, shown, rule in lots:
+                    if drawn < end:
+                        return run(Call(name, payload, shown, snapshot.revision, None, None, rule, ~drawn))
         endpoint, rule, number = route.stable, "", None
         if route.split is not None:
-            if tenant is None:  # `choose` for a draw, written out
-                drawn = getrandbits(64)
+            if tenant is None:
+                drawn = getrandbits(DRAW)
                 number = ~drawn
-                for end, other in route.draws:
-                    if drawn < end:
-                        endpoint, rule = other, "share"
-                        break
+                endpoint, rule = choose(route, None, drawn)
             else:
-                endpoint, rule = choose(route, tenant, 0)
+                endpoint, rule = route.placed.get(tenant) or choose(route, tenant, 0)
         if tenant is not None and snapshot.permissions.denial(name, tenant, False):  # noqa: FBT003  # whether it picks a version
             endpoint = self._unknown
         if timeout is None:
@@ -159,7 +162,7 @@ class Caller:
         if tenant is None and outer is not None:
             tenant = outer.tenant
         number = None if outer is not None else new_number()
-        draw = outer.draw if number is None and outer is not None else (number or 0) >> 64
+        draw = outer.draw if number is None and outer is not None else draw_of(number or 0)
         rule = ""
         endpoint: Endpoint | None = None
         if (route := snapshot.routes.get(name)) is not None:

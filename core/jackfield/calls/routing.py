@@ -1,9 +1,13 @@
 """Choosing the version that a call goes to: pure."""
 
-from functools import lru_cache
 from hashlib import blake2b
+from typing import Final
 
+from jackfield.model.call import DRAW
 from jackfield.model.route import Endpoint, Route
+
+_PLACED: Final = 16_384
+"""How many tenants of a route are remembered."""
 
 
 def choose(route: Route, tenant: str | None, draw: int) -> tuple[Endpoint, str]:
@@ -15,7 +19,7 @@ def choose(route: Route, tenant: str | None, draw: int) -> tuple[Endpoint, str]:
     Args:
         route: the versions of the function.
         tenant: whom the call is for, or None.
-        draw: of the root call, from 0 to 2**64 - 1; used when there is no tenant.
+        draw: of the root call, from 0 to 2**30 - 1; used when there is no tenant.
 
     Returns:
         The endpoint, and the rule that picked it: "tenant", "share", or "" for the default.
@@ -26,25 +30,30 @@ def choose(route: Route, tenant: str | None, draw: int) -> tuple[Endpoint, str]:
         >>> specs = [FunctionSpec("f", version, "", "", len, Colour.SYNC) for version in "12"]
         >>> endpoints = {spec.version: Endpoint(spec, len, len) for spec in specs}
         >>> route = Route("f", "1", endpoints, Split("f", shares=(("2", 0.25),), tenants={"t": "2"}))
-        >>> [(endpoint.version, rule) for endpoint, rule in (choose(route, None, 0), choose(route, None, 2**63))]
+        >>> [(endpoint.version, rule) for endpoint, rule in (choose(route, None, 0), choose(route, None, 2**29))]
         [('2', 'share'), ('1', '')]
-        >>> choose(route, "t", 2**63)[1]
+        >>> choose(route, "t", 2**29)[1]
         'tenant'
     """
-    if tenant is not None and route.split is not None:
-        named = route.named.get(tenant)
-        if named is not None:
-            return named, "tenant"
-        draw = bucket(route.split.salt, tenant)
+    if tenant is None or route.split is None:
+        return _drawn(route, draw)
+    there = route.placed.get(tenant)
+    if there is None:
+        there = _drawn(route, bucket(route.split.salt, tenant))
+        if len(route.placed) < _PLACED:  # tenants are whatever callers say: the others are worked out each time
+            route.placed[tenant] = there
+    return there
+
+
+def _drawn(route: Route, draw: int) -> tuple[Endpoint, str]:
     for end, endpoint in route.draws:
         if draw < end:
             return endpoint, "share"
     return route.stable, ""
 
 
-@lru_cache(maxsize=16_384)
 def bucket(salt: str, tenant: str) -> int:
-    """Hash a tenant to a number from 0 to 2**64 - 1 that depends on nothing but the two names.
+    """Hash a tenant to a number from 0 to 2**30 - 1 that depends on nothing but the two names.
 
     Python's own `hash` differs between processes.
 
@@ -56,4 +65,5 @@ def bucket(salt: str, tenant: str) -> int:
         >>> bucket("risk.score", "t-8823") == bucket("risk.score", "t-8823") != bucket("risk.limit", "t-8823")
         True
     """
-    return int.from_bytes(blake2b(f"{salt}\0{tenant}".encode(), digest_size=8).digest(), "big")
+    digest = blake2b(f"{salt}\0{tenant}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> (64 - DRAW)

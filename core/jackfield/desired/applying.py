@@ -26,8 +26,8 @@ class Steps(Protocol):
         """Load a plugin, and start it if the host runs and `start` says so; give what was left out of it."""
         ...
 
-    def unload(self, name: str) -> tuple[Fault, ...]:
-        """Stop a plugin and release all that it holds; give what could not be released."""
+    def unload(self, name: str, *, keep_state: bool = False) -> tuple[Fault, ...]:
+        """Stop a plugin and release all that it holds, but for its state if asked; give what could not be released."""
         ...
 
     def reload(self, name: str) -> tuple[Fault, ...]:
@@ -36,6 +36,10 @@ class Steps(Protocol):
 
     def start(self, name: str) -> None:
         """Start a plugin."""
+        ...
+
+    def hold(self, name: str) -> None:
+        """Have a plugin start as soon as what it depends on runs."""
         ...
 
     def stop(self, name: str) -> None:
@@ -123,6 +127,8 @@ class Applier:
                 lambda now: attrs.evolve(now, applied=configuration, ownership=now.ownership.release(want.released))
             )
             done = tuple([self._step(change, configuration, want) for change in found.changes])
+            for name in want.held:
+                self._steps.hold(name)
             return attrs.evolve(found, changes=done, applied=True)
         finally:
             self._under_way.release()
@@ -154,7 +160,7 @@ class Applier:
                 self._change(lambda now: now.unloaded(name))
                 return left
             case "add" | "change":
-                left = steps.unload(name) if change.kind == "change" else ()
+                left = steps.unload(name, keep_state=True) if change.kind == "change" else ()
                 # Before the load: one that fails was meant so, too, and is seen to have failed.
                 self._change(lambda now: now.loaded(want.plugins[name]))
                 return (*left, *steps.load(want.plugins[name], start=name in want.running))

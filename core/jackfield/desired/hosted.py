@@ -79,20 +79,25 @@ class HostSteps:
             raise PluginError(plugin.name, first.stage, first.reason, first.fix, faults or (first,))
         return faults
 
-    def unload(self, name: str) -> tuple[Fault, ...]:
-        """Stop a plugin and release all that it holds; give what could not be released."""
-        return self._inventory.unload(name).failed
+    def unload(self, name: str, *, keep_state: bool = False) -> tuple[Fault, ...]:
+        """Stop a plugin and release all that it holds, but for its state if asked; give what could not be released."""
+        return self._inventory.unload(name, keep_state=keep_state).failed
 
     def reload(self, name: str) -> tuple[Fault, ...]:
         """Replace a plugin by what its file or folder holds now."""
         if self._functions.running:
             return self._inventory.reload(name).faults
         config, _ = self._inventory.loaded[name]
-        return (*self.unload(name), *self.load(config, start=False))
+        return (*self.unload(name, keep_state=True), *self.load(config, start=False))
 
     def start(self, name: str) -> None:
         """Start a plugin."""
         self._lifecycle.start(name)
+
+    def hold(self, name: str) -> None:
+        """Have a plugin start as soon as what it depends on runs."""
+        if self._functions.running and name in self._inventory.loaded:
+            self._lifecycle.hold(name)
 
     def stop(self, name: str) -> None:
         """Stop a plugin."""

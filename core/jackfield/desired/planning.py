@@ -31,6 +31,7 @@ class Wanted:
     Attributes:
         plugins: name → configuration.
         running: the plugins that are to run.
+        held: those that would, but for something that they depend on and somebody stopped or unloaded.
         ownership: what still belongs to somebody else.
         released: the fields that the file takes back.
         conflicts: fields that both changed.
@@ -38,6 +39,7 @@ class Wanted:
 
     plugins: Mapping[str, PluginConfig]
     running: Collection[str]
+    held: Collection[str]
     ownership: Ownership
     released: tuple[FieldKey, ...]
     conflicts: tuple[Conflict, ...]
@@ -70,7 +72,7 @@ def wanted(new: Configuration, desired: Desired, *, force: bool = False) -> Want
         else:
             plugins[name] = written.value
     conflicts += _circles(plugins, ownership)
-    return Wanted(plugins, _running(plugins, new, ownership), ownership, tuple(released), tuple(conflicts))
+    return Wanted(plugins, *_running(plugins, new, ownership), ownership, tuple(released), tuple(conflicts))
 
 
 def _agree(field: FieldKey, says: Any, written: Written) -> bool:
@@ -91,16 +93,19 @@ def _circles(plugins: Mapping[str, PluginConfig], ownership: Ownership) -> Itera
         yield Conflict(f"plugin.{name}.depends_on", "the rest of it", here, written.by, written.verb, written.at)
 
 
-def _running(plugins: Mapping[str, PluginConfig], new: Configuration, ownership: Ownership) -> Collection[str]:
+def _running(
+    plugins: Mapping[str, PluginConfig], new: Configuration, ownership: Ownership
+) -> tuple[Collection[str], Collection[str]]:
     """Find the plugins that are to run: those that start by themselves or by hand, and what they depend on.
 
-    What depends on a plugin that somebody stopped or unloaded waits for it, too.
+    What depends on a plugin that somebody stopped or unloaded waits for it, and comes second.
     """
     by_hand = {name: bool(written.value) for (_, name, _), written in ownership.of("plugin", "running")}
     off = {name for name, up in by_hand.items() if not up} | (new.plugins.keys() - plugins.keys())
     held = reached(off, _dependents(plugins)) if off else off
-    roots = (name for name, plugin in plugins.items() if by_hand.get(name, plugin.auto_start) and name not in held)
-    return reached(roots, {name: plugin.depends_on for name, plugin in plugins.items() if plugin.depends_on})
+    roots = {name for name, plugin in plugins.items() if by_hand.get(name, plugin.auto_start)}
+    needs = {name: plugin.depends_on for name, plugin in plugins.items() if plugin.depends_on}
+    return reached(roots - held, needs), roots & held - off
 
 
 def _dependents(plugins: Mapping[str, PluginConfig]) -> Mapping[str, list[str]]:

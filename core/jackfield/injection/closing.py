@@ -3,17 +3,21 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
-from typing import Any
+from functools import partial
+from time import monotonic
+from typing import Any, Final
 
 import attrs
 
 from jackfield.errors import Fault, ResourceExhausted
 from jackfield.injection.providers import Provider
-from jackfield.injection.scope import Cell, Start, Vault
+from jackfield.injection.scope import Cell, Start, Vault, log_failure
 from jackfield.model.spec import MISSING, Colour
 
-RunAsync = Callable[[Coroutine[Any, Any, Any]], Any]
-"""Runs a coroutine on the home loop and waits for its result."""
+RunAsync = Callable[..., Any]
+"""Runs a coroutine on the home loop and waits for its result; for so many seconds, if told."""
+
+_EACH: Final = 0.1  # seconds that one has, even when those before it took all the time there was
 
 
 @attrs.frozen(eq=False)
@@ -22,17 +26,20 @@ class TeardownFailure:
 
     Attributes:
         provider: what made it.
-        error: what its teardown raised.
+        error: what its teardown raised; None when it has not ended in time, and was left behind.
     """
 
     provider: Provider
-    error: BaseException
+    error: BaseException | None
 
     @property
     def fault(self) -> Fault:
         """The same as a fault of stage `stop`."""
-        reason = f"its teardown raised {type(self.error).__name__}: {self.error}"
-        return Fault("stop", self.provider.plugin, self.provider.label, reason)
+        if self.error is None:
+            reason, fix = "its teardown has not ended in time, and is left behind", "let it end sooner"
+        else:
+            reason, fix = f"its teardown raised {type(self.error).__name__}: {self.error}", ""
+        return Fault("stop", self.provider.plugin, self.provider.label, reason, fix)
 
 
 class Closing:
@@ -50,11 +57,16 @@ class Closing:
         self._vault = vault
         self._cells = frozenset(cells)
 
-    def close(self, run_async: RunAsync) -> tuple[TeardownFailure, ...]:
+    def close(self, run_async: RunAsync, ends: float | None = None) -> tuple[TeardownFailure, ...]:
         """Close them from a thread: sync ones right here, async ones through `run_async`.
+
+        With a time limit, sync ones that were made by another thread are closed in one that can be left behind: they
+        are not bound to this one. Those that this very thread has made may be, as an `sqlite3.Connection` is; they are
+        closed here, and waited for.
 
         Args:
             run_async: runs a coroutine on the home loop and waits for it; only called if there is something async.
+            ends: until when, on `time.monotonic`'s clock, all of them are waited for; None for as long as it takes.
 
         Returns:
             What went wrong, in order.
@@ -62,19 +74,30 @@ class Closing:
         failures = []
         tasks = self._seal()
         if tasks:
-            run_async(_cancelled(tasks))
+            _run(run_async, _cancelled(tasks, _left(ends)), ends)
         while (cell := self._next()) is not None:
+            work = None
             try:
                 if cell.awaits:
-                    run_async(cell.aclose())
+                    error = _run(run_async, _aclosed(cell), ends)
+                elif ends is None or cell.is_mine or not cell.provider.generator:
+                    error = _closed(cell)
                 else:
-                    cell.close()
-            except Exception as error:  # noqa: BLE001  # collected for the host to report
-                failures.append(TeardownFailure(cell.provider, error))
+                    work = _in_thread(self._vault.start, cell)
+                    error = work.result(_left(ends))
+            except TimeoutError:
+                failures.append(_left_behind(cell, work))
+            except Exception as problem:  # noqa: BLE001  # collected for the host to report
+                failures.append(TeardownFailure(cell.provider, problem))
+            else:
+                failures += [TeardownFailure(cell.provider, error)] if error is not None else []
         return tuple(failures)
 
-    async def aclose(self) -> tuple[TeardownFailure, ...]:
+    async def aclose(self, ends: float | None = None) -> tuple[TeardownFailure, ...]:
         """Close them on the home loop, which is not blocked: sync teardowns run in a thread.
+
+        Args:
+            ends: as for `close`.
 
         Returns:
             What went wrong, in order.
@@ -82,16 +105,24 @@ class Closing:
         failures = []
         tasks = self._seal()
         if tasks:
-            await _cancelled(tasks)
+            await _cancelled(tasks, _left(ends))
         while (cell := self._next()) is not None:
+            work = None
+            if cell.awaits:
+                waited: asyncio.Future[Any] = asyncio.ensure_future(_aclosed(cell))
+            elif cell.provider.generator:
+                work = _in_thread(self._vault.start, cell)
+                waited = asyncio.wrap_future(work)
+            else:
+                cell.close()
+                continue
             try:
-                if cell.awaits:
-                    await cell.aclose()
-                elif cell.provider.generator:
-                    await _in_thread(self._vault.start, cell.close)
-                else:
-                    cell.close()
-            except Exception as error:  # noqa: BLE001  # as above
+                done, _ = await asyncio.wait([waited], timeout=_left(ends))
+            finally:  # who swallows the cancellation is left behind as well
+                waited.cancel()
+            if waited not in done:
+                failures.append(_left_behind(cell, work))
+            elif (error := waited.result()) is not None:
                 failures.append(TeardownFailure(cell.provider, error))
         return tuple(failures)
 
@@ -115,29 +146,60 @@ class Closing:
         return None
 
 
-async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+def _left(ends: float | None) -> float | None:
+    return None if ends is None else max(ends - monotonic(), _EACH)
+
+
+def _run(run_async: RunAsync, work: Coroutine[Any, Any, Any], ends: float | None) -> Any:
+    return run_async(work) if ends is None else run_async(work, _left(ends))
+
+
+async def _cancelled(tasks: list[asyncio.Task[None]], timeout: float | None) -> None:
     for task in tasks:
         task.cancel()
-    await asyncio.wait(tasks)
+    await asyncio.wait(tasks, timeout=timeout)
 
 
-async def _in_thread(start: Start, function: Callable[[], None]) -> None:
-    """Run a function in a thread, whatever the bounds of calls are: those may be used up by what waits for it."""
+def _closed(cell: Cell) -> Exception | None:
+    try:
+        cell.close()
+    except Exception as error:  # noqa: BLE001  # collected for the host to report
+        return error
+    return None
+
+
+async def _aclosed(cell: Cell) -> Exception | None:
+    try:
+        await cell.aclose()
+    except Exception as error:  # noqa: BLE001  # as above
+        return error
+    return None
+
+
+def _in_thread(start: Start, cell: Cell) -> "Future[BaseException | None]":
+    """Close in a thread, whatever the bounds of calls are: those may be used up by what waits for it."""
     done: Future[BaseException | None] = Future()
     done.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
-            function()
-        except BaseException as error:  # noqa: BLE001  # raised where it is waited for
+            done.set_result(_closed(cell))
+        except BaseException as error:  # noqa: BLE001  # told to whoever waits for it
             done.set_result(error)
-        else:
-            done.set_result(None)
 
     try:
         start("jackfield teardown", run)
     except ResourceExhausted:
-        run()  # it holds up the loop, but what is open must be closed
-    error = await asyncio.wrap_future(done)
-    if error is not None:
-        raise error
+        run()  # it holds up whoever closes, but what is open must be closed
+    return done
+
+
+def _left_behind(cell: Cell, work: "Future[BaseException | None] | None") -> TeardownFailure:
+    if work is not None:
+        work.add_done_callback(partial(_say_late, cell.provider))
+    return TeardownFailure(cell.provider, None)
+
+
+def _say_late(provider: Provider, work: "Future[BaseException | None]") -> None:
+    if (error := work.result()) is not None:
+        log_failure(provider, error)

@@ -285,24 +285,28 @@ class Injector:
             cells += taken(above, before.views[above].graph.dependents(keys, among=tuple(above.cells)))
         return Closing(self._vault, cells)
 
-    def close(self, run_async: RunAsync) -> tuple[TeardownFailure, ...]:
+    def close(self, run_async: RunAsync, ends: float | None = None) -> tuple[TeardownFailure, ...]:
         """Close all singletons from a thread, in reverse order of creation. Bodies must be compiled again after this.
 
         Args:
             run_async: runs a coroutine on the home loop and waits for it; only called if there is something async.
+            ends: as for `Closing.close`.
 
         Returns:
             What went wrong, in order.
         """
-        return self._everything().close(run_async)
+        return self._everything().close(run_async, ends)
 
-    async def aclose(self) -> tuple[TeardownFailure, ...]:
+    async def aclose(self, ends: float | None = None) -> tuple[TeardownFailure, ...]:
         """Do the same on the home loop, without blocking it.
 
+        Args:
+            ends: as for `Closing.close`.
+
         Returns:
             What went wrong, in order.
         """
-        return await self._everything().aclose()
+        return await self._everything().aclose(ends)
 
     def cell(self, layer: Layer, provider: Provider) -> Cell:
         """Give a singleton's place in a layer. For wiring; not for hosts."""

@@ -9,6 +9,7 @@ another.
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextvars import Context, ContextVar, copy_context
@@ -28,7 +29,7 @@ from jackfield.model.spec import MISSING, Colour
 class _Attempt:
     """One try at making one singleton. `done` gets what went wrong, or None; nobody can cancel it."""
 
-    __slots__ = ("cell", "context", "done", "generator", "outer", "task", "waits_for")
+    __slots__ = ("cell", "context", "done", "generator", "outer", "task", "thread", "waits_for")
 
     def __init__(self, cell: "Cell", outer: "_Attempt | None") -> None:
         self.cell = cell
@@ -37,6 +38,7 @@ class _Attempt:
         self.context: Context = copy_context()
         self.generator: Any = None
         self.task: asyncio.Task[None] | None = None
+        self.thread: weakref.ref[threading.Thread] | None = None
         self.done: Future[BaseException | None] = Future()
         self.done.set_running_or_notify_cancel()  # from here on a waiter that is cancelled cannot cancel it
 
@@ -186,6 +188,7 @@ class Cell:
         try:
             _enter(attempt)
             given = {name: _now(one) for name, one in self._arguments().items()}
+            attempt.thread = weakref.ref(threading.current_thread())
             made = self.provider.factory(**given)
             if self.provider.generator:
                 attempt.generator, made = made, first(self.provider, made)
@@ -198,7 +201,7 @@ class Cell:
             try:
                 finish(self.provider, attempt.generator)
             except Exception as error:  # noqa: BLE001  # nobody is left to raise it to
-                _log(self.provider, error)
+                log_failure(self.provider, error)
         self._fail(attempt, self._closed())
 
     async def _amake(self, attempt: _Attempt) -> None:
@@ -219,7 +222,7 @@ class Cell:
             try:
                 await afinish(self.provider, attempt.generator)
             except Exception as error:  # noqa: BLE001  # nobody is left to raise it to
-                _log(self.provider, error)
+                log_failure(self.provider, error)
         self._fail(attempt, self._closed())
 
     def _publish(self, attempt: _Attempt, made: Any) -> bool:
@@ -252,6 +255,13 @@ class Cell:
     def awaits(self) -> bool:
         """Whether closing it takes an event loop."""
         return self.provider.generator and self.provider.colour is Colour.ASYNC
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this very thread has made it: what it is may be bound to the thread."""
+        attempt = self._attempt
+        maker = attempt.thread if attempt is not None else None
+        return maker is not None and maker() is threading.current_thread()
 
     def close(self) -> None:
         """Forget the object, and let a sync generator clean up, in the context in which it began."""
@@ -318,5 +328,6 @@ def _needs_itself(circle: list[Cell]) -> DependencyCycle:
     return DependencyCycle((Fault("inject", first.plugin, first.label, reason, fix),), drawing)
 
 
-def _log(provider: Provider, error: Exception) -> None:
+def log_failure(provider: Provider, error: BaseException) -> None:
+    """Say that a teardown failed that nobody waits for."""
     host_log("WARNING", f"{provider}: its teardown failed", error)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from random import getrandbits
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -14,12 +14,21 @@ if TYPE_CHECKING:
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
+DRAW: Final = 30
+"""Bits of what a share is compared with: the most that are one digit of Python's integers, which makes them quick."""
+
+_REST: Final = 128 - DRAW
 _numbering = threading.Lock()
 
 
 def new_number() -> int:
     """Make a random number of 128 bits: unlikely to come twice, and no secret."""
     return getrandbits(128)
+
+
+def draw_of(number: int) -> int:
+    """Give what a share is compared with, from 0 to 2**30 - 1, for a call of this number."""
+    return number >> _REST
 
 
 class Call(msgspec.Struct, frozen=True, eq=False):
@@ -37,8 +46,8 @@ class Call(msgspec.Struct, frozen=True, eq=False):
         tenant: whom the call is for, or None.
         rule: why this version runs: "asked", "header", "set" (that of a surrounding function of the same plugin),
             "tenant", "share", or "" for the default.
-        number: the identifier as a number; made when first asked for, since most calls never are. Below 0, only the
-            half that a share was compared with is drawn, as its complement.
+        number: the identifier as a number; made when first asked for, since most calls never are. Below 0, only what a
+            share was compared with is drawn, as its complement.
         headers: as the caller gave them.
         parent: the call in whose body this one was made, or None.
         attempt: 1 for the first try.
@@ -69,14 +78,14 @@ class Call(msgspec.Struct, frozen=True, eq=False):
                 if number is None:
                     number = new_number()
                 elif number < 0:
-                    number = (~number << 64) | getrandbits(64)
+                    number = (~number << _REST) | getrandbits(_REST)
                 msgspec.structs.force_setattr(self, "number", number)
         return f"{number:032x}"
 
     @property
     def draw(self) -> int:
-        """What a share is compared with, from 0 to 2**64 - 1: the same for a root call and all calls below it."""
-        return int(self.root.id[:16], 16)
+        """What a share is compared with, from 0 to 2**30 - 1: the same for a root call and all calls below it."""
+        return draw_of(int(self.root.id, 16))
 
     @property
     def root(self) -> "Call":

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from jackfield.model.call import Call
+from jackfield.model.call import DRAW, Call
 from jackfield.model.gate import Gate
 from jackfield.model.spec import FunctionSpec
 
@@ -89,8 +89,10 @@ class Route:
             had been declared when it was registered by hand.
         stable: the default's endpoint.
         quick: its `run`, when no rule and no limit can say otherwise, else None: then there is nothing to choose.
-        named: tenant → endpoint, for those that the rule names.
-        draws: the shares, as the end of each on the scale from 0 to 2**64, and its endpoint.
+        lots: the same where a share may be drawn, and no limit can say otherwise, else empty: the end of each on the
+            scale from 0 to 2**30, its `run`, its version, and why it is picked.
+        placed: tenant → endpoint and why: those that the rule names, and those that have called.
+        draws: the shares, as the end of each on the scale from 0 to 2**30, and its endpoint.
     """
 
     name: str
@@ -104,11 +106,19 @@ class Route:
     quick: Callable[[Call], Any] | None = attrs.field(
         init=False, default=attrs.Factory(lambda self: _quick(self.stable, self.split), takes_self=True)
     )
-    named: Mapping[str, Endpoint] = attrs.field(
-        init=False, default=attrs.Factory(lambda self: _named(self.endpoints, self.split), takes_self=True)
+    placed: dict[str, tuple[Endpoint, str]] = attrs.field(
+        init=False,
+        eq=False,
+        repr=False,
+        default=attrs.Factory(lambda self: _named(self.endpoints, self.split), takes_self=True),
     )
     draws: tuple[tuple[int, Endpoint], ...] = attrs.field(
         init=False, default=attrs.Factory(lambda self: _draws(self.endpoints, self.split), takes_self=True)
+    )
+    lots: tuple[tuple[int, Callable[[Call], Any], str, str], ...] = attrs.field(
+        init=False,
+        repr=False,
+        default=attrs.Factory(lambda self: _lots(self.split, self.stable, self.draws), takes_self=True),
     )
 
     @property
@@ -121,14 +131,22 @@ def _quick(stable: Endpoint, split: Split | None) -> Callable[[Call], Any] | Non
     return stable.run if split is None and stable.timeout is None else None
 
 
-def _named(endpoints: Mapping[str, Endpoint], split: Split | None) -> Mapping[str, Endpoint]:
-    if split is None:
-        return {}
-    return {tenant: endpoints[version] for tenant, version in split.tenants.items() if version in endpoints}
+def _named(endpoints: Mapping[str, Endpoint], split: Split | None) -> dict[str, tuple[Endpoint, str]]:
+    tenants = split.tenants if split is not None else {}
+    return {tenant: (endpoints[version], "tenant") for tenant, version in tenants.items() if version in endpoints}
 
 
 def _draws(endpoints: Mapping[str, Endpoint], split: Split | None) -> tuple[tuple[int, Endpoint], ...]:
     shares = split.shares if split is not None else ()
     ends = accumulate(share for _, share in shares)
     there = ((end, version) for end, (version, _) in zip(ends, shares, strict=True) if version in endpoints)
-    return tuple((ceil(end * 2**64), endpoints[version]) for end, version in there)
+    return tuple((ceil(end * 2**DRAW), endpoints[version]) for end, version in there)
+
+
+def _lots(
+    split: Split | None, stable: Endpoint, draws: tuple[tuple[int, Endpoint], ...]
+) -> tuple[tuple[int, Callable[[Call], Any], str, str], ...]:
+    lots = [*((end, endpoint, "share") for end, endpoint in draws), (2**DRAW, stable, "")]
+    if split is None or any(endpoint.timeout is not None for _, endpoint, _ in lots):
+        return ()
+    return tuple((end, endpoint.run, endpoint.version, rule) for end, endpoint, rule in lots)

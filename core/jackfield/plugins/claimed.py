@@ -1,15 +1,21 @@
-"""The states of plugins under the id of their host, which is claimed when the first state is needed."""
+"""The states of plugins under the id of their host, which is claimed when the first state is needed.
+
+A store is somebody else's, and may block where it should await. It has an event loop of its own, in a thread of its
+own: whatever it does there, the host goes on supervising, and says at which line the store hangs.
+"""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from jackfield.errors import Unavailable
 from jackfield.log import host_log
 from jackfield.plugins.state import PluginStates
-from jackfield.ports import Store
+from jackfield.ports import Clock, Store
+from jackfield.runtime.control import ControlLoop
 from jackfield.stack import error_type
-from jackfield.store import HostIdentity, claim_host_id, keep_lease
+from jackfield.store import HostIdentity, MemoryStore, claim_host_id, keep_lease
 
 T = TypeVar("T")
 
@@ -25,10 +31,13 @@ class ClaimedStates:
 
     Args:
         store: where the states go.
+        clock: the control loop's.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
+        # Ours never blocks, and may live on the control loop: the way to another thread would cost each start 0.1 ms.
+        self._loop = None if type(store) is MemoryStore else ControlLoop(clock, "store")
         self._identity: HostIdentity | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._claiming: asyncio.Task[PluginStates] | None = None
@@ -41,17 +50,17 @@ class ClaimedStates:
     async def save(self, plugin: str, version: str, value: bytes) -> None:
         """Keep what a version of a plugin leaves."""
         states = await self._claimed()
-        await _answered(states.save(plugin, version, value))
+        await self._answered(partial(states.save, plugin, version, value))
 
     async def latest(self, plugin: str) -> bytes | None:
         """Give what was saved last, or None."""
         states = await self._claimed()
-        return await _answered(states.latest(plugin))
+        return await self._answered(partial(states.latest, plugin))
 
     async def forget(self, plugin: str) -> int:
         """Delete everything that a plugin has left; give how many versions had left something."""
         states = await self._claimed()
-        return await _answered(states.forget(plugin))
+        return await self._answered(partial(states.forget, plugin))
 
     async def release(self) -> None:
         """Give the id back: the host stops, and whoever claims it next finds its states."""
@@ -60,7 +69,16 @@ class ClaimedStates:
         if keeping is not None:
             keeping.cancel()
         if identity is not None:
-            await _answered(identity.lease.release())
+            await self._answered(identity.lease.release)
+
+    def close(self, timeout: float) -> None:
+        """End the store's loop; for any thread.
+
+        Args:
+            timeout: seconds to wait for what still runs on it.
+        """
+        if self._loop is not None:
+            self._loop.close(timeout)
 
     async def _claimed(self) -> PluginStates:
         # One claim for all that ask at once: two would be two hosts.
@@ -69,44 +87,50 @@ class ClaimedStates:
         return await asyncio.shield(self._claiming)
 
     async def _claim(self) -> PluginStates:
-        self._identity = identity = await _answered(claim_host_id(self._store))
+        self._identity = identity = await self._answered(partial(claim_host_id, self._store))
         self._keeping = asyncio.get_running_loop().create_task(self._keep(identity))
         return PluginStates(self._store, identity.id)
 
     async def _keep(self, identity: HostIdentity) -> None:
         try:
-            await keep_lease(identity.lease)
+            await self._begin(partial(keep_lease, identity.lease))
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001  # the store is somebody else's, and this task nobody's
             host_log("WARNING", f"the host lost its id {identity.id}, and claims another when it needs one: {error}")
             self._identity = self._keeping = self._claiming = None
 
+    async def _answered(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Await the store, for so long.
+
+        Raises:
+            Unavailable: when it does not answer in time, or raises what would end its loop.
+            Exception: whatever else it raises.
+        """
+        answer = self._begin(ask)
+        try:
+            await asyncio.wait([answer], timeout=ANSWER)
+            if not answer.done():
+                where = self._loop.busy_at if self._loop is not None else ""
+                why = f", since it blocks its event loop at {where} instead of awaiting" if where else ""
+                raise Unavailable("store", f"it has not answered within {ANSWER:g} s{why}", "store")
+            return answer.result()
+        finally:
+            answer.cancel()
+
+    def _begin(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> "asyncio.Future[T]":
+        if self._loop is None:
+            return asyncio.get_running_loop().create_task(_contained(ask))
+        return asyncio.wrap_future(self._loop.submit(_contained(ask)))
+
 
 def _failed(task: "asyncio.Task[PluginStates]") -> bool:
     return task.cancelled() or task.exception() is not None
 
 
-async def _answered(asked: Coroutine[Any, Any, T]) -> T:
-    """Await a store, for so long.
-
-    Raises:
-        Unavailable: when it does not answer in time, or raises what would end the control loop.
-        Exception: whatever else it raises.
-    """
-    task = asyncio.get_running_loop().create_task(_contained(asked))
+async def _contained(ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
     try:
-        await asyncio.wait([task], timeout=ANSWER)
-        if not task.done():
-            raise Unavailable("store", f"it has not answered within {ANSWER:g} s")
-        return task.result()
-    finally:
-        task.cancel()
-
-
-async def _contained(asked: Coroutine[Any, Any, T]) -> T:
-    try:
-        return await asked
+        return await ask()  # made here: a loop that is blocked until it ends begins nothing any more
     except (asyncio.CancelledError, GeneratorExit, Exception):
         raise
     except BaseException as error:  # a `SystemExit` in a task would end the loop

@@ -33,7 +33,7 @@ class Checks:
         self._pool = pool
         self._task: asyncio.Task[None] | None = None
 
-    async def supervise(self, interval: float, timeout: float) -> None:
+    def supervise(self, interval: float, timeout: float) -> None:
         """Begin to check every so often, in place of any checks before."""
         self.stop()
         self._task = asyncio.get_running_loop().create_task(_go_on(weakref.ref(self), interval, timeout))

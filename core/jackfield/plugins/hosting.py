@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from jackfield.errors import Fault, InjectionError, JackfieldError, PluginError
+from jackfield.errors import Fault, InjectionError, PluginError
 from jackfield.events import EventBus
 from jackfield.hooks import Hooks
 from jackfield.injection.closing import Closing
@@ -19,12 +19,12 @@ from jackfield.model.route import Endpoint
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.plugins import loading
 from jackfield.plugins.bundle import PluginBundle
-from jackfield.plugins.ledger import Ledger
+from jackfield.plugins.code import Code
+from jackfield.plugins.ledger import Ledger, Ledgers
 from jackfield.registry.change import Addition, Removal
 from jackfield.registry.functions import Functions
 
 RunAsync = Callable[[Any], Any]
-Load = Callable[[PluginBundle], PluginBundle]
 
 
 class Hosting:
@@ -39,8 +39,8 @@ class Hosting:
         hooks: where hook implementations go.
         events: whose subscriptions end with a plugin.
         run_async: runs a coroutine on the home loop and waits for it.
-        load: loads a plugin again that could not be loaded.
-        forget: lets go of the code of a plugin that is unloaded.
+        code: loads plugins, and keeps what they brought.
+        ledgers: what each plugin holds.
     """
 
     def __init__(
@@ -50,16 +50,16 @@ class Hosting:
         hooks: Hooks,
         events: EventBus,
         run_async: RunAsync,
-        load: Load,
-        forget: Callable[[str], object],
+        code: Code,
+        ledgers: Ledgers,
     ) -> None:
         self._functions = functions
         self._injector = injector
         self._hooks = hooks
         self._events = events
         self._run_async = run_async
-        self._load = load
-        self._forget = forget
+        self._code = code
+        self._ledgers = ledgers
         self._vetted: set[FunctionSpec] = set()
         self._names: dict[str, set[str]] = {}  # plugin → the functions that it, or an earlier version of it, has had
 
@@ -70,21 +70,27 @@ class Hosting:
 
     # --- Taking in --------------------------------------------------------------------------------------------------
 
-    def take_in(self, bundles: Sequence[PluginBundle], ledgers: Callable[[str], Ledger]) -> list[PluginBundle]:
+    def take_in(self, bundles: Sequence[PluginBundle]) -> list[PluginBundle]:
         """Add what plugins bring before they start: hooks and providers; leave out alone what is faulty.
 
         Everything that can be known of a function before it is called is checked here, with all that the others bring.
 
         Args:
-            bundles: the plugins.
-            ledgers: gives the ledger of each.
+            bundles: the plugins; those that could not be loaded bring nothing.
 
         Returns:
-            The same without what is faulty, which stands in their `faults`.
+            The same without what is faulty, which stands in their `faults`, and is noted.
         """
+        loaded = self._checked([bundle for bundle in bundles if bundle.fault is None])
+        self._code.kept.update({bundle.name: bundle for bundle in loaded})
+        whole = {bundle.name: bundle for bundle in (*bundles, *loaded)}
+        self._code.note((f for each in whole.values() for f in each.faults), {each.fault for each in whole.values()})
+        return list(whole.values())
+
+    def _checked(self, bundles: Sequence[PluginBundle]) -> list[PluginBundle]:
         faults: dict[str, list[Fault]] = {bundle.name: list(bundle.faults) for bundle in bundles}
         for bundle in bundles:
-            self._take_code(bundle, ledgers(bundle.name), faults[bundle.name])
+            self._take_code(bundle, self._ledgers.of(bundle.name), faults[bundle.name])
         diagnosis = self._injector.diagnose([spec for bundle in bundles for spec in bundle.specs])
         self._injector.remove(*diagnosis.providers)
         there = {*self._injector.providers}
@@ -109,14 +115,24 @@ class Hosting:
             for bundle in bundles
         ]
 
-    def add_function(self, bundle: PluginBundle, spec: FunctionSpec) -> tuple[PluginBundle, tuple[Fault, ...]]:
-        """Add one more function to a plugin, as `take_in` does; give the plugin with it, or why it is left out."""
+    def needs(self, bundle: PluginBundle) -> bool:
+        """Tell whether what a plugin brings, but for its functions, has anything injected."""
+        if any(provider.dependencies for provider in bundle.providers):
+            return True
+        try:
+            return isinstance(bundle.object, type) and bool(describe(bundle.object, plugin=bundle.name).dependencies)
+        except InjectionError:
+            return False  # it cannot be made at all, which is a fault of its own
+
+    def add_function(self, bundle: PluginBundle, spec: FunctionSpec) -> None:
+        """Add one more function to a plugin that was taken in, and as `take_in` does."""
         diagnosis = self._injector.diagnose([spec])
         faults = diagnosis.functions.get(spec.key) or self._functions.refusals(spec)
-        if faults:
-            return attrs.evolve(bundle, faults=(*bundle.faults, *faults)), faults
-        self._vetted.add(spec)
-        return attrs.evolve(bundle, functions=(*bundle.functions, spec)), ()
+        if not faults:
+            self._vetted.add(spec)
+            bundle = attrs.evolve(bundle, functions=(*bundle.functions, spec))
+        self._code.kept[bundle.name] = attrs.evolve(bundle, faults=(*bundle.faults, *faults))
+        self._code.note(faults)
 
     def add_providers(self, bundle: PluginBundle) -> None:
         """Add the providers of a version in the place of those of the one that runs, which stay for a rollback.
@@ -161,8 +177,10 @@ class Hosting:
 
     def _welcome(self, bundle: PluginBundle, faults: list[Fault]) -> Sequence[Provider]:
         """Leave out the providers of a newcomer for which something that serves would have to go."""
+        if not bundle.providers or not self.serving:
+            return bundle.providers
         specs = self._functions.injected()
-        if not self.serving or not self._injector.upset(specs, bundle.providers):
+        if not self._injector.upset(specs, bundle.providers):
             return bundle.providers
         welcome: list[Provider] = []
         for provider in bundle.providers:
@@ -172,6 +190,11 @@ class Hosting:
             else:
                 welcome.append(provider)
         return welcome
+
+    def _forget(self, name: str) -> None:
+        """Take out what is left of a plugin's code."""
+        for bundle in self._code.forget(name):
+            self.drop(bundle)
 
     def _purge(self, name: str) -> None:
         self._names.pop(name, None)
@@ -216,8 +239,12 @@ class Hosting:
     # --- `Deployment` -----------------------------------------------------------------------------------------------
 
     def load(self, bundle: PluginBundle) -> PluginBundle:
-        """Try again to load a plugin whose code could not be loaded."""
-        return self._load(bundle)
+        """Load a plugin that could not be loaded, and take it in; or give it, if that was done too late for a start."""
+        if (late := self._code.kept.get(bundle.name)) is not None:
+            return late
+        loaded = self._code.load(self._code.configs[bundle.name])
+        self._code.strike(bundle.faults.__contains__)
+        return self.take_in([loaded])[0]
 
     def make(self, bundle: PluginBundle) -> Any:
         """Give the plugin object; a class is instantiated with its dependencies."""
@@ -307,12 +334,3 @@ class Hosting:
                 additions.append(Addition(spec))
         self._names.setdefault(bundle.name, set()).update(addition.spec.name for addition in additions)
         return additions
-
-
-def as_faults(error: JackfieldError, name: str) -> tuple[Fault, ...]:
-    """Give the faults that a load-time error carries, or make one of it."""
-    if error.faults:
-        return error.faults
-    stage = error.stage if isinstance(error, PluginError) else "load"
-    reason = error.reason if isinstance(error, PluginError) else str(error)
-    return (Fault(stage, name, name, reason, error.fix if isinstance(error, PluginError) else ""),)

@@ -71,7 +71,7 @@ class Instance:
 
     def settle(self, result: Any, ends: float | None = None, watch: Watch | None = None) -> Any:
         """Wait for what a method gave, if that is awaitable; arguments and errors are those of `invoke`."""
-        if not inspect.isawaitable(result):
+        if result is None or not inspect.isawaitable(result):
             return result
         future = self._home.submit(self.plugin, _contained(result))
         if watch is not None:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from jackfield.errors import Fault, PluginError
+from jackfield.errors import Fault, PluginError, ResourceExhausted
 from jackfield.events.announced import PluginFailed, PluginStarted, PluginStateChanged, PluginStopped
 from jackfield.log import host_log
 from jackfield.model.names import close_names
@@ -27,6 +27,8 @@ from jackfield.stack import error_type
 
 _Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 _Said = tuple[_Level, str | Fault, dict[str, object]]
+ASKING: Final = "asking the store for its state"
+_AGAIN: Final = 1.0  # seconds until a thread to tell in is asked for again, when the system gives none
 _MANY: Final = 8  # plugins that went the same way at once, to be told of in one line
 _LEVELS: Mapping[PluginState, _Level] = {
     PluginState.RUNNING: "INFO",
@@ -70,7 +72,8 @@ class Attempt:
         doing: what it is at, for people; set by the thread that does it.
         cancelled: whether somebody wants it to end early.
         waits: the async method that it waits for.
-        patience: bounds how long the control loop waits for it.
+        outcome: what its script came to, a result or an error, once it has ended.
+        ended: what the control loop awaits.
     """
 
     live: Live
@@ -81,7 +84,9 @@ class Attempt:
     doing: str
     cancelled: bool = False
     waits: "Future[Any] | None" = None
-    patience: asyncio.Timeout | None = None
+    outcome: tuple[Any, BaseException | None] = (None, None)
+    ended: "asyncio.Future[None] | None" = None
+    _timer: asyncio.TimerHandle | None = None
     _open: list[None] = attrs.field(factory=lambda: [None])
 
     def settle(self) -> bool:
@@ -105,20 +110,35 @@ class Attempt:
             waits.cancel()
         self.live.term.ask_to_end()
 
+    def bound(self, ended: "asyncio.Future[None] | None") -> None:
+        """Have what the control loop awaits raise `TimeoutError` when the time is up; None when that has come."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.ended = ended
+        self._timer = ended.get_loop().call_at(self.ends, _give_up, ended) if ended is not None else None
+
     def hurry(self, until: float) -> None:
         """Have it given up no later than at a time on the host's clock."""
-        self.ends = min(self.ends, until)
-        if self.patience is not None and self.patience.when() is not None and not self.patience.expired():
-            self.patience.reschedule(self.ends)
+        if until < self.ends:
+            self.ends = until
+            self.bound(self.ended)
 
     def overdue(self) -> Fault:
         """Say what took too long."""
         name, stage = self.live.bundle.name, self.stage
-        threads = "background" in self.doing
-        how = "let its threads watch Background.stopping" if threads else f"make {stage}() end sooner"
+        how = f"make {stage}() end sooner"
+        if self.doing == ASKING:
+            how = "see to the store"
+        elif "background" in self.doing:
+            how = "let its threads watch Background.stopping"
         long = " (long work belongs into Background.spawn)" if stage == "start" else ""
         reason = f"{self.doing} took longer than {self.ends - self.began:.3g} s, and is left behind in its thread"
         return Fault(stage, name, name, reason, f"{how}{long}, or raise {stage}_timeout")
+
+
+def _give_up(ended: "asyncio.Future[None]") -> None:
+    if not ended.done():
+        ended.set_exception(TimeoutError())
 
 
 @attrs.define(eq=False)
@@ -190,6 +210,11 @@ class Plugin:
                 future.set_result(None)
 
     @property
+    def is_open(self) -> bool:
+        """Whether its name may be used again: nothing of it is loaded."""
+        return self.bundle is None or (self.bundle.fault is not None and self.live is None)
+
+    @property
     def runs(self) -> bool:
         """Whether it runs."""
         return self.state is PluginState.RUNNING
@@ -219,7 +244,8 @@ class Roster:
         self._said: deque[_Said] = deque()
         self._dirty: dict[str, Plugin] = {}
         self._published: dict[str, PluginRecord] = {}
-        self._telling = False
+        self._due = False  # whether `publish` is about to be called
+        self._telling = False  # whether `flush` is
 
     @property
     def records(self) -> Mapping[str, PluginRecord]:
@@ -272,13 +298,16 @@ class Roster:
         """Give the plugins that depend directly on one."""
         return tuple(self._dependents.get(name, ()))
 
-    def change(self, plugin: Plugin, state: PluginState, fault: Fault | None = None, **fields: Any) -> None:
+    def change(
+        self, plugin: Plugin, state: PluginState, fault: Fault | None = None, *, quiet: bool = False, **fields: Any
+    ) -> None:
         """Bring a plugin to another state, and tell everybody.
 
         Args:
             plugin: which.
             state: the new state; one that may follow.
             fault: what the record is to say is wrong.
+            quiet: whether it is in the log already.
             **fields: further fields of the record; `stack` goes to the log.
 
         Raises:
@@ -291,19 +320,22 @@ class Roster:
         plugin.state = state
         self._count(plugin, old)
         self.edit(plugin, fault=fault, since=self._clock.wall(), **fields)
-        self._events.append(PluginStateChanged(plugin.name, old.value, state.value))
+        was, becomes = old._value_, state._value_  # `value` is a property that costs five times as much
+        self._events.append(PluginStateChanged(plugin.name, was, becomes))
         if state is PluginState.RUNNING:
             self._events.append(PluginStarted(plugin.name, plugin.fields["version"]))
         elif old is PluginState.STOPPING and state is not PluginState.FAILED:
             self._events.append(PluginStopped(plugin.name))
         elif state is PluginState.FAILED and fault is not None:
             self._events.append(PluginFailed(plugin.name, fault))
-        extra: dict[str, object] = {"plugin": plugin.name, "state": state.value, "old": old.value}
+        level = _LEVELS.get(state)
+        if level is None or quiet:  # what is on its way is an event, and not worth a line
+            return
+        extra: dict[str, object] = {"plugin": plugin.name, "state": becomes, "old": was}
         if stack:
             extra["stack"] = stack
         telling = fault if fault is not None and state in (PluginState.FAILED, PluginState.BLOCKED) else None
-        if (level := _LEVELS.get(state)) is not None:  # what is on its way is an event, and not worth a line
-            self.say(level, telling or f"plugin {plugin.name}: {old} → {state}", **extra)
+        self.say(level, telling or f"plugin {plugin.name}: {was} → {becomes}", **extra)
 
     def _count(self, plugin: Plugin, old: PluginState) -> None:
         """Keep the counts of its neighbours: who of those they need runs, and who needs them."""
@@ -319,30 +351,41 @@ class Roster:
         """Change a record."""
         plugin.edit(fields)
         self._edits += 1
-        if not self._dirty:  # many changes of one turn of the loop are told together
-            asyncio.get_running_loop().call_soon(self.publish)
         self._dirty[plugin.name] = plugin
+        self._publish_soon()
         plugin.wake()
 
     def say(self, level: _Level, message: str | Fault, **extra: object) -> None:
         """Log something in order with the changes."""
         self._said.append((level, message, extra))
+        self._publish_soon()
+
+    def _publish_soon(self) -> None:
+        if not self._due:  # many changes of one turn of the loop are told together
+            self._due = True
+            asyncio.get_running_loop().call_soon(self.publish)
 
     def publish(self) -> None:
         """Show everybody what has changed in this turn of the loop, and have it told."""
-        if not self._dirty:
-            return
+        self._due = False
         dirty, self._dirty = self._dirty, {}
-        self._published = {**self._published, **{name: plugin.record for name, plugin in dirty.items()}}
         events, self._events = self._events, []
         try:
-            self._deployment.publish(MappingProxyType(self._published), events)
-            if events and not self._telling:
-                self._telling = True
-                self._pool.start("jackfield-news", self.flush)
+            if dirty:
+                self._published = {**self._published, **{name: plugin.record for name, plugin in dirty.items()}}
+                self._deployment.publish(MappingProxyType(self._published), events)
         except Exception as error:  # noqa: BLE001  # a state that has changed has changed
-            self._telling = False
-            self.say("ERROR", f"plugin events could not be announced: {error_type(error)}: {error}")
+            self._said.append(("ERROR", f"plugin events could not be announced: {error_type(error)}: {error}", {}))
+        if (events or self._said) and not self._telling:
+            self._tell()
+
+    def _tell(self) -> None:
+        """Have a thread tell; when the system gives none, ask again later, unless somebody else has told by then."""
+        self._telling = True
+        try:
+            self._pool.start("jackfield-news", self.flush)
+        except ResourceExhausted:
+            asyncio.get_running_loop().call_later(_AGAIN, self._tell)
 
     def flush(self) -> None:
         """Log and deliver what has happened; for any thread but the control loop's."""

@@ -6,9 +6,9 @@ script that ends after it was given up takes back what it did.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError
-from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import Any, Final, TypeVar
@@ -21,7 +21,7 @@ from jackfield.model.call import Call, current
 from jackfield.plugins.deployment import Deployment
 from jackfield.plugins.handover import give_state, take_state
 from jackfield.plugins.instance import Instance, TookTooLong, fault_of
-from jackfield.plugins.roster import Attempt, Live
+from jackfield.plugins.roster import ASKING, Attempt, Live
 from jackfield.runtime.home import HomeLoop
 from jackfield.runtime.pool import Pool
 from jackfield.stack import frames
@@ -63,6 +63,8 @@ class Steps:
         self._deployment = deployment
         self._home = home
         self.pool = pool
+        self._endings: deque[asyncio.Future[None]] = deque()
+        self._told_by: asyncio.AbstractEventLoop | None = None  # the loop that is about to look at the endings
 
     async def run(self, attempt: Attempt, script: Callable[[], T], late: Callable[[Attempt], object]) -> T:
         """Run a script in a thread and await it on the control loop, at most until the attempt ends.
@@ -81,37 +83,59 @@ class Steps:
             BaseException: whatever the script raises.
         """
         name, loop = attempt.live.bundle.name, asyncio.get_running_loop()
-        ended: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
+        ended: asyncio.Future[None] = loop.create_future()
+
+        held = [(attempt, script, late)]
 
         def job() -> None:
+            # Taken out, to be let go of before anybody knows of the end: what is unloaded then must be gone.
+            attempt, script, late = held.pop()
             current.set(Call("", deadline=attempt.deadline))  # so that the plugin may ask for `remaining()`
             attempt.live.term.enter()
-            value, failure = None, None
             try:
-                value = script()
+                attempt.outcome = script(), None
             except BaseException as error:  # noqa: BLE001  # whatever a plugin raises fails that plugin alone
-                failure = error
+                attempt.outcome = None, error
             if attempt.settle():
-                with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                    loop.call_soon_threadsafe(_tell, ended, value, failure)
+                del attempt, script, late
+                self._tell(loop, ended)
                 return
             host_log("WARNING", f"plugin {name}: its {attempt.stage} ended after it was given up")
-            if failure is None:
+            if attempt.outcome[1] is None:
                 late(attempt)
 
         await self._begin(attempt, job)
+        attempt.bound(ended)
         try:
-            async with asyncio.timeout_at(attempt.ends) as attempt.patience:
-                value, failure = await ended
+            await ended
         except (asyncio.CancelledError, TimeoutError):
-            if attempt.settle():  # else it has ended in this very moment, and is about to say so
+            if attempt.settle():  # else it has ended in this very moment
                 attempt.interrupt()
                 raise
-            value, failure = await ended
+        finally:
+            attempt.bound(None)
+        value, failure = attempt.outcome
         if failure is not None:
             raise failure
         result: T = value
         return result
+
+    def _tell(self, loop: asyncio.AbstractEventLoop, ended: "asyncio.Future[None]") -> None:
+        """Wake up who awaits a script, from its thread; those that end at once are told together."""
+        self._endings.append(ended)
+        if self._told_by is not loop:
+            self._told_by = loop
+            try:
+                loop.call_soon_threadsafe(self._tell_all)
+            except RuntimeError:  # it is closed: nobody waits any more
+                self._told_by = None
+
+    def _tell_all(self) -> None:
+        self._told_by = None  # before it looks: whoever comes from here on has it look again
+        while self._endings:
+            ended = self._endings.popleft()
+            if not ended.done():  # else its waiter was cancelled
+                ended.set_result(None)
 
     async def _begin(self, attempt: Attempt, job: Callable[[], object]) -> None:
         """Get a thread. A stop must take place: when the system gives none, it asks again while there is time."""
@@ -129,12 +153,12 @@ class Steps:
 
     # ---- in the thread of an attempt ----
 
-    def bring_up(self, attempt: Attempt, state: bytes | None, *, check: bool = False) -> None:
+    def bring_up(self, attempt: Attempt, state: Callable[[], bytes | None], *, check: bool = False) -> None:
         """Load, make, restore and start a plugin; whatever fails is taken back before it is raised.
 
         Args:
             attempt: the start.
-            state: what an earlier instance gave as its state, or None.
+            state: gives what an earlier instance gave as its state, or None; asked only if the plugin can take it.
             check: whether to ask for its health, too.
 
         Raises:
@@ -149,9 +173,11 @@ class Steps:
             _proceed(attempt)
             attempt.doing = "making the plugin object"
             live.instance = Instance(live.bundle.name, self._deployment.make(live.bundle), self._home)
-            if state is not None and live.instance.has("restore"):
-                attempt.doing = "restore()"
-                give_state(live.instance, state, attempt.deadline)
+            if live.instance.has("restore"):
+                attempt.doing = ASKING
+                if (given := state()) is not None:
+                    attempt.doing = "restore()"
+                    give_state(live.instance, given, attempt.deadline)
             _proceed(attempt)
             attempt.doing = "start()"
             live.instance.invoke("start", ends=attempt.deadline, watch=attempt.watch)
@@ -162,12 +188,12 @@ class Steps:
             self.undo(attempt)
             raise
 
-    def start(self, attempt: Attempt, state: bytes | None, before: Attempt | None = None) -> None:
+    def start(self, attempt: Attempt, state: Callable[[], bytes | None], before: Attempt | None = None) -> None:
         """Bring a plugin up and make its functions callable, unless somebody wants it to end by then.
 
         Args:
             attempt: the start.
-            state: what an earlier instance gave as its state, or None.
+            state: gives what an earlier instance gave as its state, or None.
             before: the stop of an earlier instance that is still to be done, or None.
         """
         if before is not None:
@@ -258,11 +284,6 @@ def _proceed(attempt: Attempt) -> None:
     """End a script that nobody wants the rest of."""
     if attempt.cancelled:
         raise TookTooLong
-
-
-def _tell(ended: "asyncio.Future[tuple[Any, BaseException | None]]", value: Any, failure: BaseException | None) -> None:
-    if not ended.done():  # else its waiter was cancelled
-        ended.set_result((value, failure))
 
 
 def _check_health(attempt: Attempt) -> None:

@@ -17,7 +17,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, Final, Literal, Protocol
 
-from jackfield.errors import Fault, PluginError, ResourceExhausted
+from jackfield.errors import Fault, ResourceExhausted
 from jackfield.model.record import PluginState
 from jackfield.plugins.background import Backgrounds
 from jackfield.plugins.bundle import PluginBundle
@@ -25,7 +25,7 @@ from jackfield.plugins.restarts import Restarts
 from jackfield.plugins.roster import Attempt, Live, Plugin, Roster
 from jackfield.plugins.steps import Steps, Stopped, as_fault
 from jackfield.plugins.transitions import ACTIVE, STARTABLE
-from jackfield.ports import Clock
+from jackfield.runtime.control import ControlLoop
 from jackfield.stack import error_type, frames
 
 WIDTH: Final = 64
@@ -38,7 +38,10 @@ _Kind = Literal["start", "stop"]
 _Step = Callable[[Plugin], Coroutine[Any, Any, None]]
 
 UNLOADING: Final = "it is being unloaded"
-"""Why no start may begin of a plugin that is on its way out."""
+"""Why no start may begin of a plugin that is on its way out; nobody asks for its state."""
+
+REPLACING: Final = "it is being loaded anew"
+"""Why no start may begin of a plugin whose next start gets the state that it leaves now."""
 
 
 class States(Protocol):
@@ -65,19 +68,22 @@ class Supervisor:
         steps: start and stop single ones.
         backgrounds: their background work.
         states: where their states are kept.
-        clock: the control loop's.
+        control: the control loop.
 
     Attributes:
         until: when everything is to have ended, on the clock, while all plugins are being stopped; else infinity.
     """
 
-    def __init__(self, roster: Roster, steps: Steps, backgrounds: Backgrounds, states: States, clock: Clock) -> None:
+    def __init__(
+        self, roster: Roster, steps: Steps, backgrounds: Backgrounds, states: States, control: ControlLoop
+    ) -> None:
         self._roster = roster
         self._steps = steps
         self._backgrounds = backgrounds
         self._states = states
-        self._clock = clock
-        self.restarts = Restarts(roster, clock, self._try_again)
+        self._control = control
+        self._clock = control.clock
+        self.restarts = Restarts(roster, control.clock, self._try_again)
         self.until = math.inf
         # Starts do not keep stops waiting: many that hang would.
         self._ready: dict[str, deque[Plugin]] = {"start": deque(), "stop": deque()}
@@ -87,16 +93,20 @@ class Supervisor:
 
     def review(self, *names: str) -> None:
         """Work out anew whether some plugins are due, and with them whoever depends on them; have each looked after."""
-        todo, seen = deque(names), dict[str, Plugin]()
+        todo, waiting, seen = deque(names), set(names), dict[str, Plugin]()
         while todo:
-            plugin = self._roster.plugins.get(todo.popleft())
+            name = todo.popleft()
+            waiting.discard(name)
+            plugin = self._roster.plugins.get(name)
             if plugin is None:
                 continue
-            seen[plugin.name] = plugin
+            seen[name] = plugin
             due = self._is_due(plugin)
             if due is not plugin.due:
                 plugin.due = due
-                todo.extend(self._roster.dependents(plugin.name))
+                above = [each for each in self._roster.dependents(name) if each not in waiting]
+                todo += above
+                waiting.update(above)
                 if not due:
                     self._interrupt(plugin)
         for plugin in seen.values():  # only now is it known of all of them
@@ -214,8 +224,7 @@ class Supervisor:
         plugin.attempt, plugin.well_since = attempt, attempt.began
         self._roster.change(plugin, PluginState.STARTING)
         try:
-            state = None if plugin.bundle.object is None else await self._latest(attempt)
-            script = partial(self._steps.start, attempt, state, self._unstopped(plugin))
+            script = partial(self._steps.start, attempt, partial(self._latest, attempt), self._unstopped(plugin))
             await self._steps.run(attempt, script, self._steps.undo)
         except asyncio.CancelledError:
             raise
@@ -226,23 +235,16 @@ class Supervisor:
         plugin.attempt, plugin.bundle = None, live.bundle
         if plugin.due and not attempt.cancelled:
             names = tuple(spec.name for spec in live.specs)
-            self._roster.change(plugin, PluginState.RUNNING, functions=names)
-            self._roster.edit(plugin, version=live.bundle.version, advertised=live.bundle.advertised)
+            version, advertised = live.bundle.version, live.bundle.advertised
+            self._roster.change(plugin, PluginState.RUNNING, functions=names, version=version, advertised=advertised)
             self.look_around(plugin)
         # Else somebody does not want it any more: it is stopped next.
 
-    async def _latest(self, attempt: Attempt) -> bytes | None:
-        """Ask for the state that was kept last, at most until the attempt ends."""
-        name = attempt.live.bundle.name
-        doing, attempt.doing = attempt.doing, "asking the store for its state"
-        try:
-            async with asyncio.timeout_at(attempt.ends) as attempt.patience:
-                state = await self._states.latest(name)
-        except TimeoutError:
-            reason = f"the store has not given its state within {attempt.ends - attempt.began:.3g} s"
-            raise PluginError(name, "start", reason, "see to the store, or raise start_timeout") from None
-        attempt.doing = doing
-        return state
+    def _latest(self, attempt: Attempt) -> bytes | None:
+        """Ask for the state that was kept last, in the thread of a start that can give it to its plugin."""
+        asked = self._control.submit(self._states.latest(attempt.live.bundle.name))
+        attempt.watch(asked)
+        return asked.result()
 
     def _failed(self, plugin: Plugin, attempt: Attempt, error: BaseException) -> None:
         """Decide what a plugin is whose start has failed, or was ended early."""
@@ -312,7 +314,7 @@ class Supervisor:
         """Have those looked after that may wait for a plugin: itself, its dependents, what it depends on."""
         if self._is_due(plugin) is not plugin.due:
             self.review(plugin.name)
-        else:
+        elif plugin.task is None:  # else it looks for its next step itself
             self.nudge(plugin)
         known = self._roster.plugins
         for name in self._roster.dependents(plugin.name):

@@ -215,7 +215,7 @@ class Swap:
 
     def _bring_up(self, attempt: Attempt, state: bytes | None) -> tuple[Endpoint, ...]:
         """Bring the new version up, in a thread, and move the calls to it, unless it is to stop by then."""
-        self._steps.bring_up(attempt, state, check=True)
+        self._steps.bring_up(attempt, lambda: state, check=True)
         live = attempt.live
         attempt.doing = "registering its functions"
         try:

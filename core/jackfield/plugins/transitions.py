@@ -10,14 +10,14 @@ _S = PluginState
 TRANSITIONS: Mapping[PluginState, frozenset[PluginState]] = MappingProxyType(
     {
         _S.DISCOVERED: frozenset({_S.REGISTERED, _S.DISABLED, _S.FAILED, _S.UNLOADED}),
-        _S.REGISTERED: frozenset({_S.STARTING, _S.BLOCKED, _S.DISABLED, _S.FAILED, _S.UNLOADED}),
+        _S.REGISTERED: frozenset({_S.STARTING, _S.BLOCKED, _S.FAILED, _S.UNLOADED}),
         _S.STARTING: frozenset({_S.RUNNING, _S.STOPPING, _S.FAILED}),
         _S.RUNNING: frozenset({_S.STOPPING}),
         _S.STOPPING: frozenset({_S.STOPPED, _S.BLOCKED, _S.FAILED}),
-        _S.STOPPED: frozenset({_S.STARTING, _S.BLOCKED, _S.DISABLED, _S.FAILED, _S.UNLOADED}),
-        _S.BLOCKED: frozenset({_S.STARTING, _S.STOPPED, _S.DISABLED, _S.FAILED, _S.UNLOADED}),
-        _S.FAILED: frozenset({_S.STARTING, _S.BLOCKED, _S.REGISTERED, _S.DISABLED, _S.UNLOADED}),
-        _S.DISABLED: frozenset({_S.DISCOVERED, _S.REGISTERED, _S.UNLOADED}),
+        _S.STOPPED: frozenset({_S.STARTING, _S.BLOCKED, _S.FAILED, _S.UNLOADED}),
+        _S.BLOCKED: frozenset({_S.STARTING, _S.STOPPED, _S.FAILED, _S.UNLOADED}),
+        _S.FAILED: frozenset({_S.STARTING, _S.BLOCKED, _S.REGISTERED, _S.UNLOADED}),
+        _S.DISABLED: frozenset({_S.UNLOADED}),
         _S.UNLOADED: frozenset({_S.DISCOVERED, _S.REGISTERED}),
     }
 )

@@ -139,7 +139,7 @@ class Term:
             if is_async(target):
                 self._go_home(work, target)
             else:
-                run(partial(self._in_thread, work, target))
+                run(partial(self._in_thread, work, [target]))
         except BaseException:
             work.end()
             raise
@@ -167,7 +167,8 @@ class Term:
     def ask_to_end(self) -> None:
         """Set `stopping`, end the repetitions, cancel the tasks; does not wait."""
         with self._lock:
-            self.stopping.set()
+            if not self.stopping.is_set():
+                self.stopping.set()
             works, repetitions = list(self._works), list(self._repetitions)
         for repetition in repetitions:
             self.drop(repetition)
@@ -201,10 +202,10 @@ class Term:
         if entry is not None:
             self._ledger.forget(entry)
 
-    def _in_thread(self, work: Work, target: Callable[[], Any]) -> None:
+    def _in_thread(self, work: Work, held: list[Callable[[], Any]]) -> None:
         self.enter()
         try:
-            result = target()
+            result = held.pop()()  # nothing of the plugin is held here when its end becomes known
             if inspect.isawaitable(result):
                 work.on_ended(partial(_close_unstarted, result))
                 self._go_home(work, lambda: result)

@@ -38,11 +38,11 @@ class Courier:
         held = self._turn.get("teller")
         return held is not None and held[0] == threading.get_ident()
 
-    def deliver(self, until: Link[Commit], patience: float) -> None:
+    def deliver(self, until: int, patience: float) -> None:
         """See to it that everybody has been told of a commit and all before it.
 
         Args:
-            until: the commit.
+            until: the number of the commit. Not the commit: who is slow to return would hold on to what others purge.
             patience: seconds to wait for another thread that is telling already. When they are over, or this very
                 thread is the one, it is told later.
         """
@@ -59,7 +59,7 @@ class Courier:
                     self._wake()
             if held is mine:
                 continue
-            if held[0] == mine[0] or self._told.number >= until.number or patience <= 0:
+            if held[0] == mine[0] or self._told.number >= until or patience <= 0:
                 return
             if not self._wait(held, until, ends):
                 return
@@ -84,7 +84,7 @@ class Courier:
             except IndexError:  # another thread was quicker
                 return
 
-    def _wait(self, held: tuple[int, str], until: Link[Commit], ends: float) -> bool:
+    def _wait(self, held: tuple[int, str], until: int, ends: float) -> bool:
         """Wait until something has been told, and say whether to go on; the last look is after the time is up."""
         left = ends - monotonic()
         if left <= 0 or self._lagging is held:
@@ -96,6 +96,6 @@ class Courier:
         woken = threading.Lock()
         woken.acquire()
         self._waiting.append(woken)
-        if self._turn.get("teller") is held and self._told.number < until.number:
+        if self._turn.get("teller") is held and self._told.number < until:
             woken.acquire(timeout=left)
         return True

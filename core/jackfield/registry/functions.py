@@ -257,7 +257,7 @@ class Functions:
 
     def deliver(self) -> None:
         """Call the hooks, and queue the events, that are due; subscribers are not waited for."""
-        self._news.tell(self._registry.last)
+        self._news.tell(self._registry.last.number)
 
     def expect(self, point: Expectation) -> None:
         """Hold all functions, those that are there and those that come, to an extension point.

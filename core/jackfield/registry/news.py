@@ -40,15 +40,15 @@ class News:
         self._to_bus = Courier(registry, self._announce, lambda: "the event bus")
         self._to_hooks = Courier(registry, self._notify, lambda: hooks.running)
 
-    def tell(self, link: Link[Commit]) -> None:
+    def tell(self, until: int) -> None:
         """Tell, or wait for the thread that does: a second at most, and not from within a hook or a handler.
 
         Args:
-            link: the change that hooks are to have seen, and that subscribers are to find in their queues.
+            until: the number of the change that hooks are to have seen, and subscribers to find in their queues.
         """
         patience = 0.0 if self._is_here or in_handler() else _PATIENCE
-        self._to_bus.deliver(link, patience)
-        self._to_hooks.deliver(link, patience)
+        self._to_bus.deliver(until, patience)
+        self._to_hooks.deliver(until, patience)
 
     def settle(self, link: Link[Commit]) -> None:
         """Do the same, and wait until the subscribers have seen it, too: another second at most.
@@ -57,7 +57,7 @@ class News:
             link: the change.
         """
         inside = self._is_here
-        self.tell(link)
+        self.tell(link.number)
         announcement = link.value.announcement
         if announcement is not None and not inside:
             announcement.wait()

@@ -6,6 +6,8 @@ the home loop and awaited under a time limit. Calls of functions never touch it.
 """
 
 import asyncio
+import selectors
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
@@ -38,6 +40,7 @@ class ControlLoop:
 
     Args:
         clock: where the time of all timers comes from.
+        name: what it is for: `control`, or `store` for one beside it.
 
     Examples:
         >>> async def add(a: int, b: int) -> int:
@@ -48,7 +51,8 @@ class ControlLoop:
         >>> control.close()
     """
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, name: str = "control") -> None:
+        self._name = name
         self.clock: Clock = clock or SystemClock()
         # Reentrant: the garbage collector may run a finalizer that posts something, at any line.
         self._lock = threading.RLock()
@@ -63,6 +67,15 @@ class ControlLoop:
     def is_here(self) -> bool:
         """Whether this very thread is the control loop's."""
         return self._thread is threading.current_thread()
+
+    @property
+    def busy_at(self) -> str:
+        """The line that its thread executes, of whatever blocks the loop; "" while it waits for something to do."""
+        thread = self._thread
+        frame = sys._current_frames().get(thread.ident or 0) if thread is not None else None  # noqa: SLF001  # for debuggers
+        if frame is None or frame.f_code.co_filename == selectors.__file__:
+            return ""
+        return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
     def post(self, action: Callable[..., object], *args: object) -> None:
         """Have something done on the loop, soon and in order; it must be quick and of the host's own.
@@ -169,7 +182,9 @@ class ControlLoop:
         """Give the loop, in a new thread if there is none. The lock is held."""
         if self._loop is None:
             awaited: set[Future[Any]] = set()
-            loop, thread = loops.start("jackfield-control", "the control loop", partial(_Loop, self.clock), awaited)
+            loop, thread = loops.start(
+                f"jackfield-{self._name}", f"the {self._name} loop", partial(_Loop, self.clock), awaited
+            )
             self.clock.on_jump(_waker(loop))
             # The thread holds the loop alone, so that a host that is dropped takes it along.
             self._stop = weakref.finalize(self, _end, loop)

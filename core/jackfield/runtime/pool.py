@@ -112,11 +112,13 @@ class Pool:
         ended: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
 
         def job() -> None:
+            nonlocal body
             value, failure = None, None
             try:
                 value = body()
             except BaseException as error:  # noqa: BLE001  # raised where it is awaited
                 failure = error
+            del body  # before anybody knows of the end: who waits for it may count on it that nothing is held here
             try:
                 loop.call_soon_threadsafe(_settle, ended, value, failure)
             except RuntimeError:  # the loop is closed: nobody waits any more

@@ -202,7 +202,7 @@ def _installed(
     # `billing` may name a distribution and a module: an attribute is the module's then.
     reading.configured(None, source.target if source.kind == "name" else "")
     reading.advertised(one for one in mine if only is None or one.group != FUNCTIONS or one.name in only)
-    return _loaded(plugin, reading, version, found, distribution)
+    return _loaded(plugin, reading, version, found, distribution, whole=only is None)
 
 
 def _known(name: str, catalogue: Catalogue) -> bool:
@@ -240,9 +240,11 @@ def _second(plugin: str, candidate: Candidate, first: Candidate) -> Fault:
     return Fault("duplicate", plugin, candidate.name, reason, "make it a distribution of its own")
 
 
-def _loaded(plugin: PluginConfig, reading: Reading, version: str, found: Any, distribution: str = "") -> PluginBundle:
+def _loaded(
+    plugin: PluginConfig, reading: Reading, version: str, found: Any, distribution: str = "", *, whole: bool = True
+) -> PluginBundle:
     brought = (reading.functions, reading.methods, reading.providers, reading.hooks, reading.faults)
-    if found is None and not any(brought):
+    if whole and found is None and not any(brought):
         reason = f"there is nothing in {printable(plugin.path)} that a host could use"
         fix = "mark functions with @function, map some under [plugin.functions], or name an object in `path`"
         reading.faults.append(Fault("source", plugin.name, plugin.name, reason, fix))
