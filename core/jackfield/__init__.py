@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from jackfield.calls.handles import Function, Registration
     from jackfield.config import PluginConfig
     from jackfield.config.secrets import Secret
-    from jackfield.decorators import function, hookimpl, inject, provides
+    from jackfield.decorators import decorates, function, hookimpl, inject, provides
     from jackfield.errors import (
         AsyncCallRequired,
         Cancelled,
@@ -135,6 +135,7 @@ _HOMES: Final = {
     "check_deadline": "jackfield.model.deadline",
     "current_call": "jackfield.model.call",
     "deadline": "jackfield.model.deadline",
+    "decorates": "jackfield.decorators",
     "function": "jackfield.decorators",
     "hookimpl": "jackfield.decorators",
     "inject": "jackfield.decorators",
@@ -208,6 +209,7 @@ __all__ = [
     "check_deadline",
     "current_call",
     "deadline",
+    "decorates",
     "function",
     "hookimpl",
     "inject",

@@ -1,4 +1,4 @@
-"""The marks that authors write: `@function`, `inject()`, `@provides`, `@hookimpl`; and reading them back."""
+"""The marks that authors write: `@function`, `inject()`, `@provides`, `@decorates`, `@hookimpl`; and reading them."""
 
 import threading
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import attrs
 import pluggy
 
 from jackfield.model.spec import Dependency, Key, Policy
+from jackfield.model.spelling import canonical, peeled
 from jackfield.strangers import is_a, layers
 
 hookimpl = pluggy.HookimplMarker("jackfield")
@@ -105,8 +106,8 @@ class Inject:
 def inject(*, name: str | None = None, optional: bool = False) -> Any:
     """Mark a parameter or a field as injected.
 
-    The type comes from the annotation. The result is a plain default value, so it works alike for functions,
-    dataclasses and attrs classes, with the usual rule that what has a default comes after what has none.
+    The type comes from the annotation. The result is a plain value, so it works alike as the default of a parameter and
+    of a field of a dataclass or an attrs class, and within the annotation, as in `db: Annotated[Database, inject()]`.
 
     Args:
         name: ask for the provider of that name.
@@ -126,22 +127,26 @@ def inject(*, name: str | None = None, optional: bool = False) -> Any:
 
 @attrs.frozen
 class Provides:
-    """What `@provides` notes on a factory.
+    """What `@provides` and `@decorates` note on a factory.
 
     Attributes:
-        scope: `singleton` is made once in a host, `request` once in a call.
+        scope: `singleton` is made once in a host, `request` once in a call; None is that of what is decorated.
         name: what `inject(name=…)` asks for, or None.
+        types: further types to provide it as; of a decorator the one that it decorates, if it was given.
+        decorates: whether it wraps what others provide.
     """
 
-    scope: Scope = "singleton"
+    scope: Scope | None = "singleton"
     name: str | None = None
+    types: tuple[Any, ...] = ()
+    decorates: bool = False
 
 
 @overload
 def provides(factory: _F, /) -> _F: ...
 @overload
-def provides(*, scope: Scope = "singleton", name: str | None = None) -> Callable[[_F], _F]: ...
-def provides(factory: Any = None, /, *, scope: Scope = "singleton", name: str | None = None) -> Any:
+def provides(*, scope: Scope = "singleton", name: str | None = None, as_: Any = ()) -> Callable[[_F], _F]: ...
+def provides(factory: Any = None, /, *, scope: Scope = "singleton", name: str | None = None, as_: Any = ()) -> Any:
     """Mark a factory of dependencies: a function, a class, or a generator function that yields once.
 
     The factory itself is returned, with a note attached. What it provides is its return annotation (for a
@@ -151,6 +156,7 @@ def provides(factory: Any = None, /, *, scope: Scope = "singleton", name: str | 
         factory: what is decorated, when the decorator is used without parentheses.
         scope: `singleton` (made once, closed when the host stops) or `request` (made once a call, closed when it ends).
         name: provide it under a name, for `inject(name=…)`.
+        as_: a base class or protocol, or a tuple of them, by which it can be asked for as well.
 
     Returns:
         The factory, or a decorator that returns it.
@@ -166,28 +172,71 @@ def provides(factory: Any = None, /, *, scope: Scope = "singleton", name: str | 
         ...     opened: list[str] = []
         ...     yield opened
         ...     opened.clear()
-        >>> provided(lines)
-        Provides(scope='request', name=None)
+        >>> provided(lines).scope
+        'request'
     """
     if scope not in _SCOPES:
         raise ValueError(f"no scope {scope!r}: use 'singleton' or 'request'")
-    note = Provides(scope, name)
+    return _noting("provides", Provides(scope, name, as_ if isinstance(as_, tuple) else (as_,)), factory)
 
+
+@overload
+def decorates(kind: type[Any], /, *, scope: Scope | None = None, name: str | None = None) -> Callable[[_F], _F]: ...
+@overload
+def decorates(factory: _F, /) -> _F: ...
+@overload
+def decorates(*, scope: Scope | None = None, name: str | None = None) -> Callable[[_F], _F]: ...
+def decorates(subject: Any = None, /, *, scope: Scope | None = None, name: str | None = None) -> Any:
+    """Mark a factory that wraps what others provide: whoever asks for it gets what the factory makes of it.
+
+    One of its parameters takes the object that is wrapped: the first whose annotation is the type that is decorated.
+    That type is the factory's return annotation, or the type given here, as a class needs it: `@decorates(Mailer)`.
+    Its other parameters are dependencies. Several decorators of one type are applied in the order of registration, the
+    last one outermost.
+
+    Args:
+        subject: the type that is decorated, or the factory when the decorator is used without parentheses.
+        scope: `singleton` or `request`; that of what is decorated when None.
+        name: decorate what is provided under that name.
+
+    Returns:
+        The factory, or a decorator that returns it.
+
+    Raises:
+        TypeError: if nothing can be attached to the factory.
+        ValueError: if there is no such scope.
+
+    Examples:
+        >>> class Mailer: ...
+        >>> @decorates
+        ... def traced(mailer: Mailer) -> Mailer: ...
+        >>> @decorates(Mailer)
+        ... class Retrying:
+        ...     def __init__(self, mailer: Mailer) -> None: ...
+    """
+    if scope is not None and scope not in _SCOPES:
+        raise ValueError(f"no scope {scope!r}: use 'singleton' or 'request', or none for that of what is decorated")
+    is_type = isinstance(subject, type) or get_origin(subject) is not None
+    note = Provides(scope, name, (subject,) if is_type else (), decorates=True)
+    return _noting("decorates", note, None if is_type else subject)
+
+
+def _noting(mark: str, note: Provides, factory: Any) -> Any:
     def attach(factory: _F) -> _F:
         if not callable(factory):
-            raise TypeError(f"@provides is for functions and classes, not for {type(factory).__name__}")
+            raise TypeError(f"@{mark} is for functions and classes, not for {type(factory).__name__}")
         try:
             setattr(factory, _PROVIDES, note)
         except (AttributeError, TypeError):
             shown = getattr(factory, "__qualname__", repr(factory))
-            raise TypeError(f"@provides cannot mark {shown}: wrap it in a function and decorate that") from None
+            raise TypeError(f"@{mark} cannot mark {shown}: wrap it in a function and decorate that") from None
         return factory
 
     return attach if factory is None else attach(factory)
 
 
 def provided(factory: Any) -> Provides | None:
-    """Read what `@provides` noted.
+    """Read what `@provides` or `@decorates` noted.
 
     Args:
         factory: a function or class; a class does not inherit the note of its base.
@@ -207,29 +256,53 @@ def key_of(annotation: Any, name: str | None = None) -> Key:
         name: the name asked for.
 
     Returns:
-        The key, with `| None` and `Annotated` taken off the type.
+        The key, with `| None`, `Annotated` and aliases taken off the type, in its one spelling.
 
     Examples:
         >>> key_of(int | None)
         Key(type=<class 'int'>, name=None)
     """
-    if get_origin(annotation) is Annotated:
-        return key_of(get_args(annotation)[0], name)
-    if get_origin(annotation) in (Union, UnionType):
-        members = tuple(member for member in get_args(annotation) if member is not NoneType)
-        return key_of(members[0], name) if len(members) == 1 else Key(Union[members], name)  # noqa: UP007  # not known in advance
-    return Key(object if annotation is Any else annotation, name)
+    wanted = canonical(annotation)
+    if get_origin(wanted) in (Union, UnionType):
+        members = tuple(member for member in get_args(wanted) if member is not NoneType)
+        wanted = members[0] if len(members) == 1 else Union[members]  # noqa: UP007  # not known in advance
+    return Key(object if wanted is Any else wanted, name)
 
 
-def dependency(parameter: str, annotation: Any, marker: Inject) -> Dependency:
+def marker_of(default: Any, annotation: Any) -> Any:
+    """Find the `inject()` of a parameter or field: its default, or in its annotation, aliases of it included.
+
+    Args:
+        default: its default.
+        annotation: its evaluated annotation.
+
+    Returns:
+        An `Inject`; the function `inject` itself where the parentheses were forgotten; None where there is neither.
+
+    Examples:
+        >>> from typing import Annotated
+        >>> marker_of(None, Annotated[int, inject(name="port")])
+        Inject(name='port', optional=False)
+    """
+    if isinstance(default, Inject) or default is inject:
+        return default
+    if isinstance(annotation, type):
+        return None
+    noted = (layer for layer in peeled(annotation) if get_origin(layer) is Annotated)
+    notes = (note for layer in noted for note in layer.__metadata__)
+    return next((note for note in notes if isinstance(note, Inject) or note is inject), None)
+
+
+def dependency(parameter: str, annotation: Any, marker: Inject, *, defaulted: bool = False) -> Dependency:
     """Make the dependency that a marked parameter or field declares.
 
     Args:
         parameter: the keyword it is passed by (an attrs field's alias).
         annotation: its evaluated annotation, `Any` when there is none.
         marker: what `inject()` gave.
+        defaulted: whether it has an ordinary default, beside an `inject()` in its annotation.
 
     Returns:
         The dependency. Without a type and without a name its key is `Key(object)`, which nothing can provide.
     """
-    return Dependency(parameter, key_of(annotation, marker.name), marker.optional)
+    return Dependency(parameter, key_of(annotation, marker.name), marker.optional, defaulted)

@@ -404,8 +404,8 @@ class Host(Caller):
         added = False
         while not added:
             generation = self._injector.generation
-            if self._functions.running and (diagnosis := self._injector.diagnose(adding=[made])).faults:
-                raise diagnosis.error()
+            if self._functions.running:
+                self._injector.check(self._functions.injected(), adding=[made])
             added = self._injector.add(made, since=generation)
         self._functions.rewire()
 
@@ -431,8 +431,14 @@ class Host(Caller):
 
         Args:
             values: type (or `Key(type, name)`) → the object to inject.
+
+        Raises:
+            InjectionError: if nothing provides one of them, and no function or provider asks for it; before the start
+                that is found when the host starts.
         """
         self._functions.admit()
+        if self._functions.running:
+            self._injector.check_overrides(self._functions.injected(), values)
         layer = self._injector.override(values)
         try:
             self._functions.rewire()

@@ -199,7 +199,8 @@ def error_type(error: BaseException) -> str:
         return name
     if module == JackfieldError.__module__:
         return f"jackfield.{name}"
-    return printable(f"{_PRIVATE.sub(r'\1', module)}.{name}")
+    public = _PRIVATE.sub(r"\1", module)
+    return printable(f"{public}.{name}")
 
 
 def error_message(error: BaseException) -> str:

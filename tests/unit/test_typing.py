@@ -4,10 +4,16 @@ import importlib.util
 from pathlib import Path
 
 
-def test_the_typing_examples_are_valid_python():
-    """They are read by type checkers alone, so a slip in them would go unseen elsewhere."""
-    path = Path(__file__).parents[1] / "typing" / "handles.py"
-    spec = importlib.util.spec_from_file_location("handles", path)
+def imported(name):
+    path = Path(__file__).parents[1] / "typing" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.score(module.Loan(3)) == 3.0
+    return module
+
+
+def test_the_typing_examples_are_valid_python():
+    """They are read by type checkers alone, so a slip in them would go unseen elsewhere."""
+    handles = imported("handles")
+    assert handles.score(handles.Loan(3)) == 3.0
+    assert imported("injection").host.graph().count("Mailer") == 1

@@ -17,6 +17,7 @@ from jackfield.calls.routing import choose
 from jackfield.model.call import DRAW, NO_HEADERS, Call, current, draw_of, new_number
 from jackfield.model.deadline import LONGEST, seconds_of
 from jackfield.model.headers import Headers
+from jackfield.model.injectable import injectable
 from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
 from jackfield.runtime.pool import Pool
@@ -30,6 +31,7 @@ class Snapshots(Protocol):
     snapshot: Snapshot
 
 
+@injectable
 class Caller:
     """Calls functions by name: what `Host` is, and what a plugin gets injected.
 

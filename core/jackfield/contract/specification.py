@@ -12,10 +12,11 @@ import attrs
 
 from jackfield.contract.payload import draw, note_of
 from jackfield.contract.shapes import render
-from jackfield.decorators import Inject, dependency, key_of, noted_policy
+from jackfield.decorators import Inject, dependency, inject, key_of, marker_of, noted_policy
 from jackfield.errors import ContractError, Fault
-from jackfield.injection.hints import evaluate, signature
+from jackfield.injection.hints import annotations, evaluate, signature
 from jackfield.model.call import Call
+from jackfield.model.injectable import is_injectable
 from jackfield.model.names import NAME_LIMIT, name_fault, version_fault
 from jackfield.model.place import place_of
 from jackfield.model.spec import MISSING, Colour, Dependency, FunctionSpec, Parameter, PayloadShape, Policy
@@ -174,8 +175,9 @@ class _Reading:
             parameters = list(signature(cls).parameters.values())
         for parameter in parameters:
             annotation = self._evaluated(cls, parameter.name, parameter.annotation)
-            if is_a(parameter.default, Inject) or key_of(annotation).type is Call:
-                self._dependency(parameter, annotation)
+            marker = self._marker(parameter, annotation)
+            if marker is not None:
+                self._dependency(parameter, annotation, marker)
             elif parameter.default is parameter.empty and parameter.kind not in _VARIADIC:
                 self.fault(
                     f"the constructor parameter {parameter.name!r} is required and not injected",
@@ -183,8 +185,8 @@ class _Reading:
                 )
         taken = {parameter.name for parameter in parameters}
         for base in cls.__mro__:
-            for attribute, value in vars(base).items():
-                if is_a(value, Inject) and taken.isdisjoint({attribute, attribute.lstrip("_")}):
+            for attribute in _marked(base):
+                if taken.isdisjoint({attribute, attribute.lstrip("_")}):
                     self.fault(
                         f"{attribute!r} is `inject()`, but no constructor parameter takes it",
                         f"make {base.__qualname__} an attrs class or a dataclass",
@@ -193,7 +195,8 @@ class _Reading:
 
     def _parameter(self, call: Any, parameter: inspect.Parameter, of_class: bool) -> None:
         annotation = self._evaluated(call, parameter.name, parameter.annotation)
-        if is_a(parameter.default, Inject) or key_of(annotation).type is Call:
+        marker = self._marker(parameter, annotation)
+        if marker is not None:
             if of_class:
                 field = f"{parameter.name}: {render(annotation)} = inject()"
                 self.fault(
@@ -201,8 +204,9 @@ class _Reading:
                     f"move it to the class, as `{field}`",
                 )
             else:
-                self._dependency(parameter, annotation)
+                self._dependency(parameter, annotation, marker)
             return
+        self._unmarked(parameter, annotation)
         try:
             with barrier("reading its annotation"):
                 plan = draw(annotation)
@@ -223,9 +227,35 @@ class _Reading:
         else:
             self.notes.append(f"`*{parameter.name}` is never filled: take a list instead")
 
-    def _dependency(self, parameter: inspect.Parameter, annotation: Any) -> None:
-        marker = parameter.default if is_a(parameter.default, Inject) else Inject()
-        found = dependency(parameter.name, annotation, marker)
+    def _marker(self, parameter: inspect.Parameter, annotation: Any) -> Inject | None:
+        """Give what `inject()` says of a parameter; `Call` is injected without; None for what the payload fills."""
+        marker = marker_of(parameter.default, annotation)
+        if marker is inject:
+            self.fault(f"{parameter.name!r} is marked with `inject`, the function itself", "write `inject()`")
+            return Inject()
+        if marker is None and key_of(annotation).type is Call:
+            return Inject()
+        found: Inject | None = marker
+        return found
+
+    def _unmarked(self, parameter: inspect.Parameter, annotation: Any) -> None:
+        """Tell of a parameter that only injection can fill, and that does not ask for it."""
+        kind = key_of(annotation).type
+        if is_injectable(kind):
+            mark = f"`{parameter.name}: {kind.__name__} = inject()`"
+            if parameter.default is parameter.empty:
+                reason = (
+                    f"no payload can bring the {kind.__name__} {parameter.name!r}, and it is not marked as injected"
+                )
+                self.fault(reason, f"write {mark}")
+            else:
+                self.notes.append(
+                    f"parameter {parameter.name!r}: it always has its default: to be injected, write {mark}"
+                )
+
+    def _dependency(self, parameter: inspect.Parameter, annotation: Any, marker: Inject) -> None:
+        ordinary = parameter.default is not parameter.empty and not is_a(parameter.default, Inject)
+        found = dependency(parameter.name, annotation, marker, defaulted=ordinary)
         if parameter.kind is parameter.POSITIONAL_ONLY:
             self.fault(
                 f"the injected parameter {parameter.name!r} is positional-only",
@@ -290,6 +320,16 @@ def _signature(call: Any) -> inspect.Signature | None:
     if found is None or found[1] != call.__name__:
         return None
     return inspect.Signature([inspect.Parameter(found[2], inspect.Parameter.VAR_POSITIONAL)])
+
+
+def _marked(cls: type) -> list[str]:
+    """Name the attributes that a class itself marks with `inject()`, by value or within the annotation."""
+    found = [name for name, value in vars(cls).items() if is_a(value, Inject) or value is inject]
+    for name, annotation in annotations(cls).items():
+        with contextlib.suppress(Broken):  # where it is a parameter as well, that is noted there
+            if marker_of(None, evaluate(cls, name, annotation)) is not None:
+                found.append(name)
+    return list(dict.fromkeys(found))
 
 
 def _call_of(cls: type) -> Any:

@@ -16,6 +16,7 @@ from jackfield.events.subscription import Subscription
 from jackfield.events.values import Parcel, event_name, seal
 from jackfield.log import host_log
 from jackfield.model.deadline import remaining
+from jackfield.model.injectable import injectable
 from jackfield.runtime.pool import Pool
 from jackfield.strangers import Broken, barrier, is_a, named
 
@@ -23,6 +24,7 @@ E = TypeVar("E")
 _FORKED = "this process was forked, and the threads of the bus stayed behind; make a new host here"
 
 
+@injectable
 class EventBus:
     """Typed publish and subscribe inside one host.
 

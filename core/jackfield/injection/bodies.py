@@ -23,11 +23,13 @@ from functools import lru_cache
 from inspect import Parameter
 from keyword import iskeyword
 from time import monotonic
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 from jackfield.errors import DeadlineExceeded
-from jackfield.injection.graph import Constant, Contextual, Source, ThisCall
-from jackfield.injection.providers import Provider
+from jackfield.injection.deriving import Derived
+from jackfield.injection.graph import Contextual, Source, ThisCall
+from jackfield.injection.providers import Constant, Provider
 from jackfield.injection.scope import Cell
 from jackfield.injection.teardown import Apart, afinish, afirst, finish, first, unwind, within
 from jackfield.model.call import Call
@@ -41,6 +43,7 @@ FILENAME: Final = "<jackfield injection>"
 
 _RUNTIME: Final[Mapping[str, Any]] = {
     "MISSING": MISSING,
+    "MappingProxyType": MappingProxyType,
     "DeadlineExceeded": DeadlineExceeded,
     "monotonic": monotonic,
     "copy_context": copy_context,
@@ -226,6 +229,23 @@ class _Writer:
                 passed[dependency.parameter] = "None"
         return passed
 
+    def _collected(self, collection: Derived) -> str:
+        """Write a collection of those members that can be used."""
+        passed = self._arguments(collection.dependencies, collection.plugin)
+        named = zip(collection.labels, collection.dependencies, strict=True)
+        members = [(label, passed[one.parameter]) for label, one in named if one.parameter in passed]
+        items = ", ".join(expression for _, expression in members)
+        pairs = ", ".join(f"{label!r}: {expression}" for label, expression in members)
+        texts = {
+            "list": f"[{items}]",
+            "tuple": f"({items},)",
+            "dict": f"{{{pairs}}}",
+            "mapping": f"MappingProxyType({{{pairs}}})",
+        }
+        variable = f"v{len(self._variables)}"
+        self._lines.append(f"{variable} = {texts[collection.shape or 'tuple']}")
+        return variable
+
     def _passed(self, provider: Provider) -> str:
         passed = self._arguments(provider.dependencies, provider.plugin)
         by_position = []
@@ -250,6 +270,8 @@ class _Writer:
     def _provided(self, provider: Provider) -> str:
         if provider.value is not MISSING:
             return self._bind("k", provider.value)
+        if isinstance(provider, Derived) and provider.shape is not None:
+            return self._collected(provider)
         if provider.scope == "singleton":
             cell = self._bind("c", self._wiring.cell(provider))
             variable = f"v{len(self._variables)}"

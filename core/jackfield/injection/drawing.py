@@ -5,6 +5,7 @@ from typing import Final
 
 import attrs
 
+from jackfield.injection.deriving import Derived
 from jackfield.injection.graph import Contextual, Graph, Source, ThisCall
 from jackfield.injection.providers import Provider
 from jackfield.model.spec import MISSING, Dependency, FunctionSpec
@@ -93,20 +94,24 @@ def dot(graph: Graph, specs: Iterable[FunctionSpec] = ()) -> str:
 
 def _picture(graph: Graph, specs: Iterable[FunctionSpec]) -> _Picture:
     picture = _Picture()
+    asked: list[Source] = []
     for spec in specs:
         if spec.dependencies:
             number = picture.node(spec, "function", spec.key, spec.plugin)
             for dependency in spec.dependencies:
-                _draw(picture, graph, number, dependency, dependency.optional)
-    for provider in graph.providers:
-        number = _source(picture, provider)
-        for dependency in provider.dependencies:
-            soft = dependency.optional or dependency.parameter in provider.defaults
-            _draw(picture, graph, number, dependency, soft)
+                _draw(picture, graph, number, dependency)
+                asked += graph.candidates(dependency.key)
+    derived = graph.reach((one for one in asked if isinstance(one, Provider)), graph.needs)
+    for provider in (*graph.needs, *derived):
+        if not provider.inner:  # a decorator is drawn with what it decorates
+            number = _source(picture, provider)
+            for dependency in provider.settled:
+                _draw(picture, graph, number, dependency)
     return picture
 
 
-def _draw(picture: _Picture, graph: Graph, user: int, dependency: Dependency, soft: bool) -> None:
+def _draw(picture: _Picture, graph: Graph, user: int, dependency: Dependency) -> None:
+    soft = dependency.optional or dependency.defaulted
     sources = graph.candidates(dependency.key)
     for source in sources:
         identity = source if isinstance(source, Provider) else dependency.key
@@ -118,7 +123,8 @@ def _draw(picture: _Picture, graph: Graph, user: int, dependency: Dependency, so
 def _source(picture: _Picture, source: Source, identity: object = None, text: str = "") -> int:
     if isinstance(source, Provider):
         where = source.label if source.value is MISSING else "a value"
-        return picture.node(source, source.scope, str(source.key), where, source.plugin)
+        where = "" if isinstance(source, Derived) and source.shape is not None else where
+        return picture.node(source, source.scope or "singleton", str(source.key), where, source.plugin)
     if isinstance(source, ThisCall | Contextual):
         return picture.node(identity, "builtin", text)
     return picture.node(identity, "singleton", text, "overridden")

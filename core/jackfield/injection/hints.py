@@ -17,13 +17,15 @@ if sys.version_info >= (3, 14):  # pragma: no cover  # annotations are evaluated
 
     _as_written = functools.partial(inspect.signature, annotation_format=annotationlib.Format.FORWARDREF)
 
-    def _annotations(owner: type) -> Mapping[str, Any]:
+    def annotations(owner: type) -> Mapping[str, Any]:
+        """Give what a class itself annotates, with what cannot be evaluated yet left as forward references."""
         return annotationlib.get_annotations(owner, format=annotationlib.Format.FORWARDREF)
 
 else:
     _as_written = inspect.signature
 
-    def _annotations(owner: type) -> Mapping[str, Any]:
+    def annotations(owner: type) -> Mapping[str, Any]:
+        """Give what a class itself annotates, with strings left as they are."""
         return inspect.get_annotations(owner)
 
 
@@ -80,26 +82,41 @@ def evaluate(factory: Callable[..., Any], parameter: str, annotation: Any, *, an
         raise Unreadable(blamed(error)) from error
 
 
+def owner_of(cls: type, parameter: str) -> type:
+    """Find the class that annotates a constructor's parameter: the class itself, or one that it inherits from.
+
+    Args:
+        cls: the class that is made.
+        parameter: the parameter's name.
+    """
+    # A field of a base class is annotated in that class's module, whatever module generated `__init__`.
+    names = {parameter, f"_{parameter}"}
+    of_field = (base for base in cls.__mro__ if names & annotations(base).keys())
+    of_constructor = (base for base in cls.__mro__ if {"__init__", "__new__"} & vars(base).keys())
+    return next(of_field, None) or next(of_constructor)
+
+
 def _namespaces(factory: Callable[..., Any], parameter: str) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """Give the namespaces that an annotation may refer to, in the roles of globals and locals of `eval`."""
     factory = next(layer for layer in layers(factory) if not isinstance(layer, functools.partial))
     if not is_a(factory, type):
         function = underlying(factory)
         space: dict[str, Any] = getattr(function, "__globals__", {})
-        module = sys.modules.get(getattr(function, "__module__", None) or "")
-        if module is not None and vars(module) is not space:  # its annotations were copied together with `__module__`
-            space = {**space, **vars(module)}
-        return space, _closure(function)
-    # A field of a base class is annotated in that class's module, whatever module generated `__init__`.
-    names = {parameter, f"_{parameter}"}
-    owner = next((base for base in factory.__mro__ if names & _annotations(base).keys()), None)
-    enclosed: Mapping[str, Any] = {}
-    if owner is None:
-        owner = next(base for base in factory.__mro__ if {"__init__", "__new__"} & vars(base).keys())
-        initialiser = vars(owner).get("__init__") or vars(owner).get("__new__")
-        enclosed = _closure(innermost(initialiser)) if callable(initialiser) else {}
+        said = sys.modules.get(getattr(function, "__module__", None) or "")
+        if said is not None and vars(said) is not space:  # its annotations were copied together with `__module__`
+            space = {**space, **vars(said)}
+        return space, {**_variables(function), **_closure(function)}
+    owner = owner_of(factory, parameter)
+    initialiser = vars(owner).get("__init__") or vars(owner).get("__new__")
+    enclosed = _closure(innermost(initialiser)) if callable(initialiser) else {}
     # The module comes first, as in `typing.get_type_hints`: a field is often named like its type.
-    return {**vars(owner), **enclosed}, vars(sys.modules.get(owner.__module__, SimpleNamespace()))
+    module = vars(sys.modules.get(owner.__module__, SimpleNamespace()))
+    return {**vars(owner), **_variables(owner), **enclosed}, module
+
+
+def _variables(owner: Any) -> Mapping[str, Any]:
+    """Give the type variables of `class Repo[T]` and `def repo[T]()` by name."""
+    return {variable.__name__: variable for variable in getattr(owner, "__type_params__", ())}
 
 
 def underlying(factory: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,84 +1,23 @@
 """The injector of a host: its providers, its overrides and its singletons."""
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property, partial
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import attrs
-
+from jackfield.decorators import key_of
+from jackfield.errors import Fault, InjectionError
 from jackfield.injection.bodies import Body, compile_body
 from jackfield.injection.closing import Closing, RunAsync, TeardownFailure
-from jackfield.injection.diagnosis import Diagnosis, Findings, diagnose, faulty
-from jackfield.injection.graph import Constant, Contextual, Graph, Source
+from jackfield.injection.diagnosis import Diagnosis, diagnose, strangers
+from jackfield.injection.graph import Graph
+from jackfield.injection.layers import Layer, State, View, arguments, inserted, taken
 from jackfield.injection.providers import Provider
 from jackfield.injection.scope import Cell, Start, Vault, own_thread
 from jackfield.model.atomic import AtomicReference
 from jackfield.model.call import Call
-from jackfield.model.spec import MISSING, Dependency, FunctionSpec, Key
+from jackfield.model.spec import MISSING, FunctionSpec, Key
 
 _NOTHING: Mapping[Key, Any] = MappingProxyType({})
-
-
-class Layer:
-    """One set of overrides and the singletons made because of it; the lowest has no overrides and all other singletons.
-
-    Made by `Injector.override`, ended by `Injector.restore`, in any order.
-    """
-
-    def __init__(self, overrides: Mapping[Key, Any]) -> None:
-        self.overrides = overrides
-        self.cells: dict[Provider, Cell] = {}
-        self.last: _View | None = None  # what it saw when it ended: calls may still be inside
-
-
-class _View:
-    """What dependencies resolve to in one layer, with the providers of one moment: the `Wiring` of plans."""
-
-    def __init__(self, injector: "Injector", layer: Layer, graph: Graph, below: "_View | None") -> None:
-        self.graph = graph
-        self._injector = injector
-        self._layer = layer
-        self._below = below
-
-    @cached_property
-    def faulty(self) -> Findings:
-        return faulty(self.graph)
-
-    @cached_property
-    def _own(self) -> frozenset[Provider]:
-        """The providers whose singletons depend on this layer's overrides."""
-        return self.graph.dependents(self._layer.overrides.keys())
-
-    def source(self, dependency: Dependency) -> Source | None:
-        return self.graph.source(dependency, self.faulty)
-
-    def cell(self, provider: Provider) -> Cell:
-        if self._below is not None and provider not in self._own:
-            return self._below.cell(provider)
-        return self._injector.cell(self._layer, provider)
-
-    def constant(self, kind: Any, plugin: str) -> Any:
-        return self._injector.constant(kind, plugin)
-
-
-@attrs.frozen(eq=False)
-class _State:
-    """The providers and overrides of one moment; replaced as a whole.
-
-    Attributes:
-        providers: in order of registration.
-        views: of every layer, the lowest first.
-        generation: grows with every change.
-    """
-
-    providers: tuple[Provider, ...]
-    views: dict[Layer, _View]
-    generation: int
-
-    @property
-    def top(self) -> _View:
-        return self.views[next(reversed(self.views))]
 
 
 class Injector:
@@ -100,7 +39,7 @@ class Injector:
         self._contextual = dict(contextual)
         self._constants: dict[tuple[Any, str], Any] = {}
         self._vault = Vault(start)
-        self._state = AtomicReference(self._seen((), (Layer(_NOTHING),), 0))
+        self._state = AtomicReference(self._seen((), (Layer(_NOTHING),), 0, MappingProxyType({})))
 
     @property
     def providers(self) -> tuple[Provider, ...]:
@@ -117,14 +56,19 @@ class Injector:
         """The graph of this moment, overrides included: for drawing it."""
         return self._state.value.top.graph
 
-    def add(self, *providers: Provider, since: int | None = None) -> bool:
+    def add(
+        self, *providers: Provider, since: int | None = None, over: Collection[Provider] = (), version: str = ""
+    ) -> bool:
         """Add providers.
 
-        A singleton that is made already keeps what it was made with, even if what it lacked is provided now.
+        A singleton that is made already keeps what it was made with, even if what it lacked is provided now. The
+        providers of one plugin stay together, so that a reload does not change the order of collections and decorators.
 
         Args:
             providers: nothing is checked; ask `diagnose(specs, adding=…)` before.
             since: the generation that was diagnosed; None for whatever is there.
+            over: providers of earlier versions of the same plugin, which stay for a rollback; see `supersede`.
+            version: what `remove` is told to bring them back.
 
         Returns:
             False when something has changed since, and nothing was added.
@@ -133,14 +77,43 @@ class Injector:
             before = self._state.value
             if since is not None and before.generation != since:
                 return False
-            if self._replace(before, (*before.providers, *providers), tuple(before.views)):
+            added = inserted(before.providers, providers)
+            superseded = {**before.superseded}
+            for old in over:
+                superseded[old] = superseded.get(old, frozenset()) | {version}
+            if self._replace(before, added, tuple(before.views), superseded):
                 return True
 
-    def remove(self, *providers: Provider) -> Closing:
+    def supersedes(self, version: str) -> bool:
+        """Tell whether a version of a plugin has taken the place of providers that are still there."""
+        return any(version in by for by in self._state.value.superseded.values())
+
+    def supersede(self, over: Collection[Provider], by: Collection[Provider]) -> Closing:
+        """Forget the singletons of others that have what these provide, once their successors serve.
+
+        Args:
+            over: providers in whose place others were added.
+            by: those.
+
+        Returns:
+            What closes those singletons. Those of the plugin itself stay, for a rollback.
+        """
+        state, old = self._state.value, frozenset(over)
+        before = tuple(provider for provider in state.providers if provider not in by)
+        plugins = {provider.plugin for provider in old}
+        cells = []
+        for layer, view in state.views.items():
+            graph = Graph(before, self._contextual, view.graph.overrides, state.superseded.keys() - old)
+            users = graph.dependents((), gone=old, among=tuple(layer.cells))
+            cells += taken(layer, (provider for provider in users if provider.plugin not in plugins))
+        return Closing(self._vault, cells)
+
+    def remove(self, *providers: Provider, version: str = "") -> Closing:
         """Remove providers, and forget their singletons and those that depend on them.
 
         Args:
             providers: as they were added.
+            version: the version that they are of; what it had taken the place of counts again.
 
         Returns:
             What closes those singletons; the host does that when the calls that may hold them have ended.
@@ -155,42 +128,94 @@ class Injector:
             if unknown:
                 raise ValueError(f"not registered: {', '.join(map(repr, unknown))}")
             left = tuple(provider for provider in before.providers if provider not in gone)
-            if self._replace(before, left, tuple(before.views)):
+            kept = {old: by - {version} for old, by in before.superseded.items() if old not in gone}
+            superseded = {old: by for old, by in kept.items() if by}
+            if self._replace(before, left, tuple(before.views), superseded):
                 break
         cells = []
         for layer, view in before.views.items():
-            keys = {provider.key for provider in gone}.difference(view.graph.overrides)
-            cells += _taken(layer, gone | view.graph.dependents(keys))
+            keys = {key for provider in gone for key in provider.keys}.difference(view.graph.overrides)
+            cells += taken(layer, gone | view.graph.dependents(keys, gone=gone, among=tuple(layer.cells)))
         return Closing(self._vault, cells)
 
-    def provides(self, dependency: Dependency) -> bool:
-        """Tell whether anything would be injected for a dependency."""
-        return self._state.value.top.source(dependency) is not None
-
-    def diagnose(self, specs: Iterable[FunctionSpec] = (), *, adding: Iterable[Provider] = ()) -> Diagnosis:
+    def diagnose(
+        self,
+        specs: Iterable[FunctionSpec] = (),
+        *,
+        adding: Iterable[Provider] = (),
+        over: Collection[Provider] = (),
+    ) -> Diagnosis:
         """Find every fault of the graph, and of functions that it is to serve.
 
         Args:
             specs: the functions.
             adding: providers to be counted in as if they were registered.
+            over: those that they would take the place of.
         """
-        more, view = tuple(adding), self._state.value.top
-        if not more:
+        state, more = self._state.value, tuple(adding)
+        view = state.top
+        if not more and not over:
             return diagnose(view.graph, specs, known=view.faulty)
-        return diagnose(Graph((*view.graph.providers, *more), self._contextual, view.graph.overrides), specs)
+        providers = inserted(state.providers, more)
+        superseded = {*state.superseded, *over}
+        return diagnose(Graph(providers, self._contextual, view.graph.overrides, superseded), specs)
 
-    def check(self, specs: Iterable[FunctionSpec] = ()) -> None:
-        """Refuse a graph with any fault.
+    def check(
+        self,
+        specs: Iterable[FunctionSpec] = (),
+        *,
+        adding: Iterable[Provider] = (),
+        over: Collection[Provider] = (),
+    ) -> None:
+        """Refuse a graph with any fault; or providers that would add one.
 
         Args:
             specs: the functions that it is to serve.
+            adding: providers that are to be added; what is wrong without them already does not count.
+            over: as for `diagnose`.
 
         Raises:
             InjectionError: with every fault; the most specific class that fits them all.
         """
-        found = self.diagnose(specs)
-        if found.faults:
-            raise found.error()
+        served, more = tuple(specs), tuple(adding)
+        found = self.diagnose(served, adding=more, over=over)
+        changing = bool(more or over) and bool(found.faults)
+        known = frozenset(self.diagnose(served).faults) if changing else frozenset[Fault]()
+        if not known.issuperset(found.faults):
+            raise found.error(besides=known)
+
+    def upset(self, specs: Iterable[FunctionSpec], adding: Iterable[Provider]) -> tuple[Fault, ...]:
+        """Find what that is there already could not be used any more, if providers were added.
+
+        Args:
+            specs: the functions that are served.
+            adding: the providers.
+
+        Returns:
+            The faults that it would have, and has not now.
+        """
+        served = tuple(specs)
+        before, after = self.diagnose(served), self.diagnose(served, adding=adding)
+        there = (fault for provider in self.providers for fault in after.providers.get(provider, ()))
+        faults = dict.fromkeys((*there, *(fault for found in after.functions.values() for fault in found)))
+        return tuple(fault for fault in faults if fault not in before.faults)
+
+    def check_overrides(self, specs: Iterable[FunctionSpec], values: Mapping[Any, Any] | None = None) -> None:
+        """Refuse overrides of what nothing provides and nobody asks for.
+
+        Args:
+            specs: the functions that are served.
+            values: overrides that are to begin; those that are in force when None.
+
+        Raises:
+            InjectionError: with a fault for each.
+        """
+        there = self.graph.overrides
+        keys = there.keys() if values is None else _keyed(values).keys() - there.keys()
+        if keys:
+            faults = strangers(Graph(self.providers, self._contextual), keys, specs)
+            if faults:
+                raise InjectionError(faults)
 
     def body(self, spec: FunctionSpec) -> Body:
         """Compile the body of a function against the providers and overrides of this moment.
@@ -224,7 +249,7 @@ class Injector:
         Raises:
             ValueError: if `Call` is to be overridden, which is always the call under way.
         """
-        overrides = {key if isinstance(key, Key) else Key(key): value for key, value in values.items()}
+        overrides = _keyed(values)
         if Key(Call) in overrides:
             raise ValueError("Call cannot be overridden: it is always the call under way")
         layer = Layer(overrides)
@@ -257,7 +282,7 @@ class Injector:
         layers = tuple(before.views)
         for above in layers[layers.index(layer) + 1 :]:
             keys -= above.overrides.keys()
-            cells += _taken(above, before.views[above].graph.dependents(keys))
+            cells += taken(above, before.views[above].graph.dependents(keys, among=tuple(above.cells)))
         return Closing(self._vault, cells)
 
     def close(self, run_async: RunAsync, ends: float | None = None) -> tuple[TeardownFailure, ...]:
@@ -287,7 +312,7 @@ class Injector:
         """Give a singleton's place in a layer. For wiring; not for hosts."""
         found = layer.cells.get(provider)
         if found is None:
-            found = Cell(provider, self._vault, partial(_arguments, self, layer, provider))
+            found = Cell(provider, self._vault, lambda: arguments(self.view(layer), provider))
             found = layer.cells.setdefault(provider, found)
         return found
 
@@ -308,47 +333,42 @@ class Injector:
             if key[1] == plugin:
                 self._constants.pop(key, None)
 
-    def view(self, layer: Layer) -> _View:
+    def view(self, layer: Layer) -> View:
         """Give what a layer sees now, or saw when it ended. For wiring; not for hosts."""
         view = self._state.value.views.get(layer) or layer.last
         assert view is not None  # noqa: S101  # for the type checker: `restore` leaves one behind
         return view
 
-    def _replace(self, before: _State, providers: tuple[Provider, ...], layers: tuple[Layer, ...]) -> bool:
-        return self._state.compare_and_set(before, self._seen(providers, layers, before.generation + 1))
+    def _replace(
+        self,
+        before: State,
+        providers: tuple[Provider, ...],
+        layers: tuple[Layer, ...],
+        superseded: Mapping[Provider, frozenset[str]] | None = None,
+    ) -> bool:
+        superseded = before.superseded if superseded is None else superseded
+        return self._state.compare_and_set(before, self._seen(providers, layers, before.generation + 1, superseded))
 
-    def _seen(self, providers: tuple[Provider, ...], layers: tuple[Layer, ...], generation: int) -> _State:
-        views: dict[Layer, _View] = {}
+    def _seen(
+        self,
+        providers: tuple[Provider, ...],
+        layers: tuple[Layer, ...],
+        generation: int,
+        superseded: Mapping[Provider, frozenset[str]],
+    ) -> State:
+        views: dict[Layer, View] = {}
         overrides: Mapping[Key, Any] = _NOTHING
-        below: _View | None = None
+        below: View | None = None
         for layer in layers:
             overrides = {**overrides, **layer.overrides}
-            below = views[layer] = _View(self, layer, Graph(providers, self._contextual, overrides), below)
-        return _State(providers, views, generation)
+            graph = Graph(providers, self._contextual, overrides, superseded)
+            below = views[layer] = View(self, layer, graph, below)
+        return State(providers, views, generation, superseded)
 
     def _everything(self) -> Closing:
-        cells = [cell for layer in self._state.value.views for cell in _taken(layer, tuple(layer.cells))]
+        cells = [cell for layer in self._state.value.views for cell in taken(layer, tuple(layer.cells))]
         return Closing(self._vault, cells)
 
 
-def _taken(layer: Layer, providers: Iterable[Provider]) -> list[Cell]:
-    """Take singletons out of a layer."""
-    return [cell for provider in providers if (cell := layer.cells.pop(provider, None)) is not None]
-
-
-def _arguments(injector: Injector, layer: Layer, provider: Provider) -> dict[str, Any]:
-    """Give what a singleton is made with, at the moment when it is made; a `Cell` stands for another singleton."""
-    view = injector.view(layer)
-    given: dict[str, Any] = {}
-    for dependency in provider.dependencies:
-        match view.source(dependency):
-            case None:
-                if dependency.optional:
-                    given[dependency.parameter] = None
-            case Constant(value):
-                given[dependency.parameter] = value
-            case Contextual(kind):
-                given[dependency.parameter] = view.constant(kind, provider.plugin)
-            case Provider() as other:
-                given[dependency.parameter] = view.cell(other) if other.value is MISSING else other.value
-    return given
+def _keyed(values: Mapping[Any, Any]) -> dict[Key, Any]:
+    return {key_of(key.type, key.name) if isinstance(key, Key) else key_of(key): value for key, value in values.items()}

@@ -10,20 +10,51 @@ from collections.abc import (
     Generator,
     Iterable,
     Iterator,
+    Mapping,
 )
 from types import NoneType
-from typing import Any, Final, get_args, get_origin
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 import attrs
 
-from jackfield.decorators import Inject, Provides, Scope, key_of, provided
+from jackfield.decorators import Inject, Provides, Scope, inject, key_of, marker_of, provided
 from jackfield.errors import Fault, InjectionError
-from jackfield.injection.hints import Unreadable, evaluate, signature, underlying
+from jackfield.injection.hints import Unreadable, evaluate, owner_of, signature, underlying
+from jackfield.model.generics import is_open, parametrised, seen_from, substituted
+from jackfield.model.place import place_of
 from jackfield.model.spec import MISSING, Colour, Dependency, Key
+from jackfield.model.spelling import canonical
 from jackfield.strangers import Broken, barrier, can_be_key, innermost, is_a, named
 
 _ITERATORS: Final = (Iterator, Generator, Iterable)
 _ASYNC_ITERATORS: Final = (AsyncIterator, AsyncGenerator, AsyncIterable)
+
+
+@attrs.frozen
+class Constant:
+    """An object that stands in for whatever would have been provided: an override, or what a type variable stands for.
+
+    Attributes:
+        value: the object; two are equal when theirs is the same one.
+        key: what it overrides, None if it is no override.
+    """
+
+    value: Any = attrs.field(eq=id)
+    key: Key | None = None
+
+
+def bound(key: Key, bindings: Mapping[Any, Any]) -> Key:
+    """Put types in the place of a key's variables; what was `type[T]` asks for that type itself.
+
+    Args:
+        key: the key.
+        bindings: what variables stand for.
+    """
+    if get_origin(key.type) is type and is_open(key.type):
+        kind = substituted(get_args(key.type)[0], bindings)
+        return Key(type[kind] if is_open(kind) else Constant(kind))
+    kind = substituted(key.type, bindings)
+    return Key(object if kind is Any else kind, key.name)
 
 
 @attrs.frozen(eq=False)
@@ -33,26 +64,48 @@ class Provider:
     Attributes:
         key: what it provides.
         factory: what makes it; not called for a plain value.
-        scope: `singleton` or `request`.
+        scope: `singleton` or `request`; None for a decorator that has that of what it decorates.
         colour: whether the factory is awaited (async generators included).
         generator: whether the factory yields the object, and cleans up after it.
         dependencies: its parameters.
-        defaults: those parameters that have an ordinary default: they are left out when nothing provides them.
         positional: how many of its dependencies, from the first on, may be passed by position, which is faster.
         plugin: whose it is; "" for one registered by hand.
         value: the object itself when there is nothing to make, else `MISSING`.
+        further: the other keys that it provides; type variables in them stand for any type.
+        inner: of a decorator the parameter that takes what is decorated, else "".
     """
 
     key: Key
     factory: Callable[..., Any]
-    scope: Scope = "singleton"
+    scope: Scope | None = "singleton"
     colour: Colour = Colour.SYNC
     generator: bool = False
     dependencies: tuple[Dependency, ...] = ()
-    defaults: frozenset[str] = frozenset()
     positional: int = 0
     plugin: str = ""
     value: Any = MISSING
+    further: tuple[Key, ...] = ()
+    inner: str = ""
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """All that it provides."""
+        return (self.key, *self.further) if self.further else (self.key,)
+
+    @property
+    def defaults(self) -> frozenset[str]:
+        """Those parameters that have an ordinary default: they are left out when nothing provides them."""
+        return frozenset(each.parameter for each in self.dependencies if each.defaulted)
+
+    @property
+    def settled(self) -> Iterator[Dependency]:
+        """Those dependencies that are known already: without type variables, and not what a decorator is to wrap."""
+        return (one for one in self.dependencies if one.parameter != self.inner and not is_open(one.key.type))
+
+    @property
+    def where(self) -> str:
+        """The line of its factory, as `file:line`; "" for a value."""
+        return "" if self.value is not MISSING else place_of(get_origin(self.factory) or self.factory)
 
     @property
     def label(self) -> str:
@@ -79,6 +132,7 @@ def place(factory: Any) -> str:
         >>> place(inspect.signature)
         'inspect:signature'
     """
+    factory = get_origin(factory) or factory
     function = factory if is_a(factory, type) else underlying(factory)
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     module = getattr(function, "__module__", None) or type(function).__module__
@@ -115,11 +169,11 @@ def value_provider(value: Any, type: Any = None, *, name: str | None = None, plu
 
 
 def describe(factory: Any, *, plugin: str = "") -> Provider:
-    """Read a factory: its scope and name from `@provides`, its key and dependencies from its annotations.
+    """Read a factory: scope, name and further types from its mark, its key and dependencies from its annotations.
 
     Args:
-        factory: a function, an async function, a generator or async generator function that yields once, or a class. It
-            need not be decorated: the scope is then singleton.
+        factory: a function, an async function, a generator or async generator function that yields once, or a class,
+            also one with type arguments. It need not be decorated: the scope is then singleton.
         plugin: whose it is.
 
     Returns:
@@ -142,21 +196,22 @@ def describe(factory: Any, *, plugin: str = "") -> Provider:
 
 
 def _described(factory: Any, plugin: str) -> Provider:
-    if not callable(factory):
+    read = get_origin(factory) if is_a(get_origin(factory), type) else factory
+    if not callable(read):
         reason = f"a provider must be callable, not {named(factory)}"
         raise InjectionError((Fault("inject", plugin, named(factory), reason, "provide a value with type=…"),))
-    innermost(factory, wrapped=False)  # or there is no end of it, which `inspect` would never find out
-    note = provided(factory) or Provides()
-    colour, generator = _nature(factory)
-    key, dependencies, found = Key(object), list[Dependency](), list[_Unfit]()
-    defaults, positional = set[str](), 0
+    innermost(read, wrapped=False)  # or there is no end of it, which `inspect` would never find out
+    note = provided(read) or Provides()
+    colour, generator = _nature(read)
+    keys: tuple[Key, ...] = (Key(object),)
+    dependencies, found, positional = list[Dependency](), list[_Unfit](), 0
     try:
-        key = _key(factory, note.name, colour, generator)
+        keys = tuple(dict.fromkeys(_keys(factory, read, note, colour, generator)))
     except _Unfit as unfit:
         found.append(unfit)
-    for index, parameter in enumerate(_parameters(factory)):
+    for index, parameter in enumerate(_parameters(read)):
         try:
-            dependency = _dependency(factory, parameter)
+            dependency = _dependency(read, parameter, _bindings(factory, read, parameter.name))
         except _Unfit as unfit:
             found.append(unfit)
             continue
@@ -164,13 +219,25 @@ def _described(factory: Any, plugin: str) -> Provider:
             dependencies.append(dependency)
             if positional == index and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
                 positional += 1
-            if _ordinary(parameter):
-                defaults.add(parameter.name)
+    inner = ""
+    if note.decorates and not found:
+        inner = next((one.parameter for one in dependencies if _is_inner(one.key, keys[0])), "")
+        if not inner:
+            found.append(_Unfit(f"no parameter takes the {keys[0]} that it decorates", f"annotate one as {keys[0]}"))
     if found:
-        where = place(factory)
-        raise InjectionError(tuple(Fault("inject", plugin, where, unfit.reason, unfit.fix) for unfit in found))
+        faults = (Fault("inject", plugin, place(factory), one.reason, one.fix, place_of(read)) for one in found)
+        raise InjectionError(tuple(faults))
     return Provider(
-        key, factory, note.scope, colour, generator, tuple(dependencies), frozenset(defaults), positional, plugin
+        keys[0],
+        factory,
+        note.scope,
+        colour,
+        generator,
+        tuple(dependencies),
+        positional,
+        plugin,
+        further=keys[1:],
+        inner=inner,
     )
 
 
@@ -194,27 +261,79 @@ def _nature(factory: Callable[..., Any]) -> tuple[Colour, bool]:
     return Colour.SYNC, False
 
 
-def _key(factory: Callable[..., Any], name: str | None, colour: Colour, generator: bool) -> Key:
-    function = factory if is_a(factory, type) else underlying(factory)
+def _keys(factory: Any, read: Any, note: Provides, colour: Colour, generator: bool) -> Iterator[Key]:
+    """Walk what a factory provides: first what it makes, then what else that can be asked for by."""
+    if note.decorates and note.types:
+        yield _provided(key_of(note.types[0], note.name))
+        return
+    made = _made(factory, read, note, colour, generator)
+    yield _provided(made)
+    if note.decorates:
+        return
+    for further in note.types:
+        key = key_of(further, note.name)
+        if not _fits(made.type, key.type):
+            raise _Unfit(f"it makes a {made}, which is no {key}", f"inherit from {key}, or take it out of `as_`")
+        yield _provided(key)
+    if is_a(factory, type) and is_open(whole := parametrised(factory)):
+        yield key_of(whole, note.name)
+
+
+def _made(factory: Any, read: Any, note: Provides, colour: Colour, generator: bool) -> Key:
+    function = read if is_a(read, type) else underlying(read)
     if is_a(function, type):
         if inspect.isabstract(function) or getattr(function, "_is_protocol", False):
             raise _Unfit("an abstract class or protocol cannot be made", "provide a concrete class or a function")
-        return _usable(key_of(function, name))
+        return key_of(function if factory is read else factory, note.name)
     if not generator and (inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)):
         raise _Unfit("a decorator hides its `yield`", "take @contextmanager and the like off, a bare `yield` is enough")
     try:
-        annotation = signature(factory).return_annotation
+        annotation = signature(read).return_annotation
     except (TypeError, ValueError):
         raise _Unfit("it has no signature", "wrap it in a function with annotations") from None
     if annotation is inspect.Signature.empty:
+        if note.types:
+            return key_of(note.types[0], note.name)
         raise _Unfit("it does not say what it provides", "annotate the return type")
-    provides = _evaluated(factory, "return", annotation)
+    provides = canonical(_evaluated(read, "return", annotation))
     if generator:
         kinds = _ASYNC_ITERATORS if colour is Colour.ASYNC else _ITERATORS
         if get_origin(provides) not in kinds:
             raise _Unfit("its return annotation does not say what it yields", f"annotate {kinds[0].__name__}[…]")
         provides = get_args(provides)[0]
-    return _usable(key_of(provides, name))
+    return key_of(provides, note.name)
+
+
+def _provided(key: Key) -> Key:
+    if isinstance(key.type, TypeVar):
+        raise _Unfit(f"{key} could be any type", "annotate the type that contains it, as in Repo[T]")
+    return _usable(key)
+
+
+def _fits(made: Any, further: Any) -> bool:
+    """Tell whether an object can be asked for by a further type, as far as classes say; protocols may be unable to."""
+    one, other = get_origin(made) or made, get_origin(further) or further
+    if not isinstance(one, type) or not isinstance(other, type) or one is object:
+        return True
+    if getattr(other, "_is_protocol", False) and not getattr(other, "_is_runtime_protocol", False):
+        return True
+    try:
+        return issubclass(one, other)
+    except TypeError:  # a protocol with data members
+        return True
+
+
+def _is_inner(asked: Key, decorated: Key) -> bool:
+    return asked.type == decorated.type and asked.name in (None, decorated.name)
+
+
+def _bindings(factory: Any, read: Any, parameter: str) -> Mapping[Any, Any]:
+    """Find what type variables in the annotation of a constructor's parameter stand for in the class that is made."""
+    if not isinstance(read, type) or not getattr(read, "__orig_bases__", None):
+        return {}
+    inherited = seen_from(read, owner_of(read, parameter))
+    given = dict(zip(getattr(read, "__parameters__", ()), get_args(factory), strict=False))
+    return {variable: substituted(kind, given) for variable, kind in inherited.items()}
 
 
 def _parameters(factory: Callable[..., Any]) -> Iterator[inspect.Parameter]:
@@ -232,21 +351,33 @@ def _ordinary(parameter: inspect.Parameter) -> bool:
     return parameter.default is not parameter.empty and not is_a(parameter.default, Inject)
 
 
-def _dependency(factory: Callable[..., Any], parameter: inspect.Parameter) -> Dependency | None:
-    name = parameter.name
-    if parameter.kind is parameter.POSITIONAL_ONLY:
-        raise _Unfit(f"{name!r} is positional-only, dependencies are passed by keyword", "take the `/` out")
-    marker = parameter.default if is_a(parameter.default, Inject) else Inject()
-    if parameter.annotation is parameter.empty and _ordinary(parameter):
-        return None  # nothing to look it up by: its default is what was meant
-    annotation = Any if parameter.annotation is parameter.empty else parameter.annotation
-    wanted = key_of(_evaluated(factory, name, annotation), marker.name)
+def _dependency(
+    factory: Callable[..., Any], parameter: inspect.Parameter, bindings: Mapping[Any, Any]
+) -> Dependency | None:
+    """Read one parameter; None if it keeps its default, since nothing says what to look it up by."""
+    name, annotation, unread = parameter.name, Any, None
     try:
-        return Dependency(name, _usable(wanted), marker.optional)
+        if parameter.annotation is not parameter.empty:
+            annotation = _evaluated(factory, name, parameter.annotation)
     except _Unfit as unfit:
-        if _ordinary(parameter):
+        unread = unfit
+    marker = marker_of(parameter.default, annotation)
+    if marker is inject:
+        raise _Unfit(f"{name!r} is marked with `inject`, the function itself", "write `inject()`")
+    plain = _ordinary(parameter) and marker is None
+    if parameter.kind is parameter.POSITIONAL_ONLY:
+        if plain:
             return None
-        raise _Unfit(f"{name!r}: {unfit.reason}", "annotate the type that it needs, or give it a default") from None
+        raise _Unfit(f"{name!r} is positional-only, dependencies are passed by keyword", "take the `/` out")
+    marker = marker or Inject()
+    try:
+        wanted = _usable(bound(key_of(annotation, marker.name), bindings))
+    except _Unfit as unfit:
+        if plain:
+            return None
+        fix = "annotate the type that it needs, or give it a default"
+        raise unread or _Unfit(f"{name!r}: {unfit.reason}", fix) from None
+    return Dependency(name, wanted, marker.optional, _ordinary(parameter))
 
 
 def _evaluated(factory: Callable[..., Any], name: str, annotation: Any) -> Any:

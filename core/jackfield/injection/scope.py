@@ -15,7 +15,10 @@ from concurrent.futures import Future
 from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
+import attrs
+
 from jackfield.errors import DependencyCycle, Fault, InjectionError, Unavailable
+from jackfield.injection.deriving import Shape, assembled
 from jackfield.injection.providers import Provider
 from jackfield.injection.teardown import afinish, afirst, finish, first
 from jackfield.log import host_log
@@ -185,7 +188,7 @@ class Cell:
     def _make(self, attempt: _Attempt) -> None:
         try:
             _enter(attempt)
-            given = {name: one.get() if isinstance(one, Cell) else one for name, one in self._arguments().items()}
+            given = {name: _now(one) for name, one in self._arguments().items()}
             attempt.thread = weakref.ref(threading.current_thread())
             made = self.provider.factory(**given)
             if self.provider.generator:
@@ -205,9 +208,7 @@ class Cell:
     async def _amake(self, attempt: _Attempt) -> None:
         try:
             _enter(attempt)
-            given = {
-                name: (await one.aget()) if isinstance(one, Cell) else one for name, one in self._arguments().items()
-            }
+            given = {name: await _soon(one) for name, one in self._arguments().items()}
             made = self.provider.factory(**given)
             if self.provider.generator:
                 attempt.generator, made = made, await afirst(self.provider, made)
@@ -288,6 +289,37 @@ class Cell:
             await asyncio.wait([attempt.task])  # not the task itself: who waits may be cancelled
             if not attempt.task.cancelled():
                 attempt.task.result()
+
+
+@attrs.frozen(eq=False)
+class Gathered:
+    """A collection whose members are yet to be made, where a singleton has one; see `deriving.gathered`.
+
+    Attributes:
+        shape: what it is made as.
+        labels: of a mapping the keys.
+        members: objects; a `Cell` stands for its singleton.
+    """
+
+    shape: Shape
+    labels: tuple[str, ...]
+    members: tuple[Any, ...]
+
+    def get(self) -> Any:
+        """Make it, and what is missing in it; for sync providers."""
+        return assembled(self.shape, self.labels, [_now(member) for member in self.members])
+
+    async def aget(self) -> Any:
+        """Make it without blocking the running loop."""
+        return assembled(self.shape, self.labels, [await _soon(member) for member in self.members])
+
+
+def _now(one: Any) -> Any:
+    return one.get() if isinstance(one, Cell | Gathered) else one
+
+
+async def _soon(one: Any) -> Any:
+    return await one.aget() if isinstance(one, Cell | Gathered) else one
 
 
 def _enter(attempt: _Attempt) -> None:

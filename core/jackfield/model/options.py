@@ -3,7 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jackfield.model.injectable import injectable
 
+
+@injectable
 class Config(Mapping[str, Any]):
     """The options that the operator gave a plugin; read-only, injectable by type, empty when there are none.
 

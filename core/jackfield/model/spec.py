@@ -3,7 +3,8 @@
 import inspect
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Final, Literal
+from types import UnionType
+from typing import Any, Final, Literal, Union, get_args, get_origin
 
 import attrs
 
@@ -57,16 +58,28 @@ class Key:
     name: str | None = None
 
     def __str__(self) -> str:
-        """Render as `Database` or `Logger 'app-logger'`."""
-        if is_a(self.type, type):
-            shown = named(self.type)
-        else:
-            try:
-                with barrier():
-                    shown = getattr(self.type, "__qualname__", None) or str(self.type)
-            except Broken:
-                shown = named(self.type)
+        """Render as `Database`, `list[Database]` or `Logger 'app-logger'`."""
+        shown = _shown(self.type)
         return f"{shown} {self.name!r}" if self.name is not None else shown
+
+
+def _shown(kind: Any) -> str:
+    if is_a(kind, type) and type(kind) is type:
+        return named(kind)
+    try:
+        with barrier():
+            return _spelled(kind)
+    except Broken:
+        return named(kind)
+
+
+def _spelled(kind: Any) -> str:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return " | ".join(_shown(member) for member in arguments)
+    if origin is None or origin is Literal or not arguments:
+        return "..." if kind is Ellipsis else getattr(kind, "__qualname__", None) or str(kind)
+    return f"{_shown(origin)}[{', '.join(_shown(argument) for argument in arguments)}]"
 
 
 @attrs.frozen
@@ -77,11 +90,13 @@ class Dependency:
         parameter: the keyword it is passed by.
         key: what is injected.
         optional: inject None when nothing provides it.
+        defaulted: whether it has a default of its own, which it keeps when nothing provides it.
     """
 
     parameter: str
     key: Key
     optional: bool = False
+    defaulted: bool = attrs.field(default=False, eq=False, repr=False)
 
 
 @attrs.frozen

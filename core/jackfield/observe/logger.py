@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 from jackfield import log
 from jackfield.log import host_log
 from jackfield.model.call import current
+from jackfield.model.injectable import injectable
 from jackfield.stack import error_type, frames
 from jackfield.text import printable
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Logger", "host_log"]
 
 
+@injectable
 class Logger:
     """Write log messages that join the call they are written in, each in one line. Injectable by type.
 

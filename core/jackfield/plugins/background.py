@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from jackfield.model.injectable import injectable
 from jackfield.plugins.ledger import Ledger, Ledgers
 from jackfield.plugins.repetition import Repetition
 from jackfield.plugins.work import Term, Work, current_term
@@ -31,6 +32,7 @@ class Schedule:
         self._term.drop(self._repetition)
 
 
+@injectable
 class Background:
     """Threads, tasks and repetitions of a plugin. Injectable by type, made for the plugin that asks.
 

@@ -1,6 +1,6 @@
 """The host that plugins run in: what they bring goes into its parts, and comes out of them again."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,13 +9,14 @@ import attrs
 from jackfield.errors import Fault, InjectionError, PluginError
 from jackfield.events import EventBus
 from jackfield.hooks import Hooks
+from jackfield.injection.closing import Closing
 from jackfield.injection.injector import Injector
 from jackfield.injection.providers import Provider, describe
 from jackfield.log import confide, host_log
 from jackfield.model.call import Call
 from jackfield.model.record import PluginRecord
 from jackfield.model.route import Endpoint
-from jackfield.model.spec import Colour, Dependency, FunctionSpec
+from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.plugins import loading
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.code import Code
@@ -93,6 +94,7 @@ class Hosting:
             self._take_code(bundle, self._ledgers.of(bundle.name), faults[bundle.name])
         diagnosis = self._injector.diagnose([spec for bundle in bundles for spec in bundle.specs])
         self._injector.remove(*diagnosis.providers)
+        there = {*self._injector.providers}
         wrong: dict[str, tuple[Fault, ...]] = dict(diagnosis.functions)
         for bundle in bundles:
             of_providers = (f for provider in bundle.providers for f in diagnosis.providers.get(provider, ()))
@@ -108,7 +110,7 @@ class Hosting:
         return [
             attrs.evolve(
                 bundle.without(wrong),
-                providers=tuple(one for one in bundle.providers if one not in diagnosis.providers),
+                providers=tuple(one for one in bundle.providers if one in there),
                 faults=tuple(dict.fromkeys(faults[bundle.name])),
             )
             for bundle in bundles
@@ -134,21 +136,30 @@ class Hosting:
         self._code.note(faults)
 
     def add_providers(self, bundle: PluginBundle) -> None:
-        """Add the providers of a version beside those of the one that runs.
+        """Add the providers of a version in the place of those of the one that runs, which stay for a rollback.
 
         Raises:
-            PluginError: if the two clash: both provide a type that neither of them defines.
+            PluginError: if something could not be injected any more.
         """
-        diagnosis = self._injector.diagnose(adding=bundle.providers)
-        if diagnosis.faults:
-            first = diagnosis.faults[0]
-            raise PluginError(bundle.name, "inject", first.reason, first.fix, diagnosis.faults)
-        self._injector.add(*bundle.providers)
+        over = self._earlier(bundle)
+        try:
+            self._injector.check(self._functions.injected(), adding=bundle.providers, over=over)
+        except InjectionError as error:
+            first = error.faults[0]
+            raise PluginError(bundle.name, "inject", first.reason, first.fix, error.faults) from error
+        self._injector.add(*bundle.providers, over=over, version=bundle.root)
+
+    def _earlier(self, bundle: PluginBundle) -> tuple[Provider, ...]:
+        """Give the providers of earlier versions of a plugin."""
+        of_plugin = (provider for provider in self._injector.providers if provider.plugin == bundle.name)
+        return tuple(provider for provider in of_plugin if provider not in bundle.providers)
 
     def drop(self, bundle: PluginBundle) -> None:
         """Take the providers and modules of a version out that serves no more."""
         there = {*self._injector.providers}
-        self._remove_providers([provider for provider in bundle.providers if provider in there])
+        providers = [provider for provider in bundle.providers if provider in there]
+        if providers or self._injector.supersedes(bundle.root):
+            self._close_after(self._injector.remove(*providers, version=bundle.root))
         loading.purge(bundle)
 
     def _take_code(self, bundle: PluginBundle, ledger: Ledger, faults: list[Fault]) -> None:
@@ -161,9 +172,25 @@ class Hosting:
             except PluginError as error:
                 faults += error.faults or (Fault(error.stage, name, "hooks", error.reason, error.fix),)
         ledger.record("hooks", name, partial(self._hooks.remove, name))
-        self._injector.add(*bundle.providers)
+        self._injector.add(*self._welcome(bundle, faults))
         ledger.record("history", name, partial(self._purge, name))
         ledger.record("subscriptions", name, partial(self._events.cancel_all, plugin=name))
+
+    def _welcome(self, bundle: PluginBundle, faults: list[Fault]) -> Sequence[Provider]:
+        """Leave out the providers of a newcomer for which something that serves would have to go."""
+        if not bundle.providers or not self.serving:
+            return bundle.providers
+        specs = self._functions.injected()
+        if not self._injector.upset(specs, bundle.providers):
+            return bundle.providers
+        welcome: list[Provider] = []
+        for provider in bundle.providers:
+            if upset := self._injector.upset(specs, (*welcome, provider)):
+                reason = f"with it {upset[0].entry} could not be served any more: {upset[0].reason}"
+                faults.append(Fault("inject", bundle.name, provider.label, reason, upset[0].fix, provider.where))
+            else:
+                welcome.append(provider)
+        return welcome
 
     def _forget(self, name: str) -> None:
         """Take out what is left of a plugin's code."""
@@ -201,19 +228,11 @@ class Hosting:
             bundle.distribution,
             target=bundle.object,
             colour=Colour.SYNC,
-            dependencies=tuple(self._needed(described)),
+            dependencies=described.dependencies,
         )
 
-    def _needed(self, described: Provider) -> Iterable[Dependency]:
-        """Walk what a constructor is given: what nothing provides and has a default of its own keeps that."""
-        for dependency in described.dependencies:
-            if dependency.parameter not in described.defaults or self._injector.provides(dependency):
-                yield dependency
-
-    def _remove_providers(self, providers: Sequence[Provider]) -> None:
-        if not providers:
-            return
-        closing = self._injector.remove(*providers)
+    def _close_after(self, closing: Closing) -> None:
+        """Compile everything against the providers of now, and then close singletons that nobody gets any more."""
         self._functions.rewire()
         for failure in closing.close(self._run_async):
             if failure.error is not None:
@@ -255,6 +274,7 @@ class Hosting:
         self._hooks.remove(bundle.name)
         for implementation in bundle.hooks:
             self._hooks.add(implementation, bundle.name)
+        self._close_after(self._injector.supersede(self._earlier(bundle), bundle.providers))
         return tuple(addition.spec for addition in additions), gone
 
     def withdraw(self, plugin: str, only: Sequence[FunctionSpec] | None = None) -> tuple[Endpoint, ...]:

@@ -84,6 +84,10 @@ class Functions:
         """Walk the endpoints of the current snapshot."""
         return _endpoints(self._registry.snapshot)
 
+    def injected(self) -> list[FunctionSpec]:
+        """Give the functions of the current snapshot whose dependencies are injected in this process."""
+        return [endpoint.spec for endpoint in self.endpoints() if self._places.injects_here(endpoint.spec)]
+
     def commit(self, operations: Sequence[Addition | Removal], *, vetted: bool = False) -> Snapshot:
         """Apply a transaction: all of it or nothing.
 
@@ -312,7 +316,8 @@ class Functions:
         self.check_process()
 
         def wiring(before: Wiring) -> Wiring:
-            self._check_graph(endpoint.spec for endpoint in _endpoints(self.state.snapshot))
+            self._injector.check(self.injected())
+            self._injector.check_overrides(self.injected())
             return attrs.evolve(before, running=True)
 
         self._rewire(wiring, lambda _: True)
