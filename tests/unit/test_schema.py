@@ -140,11 +140,10 @@ def test_what_is_no_record(annotation):
         (str | None, {"anyOf": [{"type": "string"}, {"type": "null"}]}),
         (str | bytes, {"anyOf": [{"type": "string"}, {"type": "string", "contentEncoding": "base64"}]}),
         (list[int], {"type": "array", "items": {"type": "integer"}}),
-        (frozenset[int], {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}),
+        (frozenset[int], {"type": "array", "items": {"type": "integer"}}),
         (Mapping[str, int], {"type": "object", "additionalProperties": {"type": "integer"}}),
         (Literal["a"], {"enum": ["a"]}),
         (Literal[1.5], {"enum": [1.5]}),
-        (Half, {"enum": [0.5]}),
         (pathlib.Path, {"type": "string", "format": "path"}),
         (dt.date, {"type": "string", "format": "date"}),
         (Annotated[int, msgspec.Meta(gt=0)], {"type": "integer", "exclusiveMinimum": 0}),
@@ -154,7 +153,7 @@ def test_what_is_no_record(annotation):
             {"type": "array", "items": {"type": "integer"}, "maxItems": 2},
         ),
         (Annotated[str, annotated_types.Predicate(str.islower)], {"type": "string", "description": "passes islower"}),
-        (re.Pattern, {"description": "an instance of Pattern"}),
+        (re.Pattern, {"not": {}, "description": "an instance of Pattern"}),
         (
             tuple[int, str],
             {
@@ -195,6 +194,7 @@ def test_records_are_definitions():
     assert schema(Packed)["$defs"]["Packed"]["required"] == ["someKey"]
     assert schema(Named)["$defs"]["Named"]["minItems"] == 1
     assert schema(Colour)["$defs"]["Colour"]["enum"] == ["red"]
+    assert schema(Half)["$defs"]["Half"]["enum"] == [0.5]
 
 
 def test_two_classes_of_one_name_are_two_definitions():

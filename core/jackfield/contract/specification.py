@@ -4,10 +4,10 @@ import contextlib
 import functools
 import inspect
 import types
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from jackfield.contract.payload import draw, note_of
-from jackfield.contract.shapes import render
+from jackfield.contract.shapes import is_unpacked, packed, render, substitute
 from jackfield.decorators import Inject, dependency, key_of, noted_policy
 from jackfield.errors import ContractError, Fault
 from jackfield.injection.hints import Unreadable, evaluate, signature
@@ -85,6 +85,7 @@ class _Reading:
         self.colour = Colour.SYNC
         self.shape: PayloadShape = "none"
         self.result: Any = Any
+        self.owner: type | None = None  # what `Self` is
 
     def fault(self, reason: str, fix: str) -> None:
         self.faults.append(Fault("contract", self.plugin, self.name, reason, fix))
@@ -101,6 +102,7 @@ class _Reading:
             self.fault(f"it is {kind}, which cannot be called", "advertise a function or a class with `__call__`")
             return
         self._body(call)
+        self.owner = target if isinstance(target, type) else _owner(call)
         try:
             read = signature(call)
         except (TypeError, ValueError):
@@ -178,7 +180,7 @@ class _Reading:
             else:
                 self._dependency(parameter, annotation)
             return
-        plan = draw(annotation)
+        plan = draw(packed(annotation) if is_unpacked(annotation) else annotation)
         if (note := note_of(plan)) is not None:
             self.notes.append(f"parameter {parameter.name!r}: {note}")
         default = MISSING if parameter.default is parameter.empty else parameter.default
@@ -203,11 +205,14 @@ class _Reading:
         if annotation is inspect.Parameter.empty:
             return Any
         try:
-            return evaluate(owner, name, annotation)
-        except Unreadable as problem:
+            found = substitute(evaluate(owner, name, annotation), {Self: self.owner} if self.owner is not None else {})
+            key_of(found)  # so that nobody need ask again whether it is a type at all
+        except Exception as problem:  # noqa: BLE001  # an annotation may be any object
             what = "the result" if name == "return" else f"parameter {name!r}"
-            self.notes.append(f"{what}: the annotation cannot be evaluated ({str(problem)[:120]}): taken as Any")
+            said = str(problem) if isinstance(problem, Unreadable) else f"{type(problem).__name__} while it is read"
+            self.notes.append(f"{what}: the annotation cannot be evaluated ({said[:120]}): taken as Any")
             return Any
+        return found
 
 
 def _call_of(cls: type) -> Any:
@@ -217,6 +222,16 @@ def _call_of(cls: type) -> Any:
         return found.__get__(object(), cls)
     except (AttributeError, TypeError):  # an object that is called, or a method in C, which insists on its class
         return functools.partial(found, None) if inspect.isroutine(found) else found
+
+
+def _owner(call: Any) -> type | None:
+    """Give the class whose method it is; None for a function."""
+    while isinstance(call, functools.partial):
+        call = call.func
+    owner = getattr(call, "__self__", None)
+    if owner is None or isinstance(owner, type | types.ModuleType):
+        return owner if isinstance(owner, type) else None
+    return type(owner)
 
 
 def _bound_keywords(call: Any) -> frozenset[str]:

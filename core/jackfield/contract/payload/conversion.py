@@ -29,7 +29,7 @@ from jackfield.contract.shapes import (
 
 # The plan of a class, as long as somebody uses it: the codecs of its functions keep it, and with the last of them it
 # goes, so that a plugin's class is not kept alive. It is two thirds of what a registration costs.
-_plans: Final["WeakValueDictionary[type, Plan]"] = WeakValueDictionary()
+_plans: Final["WeakValueDictionary[Any, Plan]"] = WeakValueDictionary()
 
 
 def draw(annotation: Any) -> Plan:
@@ -38,7 +38,7 @@ def draw(annotation: Any) -> Plan:
     Args:
         annotation: an evaluated annotation.
     """
-    kept = _plans.get(annotation) if isinstance(annotation, type) else None
+    kept = _plans.get(identity(annotation)) if isinstance(annotation, type) else None
     return kept if kept is not None else plan_of(annotation)
 
 
@@ -54,14 +54,14 @@ def compile_plan(annotation: Any, shape: View | None = None, drawn: Iterable[Pla
         The plan, whose `take` converts a value or raises `Misfit`.
     """
     cached = shape is None and isinstance(annotation, type)
-    if cached and (kept := _plans.get(annotation)) is not None:
+    if cached and (kept := _plans.get(identity(annotation))) is not None:
         return kept
     mine = [plan for plan in drawn if shape is None]
     root = mine[0] if mine else plan_of(annotation, shape, drawn)
     for plan in root.reach():
         plan.take = _quickest(plan)
     if cached:
-        _plans[annotation] = root
+        _plans[identity(annotation)] = root
     return root
 
 
@@ -70,8 +70,7 @@ def _quickest(plan: Plan) -> Callable[[Any], Any]:
     shape = plan.view
     if isinstance(shape, Leaf) and identity(shape.type) in SCALARS:
         return scalar(plan)
-    native = all(getattr(inner.view, "native", True) for inner in plan.reach())
-    if not native or isinstance(shape, Anything | Foreign):
+    if not plan.native or isinstance(shape, Anything | Foreign):
         return descending(plan)
     box = _understood(plan.annotation)
     if box is None:
@@ -153,7 +152,7 @@ def _refuse_strangers(plan: Plan, value: Any) -> None:  # noqa: C901, PLR0912  #
                 (child,) = plan.children
                 for step, item in enumerate(value):  # noqa: B007  # used if it fails
                     _refuse_strangers(child, item)
-            case Fixed() if isinstance(value, list | tuple):
+            case Fixed() if isinstance(value, list | tuple):  # one with a `rest` is never native
                 for step, item in enumerate(value):
                     _refuse_strangers(plan.children[step], item)
             case Table() if is_mapping(value):

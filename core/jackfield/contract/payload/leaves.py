@@ -3,22 +3,21 @@
 import datetime as dt
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
-from typing import Annotated, Any, Final, get_args, get_origin
+from typing import Any, Final, get_args, get_origin
 
 import msgspec
 
-from jackfield.contract.payload.misfit import Misfit, members, own_code, told, type_name
+from jackfield.contract.payload.misfit import Misfit, members, own_code, told, told_by_pydantic, type_name
 from jackfield.contract.payload.nodes import Plan
-from jackfield.contract.shapes import Foreign, is_pydantic, render, strip, view
+from jackfield.contract.shapes import Constraint, Delegated, Foreign, Leaf, is_pydantic, render, strip, view
 
 # Instances of a subclass that means something else: True is no number, and a time of day is not to be lost.
 _IMPOSTORS: Final[Mapping[Any, type]] = {int: bool, dt.date: dt.datetime}
-_MEASURED: Final = (int, float, str, bytes, bytearray, list, tuple, set, frozenset, dict)
 
 
 def converting(plan: Plan) -> Callable[[Any], Any]:
     """Compile the conversion by msgspec that tells what is wrong."""
-    annotation = plan.annotation
+    annotation = plan.view.type if isinstance(plan.view, Leaf) else plan.annotation
     options: dict[str, Any] = {"dec_hook": foreign_value} if has_foreign(plan) else {}
 
     def convert(value: Any) -> Any:
@@ -95,25 +94,47 @@ def foreign_value(annotation: Any, value: Any) -> Any:
     raise Misfit("", render(annotation), type_name(value))
 
 
-def hold_to(meta: msgspec.Meta, value: Any, annotation: Any) -> None:
-    """Check a converted value, an instance of a subclass too, against a constraint of msgspec's.
+def hold(constraint: Constraint, value: Any, annotation: Any) -> Any:
+    """Hold a converted value, an instance of a subclass too, against a constraint.
+
+    Returns:
+        The value, or what a validator of pydantic's makes of it.
 
     Raises:
-        Misfit: if it does not hold. A constraint that is none for such values, but for another member of a union,
-            holds.
+        Misfit: if it does not meet the constraint.
     """
-    if isinstance(value, dt.datetime | dt.time):
-        if meta.tz is not None and meta.tz is (value.tzinfo is None):
-            wanted = f"{render(annotation)} with {'a' if meta.tz else 'no'} timezone component"
-            raise Misfit("", wanted, f"another {type_name(value)}")
-        return
-    kind: Any = next((kind for kind in _MEASURED if isinstance(value, kind)), None)
-    if kind is None or isinstance(value, bool):
-        return
+    cause: BaseException | None = None
     try:
-        # Of all these msgspec knows instances of subclasses, save for `float`: numpy's `float64` is one.
-        msgspec.convert(float(value) if isinstance(value, float) else value, Annotated[kind, meta])
-    except msgspec.ValidationError as error:
-        raise told(annotation, value, error) from None
-    except TypeError:
-        return
+        if constraint.test is None:
+            assert constraint.change is not None  # noqa: S101  # it has one of the two
+            return constraint.change(value)
+        if constraint.test(value):
+            return value
+    except (RecursionError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  # predicates and validators are a stranger's code
+        cause = _own_cause(error)
+    raise Misfit("", constraint.words.format(render(annotation)), f"another {type_name(value)}") from cause
+
+
+def _own_cause(error: Exception) -> BaseException | None:
+    """Give what a validator raised, which its author will want to see; pydantic's own errors repeat the value."""
+    if not callable(getattr(error, "errors", None)):
+        return error
+    first = error.errors(include_url=False)[0]  # type: ignore[attr-defined]
+    found = first.get("ctx", {}).get("error")
+    return found if isinstance(found, BaseException) else None
+
+
+def delegated(shape: Delegated) -> Callable[[Any], Any]:
+    """Take what pydantic makes of a value."""
+
+    def take(value: Any) -> Any:
+        try:
+            return shape.take(value)
+        except (RecursionError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001  # its validators are a stranger's code
+            raise told_by_pydantic(shape.type, error) from _own_cause(error)
+
+    return take

@@ -128,6 +128,11 @@ def refused(annotation: Any, error: BaseException, text: str, path: str = "") ->
     return Misfit(path, f"a valid {render(annotation)}", f"one that it refuses{said}")
 
 
+def told_by_pydantic(annotation: Any, error: Any) -> Misfit:
+    """Say in the user's words what pydantic says of a value of a type that it converts."""
+    return _told_by_pydantic(error) if callable(getattr(error, "errors", None)) else refused(annotation, error, "")
+
+
 def _told_by_pydantic(error: Any) -> Misfit:
     first = error.errors(include_url=False, include_context=False)[0]
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in first["loc"])
