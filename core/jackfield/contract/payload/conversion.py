@@ -8,9 +8,9 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from jackfield.contract.payload.descent import descending
-from jackfield.contract.payload.leaves import foreign_value, has_foreign, one_of, scalar
+from jackfield.contract.payload.leaves import foreign_hook, one_of, scalar
 from jackfield.contract.payload.limits import is_mapping
-from jackfield.contract.payload.misfit import Misfit, stranger
+from jackfield.contract.payload.misfit import Misfit, stranger, type_name
 from jackfield.contract.payload.nodes import Plan, plan_of
 from jackfield.contract.shapes import (
     SCALARS,
@@ -25,8 +25,10 @@ from jackfield.contract.shapes import (
     Table,
     View,
     identity,
+    render,
 )
 
+_PLAIN: Final = frozenset({int, float, str, bool, type(None)})
 # The plan of a class, as long as somebody uses it: the codecs of its functions keep it, and with the last of them it
 # goes, so that a plugin's class is not kept alive. It is two thirds of what a registration costs.
 _plans: Final["WeakValueDictionary[Any, Plan]"] = WeakValueDictionary()
@@ -75,7 +77,7 @@ def _quickest(plan: Plan) -> Callable[[Any], Any]:
     box = _understood(plan.annotation)
     if box is None:
         return one_of(plan) if isinstance(shape, Leaf) else descending(plan)
-    if isinstance(shape, Record) and shape.kind == "struct" and not plan.closed and not has_foreign(plan):
+    if isinstance(shape, Record) and shape.kind == "struct" and not plan.closed and foreign_hook(plan) is None:
         return _struct(plan)
     return _native(plan, box)
 
@@ -97,7 +99,7 @@ def _understood(annotation: Any) -> Any:
 
 def _native(plan: Plan, box: Any) -> Callable[[Any], Any]:
     convert, descend, instances = msgspec.convert, descending(plan), plan.instances
-    hook = foreign_value if has_foreign(plan) else None
+    hook = foreign_hook(plan)
     closed = plan.closed
     # A dict of which nothing is missing after conversion had no unknown keys, if nothing inside it could have any.
     flat = isinstance(plan.view, Record) and plan.view.type is dict and not plan.closed_fields
@@ -110,7 +112,10 @@ def _native(plan: Plan, box: Any) -> Callable[[Any], Any]:
         except (RecursionError, MemoryError):
             raise
         except Exception:  # noqa: BLE001  # payload classes run code of their own; what is wrong is found out below
-            return descend(value)
+            taken = descend(value)
+            if type(value) in _PLAIN:  # nothing about it that msgspec does not know: an `int` of an enum or a `Decimal`
+                raise Misfit("", render(plan.annotation), f"another {type_name(value)}") from None
+            return taken
         if closed and not (flat and len(taken) == len(value)):  # msgspec leaves unknown keys out
             _refuse_strangers(plan, value)
         return taken

@@ -25,7 +25,7 @@ from jackfield.contract.shapes import (
 _PLAIN: Final = (dict, list, tuple)
 
 
-def descending(plan: Plan) -> Callable[[Any], Any]:  # noqa: PLR0911  # one for each shape
+def descending(plan: Plan) -> Callable[[Any], Any]:  # noqa: C901, PLR0911  # one for each shape
     """Compile the way through a value along the shape of its type; what is inside is taken in by the children."""
     match plan.view:
         case Leaf():
@@ -45,7 +45,7 @@ def descending(plan: Plan) -> Callable[[Any], Any]:  # noqa: PLR0911  # one for 
         case Choice():
             return _choice(plan)
         case Record(kind="struct") as shape:
-            return converting(plan) if plan.native or not shape.fields else _struct(plan, shape)
+            return _struct(plan, shape) if shape.note is None else converting(plan)
         case Record() as shape:
             return _record(plan, shape)
         case _:
@@ -98,7 +98,7 @@ def _fixed(plan: Plan, shape: Fixed) -> Callable[[Any], Any]:
         if between < 0 or (between and shape.rest is None):
             wanted = f"{first}" if shape.rest is None else f"at least {first + last}"
             raise Misfit("", f"{wanted} values", f"{len(value)} values")
-        row = (*children[:first], *[children[-1]] * between, *children[first : first + last])
+        row = (*children[:first], *children[-1:] * between, *children[first : first + last])
         pairs = enumerate(zip(row, value, strict=True))
         return tuple(under(f"[{index}]", child.take, one) for index, (child, one) in pairs)
 
@@ -153,7 +153,7 @@ def _choice(plan: Plan) -> Callable[[Any], Any]:
 
 
 def _struct(plan: Plan, shape: Record) -> Callable[[Any], Any]:
-    """Take in a `msgspec.Struct` that has fields which msgspec does not check in full."""
+    """Take in a `msgspec.Struct` as msgspec would, each field by its own plan."""
     cls: Any = shape.type
     config, instances = cls.__struct_config__, plan.instances
     fields = list(zip(shape.fields, plan.children, strict=True))
@@ -161,13 +161,8 @@ def _struct(plan: Plan, shape: Record) -> Callable[[Any], Any]:
     def descend(value: Any) -> Any:
         if isinstance(value, instances):
             return value
-        keyed: Any = value
-        if config.array_like and isinstance(value, list | tuple):
-            row = value if config.tag is None else value[1:]
-            keyed = {field.name: one for field, one in zip(shape.fields, row, strict=False)}
-            if config.tag is not None:
-                keyed[config.tag_field] = value[0] if value else None
-        if not is_mapping(keyed) or (config.array_like and keyed is value):
+        keyed = _row(shape, config, value) if config.array_like else value
+        if not is_mapping(keyed):
             raise Misfit("", render(plan.annotation), type_name(value))
         if config.tag is not None and keyed.get(config.tag_field, config.tag) != config.tag:
             raise Misfit(f".{config.tag_field}", repr(config.tag), "another value")
@@ -182,6 +177,16 @@ def _struct(plan: Plan, shape: Record) -> Callable[[Any], Any]:
         return _made(cls, taken)
 
     return descend
+
+
+def _row(shape: Record, config: Any, value: Any) -> Any:
+    """Give the keys of a Struct that is written as an array; what is no array, and what is too long, as it is."""
+    if not isinstance(value, list | tuple) or not value:
+        return None
+    names = [] if config.tag is None else [config.tag_field]
+    names += [field.name for field in shape.fields]
+    fits = len(value) <= len(names) or not config.forbid_unknown_fields
+    return dict(zip(names, value, strict=False)) if fits else None
 
 
 def _tag(plan: Plan) -> Any:

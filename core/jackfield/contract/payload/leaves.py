@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable, Mapping
+from enum import Enum
 from pathlib import PurePath
 from typing import Any, Final, get_args, get_origin
 
@@ -9,7 +10,7 @@ import msgspec
 
 from jackfield.contract.payload.misfit import Misfit, members, own_code, told, told_by_pydantic, type_name
 from jackfield.contract.payload.nodes import Plan
-from jackfield.contract.shapes import Constraint, Delegated, Foreign, Leaf, is_pydantic, render, strip, view
+from jackfield.contract.shapes import Constraint, Delegated, Foreign, Leaf, identity, is_pydantic, render, strip
 
 # Instances of a subclass that means something else: True is no number, and a time of day is not to be lost.
 _IMPOSTORS: Final[Mapping[Any, type]] = {int: bool, dt.date: dt.datetime}
@@ -18,7 +19,8 @@ _IMPOSTORS: Final[Mapping[Any, type]] = {int: bool, dt.date: dt.datetime}
 def converting(plan: Plan) -> Callable[[Any], Any]:
     """Compile the conversion by msgspec that tells what is wrong."""
     annotation = plan.view.type if isinstance(plan.view, Leaf) else plan.annotation
-    options: dict[str, Any] = {"dec_hook": foreign_value} if has_foreign(plan) else {}
+    hook = foreign_hook(plan)
+    options: dict[str, Any] = {} if hook is None else {"dec_hook": hook}
 
     def convert(value: Any) -> Any:
         try:
@@ -51,9 +53,10 @@ def one_of(plan: Plan) -> Callable[[Any], Any]:
     def take(value: Any) -> Any:
         try:
             if isinstance(kind, type):
-                return value if isinstance(value, kind) else kind(value)
-            if any(value == one and type(value) is type(one) for one in get_args(kind)):
-                return value
+                return _member(kind, value)
+            for one in get_args(kind):
+                if _is_same(value, one) or (isinstance(one, Enum) and _is_same(value, one.value)):
+                    return one
         except (RecursionError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001  # an enum may have a `_missing_` of its own
@@ -63,35 +66,54 @@ def one_of(plan: Plan) -> Callable[[Any], Any]:
     return take
 
 
+def _member(kind: Any, value: Any) -> Any:
+    if isinstance(value, kind):
+        return value
+    found = kind(value)
+    if found.value == value and not _is_same(value, found.value):
+        raise ValueError("True is not 1, nor is 1.0")
+    return found
+
+
+def _is_same(value: Any, one: Any) -> bool:
+    """Tell equal values of one type; an `int` is as good as the `float`."""
+    kind = type(value)
+    return bool(value == one) and (kind is type(one) or (kind is int and type(one) is float))
+
+
 def foreign(plan: Plan) -> Callable[[Any], Any]:
     """Take an instance of a class that msgspec does not know, or what a pydantic model makes of the value."""
-    annotation = plan.annotation
+    shape: Any = plan.view
 
     def take(value: Any) -> Any:
         try:
-            return foreign_value(annotation, value)
+            return _foreign_value(shape, value)
         except ValueError as error:
-            raise told(annotation, value, error) from own_code(error)
+            raise told(shape.type, value, error) from own_code(error)
 
     return take
 
 
-def has_foreign(plan: Plan) -> bool:
-    """Tell whether msgspec needs `foreign_value` for anything inside."""
-    return any(isinstance(inner.view, Foreign) for inner in plan.reach())
+def foreign_hook(plan: Plan) -> Callable[[Any, Any], Any] | None:
+    """Give msgspec's `dec_hook` for what it does not know of a type; None if it knows all of it."""
+    shapes = {identity(inner.view.type): inner.view for inner in plan.reach() if isinstance(inner.view, Foreign)}
+
+    def hook(annotation: Any, value: Any) -> Any:
+        shape = shapes.get(identity(get_origin(annotation) or annotation))
+        return value if shape is None else _foreign_value(shape, value)
+
+    return hook if shapes else None
 
 
-def foreign_value(annotation: Any, value: Any) -> Any:
-    """Take in a value of a class that msgspec does not know; also msgspec's `dec_hook`."""
-    cls = get_origin(annotation) or annotation
+def _foreign_value(shape: Foreign, value: Any) -> Any:
+    cls = shape.type
     if is_pydantic(cls):
         return cls.model_validate(value)
-    shape = view(annotation)
-    if not isinstance(shape, Foreign) or shape.holds(value):
+    if shape.holds(value):
         return value
-    if isinstance(value, str) and issubclass(cls, PurePath):
+    if isinstance(value, str) and isinstance(cls, type) and issubclass(cls, PurePath):
         return cls(value)
-    raise Misfit("", render(annotation), type_name(value))
+    raise Misfit("", render(cls), type_name(value))
 
 
 def hold(constraint: Constraint, value: Any, annotation: Any) -> Any:

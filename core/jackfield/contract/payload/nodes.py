@@ -8,10 +8,13 @@ import attrs
 from jackfield.contract.shapes import (
     Anything,
     Array,
+    Checked,
     Choice,
+    Fixed,
     Foreign,
     Leaf,
     Record,
+    Table,
     View,
     children,
     identity,
@@ -25,6 +28,8 @@ SIZED: Final = (str, bytes, bytearray)
 """The types whose values may be long, and are never taken for sequences."""
 
 _TYPES: Final = 500  # that an annotation may be made of
+_UNIONS: Final = 10  # within each other, by aliases
+_NONE: Final = Leaf(type(None))
 
 
 @attrs.define(eq=False)
@@ -69,7 +74,28 @@ class Plan:
     @property
     def native(self) -> bool:
         """Whether msgspec does what is right for the whole annotation, if it understands it."""
-        return all(getattr(inner.view, "native", True) for inner in self.reach())
+        return all(getattr(inner.view, "native", True) and not inner.deadly for inner in self.reach())
+
+    @property
+    def deadly(self) -> bool:
+        """Whether msgspec would write beyond its memory: 0.22 does for a bound or a pattern beside some containers."""
+        if not isinstance(self.view, Choice | Checked):
+            return False
+        members = [member for member in self._members() if member[1].view != _NONE]
+        return (
+            any(bound for bound, _ in members)
+            and any(isinstance(plan.view, Array | Table | Fixed) for _, plan in members)
+            and (len(members) > 1 or isinstance(members[0][1].view, Fixed))
+        )
+
+    def _members(self, bound: bool = False, depth: int = 0) -> "Iterator[tuple[bool, Plan]]":
+        """Give the members of a union and of unions in it, with whether they are constrained."""
+        if isinstance(self.view, Choice | Checked) and depth < _UNIONS:
+            inside = bound or isinstance(self.view, Checked)
+            for child in self.children:
+                yield from child._members(inside, depth + 1)
+        else:
+            yield bound, self
 
     @property
     def kind(self) -> Any:

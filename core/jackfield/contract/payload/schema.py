@@ -4,7 +4,7 @@ import decimal
 import enum
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any, Final, get_args
 
@@ -34,9 +34,18 @@ from jackfield.model.spec import MISSING, FunctionSpec
 
 _REF: Final = "#/$defs/{name}"
 # What JSON has, by the name that JSON Schema has for it: a class may hold some of it, as `numbers.Number` does.
-_PLAIN: Final = {"null": None, "boolean": True, "integer": 1, "number": 0.5, "string": "", "array": [], "object": {}}
-_TEXTS: Final = {  # keys of an object, which are text in JSON
+_PLAIN: Final[Mapping[str, Any]] = {
+    "null": None,
+    "boolean": True,
+    "integer": 1,
+    "number": 0.5,
+    "string": "",
+    "array": [],
+    "object": {},
+}
+_TEXTS: Final[Mapping[Any, dict[str, Any]]] = {  # keys of an object, which are text in JSON
     int: {"pattern": "^-?(0|[1-9][0-9]*)$"},
+    float: {"pattern": r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"},
     bool: {"enum": ["true", "false"]},
     type(None): {"const": "null"},
 }
@@ -63,13 +72,15 @@ def payload_schema(spec: FunctionSpec) -> dict[str, Any]:
     writer = _Writer()
     match spec.shape:
         case "one":
-            return writer.document(writer.of(spec.parameters[0].annotation))
+            return writer.document(writer.one(spec.parameters[0].annotation, spec.parameters[0].default))
         case "none":
             return writer.document({"type": ["null", "object"], "maxProperties": 0})
         case "opaque":
             return writer.document({"description": "passed on unchecked"})
     known = parameters(spec.parameters)
     body = writer.object(known.fields, known.rest)
+    if not body["required"]:  # no payload is the empty one
+        body["type"] = ["object", "null"]
     for item in spec.parameters:
         if item.default is not MISSING and (default := _plain(item.default)) is not None:
             body["properties"][item.name]["default"] = default[0]
@@ -109,7 +120,15 @@ class _Writer:
         whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **body}
         return whole | {"$defs": self.definitions} if self.definitions else whole
 
-    def of(self, annotation: Any) -> dict[str, Any]:  # noqa: PLR0911  # one for each shape
+    def one(self, annotation: Any, default: Any) -> dict[str, Any]:
+        """Write the only parameter; None stands for its default."""
+        body = self.of(annotation)
+        if default is MISSING or not body:
+            return body
+        plain = _plain(default)
+        return {"anyOf": [body, {"type": "null"}], **({} if plain is None else {"default": plain[0]})}
+
+    def of(self, annotation: Any) -> dict[str, Any]:  # noqa: C901, PLR0911  # one for each shape
         match view(annotation):
             case Leaf(type=kind):
                 return self.leaf(kind)
@@ -134,9 +153,10 @@ class _Writer:
 
     def leaf(self, kind: Any) -> dict[str, Any]:
         if isinstance(kind, enum.EnumMeta):
-            return self.defined(kind, lambda title: {"title": title, **_members(kind)})
+            said = _flags(kind) if issubclass(kind, enum.Flag) else _one_of(_values(kind))
+            return self.defined(kind, lambda title: {"title": title, **said})
         if not isinstance(kind, type):
-            return _one_of(getattr(value, "value", value) for value in get_args(kind))
+            return _one_of(_values(kind))
         if kind is decimal.Decimal:
             return {"type": ["string", "number"], "format": "decimal"}
         body: dict[str, Any] = msgspec.json.schema(kind)
@@ -209,10 +229,8 @@ class _Writer:
             case Leaf(type=kind) if isinstance(kind, type) and kind in _TEXTS:
                 return _TEXTS[kind]
             case Leaf(type=kind) if not isinstance(kind, type) or isinstance(kind, enum.EnumMeta):
-                values = [getattr(one, "value", one) for one in (kind if isinstance(kind, type) else get_args(kind))]
-                return _one_of(
-                    value if isinstance(value, str) else json.dumps(value) for value in values if _is_plain(value)
-                )
+                plain = filter(_is_plain, _values(kind))
+                return _one_of(value if isinstance(value, str) else json.dumps(value) for value in plain)
             case Choice(members=members):
                 return {"anyOf": [self.key(member) for member in members]}
             case Checked(type=inner, constraints=constraints):
@@ -240,7 +258,8 @@ class _Writer:
         }
 
     def row(self, items: list[dict[str, Any]], required: int) -> dict[str, Any]:
-        return {"type": "array", "prefixItems": items, "items": False, "minItems": required, "maxItems": len(items)}
+        first = {"prefixItems": items} if items else {}  # which may not be empty
+        return {"type": "array", **first, "items": False, "minItems": required, "maxItems": len(items)}
 
     def record(self, found: Record, title: str) -> dict[str, Any]:
         required = sum(field.required for field in found.fields)
@@ -311,15 +330,21 @@ def _one_of(values: Iterable[Any]) -> dict[str, Any]:
     return {"enum": [_plain(value)[0] for value in plain]} if plain else {"not": {}}  # type: ignore[index]
 
 
-def _members(kind: Any) -> dict[str, Any]:
-    """Give the schema of an enum; of a flag, members together are one too."""
-    if not issubclass(kind, enum.Flag):
-        return _one_of(member.value for member in kind.__members__.values())
+def _values(kind: Any) -> list[Any]:
+    """Give the values of an enum or a literal, of which members of enums may be part."""
+    listed: Iterable[Any] = kind.__members__.values() if isinstance(kind, enum.EnumMeta) else get_args(kind)
+    return [one.value if isinstance(one, enum.Enum) else one for one in listed]
+
+
+def _flags(kind: Any) -> dict[str, Any]:
+    """Give the schema of a flag, whose members together are one too; one that is strict knows no other bits."""
+    known = kind._flag_mask_
+    every = (1 << known.bit_length()) - 1
     if kind._boundary_ is not enum.STRICT:
         return {"type": "integer"}
-    known = getattr(kind, "_flag_mask_", 0)
-    every = (1 << known.bit_length()) - 1
-    return {"type": "integer", "minimum": 0, "maximum": known} if known == every else {"type": "integer", "minimum": 0}
+    if known == every:
+        return {"type": "integer", "minimum": ~every, "maximum": every}
+    return {"enum": [value for value in range(~every, every + 1) if not value & (every ^ known)]}
 
 
 def _struct_tag(annotation: Any) -> str | None:

@@ -94,7 +94,7 @@ def render(annotation: Any) -> str:
         return f"an annotation of type {type(annotation).__name__}"
 
 
-def _rendered(annotation: Any, outer: tuple[Any, ...]) -> str:  # noqa: PLR0911  # one for each kind of type
+def _rendered(annotation: Any, outer: tuple[Any, ...]) -> str:  # noqa: C901, PLR0911, PLR0912  # one for each kind of type
     """Name a type; an alias within itself, and what is nested too deeply, by its bare name."""
     if is_alias(annotation) and any(annotation is one for one in outer):
         return str(annotation.__name__)

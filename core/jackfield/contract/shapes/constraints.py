@@ -148,13 +148,10 @@ def _kinds(bare: Any) -> frozenset[Any]:
     if is_union(bare):
         return frozenset[Any]().union(*(_kinds(strip(member)) for member in get_args(bare)))
     kind = get_origin(bare) or bare
-    if not isinstance(kind, type) or kind is object:
+    if not isinstance(kind, type) or kind is object or kind is Any:
         return frozenset({object, *_NUMBERS, *_SIZED})
-    return frozenset(one for one in (*kind.__mro__, *_ABSTRACT) if one is not object and _is_kind(kind, one))
-
-
-def _is_kind(kind: type, one: type) -> bool:
-    return not (kind is bool and one is int) and issubclass(kind, one)
+    own = {one for one in kind.__mro__ if one is not object and not (kind is bool and one is int)}
+    return frozenset(own | {one for one in _ABSTRACT if issubclass(kind, one)})
 
 
 _NUMBERS: Final = frozenset({int, float, decimal.Decimal, numbers.Number})
@@ -229,7 +226,7 @@ def _multiple(factor: Any) -> Callable[[Any], object]:
             return True
         if isinstance(value, float) or isinstance(factor, float):
             return math.fmod(value, factor) == 0  # type: ignore[arg-type]  # a number
-        return value % factor == 0  # type: ignore[operator]
+        return value % factor == 0
 
     return test
 

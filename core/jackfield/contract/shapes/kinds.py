@@ -3,6 +3,7 @@
 import datetime as dt
 import decimal
 import uuid
+from collections import abc
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
@@ -116,6 +117,11 @@ class Array:
     make: type
     item: Any
 
+    @property
+    def native(self) -> bool:
+        """Whether msgspec knows it: of an `Iterable` it looks at no item."""
+        return self.kind not in {abc.Iterable, abc.Reversible}
+
 
 @attrs.frozen
 class Fixed:
@@ -198,7 +204,7 @@ class Record:
 View: TypeAlias = Anything | Leaf | Foreign | Delegated | Array | Fixed | Table | Choice | Checked | Record
 
 
-def children(shape: View) -> tuple[Any, ...]:
+def children(shape: View) -> tuple[Any, ...]:  # noqa: PLR0911  # one for each shape
     """Give the annotations one level below a shape, in the order of its fields."""
     match shape:
         case Array(item=item):

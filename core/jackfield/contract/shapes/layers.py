@@ -117,7 +117,7 @@ def _allowed(variable: TypeVar) -> Any:
 
 def strip(annotation: Any) -> Any:
     """Give the type without its wrappers, or the annotation as it is where that cannot be told."""
-    if isinstance(annotation, type) and type(annotation) is not types.GenericAlias:
+    if isinstance(annotation, type):
         return annotation
     try:
         return unwrap(annotation).bare
@@ -144,7 +144,7 @@ def packed(annotation: Any) -> Any:
     """Give what is unpacked: `tuple[...]`, `Ts` or the `TypedDict`."""
     if get_origin(annotation) is typing.Unpack:
         return get_args(annotation)[0]
-    return types.GenericAlias(get_origin(annotation), get_args(annotation))  # type: ignore[arg-type]  # it has one
+    return types.GenericAlias(get_origin(annotation), get_args(annotation))
 
 
 def bindings(parameters: tuple[Any, ...], args: tuple[Any, ...]) -> dict[Any, Any]:
@@ -165,7 +165,7 @@ def bindings(parameters: tuple[Any, ...], args: tuple[Any, ...]) -> dict[Any, An
     return {**dict(first), parameters[index]: args[index:end], **dict(last)}
 
 
-def substitute(annotation: Any, bound: Mapping[Any, Any]) -> Any:
+def substitute(annotation: Any, bound: Mapping[Any, Any]) -> Any:  # noqa: PLR0911  # one for each kind of type
     """Replace type variables, and `Self`, by what they stand for.
 
     Args:
@@ -197,8 +197,8 @@ def substitute(annotation: Any, bound: Mapping[Any, Any]) -> Any:
     if origin in _UNIONS:
         return Union[replaced]  # noqa: UP007  # not known in advance
     if getattr(annotation, "__unpacked__", False) is True:
-        return typing.Unpack[types.GenericAlias(origin, replaced)]  # type: ignore[arg-type, misc]  # made at run time
-    return annotation.copy_with(replaced) if hasattr(annotation, "copy_with") else origin[replaced]  # type: ignore[index]
+        return typing.Unpack[types.GenericAlias(origin, replaced)]
+    return annotation.copy_with(replaced) if hasattr(annotation, "copy_with") else origin[replaced]
 
 
 def _replaced(arg: Any, bound: Mapping[Any, Any]) -> Iterator[Any]:
@@ -221,7 +221,7 @@ def lineage(annotation: Any) -> list[tuple[type, dict[Any, Any]]]:
     return [*((base, {}) for base in bases), *((base, found[base]) for base in _ordered(cls, found))]
 
 
-def _ordered(cls: type, found: Mapping[type, Any]) -> Iterator[type]:
+def _ordered(cls: type, found: dict[type, Any]) -> Iterator[type]:
     """Put the order of the constructor's look-up first; a `TypedDict` keeps no bases but in what was found."""
     mro = cls.__mro__
     yield from (base for base in reversed(found) if base not in mro)

@@ -147,7 +147,7 @@ def _delegated(annotation: Any) -> Delegated | None:
     return Delegated(annotation, adapter.validate_python, adapter.json_schema)
 
 
-def record(annotation: Any) -> Record | None:  # noqa: PLR0911  # one for each library
+def record(annotation: Any) -> Record | None:
     """Read the fields of a record class.
 
     Args:
