@@ -1,12 +1,16 @@
 """`pluginctl check`."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jackfield.cli.entries import complete_name, read_catalogue, unknown
 from jackfield.cli.output import counted, fail, show_faults, styled, write_json
+
+if TYPE_CHECKING:
+    from jackfield.errors import Fault
 
 
 def check(
@@ -21,6 +25,10 @@ def check(
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds that importing one module may take.", metavar="S")
     ] = 60.0,
+    strict_contracts: Annotated[
+        bool,
+        typer.Option("--strict-contracts", help="Refuse what cannot be checked in full: each note becomes a fault."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write a JSON object.")] = False,
 ) -> None:
     """Import everything and report every fault.
@@ -32,37 +40,50 @@ def check(
     from jackfield.cli.probe import Job, probe
 
     if names and len(names) == 1 and names[0].endswith(".toml"):
-        _configuration(Path(names[0]), timeout, as_json=as_json)
+        functions, notes, faults = _configuration(Path(names[0]), timeout)
+        _show(functions, notes, faults, strict=strict_contracts, as_json=as_json)
         return
     if names:
         _refuse_unserved(names)
     report = probe(Job("check", tuple(names or ())), timeout)
     result = report.result or {"functions": [], "notes": []}
-    if as_json:
-        write_json({"ok": not report.faults, **result, "faults": report.faults})
-    else:
-        for note in result["notes"]:
-            typer.echo(f"{styled('note', 'odd')} {note['function']} [{note['plugin']}]: {note['note']}")
-        show_faults(report.faults)
-        found = counted(len(report.faults), "fault")
-        verdict = styled(found, "bad") if report.faults else styled("no faults", "good")
-        typer.echo(f"{counted(len(result['functions']), 'function')} can be called, {verdict}")
-    if report.faults:
-        raise typer.Exit(1)
+    _show(result["functions"], result["notes"], report.faults, strict=strict_contracts, as_json=as_json)
 
 
-def _configuration(path: Path, timeout: float, *, as_json: bool) -> None:
+def _configuration(path: Path, timeout: float) -> tuple[list[str], list[dict[str, str]], Sequence["Fault"]]:
     from jackfield.cli.configured import check_configuration
 
-    functions, faults = check_configuration(path, timeout)
+    return check_configuration(path, timeout)
+
+
+def _show(
+    functions: Sequence[str],
+    notes: Sequence[dict[str, str]],
+    faults: Sequence["Fault"],
+    *,
+    strict: bool,
+    as_json: bool,
+) -> None:
+    """Show what was found; fail if anything is wrong."""
+    if strict:
+        notes, faults = (), (*faults, *map(_fault, notes))
     if as_json:
-        write_json({"ok": not faults, "functions": functions, "notes": [], "faults": faults})
+        write_json({"ok": not faults, "functions": functions, "notes": notes, "faults": faults})
     else:
+        for note in notes:
+            typer.echo(f"{styled('note', 'odd')} {note['function']} [{note['plugin']}]: {note['note']}")
         show_faults(faults)
         verdict = styled(counted(len(faults), "fault"), "bad") if faults else styled("no faults", "good")
         typer.echo(f"{counted(len(functions), 'function')} can be called, {verdict}")
     if faults:
         raise typer.Exit(1)
+
+
+def _fault(note: dict[str, str]) -> "Fault":
+    from jackfield.errors import Fault
+
+    fix = "use types and constraints that can be checked, or leave out --strict-contracts"
+    return Fault("contract", note["plugin"], note["function"], note["note"], fix)
 
 
 def _refuse_unserved(names: list[str]) -> None:

@@ -114,7 +114,7 @@ def _tuple(args: tuple[Any, ...]) -> View:
             flat.append((get_args(inner)[0], True))
         else:
             flat += [(one, False) for one in get_args(inner)]
-    items = tuple(item for item, _ in flat)
+    items = tuple(type(None) if item is None else item for item, _ in flat)
     many = [index for index, (_, repeated) in enumerate(flat) if repeated]
     if not many:
         return Fixed(items)
