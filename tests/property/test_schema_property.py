@@ -47,22 +47,39 @@ def _constrained(shapes, kinds):
 TEXTUAL = ("bytes", "datetime", "date", "time", "timedelta", "UUID", "Decimal")
 # For each row of the table in the reference, by its first words: whether it can be the reason for these types and values.
 EXCEPTIONS = {
-    "a whole number written as": lambda shapes, values: any(isinstance(one, float) and one.is_integer() for one in values),
+    "a whole number written as": lambda shapes, values: any(
+        isinstance(one, float) and one.is_integer() for one in values
+    ),
     "text with a `format`": lambda shapes, values: (
-        any(getattr(kind, "__name__", "") in TEXTUAL for kind in _leaves(shapes)) and any(isinstance(one, str) for one in values)
+        any(getattr(kind, "__name__", "") in TEXTUAL for kind in _leaves(shapes))
+        and any(isinstance(one, str) for one in values)
     ),
     "predicates, validators": lambda shapes, values: any(
         constraint.said for shape in shapes if isinstance(shape, Checked) for constraint in shape.constraints
     ),
     "bounds of a `Decimal`": lambda shapes, values: decimal.Decimal in _leaves(shapes) and _constrained(shapes, "<>"),
-    "the values of a set": lambda shapes, values: any(isinstance(shape, Array) and shape.make in (set, frozenset) for shape in shapes),
-    "lengths of sets count": lambda shapes, values: _constrained(shapes, ["length"])
-    and (bytes in _leaves(shapes) or any(isinstance(shape, Array) and shape.make in (set, frozenset) for shape in shapes)),
-    "factors of a `float`": lambda shapes, values: _constrained(shapes, ["multiple"]) and any(isinstance(one, float) for one in values),
-    "numbers beyond the range": lambda shapes, values: any(isinstance(one, int) and abs(one) > 10**308 for one in values),
+    "the values of a set": lambda shapes, values: any(
+        isinstance(shape, Array) and shape.make in (set, frozenset) for shape in shapes
+    ),
+    "lengths of sets count": lambda shapes, values: (
+        _constrained(shapes, ["length"])
+        and (
+            bytes in _leaves(shapes)
+            or any(isinstance(shape, Array) and shape.make in (set, frozenset) for shape in shapes)
+        )
+    ),
+    "factors of a `float`": lambda shapes, values: (
+        _constrained(shapes, ["multiple"]) and any(isinstance(one, float) for one in values)
+    ),
+    "numbers beyond the range": lambda shapes, values: any(
+        isinstance(one, int) and abs(one) > 10**308 for one in values
+    ),
     "positions after": lambda shapes, values: any(isinstance(shape, Fixed) and shape.tail for shape in shapes),
-    "numbers for a union of": lambda shapes, values: any(isinstance(shape, Choice) for shape in shapes)
-    and bool({float, decimal.Decimal} & set(_leaves(shapes))) and any(isinstance(one, int | float) for one in values),
+    "numbers for a union of": lambda shapes, values: (
+        any(isinstance(shape, Choice) for shape in shapes)
+        and bool({float, decimal.Decimal} & set(_leaves(shapes)))
+        and any(isinstance(one, int | float) for one in values)
+    ),
     "an enum's own": lambda shapes, values: False,
     "pydantic converts": lambda shapes, values: False,
     "payloads that are too long": lambda shapes, values: False,
@@ -82,7 +99,10 @@ def excused(annotation, value, stricter):
     values = list(parts(value))
     known = {words: who for words, who in table().items() if who in {stricter, "either"}}
     return [
-        words for words in known for start, test in EXCEPTIONS.items() if words.startswith(start) and test(shapes, values)
+        words
+        for words in known
+        for start, test in EXCEPTIONS.items()
+        if words.startswith(start) and test(shapes, values)
     ]
 
 

@@ -31,7 +31,11 @@ def check_configuration(path: Path, timeout: float) -> tuple[list[str], list[dic
         # Plugins may print what they like to stdout; the report is the last line of what the child says there.
         done = subprocess.run(command, capture_output=True, timeout=timeout, check=False)  # noqa: S603  # ourselves
     except subprocess.TimeoutExpired:
-        return [], [], (Fault("import", "", path.name, f"loading its plugins took longer than {timeout:g} s", _PATIENCE),)
+        return (
+            [],
+            [],
+            (Fault("import", "", path.name, f"loading its plugins took longer than {timeout:g} s", _PATIENCE),),
+        )
     lines = done.stdout.splitlines()
     try:
         functions, notes, faults = json.loads(lines[-1])
@@ -58,7 +62,9 @@ def report(path: str) -> str:
         host = Host.from_config(path, observers=())
         functions, faults = host.declared()
     except JackfieldError as error:
-        return json.dumps([[], [], [attrs.asdict(one) for one in error.faults or (Fault("config", "", path, str(error)),)]])
+        return json.dumps(
+            [[], [], [attrs.asdict(one) for one in error.faults or (Fault("config", "", path, str(error)),)]]
+        )
     specs = [host.describe(name) for name in functions]
     notes = [{"function": spec.name, "plugin": spec.plugin, "note": note} for spec in specs for note in spec.notes]
     return json.dumps([list(functions), notes, [attrs.asdict(fault) for fault in faults]])

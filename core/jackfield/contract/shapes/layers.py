@@ -174,8 +174,8 @@ def substitute(annotation: Any, bound: Mapping[Any, Any]) -> Any:  # noqa: PLR09
 
     Examples:
         >>> T = TypeVar("T")
-        >>> substitute(dict[str, list[T] | None], {T: int})
-        dict[str, list[int] | None]
+        >>> substitute(dict[str, list[T]], {T: int})
+        dict[str, list[int]]
     """
     if not bound:
         return annotation
