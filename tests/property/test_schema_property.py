@@ -1,4 +1,4 @@
-"""The schema says what conversion does, and conversion is never laxer than msgspec: for annotations that nobody thought of."""
+"""The schema says what conversion does, and conversion is never laxer than msgspec, for any type and value."""
 
 import decimal
 import functools
@@ -9,7 +9,6 @@ from pathlib import Path
 import jsonschema
 import msgspec
 import pytest
-from support.annotated import FOREIGN, ODDER, annotation, plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from jackfield.contract import specify
 from jackfield.contract.payload import compile_payload, draw, payload_schema
 from jackfield.contract.shapes import Array, Checked, Choice, Fixed, Foreign, Leaf, Record
 from jackfield.errors import PayloadError
+from support.annotated import FOREIGN, ODDER, annotation, plain
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "payloads.md"
 
@@ -45,7 +45,7 @@ def _constrained(shapes, kinds):
 
 
 TEXTUAL = ("bytes", "datetime", "date", "time", "timedelta", "UUID", "Decimal")
-# For each row of the table in the reference, by its first words: whether it can be the reason for these types and values.
+# For each row of the table in the reference, by its first words: whether it can be the reason with these types.
 EXCEPTIONS = {
     "a whole number written as": lambda shapes, values: any(
         isinstance(one, float) and one.is_integer() for one in values

@@ -26,6 +26,7 @@ import annotated_types
 import attrs
 import msgspec
 import pydantic
+
 from jackfield.contract.shapes import (
     Array,
     Checked,
@@ -145,7 +146,7 @@ ENUMS = [
     Bit,
     Gap,
     Literal["a", "b", 1],
-    Literal[True, None],
+    Literal[True, 2],
     Literal[0.5],
     Literal[Colour.RED, "x"],
 ]
@@ -242,7 +243,7 @@ NATIVE_LEAVES = [*SCALARS, *FORMS, *ENUMS, *RECORDS, *NATIVE, Few, Either]
 
 def annotation(random, leaves=(), wrappers=(), depth=0):
     """Make an annotation of the kinds that msgspec has, and of these."""
-    if depth == 3 or random.random() < 0.35:  # noqa: PLR2004
+    if depth == 3 or random.random() < 0.35:
         return random.choice([*NATIVE_LEAVES, *leaves])
     wrap = random.choice([*WRAPPERS, *wrappers])
     return wrap(*(annotation(random, leaves, wrappers, depth + 1) for _ in range(2)))
@@ -256,7 +257,7 @@ ATOMS = [None, True, False, *NUMBERS, *TEXTS]
 
 def junk(random, depth=0):
     """Make plain data that need not fit anything."""
-    kind = random.randrange(8) if depth < 3 else 9  # noqa: PLR2004
+    kind = random.randrange(8) if depth < 3 else 9
     if kind == 0:
         return [junk(random, depth + 1) for _ in range(random.randrange(3))]
     if kind == 1:
@@ -264,9 +265,9 @@ def junk(random, depth=0):
     return random.choice(ATOMS)
 
 
-def plain(random, wanted, depth=0):  # noqa: C901, PLR0911, PLR0912  # one for each shape
+def plain(random, wanted, depth=0):  # noqa: C901, PLR0911  # one for each shape
     """Make plain data that fit an annotation more often than not."""
-    if depth > 6 or random.random() < 0.05:  # noqa: PLR2004
+    if depth > 6 or random.random() < 0.05:
         return junk(random)
 
     def inner(one):
@@ -300,7 +301,7 @@ def _leaf(random, kind):
     if kind in (int, float, decimal.Decimal):
         return random.choice(NUMBERS)
     if kind is bool:
-        return random.random() < 0.5  # noqa: PLR2004
+        return random.random() < 0.5
     if kind is type(None):
         return None
     if isinstance(kind, enum.EnumMeta):

@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from typing import (
     Annotated,
-    Any,
     Final,
     Generic,
     Literal,
@@ -23,7 +22,6 @@ from typing import (
     Self,
     TypedDict,
     TypeVar,
-    Union,
     Unpack,
 )
 from unittest.mock import MagicMock
@@ -337,7 +335,7 @@ def test_an_iterator_is_passed_as_it_is():
     assert isinstance(takes(one(Iterable[int]), {"a": 1}), PayloadError)
 
 
-class NoHash(type):
+class NoHash(type):  # noqa: PLW1641  # which is what is odd about it
     def __eq__(cls, other):
         return cls is other
 
@@ -381,7 +379,12 @@ class Growing(Generic[T]):
 
 
 Fields.__attrs_attrs__ = (1, 2)
-NoKeys = TypedDict("NoKeys", {"a": int})
+
+
+class NoKeys(TypedDict):
+    a: int
+
+
 NoKeys.__required_keys__ = None
 NoTable = dataclasses.make_dataclass("NoTable", ["a"])
 NoTable.__dataclass_fields__ = {"a": 3}
@@ -429,7 +432,7 @@ def test_an_odd_annotation_ends_nothing(index):
 
 def test_recursion_ends():
     """In a plan, in a message, in a schema and in a comparison."""
-    other = typing_extensions.TypeAliasType("Other", Union[dict[str, "Json"], list["Json"], str])
+    other = typing_extensions.TypeAliasType("Other", dict[str, "Json"] | list["Json"] | str)
     spec = one(Json)
     assert "Json" in str(takes(spec, b""))
     schema = payload_schema(spec)

@@ -81,21 +81,12 @@ class Plan:
         """Whether msgspec would write beyond its memory: 0.22 does for a bound or a pattern beside some containers."""
         if not isinstance(self.view, Choice | Checked):
             return False
-        members = [member for member in self._members() if member[1].view != _NONE]
+        members = [member for member in _members(self) if member[1].view != _NONE]
         return (
             any(bound for bound, _ in members)
             and any(isinstance(plan.view, Array | Table | Fixed) for _, plan in members)
             and (len(members) > 1 or isinstance(members[0][1].view, Fixed))
         )
-
-    def _members(self, bound: bool = False, depth: int = 0) -> "Iterator[tuple[bool, Plan]]":
-        """Give the members of a union and of unions in it, with whether they are constrained."""
-        if isinstance(self.view, Choice | Checked) and depth < _UNIONS:
-            inside = bound or isinstance(self.view, Checked)
-            for child in self.children:
-                yield from child._members(inside, depth + 1)
-        else:
-            yield bound, self
 
     @property
     def kind(self) -> Any:
@@ -134,6 +125,15 @@ class Plan:
             case _:
                 found = None
         return found
+
+
+def _members(plan: Plan, bound: bool = False, depth: int = 0) -> Iterator[tuple[bool, Plan]]:
+    """Give the members of a union and of unions in it, with whether they are constrained."""
+    if not isinstance(plan.view, Choice | Checked) or depth == _UNIONS:
+        yield bound, plan
+        return
+    for child in plan.children:
+        yield from _members(child, bound or isinstance(plan.view, Checked), depth + 1)
 
 
 def plan_of(annotation: Any, shape: View | None = None, drawn: Iterable[Plan] = ()) -> Plan:
