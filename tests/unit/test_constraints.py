@@ -34,6 +34,7 @@ import pydantic
 import pytest
 import typing_extensions
 
+from jackfield.cli.payload import build
 from jackfield.contract import changes, fits, specify
 from jackfield.contract.payload import compile_payload, payload_schema
 from jackfield.contract.shapes import render
@@ -309,6 +310,7 @@ def test_keyword_arguments_of_a_typed_dict():
     assert takes(spec, {"x": 1, "size": 2}) == ((), {"x": 1, "size": 2})
     for bad in ({"x": 1}, {"x": 1, "size": 0}, {"x": 1, "size": 1, "colour": 2}, {"x": 1, "size": 1, "name": 2}):
         assert isinstance(takes(spec, bad), PayloadError)
+    assert build(spec, {"x": "1", "size": "2", "name": "42"}) == {"x": 1, "size": 2, "name": "42"}
     schema = payload_schema(spec)
     assert schema["required"] == ["x", "size"]
     assert schema["additionalProperties"] is False
