@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from jackfield.plugins.swap import SwapReport
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canary
+    from jackfield.wire.documents import to_json
 
 _HOMES: Final = {
     "Analysis": "jackfield.rollout",
@@ -138,6 +139,7 @@ _HOMES: Final = {
     "inject": "jackfield.decorators",
     "provides": "jackfield.decorators",
     "remaining": "jackfield.model.deadline",
+    "to_json": "jackfield.wire.documents",
 }
 
 __all__ = [
@@ -209,6 +211,7 @@ __all__ = [
     "inject",
     "provides",
     "remaining",
+    "to_json",
 ]
 
 

@@ -1,5 +1,6 @@
 """Annotations that nobody thought of, and plain data that may fit them."""
 
+import collections
 import collections.abc
 import dataclasses
 import datetime as dt
@@ -214,6 +215,8 @@ WRAPPERS = [
     lambda it, other: Optional[it],  # noqa: UP045  # `None | None` is no type
     lambda it, other: dict[str, it],
     lambda it, other: dict[Colour, it],
+    lambda it, other: dict[int, it],
+    lambda it, other: dict[float, it],
     lambda it, other: dict[Annotated[str, msgspec.Meta(max_length=2)], it],
     lambda it, other: collections.abc.Iterable[it],
     lambda it, other: collections.abc.Sequence[it],
@@ -232,6 +235,10 @@ WRAPPERS = [
 ODDER = [
     lambda it, other: tuple[it, other],  # beside a bound, msgspec 0.22 writes beyond its memory
     lambda it, other: tuple[()],
+    lambda it, other: dict[bool, it],
+    lambda it, other: dict[Level | None, it],
+    lambda it, other: collections.OrderedDict[str, it],
+    lambda it, other: collections.deque[it],
     lambda it, other: set[it],
     lambda it, other: frozenset[it],
     lambda it, other: tuple[it, *tuple[other, ...]],
@@ -249,7 +256,27 @@ def annotation(random, leaves=(), wrappers=(), depth=0):
     return wrap(*(annotation(random, leaves, wrappers, depth + 1) for _ in range(2)))
 
 
-KEYS = ["x", "y", "value", "children", "items", "left", "size", "someKey", "red", "type", "a", "aaa", ""]
+KEYS = [
+    "1",
+    "-1",
+    "01",
+    "1.5",
+    "true",
+    "null",
+    "x",
+    "y",
+    "value",
+    "children",
+    "items",
+    "left",
+    "size",
+    "someKey",
+    "red",
+    "type",
+    "a",
+    "aaa",
+    "",
+]
 TEXTS = ["", "a", "ab", "bcd", "red", "x", "word", "2026-01-02", "YQ==", "1.5", "dog", "Cat"]
 NUMBERS = [-2, -1, 0, 1, 2, 3, 5, 0.5, 1.0, -0.5, 2.5, 1e300, 10**30]
 ATOMS = [None, True, False, *NUMBERS, *TEXTS]

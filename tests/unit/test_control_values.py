@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jackfield.control import pack, unpack
-from jackfield.wire.values import plain, shown
+from jackfield.wire.values import DEPTH, text_of
 
 
 class Colour(enum.Enum):
@@ -56,13 +56,14 @@ def sent(value):
         ({"a": 1}.keys(), ["a"]),
         (Pair(1, Colour.RED), {"left": 1, "right": "red"}),
         (Point(dt.timedelta(1)), {"x": "P1D"}),
-        (pathlib.PurePosixPath("/x"), "PurePosixPath('/x')"),
+        (pathlib.PurePosixPath("/x"), "/x"),
         (KeyError("x"), "KeyError('x')"),
         (Rude(), "<Rude whose repr raises RuntimeError>"),
         (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
         (decimal.Decimal("1.5"), "1.5"),
         (2**70, str(2**70)),
-        (2**9_000, hex(2**9_000)),
+        (2**9_000, str(2**9_000)),
+        (2**20_000, hex(2**20_000)),
         ({2**70: [Pair("\ud800")]}, {str(2**70): [{"left": "\\ud800", "right": None}]}),
         (Struct(2**70), {"x": str(2**70)}),
         (Point(2**70), {"x": str(2**70)}),
@@ -70,7 +71,7 @@ def sent(value):
             [2**70, Colour.RED, bytearray(b"b"), Rude(), 1.5, None],
             [str(2**70), "red", b"b", "<Rude whose repr raises RuntimeError>", 1.5, None],
         ),
-        ({(1, 2**70): 1}, {str([1, str(2**70)]): 1}),
+        ({(1, 2**70): 1}, {f"(1, {2**70})": 1}),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -94,12 +95,12 @@ def test_what_lies_too_deep_ends_in_dots():
     arrived, levels = sent(deep), 0
     while isinstance(arrived, list):
         arrived, levels = arrived[0], levels + 1
-    assert (arrived, levels) == ("…", 60)
+    assert (arrived, levels) == ("…", DEPTH)
 
 
 def test_a_long_repr_is_cut():
     """One object with a large `repr` does not fill the frame."""
-    assert len(shown(type("Long", (), {"__repr__": lambda self: "x" * 1_000_000})())) == 2_001
+    assert len(text_of(type("Long", (), {"__repr__": lambda self: "x" * 1_000_000})())) == 2_001
 
 
 @given(
@@ -112,6 +113,5 @@ def test_a_long_repr_is_cut():
     )
 )
 def test_anything_can_be_sent(value):
-    """No value makes `pack` fail, and what `plain` gives is not changed by sending it."""
-    assert sent(plain(value)) == plain(value)
-    sent(value)
+    """No value makes `pack` fail, and what has arrived is not changed by sending it again."""
+    assert sent(sent(value)) == sent(value)

@@ -1,22 +1,24 @@
 """`pluginctl call`."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 import typer
 
 from jackfield.cli.entries import complete_function
-from jackfield.cli.output import abandon, claim_stdout, fail, say, styled
+from jackfield.cli.output import abandon, claim_stdout, fail, indented, printable, say, styled
 from jackfield.cli.running import Control
 from jackfield.cli.streams import OutputLost
 
 if TYPE_CHECKING:
     from jackfield.host import Host
     from jackfield.model.spec import FunctionSpec
+
+_MISSED: Final = 10  # parts of a result that are named when they could not be written
 
 
 def call(
@@ -51,7 +53,8 @@ def call(
     """Call a function by name, and write its result as JSON.
 
     A V that is JSON is taken as JSON, any other as text; where the function wants text it is always text. The keys are
-    the function's parameters, or the fields of its record if it has only one. What plugins print goes to stderr.
+    the function's parameters, or the fields of its record if it has only one. What plugins print goes to stderr. What
+    of a result JSON has no form for is shown as text, and told; the exit code is then 1.
     """
     from jackfield.cli.payload import BadInput, build, pairs
 
@@ -129,12 +132,12 @@ def _remote(
     from jackfield.errors import JackfieldError
 
     try:
-        result = ControlClient(control, None).request(
+        result, missed = ControlClient(control, None).request(
             "console_call", name=name, typed=typed, document=document, **options
         )
     except JackfieldError as error:
         fail(_described(error))
-    _show(result, out)
+    _show(name, result, missed, out)
 
 
 def _host(observer: Any = None) -> "Host":
@@ -161,8 +164,8 @@ def _one(
 ) -> None:
     import asyncio
 
-    from jackfield.cli.payload import encode
     from jackfield.errors import JackfieldError
+    from jackfield.wire.documents import show_json
 
     spans = None
     if trace:
@@ -175,22 +178,25 @@ def _one(
             value = make(spec)
             try:
                 # Not `call`: a sync function is to leave its caller at the deadline, and so needs a thread.
-                result = encode(asyncio.run(host.acall(name, value, **options)))
+                result, missed = show_json(asyncio.run(host.acall(name, value, **options)))
             finally:
                 if spans is not None:
                     spans.show()
     except JackfieldError as error:
         fail(_described(error))
-    _show(result, out)
+    _show(name, result, missed, out)
 
 
-def _show(result: bytes, out: BinaryIO) -> None:
-    if out.isatty():
-        import msgspec
-
-        result = msgspec.json.format(result, indent=2)
-    out.write(result + b"\n")
+def _show(name: str, result: bytes, missed: Sequence[str], out: BinaryIO) -> None:
+    """Write a result, and say what of it could only be shown."""
+    out.write((indented(result) if out.isatty() else result) + b"\n")
     out.flush()
+    if missed:
+        for line in missed[:_MISSED]:
+            say(f"{styled('not JSON:', 'odd')} {printable(f'{name}: {line}')}: shown as text")
+        if len(missed) > _MISSED:
+            say(f"… and {len(missed) - _MISSED:,} more")
+        raise typer.Exit(1)
 
 
 def _described(error: Exception) -> str:
@@ -228,12 +234,12 @@ def _many(name: str, options: dict[str, Any], lines: str, out: BinaryIO, *, jobs
             interrupted = run.all(source)
         for line in run.shown:
             say(line)
-        more = run.failed - len(run.shown)
-        if more and bad is None:
+        more = run.failed + run.missed - len(run.shown)
+        if more > 0 and bad is None:
             say(f"… and {more:,} more; --errors FILE keeps them all")
-        say(styled(run.summary(), "bad" if run.failed else "good"))
+        say(styled(run.summary(), "bad" if run.failed or run.missed else "good"))
     if interrupted:
         say("interrupted")
         raise typer.Exit(130)
-    if run.failed:
+    if run.failed or run.missed:
         raise typer.Exit(1)

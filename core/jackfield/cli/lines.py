@@ -20,10 +20,11 @@ from typing import Any, BinaryIO, Final, TypeAlias
 import attrs
 
 from jackfield.cli.output import printable
-from jackfield.cli.payload import BadInput, decode, encode
+from jackfield.cli.payload import BadInput, decode
 from jackfield.errors import FunctionCrashed, JackfieldError, Outcome
 from jackfield.host import Host
 from jackfield.stack import error_type
+from jackfield.wire.documents import show_json, shown_json
 
 LINE_LIMIT: Final = 16 << 20
 """Bytes that one line may have."""
@@ -52,7 +53,22 @@ class Failure:
     message: str
 
 
-_Pending: TypeAlias = "tuple[int, Future[bytes | Failure]]"
+@attrs.frozen
+class Result:
+    """What a line gave.
+
+    Attributes:
+        line: its number, counted from 1.
+        document: the result as JSON.
+        missed: the parts of it that JSON has no form for.
+    """
+
+    line: int
+    document: bytes
+    missed: list[str]
+
+
+_Pending: TypeAlias = "tuple[int, Future[Result | Failure]]"
 """The bytes of a line, and what comes of it."""
 
 
@@ -71,7 +87,8 @@ class Run:
     Attributes:
         succeeded: how many lines gave a result.
         failed: how many did not.
-        shown: the first failures as text.
+        missed: how many gave one with parts that could only be shown as text.
+        shown: the first failures, and results of the latter kind, as text.
     """
 
     def __init__(
@@ -89,7 +106,7 @@ class Run:
         self._jobs, self._out, self._errors, self._advance = jobs, out, errors, advance
         self._outcomes: Counter[str] = Counter()
         self._broken: Exception | None = None
-        self.succeeded = 0
+        self.succeeded = self.missed = 0
         self.shown: list[str] = []
 
     @property
@@ -101,7 +118,8 @@ class Run:
         """Count what came of the lines."""
         kinds = ", ".join(f"{count:,} {outcome}" for outcome, count in self._outcomes.most_common())
         failed = f"{self.failed:,} failed ({kinds})" if self.failed else "none failed"
-        return f"{self.succeeded + self.failed:,} calls: {self.succeeded:,} ok, {failed}"
+        missed = f", {self.missed:,} ok with parts that are no JSON" if self.missed else ""
+        return f"{self.succeeded + self.failed:,} calls: {self.succeeded:,} ok, {failed}{missed}"
 
     def all(self, source: BinaryIO) -> bool:
         """Make the calls.
@@ -149,10 +167,11 @@ class Run:
             except Exception as error:  # noqa: BLE001  # the reader of the results is gone, the disk is full: see `all`
                 self._broken, over = error, True
 
-    async def _call(self, free: asyncio.Semaphore, number: int, line: bytes) -> bytes | Failure:
+    async def _call(self, free: asyncio.Semaphore, number: int, line: bytes) -> Result | Failure:
         async with free:
             try:
-                return encode(await self._host.acall(self._name, decode(line, LINE_LIMIT), **self._options))
+                result = await self._host.acall(self._name, decode(line, LINE_LIMIT), **self._options)
+                return Result(number, *show_json(result))
             except BadInput as error:
                 return self._failure(number, Outcome.INVALID_PAYLOAD, "BadInput", error)
             except JackfieldError as error:
@@ -162,18 +181,22 @@ class Run:
         text = error.message if isinstance(error, FunctionCrashed) else str(error)
         return Failure(number, self._name, outcome.value, kind, text)
 
-    def _settle(self, done: bytes | Failure) -> None:
-        if isinstance(done, bytes):
-            self._out.write(done + b"\n")
+    def _settle(self, done: Result | Failure) -> None:
+        if isinstance(done, Result):
+            self._out.write(done.document + b"\n")
             self._out.flush()  # at once: whoever reads wants it now, and whatever ends this process leaves whole lines
             self.succeeded += 1
+            if done.missed:
+                self.missed += 1
+                if len(self.shown) < _SHOWN:
+                    self.shown.append(f"line {done.line}: not JSON: {printable(done.missed[0])}: shown as text")
         else:
             self._outcomes[done.outcome] += 1
             self._note(done)
 
     def _note(self, failure: Failure) -> None:
         if self._errors is not None:
-            self._errors.write(encode(failure) + b"\n")
+            self._errors.write(shown_json(failure) + b"\n")
         elif len(self.shown) < _SHOWN:
             kind = f"{failure.error_type}: " if failure.outcome == Outcome.CRASHED.value else ""
             self.shown.append(f"line {failure.line}: {failure.outcome}: {kind}{printable(failure.message)}")

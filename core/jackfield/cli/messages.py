@@ -7,12 +7,11 @@ from queue import SimpleQueue
 from time import localtime, strftime
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from jackfield.cli.outlet import Outlet
 from jackfield.log import HEARD, Message, copy_to_loguru, escaped, install
 from jackfield.observe.record import utc_now
 from jackfield.stack import error_type, frames
+from jackfield.wire.documents import shown_json
 
 if TYPE_CHECKING:
     from loguru import Message as LoguruMessage
@@ -90,10 +89,7 @@ def _json(message: Message) -> str:
     """Render a message as one flat JSON object, as call records are."""
     row = {"timestamp": utc_now(), "level": message.level, "event": "log", "message": message.text}
     row = {**row, **message.fields, **_raised(message), **row}  # its own fields first, whatever others are called
-    try:
-        return msgspec.json.encode(row, enc_hook=repr).decode() + "\n"
-    except Exception:  # noqa: BLE001  # a plugin's `__repr__`, a key that is no text, a lone surrogate
-        return msgspec.json.encode({str(key): _ascii(value) for key, value in row.items()}).decode() + "\n"
+    return shown_json(row).decode() + "\n"
 
 
 def _text(message: Message) -> str:
@@ -106,10 +102,3 @@ def _raised(message: Message) -> Mapping[str, Any]:
     """Give the type and the frames of the exception that a message came with."""
     error = message.error
     return {} if error is None else {"error_type": error_type(error), "stack": frames(error)}
-
-
-def _ascii(value: object) -> str:
-    try:
-        return ascii(value)
-    except Exception as error:  # noqa: BLE001  # a plugin's `__repr__`
-        return f"<{type(value).__qualname__} whose repr raises {type(error).__name__}>"

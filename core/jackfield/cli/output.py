@@ -65,11 +65,23 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def write_json(value: Any) -> None:
-    """Write plain data or attrs values to stdout as JSON: indented on a terminal, else in one line."""
+    """Write a value to stdout as JSON: indented on a terminal, else in one line."""
+    from jackfield.wire.documents import shown_json
+
+    text = shown_json(value)
+    typer.echo(indented(text) if sys.stdout.isatty() else text)
+
+
+def indented(document: bytes) -> bytes:
+    """Lay a JSON document out for reading."""
     import msgspec
 
-    text = msgspec.json.encode(value)
-    typer.echo(msgspec.json.format(text, indent=2 if sys.stdout.isatty() else -1))
+    try:
+        return msgspec.json.format(document, indent=2)
+    except msgspec.DecodeError:  # a lone surrogate, which it takes for no JSON
+        import json
+
+        return json.dumps(json.loads(document), indent=2).encode()
 
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "") -> Iterator[str]:

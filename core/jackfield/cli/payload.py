@@ -1,19 +1,15 @@
-"""What is typed on a command line → a payload; a result → JSON."""
+"""What is typed on a command line → a payload."""
 
-import sys
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-import msgspec
+from jackfield.wire.documents import from_json
 
 if TYPE_CHECKING:
     from jackfield.model.spec import FunctionSpec
 
 LIMIT: Final = 64 << 20
 """Bytes that a JSON payload may have."""
-
-_SHOWN = 10_000
 
 
 class BadInput(ValueError):
@@ -37,10 +33,10 @@ def decode(text: bytes, limit: int = LIMIT) -> Any:
     if len(text) > limit:
         raise BadInput(f"the payload has more than {limit >> 20} MiB")
     try:
-        return msgspec.json.decode(text)
+        return from_json(text)
     except RecursionError:
         raise BadInput("the payload is nested too deeply") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise BadInput(f"not JSON: {error}") from None
 
 
@@ -123,35 +119,6 @@ def _value(text: str, annotation: Any) -> Any:
     if strip(annotation) is str:
         return text
     try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return from_json(text)
+    except (ValueError, RecursionError):
         return text
-
-
-def encode(result: Any) -> bytes:
-    r"""Encode a result as JSON, whatever it is: what JSON has no form for becomes its `str` or `repr`.
-
-    Examples:
-        >>> encode({"when": PurePath("a/b"), "what": object}), encode(b"hi")
-        (b'{"when":"a/b","what":"<class \'object\'>"}', b'"aGk="')
-    """
-    try:
-        return msgspec.json.encode(result, enc_hook=_plain)
-    except Exception:  # noqa: BLE001  # keys that are no text, cycles, surrogates, what a plugin's `__repr__` raises
-        return msgspec.json.encode(_shown(result))
-
-
-def _plain(value: Any) -> Any:
-    dump = getattr(value, "model_dump", None)
-    pydantic = sys.modules.get("pydantic")
-    if pydantic is not None and isinstance(value, pydantic.BaseModel) and dump is not None:
-        return dump(mode="json")
-    return str(value) if isinstance(value, PurePath) else _shown(value)
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)[:_SHOWN]
-    except Exception:  # noqa: BLE001  # a plugin's `__repr__`, or a cycle
-        text = f"<{type(value).__name__}, which cannot be shown>"
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -16,7 +16,7 @@ from jackfield.cli.messages import open_messages
 from jackfield.cli.notify import Notifier
 from jackfield.cli.outlet import Outlet, standard
 from jackfield.cli.output import printable
-from jackfield.cli.payload import BadInput, build, decode, encode
+from jackfield.cli.payload import BadInput, build, decode
 from jackfield.cli.rereading import Rereading, read
 from jackfield.cli.signals import Signals
 from jackfield.cli.telemetry import close_traces, open_traces
@@ -34,6 +34,7 @@ from jackfield.operations.listener import ProbeServer
 from jackfield.operations.probes import Probes
 from jackfield.runtime.pool import Pool
 from jackfield.stack import error_type, frames
+from jackfield.wire.documents import show_json
 
 _REPLIES: Final = 1.0  # seconds that the last replies have to leave
 _LINES: Final = 1.0  # and the last lines of the log
@@ -203,12 +204,12 @@ class Service:
             tenant: str | None = None,
             version: str | None = None,
             headers: dict[str, str] | None = None,
-        ) -> bytes:
+        ) -> tuple[bytes, list[str]]:
             try:
                 payload = decode(document) if document is not None else build(host.describe(name, version), typed)
             except BadInput as bad:
                 raise PayloadError(name, "$", "a payload", str(bad)) from None
-            return encode(call(host, name, payload, timeout, tenant, version, headers))
+            return show_json(call(host, name, payload, timeout, tenant, version, headers))
 
         return {
             **verbs(host, lambda: {**self._about, "seconds": round(time.time() - self._about["started"], 3)}),

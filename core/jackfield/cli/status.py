@@ -57,10 +57,10 @@ def events(
 
     What plugins publish among themselves is not shown. With `--json`, one object a line.
     """
-    import msgspec
+    from jackfield.wire.documents import shown_json
 
     for event in follow(control, "events", follow=following):
-        typer.echo(msgspec.json.encode(event) if as_json else _event(event))
+        typer.echo(shown_json(event) if as_json else _event(event))
 
 
 def dump_state(control: Control = None, as_json: AsJson = False) -> None:

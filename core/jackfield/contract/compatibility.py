@@ -7,6 +7,7 @@ from jackfield.contract.shapes import (
     Array,
     Field,
     Table,
+    children,
     is_pydantic,
     is_typed_dict,
     is_union,
@@ -145,6 +146,8 @@ def _fit(wanted: Any, given: Any, *, converted: bool) -> bool:  # noqa: C901, PL
         listed, passed = view(wanted), view(given)
         if isinstance(listed, Array) and isinstance(passed, Array):
             return _accepts(listed.item, passed.item, converted=True)
+        if isinstance(listed, Table) and isinstance(passed, Table):
+            return all(_accepts(*pair, converted=True) for pair in zip(children(listed), children(passed), strict=True))
         known = record(wanted)
         if known is not None and known.kind != "typeddict" and isinstance(passed, Table):
             return True

@@ -3,6 +3,8 @@
 import contextlib
 import functools
 import inspect
+import re
+import sys
 import types
 from typing import Any, Final, Self
 
@@ -16,6 +18,7 @@ from jackfield.model.names import NAME_LIMIT, name_fault, version_fault
 from jackfield.model.spec import MISSING, Colour, Dependency, FunctionSpec, Parameter, PayloadShape, Policy
 
 _SUMMARY_LIMIT: Final = 200
+_REASON_LIMIT: Final = 500
 _VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -96,6 +99,13 @@ class _Reading:
                 return
             call = _call_of(target)
         elif callable(target):
+            if (owner := _unbound(target)) is not None:
+                self.fault(
+                    f"it is a method of {owner}, and there is no object to call it on",
+                    f"advertise the method of an object, as `{target.__name__} = {owner}(…).{target.__name__}` in its"
+                    " module, or make it a static method",
+                )
+                return
             call = target
         else:
             kind = "a module" if isinstance(target, types.ModuleType) else f"of type {type(target).__name__}"
@@ -103,14 +113,15 @@ class _Reading:
             return
         self._body(call)
         self.owner = target if isinstance(target, type) else _owner(call)
-        try:
-            read = signature(call)
-        except (TypeError, ValueError):
+        read = _signature(call)
+        if read is None:
             self.shape = "opaque"
             self.notes.append("no signature to be had: the payload is passed unchecked as the one positional argument")
             return
         for parameter in read.parameters.values():
-            if parameter.kind is not parameter.VAR_POSITIONAL and parameter.name not in _bound_keywords(call):
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                self._variadic(call, parameter, alone=len(read.parameters) == 1)
+            elif parameter.name not in _bound_keywords(call):
                 self._parameter(call, parameter, isinstance(target, type))
         self.result = self._evaluated(call, "return", read.return_annotation)
         if any(parameter.kind is parameter.kind.VAR_KEYWORD for parameter in self.parameters):
@@ -186,6 +197,15 @@ class _Reading:
         default = MISSING if parameter.default is parameter.empty else parameter.default
         self.parameters.append(Parameter(parameter.name, parameter.kind, annotation, default, plan))
 
+    def _variadic(self, call: Any, parameter: inspect.Parameter, *, alone: bool) -> None:
+        """Fill `*args` where there is nothing else to fill, and no author to ask for a list instead: in builtins."""
+        if not alone:
+            return
+        if _is_builtin(call):
+            self.parameters.append(Parameter(parameter.name, parameter.kind, list[Any], (), draw(list[Any])))
+        else:
+            self.notes.append(f"`*{parameter.name}` is never filled: take a list instead")
+
     def _dependency(self, parameter: inspect.Parameter, annotation: Any) -> None:
         marker = parameter.default if isinstance(parameter.default, Inject) else Inject()
         found = dependency(parameter.name, annotation, marker)
@@ -205,14 +225,47 @@ class _Reading:
         if annotation is inspect.Parameter.empty:
             return Any
         try:
-            found = substitute(evaluate(owner, name, annotation), {Self: self.owner} if self.owner is not None else {})
+            read = evaluate(owner, name, annotation, anywhere=True)
+            found = substitute(read, {Self: self.owner} if self.owner is not None else {})
             key_of(found)  # so that nobody need ask again whether it is a type at all
         except Exception as problem:  # noqa: BLE001  # an annotation may be any object
             what = "the result" if name == "return" else f"parameter {name!r}"
             said = str(problem) if isinstance(problem, Unreadable) else f"{type(problem).__name__} while it is read"
-            self.notes.append(f"{what}: the annotation cannot be evaluated ({said[:120]}): taken as Any")
+            self.notes.append(f"{what}: the annotation cannot be evaluated ({said[:_REASON_LIMIT]}): taken as Any")
             return Any
         return found
+
+
+def _unbound(target: Any) -> str | None:
+    """Name the class whose method a function is, if it is one that was taken from the class."""
+    if not isinstance(target, types.FunctionType):
+        return None
+    *outer, name = target.__qualname__.split(".")
+    if not outer or outer[-1] == "<locals>":
+        return None
+    owner: Any = sys.modules.get(target.__module__)
+    for step in outer:
+        owner = inspect.getattr_static(owner, step, None)
+    if isinstance(owner, type) and vars(owner).get(name) is not target:  # a static method, or one of another name
+        return None
+    code = getattr(_unwrapped(target), "__code__", None)
+    # Without a `self` the class is but a namespace for functions.
+    return outer[-1] if code is not None and code.co_argcount and code.co_varnames[0] == "self" else None
+
+
+def _is_builtin(call: Any) -> bool:
+    """Tell a function or method that is not written in Python."""
+    return inspect.isroutine(call) and not isinstance(call, types.FunctionType | types.MethodType)
+
+
+def _signature(call: Any) -> inspect.Signature | None:
+    """Give the signature; of a builtin without one, as `math.hypot` in Python 3.12, what its docstring begins with."""
+    with contextlib.suppress(TypeError, ValueError):
+        return signature(call)
+    found = re.match(r"(\w+)\(\*(\w+)\)", getattr(call, "__doc__", None) or "") if _is_builtin(call) else None
+    if found is None or found[1] != call.__name__:
+        return None
+    return inspect.Signature([inspect.Parameter(found[2], inspect.Parameter.VAR_POSITIONAL)])
 
 
 def _call_of(cls: type) -> Any:

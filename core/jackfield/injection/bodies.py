@@ -103,6 +103,8 @@ def invocation(spec: FunctionSpec, injected: Mapping[str, str]) -> str:
             payload = _keywords({spec.parameters[0].name: "value"})
         case "one" if spec.parameters[0].kind is Parameter.VAR_KEYWORD:
             payload = ["**value"]
+        case "one" if spec.parameters[0].kind is Parameter.VAR_POSITIONAL:
+            payload = ["*value"]
         case _:
             payload = ["value"]
     if spec.per_call_instance:

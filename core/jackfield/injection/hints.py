@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+from jackfield.injection.names import NotFound, with_names
+
 if sys.version_info >= (3, 14):  # pragma: no cover  # annotations are evaluated lazily there, and may raise one by one
     import annotationlib
 
@@ -32,13 +34,15 @@ class Unreadable(Exception):
     """An annotation cannot be evaluated; never leaves this package: it becomes a fault."""
 
 
-def evaluate(factory: Callable[..., Any], parameter: str, annotation: Any) -> Any:
+def evaluate(factory: Callable[..., Any], parameter: str, annotation: Any, *, anywhere: bool = False) -> Any:
     """Evaluate one annotation of a factory.
 
     Args:
         factory: a function, a partial, a bound method, an object with `__call__`, or a class.
         parameter: the parameter's name, or `return`.
         annotation: as the signature has it: a string, a forward reference, or a type that may contain some.
+        anywhere: whether a name that is missing is looked for where `jackfield.injection.names` says. What a provider
+            provides has to be defined where it is: others ask for it.
 
     Returns:
         The type, `Annotated` left on.
@@ -50,8 +54,14 @@ def evaluate(factory: Callable[..., Any], parameter: str, annotation: Any) -> An
         return annotation
     outer, inner = _namespaces(factory, parameter)
     holder = SimpleNamespace(__annotations__={parameter: annotation})
+
+    def read(names: Mapping[str, Any]) -> Any:
+        return typing.get_type_hints(holder, outer, {**inner, **names}, include_extras=True)[parameter]
+
     try:
-        return typing.get_type_hints(holder, outer, inner, include_extras=True)[parameter]
+        return with_names(read, factory) if anywhere else read({})
+    except NotFound as error:
+        raise Unreadable(str(error)) from error
     except Exception as error:  # the text of an annotation is a stranger's code and may raise anything
         raise Unreadable(f"{type(error).__name__}: {error}") from error
 
@@ -62,7 +72,11 @@ def _namespaces(factory: Callable[..., Any], parameter: str) -> tuple[dict[str, 
         factory = factory.func
     if not isinstance(factory, type):
         function = underlying(factory)
-        return getattr(function, "__globals__", {}), _closure(function)
+        space: dict[str, Any] = getattr(function, "__globals__", {})
+        module = sys.modules.get(getattr(function, "__module__", None) or "")
+        if module is not None and vars(module) is not space:  # its annotations were copied together with `__module__`
+            space = {**space, **vars(module)}
+        return space, _closure(function)
     # A field of a base class is annotated in that class's module, whatever module generated `__init__`.
     names = {parameter, f"_{parameter}"}
     owner = next((base for base in factory.__mro__ if names & _annotations(base).keys()), None)

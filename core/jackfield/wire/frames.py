@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar, overload
 
 import msgspec
 
-from jackfield.wire.values import plain, shown
+from jackfield.wire.values import Format, plain, text_of
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ GREETING: Final = MAGIC + bytes([VERSION])
 
 _HEAD = 4
 _CHUNK = 64 * 1024
-_encoder = msgspec.msgpack.Encoder(enc_hook=shown)
+_encoder = msgspec.msgpack.Encoder()
 
 
 class FrameError(Exception):
@@ -42,7 +42,8 @@ class FrameError(Exception):
 def pack(value: object, limit: int = LIMIT) -> bytes:
     r"""Make the frame of a value.
 
-    What MessagePack has no type for travels as text: see `jackfield.wire.values`.
+    What arrives is plain data, as `jackfield.to_json` writes it, but bytes stay bytes and numbers keys and NaN what
+    they are; what has no form is shown as its `repr`: a state dump should say what it can rather than fail.
 
     Args:
         value: what to send.
@@ -60,11 +61,12 @@ def pack(value: object, limit: int = LIMIT) -> bytes:
         >>> unpack(pack({"a": 1})[4:])
         {'a': 1}
     """
+    made = plain(value, _MESSAGE_PACK, text_of)
     try:
-        body = _encoder.encode(value)
-    except (ValueError, OverflowError, TypeError, RecursionError, RuntimeError):
-        # Text that is no Unicode, an integer beyond 64 bits, a list within itself, a dict that changed meanwhile.
-        body = _encoder.encode(plain(value))
+        body = _encoder.encode(made)
+    except (ValueError, OverflowError, TypeError):
+        # Text that is no Unicode, an integer beyond 64 bits, a list that another thread has changed.
+        body = _encoder.encode(plain(made, _MESSAGE_PACK, text_of, careful=True))
     if len(body) > limit:
         raise FrameError(f"a value of {len(body):,} bytes does not fit into a frame: the limit is {limit:,}")
     return len(body).to_bytes(_HEAD, "big") + body
@@ -316,6 +318,18 @@ class FrameStream:
             self._deframer.end()
             raise EOFError("the connection has ended")
         self._bodies += self._deframer.feed(piece)
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        try:
+            return str(value)
+        except ValueError:  # Python limits the digits
+            return hex(value)
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
+
+
+_MESSAGE_PACK: Final = Format(_scalar, lambda key: key if key is None or isinstance(key, bool) else _scalar(key))
 
 
 def _left(deadline: float | None) -> float | None:

@@ -1,95 +1,368 @@
-"""What becomes of a value that MessagePack has no type for: a mapping or a list where it is one, else its `repr`.
+"""Values → plain data: what a function gives, as JSON and MessagePack can write it.
 
-Nothing is ever pickled: what arrives is plain data. What is asked for is often a state dump, which should say what it
-can rather than fail at the one odd value in it.
+There is one walk. It reads each object one level deep, by its class and never by what the object says of itself, so
+that mocks and proxies are what they are; whatever reading it raises spoils that one object alone. What has no form is
+handed to `odd`, which raises, or gives something else to write in its place. The two formats differ only in their
+`Scalar`: how a bool, a number, text, bytes and a key are written.
+
+Nothing is ever pickled, and nothing that is written depends on a method that a subclass of a plain type may override.
 """
 
-from collections.abc import Mapping, Sequence
+import datetime as dt
+import decimal
+import enum
+import uuid
+from collections import UserString, deque
+from collections.abc import Callable, Iterable, Mapping, MappingView, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any, Final
+from contextlib import suppress
+from dataclasses import fields as dataclass_fields
+from dataclasses import is_dataclass
+from functools import partial
+from itertools import islice
+from pathlib import PurePath
+from types import NoneType
+from typing import Any, Final, TypeAlias
 
 import attrs
 import msgspec
 
+from jackfield.contract.payload.misfit import key_step
+from jackfield.contract.shapes import is_pydantic
+
+DEPTH: Final = 200
+"""How many levels of a value are followed."""
+
+LENGTH: Final = 10_000_000
+"""The most items of a sequence that is no list, tuple, set or dict: a `range` may say that it has any number."""
+
+PARTS: Final = 2_000_000
+"""The most lists and tables of one value: one that is in another twice, sixty times over, has no end either."""
+
 _SHOWN: Final = 2_000  # characters of a `repr`
-_DEPTH: Final = 60
+_PLAIN: Final[frozenset[type]] = frozenset({str, int, float, bool, NoneType})
+_TEXT: Final = frozenset({str})
+_BUILT_IN: Final = (list, tuple, set, frozenset, deque)
+_MISSING: Final = object()
+_DEEP: Final = "is nested too deeply"
+_CIRCLE: Final = "is within itself"
+_LARGE: Final = f"is one of more than {PARTS:,} lists and tables"
+
+Odd: TypeAlias = Callable[[Any, str, str], Any]
+"""Called with what has no form, its path, and why; gives what to write in its place, or raises."""
 
 
-def shown(value: Any) -> Any:
-    """Give the nearest thing that MessagePack has.
+class NoForm(Exception):
+    """A value has no form; never leaves this package. Its text is the reason."""
 
-    Args:
-        value: of any type that msgspec cannot encode.
 
-    Returns:
-        A dict, a list, or at most 2,000 characters of its `repr`.
+@attrs.frozen
+class Format:
+    """What distinguishes a format.
 
-    Examples:
-        >>> shown(range(3)), shown(ValueError("x"))
-        ([0, 1, 2], "ValueError('x')")
+    Attributes:
+        scalar: writes a `str`, `int`, `float`, `bool` or `bytes`; raises `NoForm`.
+        key: writes the key of a mapping, which is such a scalar, or None.
+        quick: the types of which every value is written as it is; `plain` is told when that was wrong.
     """
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, Sequence | AbstractSet):
-        return list(value)
-    try:
-        text = repr(value)
-    except Exception as error:  # noqa: BLE001  # a plugin's `__repr__` may raise anything
-        return f"<{type(value).__qualname__} whose repr raises {type(error).__name__}>"
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+    scalar: Callable[[Any], Any]
+    key: Callable[[Any], Any]
+    quick: frozenset[type] = _PLAIN
 
 
-def plain(value: Any, depth: int = _DEPTH, above: frozenset[int] = frozenset()) -> Any:
-    r"""Copy a value into plain data that can be encoded, whatever is in it: the slow way, when the fast one fails.
+def plain(value: Any, form: Format, odd: Odd, *, careful: bool = False) -> Any:
+    """Copy a value into plain data.
 
     Args:
         value: anything.
-        depth: how many levels are followed; what lies deeper becomes "…".
-        above: the ids of what the value lies in; what lies within itself becomes "…", too.
+        form: for which format.
+        odd: what to do with what has no form.
+        careful: look at every scalar, too: the quick way has met one that cannot be written.
 
     Returns:
-        Nothing but None, bools, numbers, text, bytes, lists, and dicts whose keys are those.
+        Nothing but what the format can write.
+    """
+    walk = _Walk(form, odd, frozenset() if careful else form.quick)
+    try:
+        return walk.value(value, None, DEPTH)
+    except RecursionError:  # the stack was nearly full before
+        return walk.value(odd(value, "$", _DEEP), None, 1)
+
+
+def text_of(value: Any, _path: str = "$", reason: str = "") -> str:
+    """Show what has no form; as an `Odd`, for whoever wants to see what can be seen.
+
+    Args:
+        value: what it is.
+        _path: where.
+        reason: why it has none.
+
+    Returns:
+        "…" for what lies within itself or too deep; else at most 2,000 characters of its `repr`.
 
     Examples:
-        >>> plain({"n": 2**70, "t": "\ud800"})
-        {'n': '1180591620717411303424', 't': '\\ud800'}
+        >>> text_of(ValueError("x"))
+        "ValueError('x')"
     """
-    if value is None or isinstance(value, bool | int | float | str | bytes | bytearray | memoryview):
-        return _scalar(value)
-    if depth <= 0 or id(value) in above:
+    if reason in {_CIRCLE, _DEEP, _LARGE}:  # its `repr` would be all of it once more
         return "…"
-    above |= {id(value)}
-    if names := _field_names(value):
-        value = {name: getattr(value, name, None) for name in names}
-    if isinstance(value, Mapping):
-        return {_key(key): plain(item, depth - 1, above) for key, item in list(value.items())}
-    if isinstance(value, Sequence | AbstractSet):
-        return [plain(item, depth - 1, above) for item in list(value)]
     try:
-        return plain(msgspec.to_builtins(value), 1)  # a date, an enum, a UUID, a Decimal
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        return plain(shown(value), 1)
+        text = str.__str__(repr(value))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  # a plugin's `__repr__` may raise anything, `SystemExit` too
+        return f"<{name_of(value)} whose repr raises {name_of(error)}>"
+    return (text if len(text) <= _SHOWN else text[:_SHOWN] + "…").encode(errors="backslashreplace").decode()
 
 
-def _scalar(value: Any) -> Any:
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        return str(value) if value.bit_length() <= _SHOWN else hex(value)  # Python limits the digits of `str`
-    if isinstance(value, str):
-        return value.encode(errors="backslashreplace").decode()
-    if isinstance(value, bytearray | memoryview):
-        return bytes(value)
-    return value
+def name_of(value: object) -> str:
+    """Name the class of an object, whatever its metaclass says."""
+    name: str = vars(type)["__qualname__"].__get__(type(value))
+    return name.rpartition("<locals>.")[2]
 
 
-def _key(key: Any) -> Any:
-    key = plain(key, 2)
-    return str(key) if isinstance(key, list | dict) else key
+class _Items(list[Any]):
+    """What a value consists of: a list will be written."""
 
 
-def _field_names(value: Any) -> list[str]:
-    kind = type(value)
-    if isinstance(value, msgspec.Struct):
-        return list(value.__struct_fields__)
+class _Pairs(list[tuple[Any, Any]]):
+    """The keys and values that a value consists of: a table will be written."""
+
+
+@attrs.frozen
+class _Instead:
+    """Another value that is to be written in place of one."""
+
+    value: Any
+
+
+class _Walk:
+    """One walk through one value. A path is a chain of `(path above, step)`, put into words only where it is needed."""
+
+    def __init__(self, form: Format, odd: Odd, quick: frozenset[type]) -> None:
+        self._form, self._odd, self._quick = form, odd, quick
+        self._above: set[int] = set()
+        self._parts = 0
+
+    def value(self, value: Any, path: Any, depth: int) -> Any:  # noqa: PLR0911  # one for each end
+        """Give the plain data of a value."""
+        try:
+            found = value if type(value) in self._quick else self._read(value)
+        except NoForm as error:
+            return self._instead(value, path, depth, str(error))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # what a stranger's object raises spoils that object alone
+            return self._instead(value, path, depth, f"cannot be read: it raises {name_of(error)}")
+        if not isinstance(found, _Items | _Pairs | _Instead):
+            return found
+        self._parts += 1
+        if id(value) in self._above or depth <= 0 or self._parts > PARTS:
+            reason = _CIRCLE if id(value) in self._above else _DEEP if depth <= 0 else _LARGE
+            return self._instead(value, path, depth, reason)
+        self._above.add(id(value))
+        try:
+            if isinstance(found, _Instead):
+                return self.value(found.value, path, depth - 1)
+            if isinstance(found, _Items):
+                return [self.value(item, (path, index), depth - 1) for index, item in enumerate(found)]
+            made = {self._key(key, path): self.value(item, (path, key), depth - 1) for key, item in found}
+        finally:
+            self._above.discard(id(value))
+        alike = len(made) < len(found)
+        return self._instead(value, path, depth, "has two keys that are written alike") if alike else made
+
+    def _instead(self, value: Any, path: Any, depth: int, reason: str) -> Any:
+        """Write what `odd` gives; there the end comes soon, whatever it gives."""
+        made = self._odd(value, _shown(path), reason)
+        if depth <= 0 or id(value) in self._above or made is value or self._parts > PARTS:
+            return self._last(made, path)
+        self._above.add(id(value))
+        try:
+            return self.value(made, path, depth - 1)
+        finally:
+            self._above.discard(id(value))
+
+    def _last(self, made: Any, path: Any) -> Any:
+        """Write a scalar that `odd` gave in place of what must not be followed any more."""
+        with suppress(NoForm):
+            found = self._read(made)
+            if not isinstance(found, list | dict | _Instead):
+                return found
+        raise TypeError(f"{_shown(path)}: what `fallback` gave is no text and no number, or leads back to where it was")
+
+    def _key(self, key: Any, path: Any) -> Any:
+        if type(key) is str and str in self._quick:
+            return key
+        found: Any = key
+        try:
+            while isinstance(found := self._read(found, key=True), _Instead):
+                found = found.value
+            if not isinstance(found, list | dict):
+                return self._form.key(found)
+            reason = "has no form as a key"
+        except NoForm as error:
+            reason = f"is a key, and {error}"
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # as above
+            reason = f"is a key that cannot be read: it raises {name_of(error)}"
+        return self._form.key(self._last(self._odd(key, f"{_shown(path)}[key]", reason), path))
+
+    def _read(self, value: Any, *, key: bool = False) -> Any:  # noqa: PLR0911  # one for each kind of value
+        """Read a value one level deep: `_Items`, `_Pairs`, `_Instead`, or its plain data."""
+        kind = type(value)
+        if kind is NoneType or kind is bool:
+            return value
+        if kind is dict:
+            return self._table(value.copy())  # a copy: another thread may change it
+        if kind in _BUILT_IN:
+            return self._row(list(value))
+        scalar = _scalar(value, kind)
+        if scalar is not _MISSING:
+            exact = isinstance(scalar, str | int | float | bytes) and not isinstance(scalar, bool)
+            return self._form.scalar(scalar) if exact and not key else scalar
+        record = _record(value, kind)
+        if record is not None:
+            return record
+        if issubclass(kind, Mapping):
+            return _Pairs(_bounded(value, value.items()))
+        if issubclass(kind, Sequence | AbstractSet | MappingView):
+            return self._row(list(value) if issubclass(kind, _BUILT_IN) else _bounded(value, value))
+        if callable(getattr(kind, "tolist", None)):  # an array, or a scalar of numpy's
+            made = value.tolist()
+            if type(made) is not kind:
+                return _Instead(made)
+        raise NoForm("has no form in plain data")
+
+    def _table(self, value: dict[Any, Any]) -> Any:
+        quick = _TEXT.issuperset(map(type, value)) and self._quick.issuperset(map(type, value.values()))
+        return value if quick else _Pairs(value.items())
+
+    def _row(self, items: list[Any]) -> Any:
+        return items if self._quick.issuperset(map(type, items)) else _Items(items)
+
+
+def _scalar(value: Any, kind: type) -> Any:  # noqa: C901, PLR0911  # one for each type
+    """Take what is written as one scalar down to an exact one, by the methods of the type that it is a subclass of."""
+    if issubclass(kind, enum.Enum):
+        return _Instead(value.value)
+    if issubclass(kind, str):
+        return str.__str__(value)
+    if issubclass(kind, int):
+        return int.__int__(value)
+    if issubclass(kind, float):
+        return float.__float__(value)
+    if issubclass(kind, bytes | bytearray | memoryview):
+        return value.tobytes() if issubclass(kind, memoryview) else bytes(memoryview(value))
+    if issubclass(kind, decimal.Decimal):
+        return decimal.Decimal.__str__(value)
+    if issubclass(kind, dt.date | dt.time | dt.timedelta):
+        return _moment(value, kind)
+    if issubclass(kind, uuid.UUID):
+        return str(uuid.UUID(int=value.int))
+    if issubclass(kind, PurePath):
+        return str.__str__(str(value))
+    if issubclass(kind, UserString):
+        return _Instead(value.data)
+    return _MISSING
+
+
+def _moment(value: Any, kind: type) -> str | None:
+    """Write a date, a time or a duration by ISO 8601; pandas' "not a time" is none, as a NaN is."""
+    if value != value:  # noqa: PLR0124  # what is not equal to itself is nothing
+        return None
+    made: Any
+    if issubclass(kind, dt.datetime):
+        offset = value.utcoffset()
+        if offset is not None and offset % dt.timedelta(minutes=1):  # RFC 3339 knows whole minutes only
+            value = value.astimezone(dt.UTC)
+        day = (value.year, value.month, value.day)
+        made = dt.datetime(
+            *day, value.hour, value.minute, value.second, value.microsecond, tzinfo=value.tzinfo, fold=value.fold
+        )
+    elif issubclass(kind, dt.date):
+        made = dt.date(value.year, value.month, value.day)
+    elif issubclass(kind, dt.time):
+        made = dt.time(value.hour, value.minute, value.second, value.microsecond, tzinfo=value.tzinfo, fold=value.fold)
+    else:
+        made = dt.timedelta(value.days, value.seconds, value.microseconds)
+    text: str = msgspec.to_builtins(made)
+    return text
+
+
+def _record(value: Any, kind: type) -> Any:
+    """Read the fields of a record, under the names that its constructor takes; None if it is none."""
+    if issubclass(kind, msgspec.Struct):
+        return _struct(value, kind)
+    if is_pydantic(kind):
+        return _Instead(_dumped(value))
     if attrs.has(kind):
-        return [field.name for field in attrs.fields(kind)]
-    return list(getattr(kind, "__dataclass_fields__", ()))
+        named = ((field.alias if field.init else field.name, field.name) for field in attrs.fields(kind))
+    elif is_dataclass(kind):
+        named = ((field.name, field.name) for field in dataclass_fields(kind))
+    else:
+        return _Instead(msgspec.json.decode(value)) if kind is msgspec.Raw else None
+    return _Pairs(
+        (name, found)
+        for name, attribute in named
+        if (found := getattr(value, attribute, _MISSING)) is not _MISSING and found is not msgspec.UNSET
+    )
+
+
+def _struct(value: Any, kind: Any) -> Any:
+    """Read a Struct as msgspec writes it: renamed, tagged, as an array, without defaults."""
+    config = kind.__struct_config__
+    tag = () if config.tag is None else ((config.tag_field, config.tag),)
+    pairs = [*tag]
+    for field in msgspec.structs.fields(kind):
+        found = getattr(value, field.name)
+        if config.array_like or not (found is msgspec.UNSET or (config.omit_defaults and _is_default(found, field))):
+            pairs.append((field.encode_name, found))
+    return _Items(found for _, found in pairs) if config.array_like else _Pairs(pairs)
+
+
+def _is_default(value: Any, field: Any) -> bool:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return type(value) is field.default_factory and field.default_factory in (list, dict, set) and not value
+    return value is field.default
+
+
+def _dumped(model: Any) -> Any:
+    """Let a pydantic model write itself, field by field if it cannot; what its JSON mode refuses is looked at here."""
+    dump = partial(model.model_dump, mode="json", by_alias=True, warnings=False)
+    try:
+        return dump()
+    except Exception:  # noqa: BLE001  # a field of a type that pydantic does not know, bytes that are no UTF-8
+        kind = type(model)
+    if getattr(kind, "__pydantic_root_model__", False):
+        return model.root
+    made: dict[str, Any] = {}
+    known = {**kind.model_fields, **kind.model_computed_fields, **dict.fromkeys(model.model_extra or ())}
+    for name, field in known.items():
+        try:
+            made |= dump(include={name})
+        except Exception:  # noqa: BLE001  # this one
+            alias = getattr(field, "serialization_alias", None) or getattr(field, "alias", None)
+            made[alias or name] = getattr(model, name)
+    return made
+
+
+def _bounded(value: Any, items: Iterable[Any]) -> list[Any]:
+    """List the items of a stranger's collection, which may have no end."""
+    length = len(value)
+    if length > LENGTH:
+        raise NoForm(f"has more than {LENGTH:,} items")
+    found = list(islice(items, length + 1))
+    if len(found) > length:
+        raise NoForm("has more items than it says")
+    return found
+
+
+def _shown(path: Any) -> str:
+    steps: list[str] = []
+    while path is not None:
+        path, step = path
+        steps.append(f"[{step}]" if type(step) is int else key_step(step))
+    return "$" + "".join(reversed(steps))

@@ -6,10 +6,10 @@ from typing import Any, NotRequired, TypedDict
 import attrs
 
 from jackfield.contract.payload.conversion import compile_plan
-from jackfield.contract.payload.limits import blame_nesting, size_check
+from jackfield.contract.payload.limits import blame_nesting, is_mapping, size_check
 from jackfield.contract.payload.misfit import Misfit, type_name
 from jackfield.contract.payload.nodes import Plan
-from jackfield.contract.shapes import Anything, Field, is_pydantic, parameters, record, view
+from jackfield.contract.shapes import Anything, Field, Record, is_pydantic, parameters, record, render, view
 from jackfield.errors import PayloadError
 from jackfield.model.spec import MISSING, FunctionSpec, Parameter
 
@@ -74,12 +74,21 @@ def _one(function: str, parameter: Parameter) -> PayloadCodec:
         except Misfit as misfit:
             if payload is None and default is not MISSING:
                 return default
-            raise misfit.error(function) from misfit.__cause__
+            told = _wrapped(parameter.name, plan, payload) or misfit
+            raise told.error(function) from misfit.__cause__
         except RecursionError:
             blame_nesting(function, payload)
             raise
 
     return PayloadCodec(plan.trusted, convert, plan)
+
+
+def _wrapped(name: str, plan: Plan, payload: Any) -> Misfit | None:
+    """Tell the record of one parameter, which is how functions of several are called."""
+    known = isinstance(plan.view, Record) and name in plan.view.names
+    if known or not (is_mapping(payload) and len(payload) == 1 and name in payload):
+        return None
+    return Misfit("", render(plan.annotation), f"{type_name(payload)} with the key {name!r}: pass the value itself")
 
 
 def _many(spec: FunctionSpec) -> PayloadCodec:

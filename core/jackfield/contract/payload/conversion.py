@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from jackfield.contract.payload.descent import descending
-from jackfield.contract.payload.leaves import foreign_hook, one_of, scalar
+from jackfield.contract.payload.leaves import converter, foreign_hook, one_of, scalar
 from jackfield.contract.payload.limits import is_mapping
 from jackfield.contract.payload.misfit import Misfit, stranger, type_name
 from jackfield.contract.payload.nodes import Plan, plan_of
@@ -98,9 +98,8 @@ def _understood(annotation: Any) -> Any:
 
 
 def _native(plan: Plan, box: Any) -> Callable[[Any], Any]:
-    convert, descend, instances = msgspec.convert, descending(plan), plan.instances
-    hook = foreign_hook(plan)
-    closed = plan.closed
+    convert, descend, instances = converter(plan), descending(plan), plan.instances
+    closed, table = plan.closed, isinstance(plan.view, Table)
     # A dict of which nothing is missing after conversion had no unknown keys, if nothing inside it could have any.
     flat = isinstance(plan.view, Record) and plan.view.type is dict and not plan.closed_fields
 
@@ -108,7 +107,7 @@ def _native(plan: Plan, box: Any) -> Callable[[Any], Any]:
         if instances and isinstance(value, instances):
             return value
         try:
-            taken = convert((value,), box).it if hook is None else convert((value,), box, dec_hook=hook).it
+            taken = convert((value,), box).it
         except (RecursionError, MemoryError):
             raise
         except Exception:  # noqa: BLE001  # payload classes run code of their own; what is wrong is found out below
@@ -116,6 +115,8 @@ def _native(plan: Plan, box: Any) -> Callable[[Any], Any]:
             if type(value) in _PLAIN:  # nothing about it that msgspec does not know: an `int` of an enum or a `Decimal`
                 raise Misfit("", render(plan.annotation), f"another {type_name(value)}") from None
             return taken
+        if table and len(taken) != len(value):  # two keys mean the same, as "1" and "1.0" do
+            return descend(value)
         if closed and not (flat and len(taken) == len(value)):  # msgspec leaves unknown keys out
             _refuse_strangers(plan, value)
         return taken
@@ -125,7 +126,7 @@ def _native(plan: Plan, box: Any) -> Callable[[Any], Any]:
 
 def _struct(plan: Plan) -> Callable[[Any], Any]:
     """Do the same for the one kind of class that msgspec converts to without any detour."""
-    convert, descend, instances, cls = msgspec.convert, descending(plan), plan.instances, plan.annotation
+    convert, descend, instances, cls = converter(plan), descending(plan), plan.instances, plan.annotation
 
     def take(value: Any) -> Any:
         if isinstance(value, instances):

@@ -1,12 +1,14 @@
 """Taking values in piece by piece: what msgspec does not know, and what is wrong with a value that it refused."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from jackfield.contract.payload.leaves import converting, delegated, foreign, hold
+from jackfield.contract.payload.leaves import converting, delegated, foreign, hold, json_scalar
 from jackfield.contract.payload.limits import is_mapping
 from jackfield.contract.payload.misfit import Misfit, key_step, refused, stranger, type_name, under, without
 from jackfield.contract.payload.nodes import SIZED, Plan
+from jackfield.contract.payload.tables import table_maker
 from jackfield.contract.shapes import (
     SCALARS,
     Array,
@@ -40,8 +42,8 @@ def descending(plan: Plan) -> Callable[[Any], Any]:  # noqa: C901, PLR0911  # on
             return _array(plan, shape)
         case Fixed() as shape:
             return _fixed(plan, shape)
-        case Table():
-            return _table(plan)
+        case Table() as shape:
+            return _table(plan, shape)
         case Choice():
             return _choice(plan)
         case Record(kind="struct") as shape:
@@ -79,6 +81,8 @@ def _array(plan: Plan, shape: Array) -> Callable[[Any], Any]:
             if isinstance(value, Iterator):  # reading it here would use it up: what it gives is not looked at
                 return value
         items = [under(f"[{index}]", item.take, one) for index, one in enumerate(value)]
+        if shape.make is deque:
+            return deque(items, value.maxlen if isinstance(value, deque) else None)
         try:
             return items if shape.make is list else shape.make(items)
         except TypeError as error:
@@ -105,22 +109,37 @@ def _fixed(plan: Plan, shape: Fixed) -> Callable[[Any], Any]:
     return descend
 
 
-def _table(plan: Plan) -> Callable[[Any], Any]:
+def _table(plan: Plan, shape: Table) -> Callable[[Any], Any]:
     keys, values = plan.children
+    make = table_maker(shape)
 
     def descend(value: Any) -> Any:
         if not is_mapping(value):
             raise Misfit("", render(plan.annotation), type_name(value))
         taken = {}
         for key, one in value.items():
-            try:
-                name = keys.take(key)
-            except Misfit as misfit:
-                raise Misfit("", f"keys of type {misfit.expected}", f"a key of type {misfit.got}") from None
+            name = _key(keys, key)
+            if name in taken:
+                raise Misfit("", "keys that differ", "two that mean the same")
             taken[name] = under("[...]", values.take, one)  # the key may be personal data: it is not shown
-        return taken
+        return taken if make is None else make(value, taken)
 
     return descend
+
+
+def _key(keys: Plan, key: Any) -> Any:
+    """Take in a key; JSON has only text for it, so that one which does not fit is read as a JSON scalar, too."""
+    try:
+        return keys.take(key)
+    except Misfit as misfit:
+        last = misfit
+    read = json_scalar(key) if isinstance(key, str) else key
+    if read is not key:
+        try:
+            return keys.take(read)
+        except Misfit as misfit:
+            last = misfit
+    raise Misfit("", f"keys of type {last.expected}", f"a key of type {last.got}") from None
 
 
 def _choice(plan: Plan) -> Callable[[Any], Any]:

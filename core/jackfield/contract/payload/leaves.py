@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import partial
 from pathlib import PurePath
 from typing import Any, Final, get_args, get_origin
 
@@ -10,27 +11,39 @@ import msgspec
 
 from jackfield.contract.payload.misfit import Misfit, members, own_code, told, told_by_pydantic, type_name
 from jackfield.contract.payload.nodes import Plan
-from jackfield.contract.shapes import Constraint, Delegated, Foreign, Leaf, identity, is_pydantic, render, strip
+from jackfield.contract.shapes import Constraint, Delegated, Foreign, Leaf, Table, identity, is_pydantic, render, strip
 
 # Instances of a subclass that means something else: True is no number, and a time of day is not to be lost.
 _IMPOSTORS: Final[Mapping[Any, type]] = {int: bool, dt.date: dt.datetime}
+_NO_NUMBERS: Final = frozenset({"inf", "-inf", "nan"})
+_SCALAR_STARTS: Final = frozenset("-0123456789tfn")
 
 
 def converting(plan: Plan) -> Callable[[Any], Any]:
     """Compile the conversion by msgspec that tells what is wrong."""
     annotation = plan.view.type if isinstance(plan.view, Leaf) else plan.annotation
-    hook = foreign_hook(plan)
-    options: dict[str, Any] = {} if hook is None else {"dec_hook": hook}
+    into = converter(plan)
 
     def convert(value: Any) -> Any:
         try:
-            return msgspec.convert(value, annotation, **options)
+            return into(value, annotation)
         except (RecursionError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001  # a Struct and an enum run code of their own
             raise told(annotation, value, error) from own_code(error)
 
     return convert
+
+
+def converter(plan: Plan) -> Callable[[Any, Any], Any]:
+    """Give `msgspec.convert` with what it has to be told of a type; each keyword costs as much as a small Struct."""
+    options: dict[str, Any] = {}
+    if (hook := foreign_hook(plan)) is not None:
+        options["dec_hook"] = hook
+    keys = (strip(inner.view.key) for inner in plan.reach() if isinstance(inner.view, Table))
+    if any(key is not str and key is not Any for key in keys):
+        options["str_keys"] = True  # JSON has only text for them
+    return partial(msgspec.convert, **options) if options else msgspec.convert
 
 
 def scalar(plan: Plan) -> Callable[[Any], Any]:
@@ -79,6 +92,25 @@ def _is_same(value: Any, one: Any) -> bool:
     """Tell equal values of one type; an `int` is as good as the `float`."""
     kind = type(value)
     return bool(value == one) and (kind is type(one) or (kind is int and type(one) is float))
+
+
+def json_scalar(text: str) -> Any:
+    """Read a text as a JSON number, `true`, `false` or `null`; give the very text when it is none of them.
+
+    As a key it may be `inf`, `-inf` or `nan`, too: what msgspec writes of such a float, and takes.
+
+    Examples:
+        >>> json_scalar("3"), json_scalar("true"), json_scalar("03"), json_scalar("x")
+        (3, True, '03', 'x')
+    """
+    if text in _NO_NUMBERS:
+        return float(text)
+    if text[:1] not in _SCALAR_STARTS or text[-1:].isspace():
+        return text
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError):
+        return text
 
 
 def foreign(plan: Plan) -> Callable[[Any], Any]:

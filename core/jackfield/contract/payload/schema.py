@@ -45,7 +45,7 @@ _PLAIN: Final[Mapping[str, Any]] = {
 }
 _TEXTS: Final[Mapping[Any, dict[str, Any]]] = {  # keys of an object, which are text in JSON
     int: {"pattern": "^-?(0|[1-9][0-9]*)$"},
-    float: {"pattern": r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"},
+    float: {"pattern": r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$|^(-?inf|nan)$"},
     bool: {"enum": ["true", "false"]},
     type(None): {"const": "null"},
 }

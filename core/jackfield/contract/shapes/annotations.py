@@ -5,6 +5,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, Literal, get_args, get_origin
 
 from jackfield.contract.shapes.layers import (
@@ -17,6 +18,7 @@ from jackfield.contract.shapes.layers import (
     strip,
     substitute,
 )
+from jackfield.injection.names import with_names
 
 _SHOWN: Final = 100  # characters of what is no type
 _NESTED: Final = 20  # levels of a type that are shown
@@ -55,10 +57,15 @@ def hints(annotation: Any) -> dict[str, Any]:
                 continue
             written[name] = raw
             try:
-                found[name] = substitute(evaluate(raw, class_names(base)), {**bound, typing.Self: annotation})
+                read = with_names(partial(_evaluated_in, base, raw), base)
+                found[name] = substitute(read, {**bound, typing.Self: annotation})
             except Exception:  # noqa: BLE001  # an annotation is arbitrary code
                 found[name] = raw
     return found
+
+
+def _evaluated_in(cls: type, annotation: Any, names: Mapping[str, Any]) -> Any:
+    return evaluate(annotation, {**class_names(cls), **names})
 
 
 def is_pydantic(cls: Any) -> bool:

@@ -3,7 +3,7 @@
 import datetime as dt
 import decimal
 import uuid
-from collections import abc
+from collections import abc, deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
@@ -119,8 +119,8 @@ class Array:
 
     @property
     def native(self) -> bool:
-        """Whether msgspec knows it: of an `Iterable` it looks at no item."""
-        return self.kind not in {abc.Iterable, abc.Reversible}
+        """Whether msgspec takes it in: a `deque` it does not know, and of an `Iterable` it looks at no item."""
+        return self.make is not deque and self.kind not in {abc.Iterable, abc.Reversible}
 
 
 @attrs.frozen
@@ -139,10 +139,16 @@ class Fixed:
 
 @attrs.frozen
 class Table:
-    """A mapping; converted to a `dict`."""
+    """A mapping; converted to a `dict`, or to the subclass of it that is asked for."""
 
     key: Any
     value: Any
+    kind: type = dict
+
+    @property
+    def native(self) -> bool:
+        """Whether msgspec builds it just as its constructor would."""
+        return self.kind is dict
 
 
 @attrs.frozen

@@ -1,5 +1,6 @@
 """Annotations → their shapes, one level deep."""
 
+import collections
 import dataclasses
 import enum
 import inspect
@@ -41,11 +42,14 @@ from jackfield.contract.shapes.layers import (
 from jackfield.model.spec import MISSING, Parameter
 
 _ARRAYS: Final[Mapping[Any, type]] = {
-    **{kind: kind for kind in (list, set, frozenset, tuple)},
+    **{kind: kind for kind in (list, set, frozenset, tuple, collections.deque)},
     **dict.fromkeys((abc.Sequence, abc.MutableSequence, abc.Collection, abc.Iterable, abc.Reversible), list),
     **dict.fromkeys((abc.Set, abc.MutableSet), set),
 }
-_TABLES: Final = frozenset({dict, abc.Mapping, abc.MutableMapping})
+_TABLES: Final[Mapping[Any, type]] = {
+    **dict.fromkeys((dict, abc.Mapping, abc.MutableMapping), dict),
+    **{kind: kind for kind in (collections.defaultdict, collections.OrderedDict, collections.Counter)},
+}
 _FILES: Final = frozenset({typing.IO, typing.TextIO, typing.BinaryIO})
 _PAIR: Final = 2  # arguments of `tuple[T, ...]`
 
@@ -96,7 +100,8 @@ def _bare(bare: Any) -> View:  # noqa: PLR0911  # one line for each shape
     if identity(origin) in _ARRAYS:
         return Array(origin, _ARRAYS[origin], args[0] if args else Any)
     if identity(origin) in _TABLES:
-        return Table(*(args or (Any, Any)))
+        key, value = (*(args or (Any, Any)), int)[:2]  # a `Counter` has one parameter, or none
+        return Table(key, int if origin is collections.Counter else value, _TABLES[origin])
     found = record(bare)
     return found if found is not None else _foreign(origin, args)
 

@@ -3,8 +3,10 @@
 import os
 import sys
 from collections.abc import Collection
+from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import attrs
@@ -19,6 +21,7 @@ from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.content import Content, read_content
 from jackfield.plugins.discovery import FUNCTIONS, PLUGINS, Candidate, Catalogue, load
 from jackfield.plugins.discovery.entries import canonical, printable, shown
+from jackfield.plugins.instance import METHODS
 from jackfield.plugins.loading import importer
 from jackfield.plugins.loading.reading import Reading
 
@@ -178,6 +181,7 @@ def _public(plugin: PluginConfig, source: Source) -> PluginBundle:
 def _module(plugin: PluginConfig, source: Source, name: str, modules: Modules) -> PluginBundle:
     module = modules.module(name)
     found = modules.fetch(module, source.object.split("."))[1] if source.object else None
+    _check_object(plugin.name, source.object, found)
     reading = Reading(plugin, modules, plugin.version or "0", instance_of=found if isinstance(found, type) else None)
     reading.configured(module if found is None else found)
     reading.marked(module, found)
@@ -195,6 +199,7 @@ def _installed(
     distribution, version = (mine[0].distribution, mine[0].version) if mine else _metadata(plugin, source, catalogue)
     objects = [one for one in mine if one.group == PLUGINS]
     found = _object(plugin.name, objects[0]) if objects else None
+    _check_object(plugin.name, objects[0].value if objects else "", found)
     version = plugin.version or version
     reading = Reading(plugin, Modules(plugin.name), version, distribution, found if isinstance(found, type) else None)
     reading.faults += (fault for fault in catalogue.faults if fault.plugin and canonical(fault.plugin) == key)
@@ -233,6 +238,16 @@ def _object(plugin: str, candidate: Candidate) -> Any:
         return load(candidate)
     except PluginError as error:
         refuse(plugin, error.stage, error.reason, error.fix, error.__cause__)
+
+
+def _check_object(plugin: str, name: str, found: Any) -> None:
+    """Refuse a function or a partial as plugin object: it has no life of its own, and nobody would call it."""
+    if isinstance(found, FunctionType | BuiltinFunctionType | MethodType | partial):
+        if any(hasattr(found, method) for method in METHODS):
+            return
+        kind = "a `functools.partial`" if isinstance(found, partial) else "a function"
+        fix = "name a class, which is made with its dependencies, or an object that the module makes of it"
+        refuse(plugin, "attribute", f"{shown(name)} is {kind}, which has no start, stop or health", fix)
 
 
 def _second(plugin: str, candidate: Candidate, first: Candidate) -> Fault:
