@@ -145,6 +145,15 @@ def test_check_reports_in_words(pluginctl):
     assert done.stdout.endswith("2 functions can be called, 1 fault\n")
 
 
+def test_strict_contracts_refuse_what_cannot_be_checked(pluginctl):
+    """A note becomes a fault, with how to mend it."""
+    assert pluginctl("good", "check", "good.area").returncode == 0
+    done = pluginctl("good", "check", "good.area", "--strict-contracts")
+    assert done.returncode == 1
+    assert "✗ good.area" in done.stdout
+    assert "--strict-contracts" in done.stdout
+
+
 def test_check_of_some_names_leaves_the_others_alone(pluginctl):
     """Functions and plugins alike: what would end the process is not imported."""
     done = pluginctl("good exit", "check", "good.area", "good.query", "--json")

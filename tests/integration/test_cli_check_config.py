@@ -51,3 +51,14 @@ def test_faults_of_the_plugins_are_shown(check, code, reason):
     status, report = check(PLUGIN, code, "--timeout", "2" if "sleep" in code else "30")
     assert status == 1
     assert any(reason in fault["reason"] for fault in report["faults"])
+
+
+def test_what_cannot_be_checked_is_a_note_or_a_fault_on_request(check):
+    """A function whose contract has a hole is served all the same, unless `--strict-contracts` says otherwise."""
+    code = "from jackfield import function\n@function\ndef f(x: [int] = ()): ...\n"
+    status, report = check(PLUGIN, code)
+    assert (status, report["ok"], report["faults"]) == (0, True, [])
+    assert "[int] cannot be checked" in report["notes"][0]["note"]
+    status, report = check(PLUGIN, code, "--strict-contracts")
+    assert (status, report["ok"], report["notes"]) == (1, False, [])
+    assert "[int] cannot be checked" in report["faults"][0]["reason"]

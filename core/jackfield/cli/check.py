@@ -13,6 +13,9 @@ from jackfield.text import printable
 if TYPE_CHECKING:
     from jackfield.errors import Fault
 
+if TYPE_CHECKING:
+    from jackfield.errors import Fault
+
 
 def check(
     names: Annotated[
@@ -26,6 +29,10 @@ def check(
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds that importing one module may take.", metavar="S")
     ] = 60.0,
+    strict_contracts: Annotated[
+        bool,
+        typer.Option("--strict-contracts", help="Refuse what cannot be checked in full: each note becomes a fault."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write a JSON object.")] = False,
 ) -> None:
     """Import everything and report every fault.
@@ -38,7 +45,8 @@ def check(
     from jackfield.cli.probe import Job, probe
 
     if names and len(names) == 1 and names[0].endswith(".toml"):
-        _configuration(Path(names[0]), timeout, as_json=as_json)
+        functions, notes, faults = _configuration(Path(names[0]), timeout)
+        _show(functions, notes, faults, strict=strict_contracts, as_json=as_json)
         return
     files = [name for name in names or () if given(name) is not None]
     installed = [name for name in names or () if name not in files]
@@ -51,19 +59,27 @@ def check(
     results = [report.result for report in reports if report.result is not None]
     functions = [function for result in results for function in result["functions"]]
     notes = [note for result in results for note in result["notes"]]
-    _show(functions, notes, [fault for report in reports for fault in report.faults], as_json=as_json)
+    faults = [fault for report in reports for fault in report.faults]
+    _show(functions, notes, faults, strict=strict_contracts, as_json=as_json)
 
 
-def _configuration(path: Path, timeout: float, *, as_json: bool) -> None:
+def _configuration(path: Path, timeout: float) -> tuple[list[str], list[dict[str, str]], Sequence["Fault"]]:
     from jackfield.cli.configured import check_configuration
 
-    functions, faults = check_configuration(path, timeout)
-    _show(functions, [], faults, as_json=as_json)
+    return check_configuration(path, timeout)
 
 
 def _show(
-    functions: Sequence[str], notes: Sequence[dict[str, str]], faults: Sequence["Fault"], *, as_json: bool
+    functions: Sequence[str],
+    notes: Sequence[dict[str, str]],
+    faults: Sequence["Fault"],
+    *,
+    strict: bool,
+    as_json: bool,
 ) -> None:
+    """Show what was found; fail if anything is wrong."""
+    if strict:
+        notes, faults = (), (*faults, *map(_fault, notes))
     if as_json:
         write_json({"ok": not faults, "functions": functions, "notes": notes, "faults": faults})
     else:
@@ -76,6 +92,13 @@ def _show(
         typer.echo(f"{counted(len(functions), 'function')} can be called, {verdict}")
     if faults:
         raise typer.Exit(1)
+
+
+def _fault(note: dict[str, str]) -> "Fault":
+    from jackfield.errors import Fault
+
+    fix = "use types and constraints that can be checked, or leave out --strict-contracts"
+    return Fault("contract", note["plugin"], note["function"], note["note"], fix)
 
 
 def _refuse_unserved(names: list[str]) -> None:

@@ -12,7 +12,7 @@ _CHILD = "import sys; sys.path[:] = {path!r}; from jackfield.cli.configured impo
 _PATIENCE = "give --timeout more than the plugins' start_timeout (30 s by default): then the one that hangs is named"
 
 
-def check_configuration(path: Path, timeout: float) -> tuple[list[str], tuple[Fault, ...]]:
+def check_configuration(path: Path, timeout: float) -> tuple[list[str], list[dict[str, str]], tuple[Fault, ...]]:
     """Check a configuration file, then load what it declares; nothing is started.
 
     Args:
@@ -20,28 +20,32 @@ def check_configuration(path: Path, timeout: float) -> tuple[list[str], tuple[Fa
         timeout: seconds that loading may take.
 
     Returns:
-        The functions that could be called, and every fault.
+        The functions that could be called, the notes on them, and every fault.
     """
     from jackfield.config import load_config
 
     try:
         load_config(path)
     except ConfigError as error:
-        return [], error.faults or (Fault("config", "", error.key or error.file, error.reason),)
+        return [], [], error.faults or (Fault("config", "", error.key or error.file, error.reason),)
     command = [sys.executable, "-c", _CHILD.format(path=list(map(str, sys.path))), str(path)]
     try:
         # Plugins may print what they like to stdout; the report is the last line of what the child says there.
         done = subprocess.run(command, capture_output=True, timeout=timeout, check=False)  # noqa: S603  # ourselves
     except subprocess.TimeoutExpired:
-        return [], (Fault("import", "", path.name, f"loading its plugins took longer than {timeout:g} s", _PATIENCE),)
+        return (
+            [],
+            [],
+            (Fault("import", "", path.name, f"loading its plugins took longer than {timeout:g} s", _PATIENCE),),
+        )
     lines = done.stdout.splitlines()
     try:
-        functions, faults = json.loads(lines[-1])
-        return functions, tuple(Fault(**fault) for fault in faults)
+        functions, notes, faults = json.loads(lines[-1])
+        return functions, notes, tuple(Fault(**fault) for fault in faults)
     except (IndexError, TypeError, ValueError):
         said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:300]
         reason = f"loading its plugins ended the process (status {done.returncode}){f': {said}' if said else ''}"
-        return [], (Fault("import", "", path.name, reason, "load its plugins one by one to see which"),)
+        return [], [], (Fault("import", "", path.name, reason, "load its plugins one by one to see which"),)
 
 
 def report(path: str) -> str:
@@ -59,10 +63,15 @@ def report(path: str) -> str:
     logger.disable("jackfield")
     show_messages_here()
     try:
-        functions, faults = Host.from_config(path, observers=()).declared()
+        host = Host.from_config(path, observers=())
+        functions, faults = host.declared()
     except JackfieldError as error:
-        functions, faults = (), error.faults or (Fault("config", "", path, str(error)),)
-    return json.dumps([list(functions), [attrs.asdict(fault) for fault in faults]])
+        return json.dumps(
+            [[], [], [attrs.asdict(one) for one in error.faults or (Fault("config", "", path, str(error)),)]]
+        )
+    specs = [host.describe(name) for name in functions]
+    notes = [{"function": spec.name, "plugin": spec.plugin, "note": note} for spec in specs for note in spec.notes]
+    return json.dumps([list(functions), notes, [attrs.asdict(fault) for fault in faults]])
 
 
 def main() -> None:

@@ -92,7 +92,9 @@ def build(spec: "FunctionSpec", given: Mapping[str, str]) -> Any:
     if not given:
         return None if spec.shape in {"none", "one"} else {}
     if spec.shape != "one":
-        types = {parameter.name: parameter.annotation for parameter in spec.parameters}
+        from jackfield.contract.shapes import parameters
+
+        types = {field.name: field.type for field in parameters(spec.parameters).fields}
         return {key: _value(text, types.get(key, Any)) for key, text in given.items()}
     (parameter,) = spec.parameters
     fields = _fields(parameter.annotation)

@@ -11,6 +11,7 @@ from jackfield.contract.shapes import (
     is_pydantic,
     is_typed_dict,
     is_union,
+    parameters,
     record,
     render,
     strip,
@@ -64,26 +65,26 @@ def _payload_differences(spec: FunctionSpec, payload: Any) -> Iterable[str]:
 
 def _many_differences(spec: FunctionSpec, payload: Any) -> Iterable[str]:  # noqa: C901  # a list of rules
     """Hold the fields of a record, or the values of a mapping, against several parameters."""
-    parameters = {item.name: item for item in spec.parameters if item.kind is not item.kind.VAR_KEYWORD}
-    required = [item for item in parameters.values() if item.default is MISSING]
+    known = parameters(spec.parameters)
+    taken = {item.name: item for item in known.fields}
+    required = [item for item in known.fields if item.required]
     shape = view(payload)
     if isinstance(shape, Table):
         for item in required:
-            if not _accepts(item.annotation, shape.value, converted=True):
-                yield _field_difference(item.name, shape.value, item.annotation)
+            if not _accepts(item.type, shape.value, converted=True):
+                yield _field_difference(item.name, shape.value, item.type)
         return
     if payload is type(None) and not required:
         return
     fields = _record_fields(payload)
     if fields is None:
-        yield f"payload: expected to pass {render(payload)}, the function takes a record of {', '.join(parameters)}"
+        yield f"payload: expected to pass {render(payload)}, the function takes a record of {', '.join(taken)}"
         return
     for item in required:
         if item.name not in fields or not fields[item.name].required:
             yield f"payload: {render(payload)} need not have {item.name!r}, which the function requires"
-    rest = next((item.annotation for item in spec.parameters if item.kind is item.kind.VAR_KEYWORD), None)
     for name, field in fields.items():
-        wanted = parameters[name].annotation if name in parameters else rest
+        wanted = taken[name].type if name in taken else known.rest
         if wanted is None:
             yield f"payload: the function has no parameter {name!r}, a field of {render(payload)}"
         elif not _accepts(wanted, field.type, converted=True):
@@ -107,10 +108,20 @@ def _record_fields(payload: Any) -> Mapping[str, Field] | None:
     return {field.argument: Field(field.name, field.type) for field in found.fields}
 
 
-def _accepts(wanted: Any, given: Any, *, converted: bool) -> bool:  # noqa: C901, PLR0911, PLR0912  # a list of rules
-    """Tell whether a value of one type will do where another is wanted; `converted`: after conversion of plain data."""
+def _accepts(wanted: Any, given: Any, *, converted: bool) -> bool:
+    """Tell whether a value of one type will do where another is wanted; `converted`: after conversion of plain data.
+
+    What cannot be told does: of two types that are recursive in different ways, or of classes with odd metaclasses.
+    """
+    try:
+        return _fit(wanted, given, converted=converted)
+    except Exception:  # noqa: BLE001  # comparing annotations runs a stranger's code
+        return True
+
+
+def _fit(wanted: Any, given: Any, *, converted: bool) -> bool:  # noqa: C901, PLR0911, PLR0912  # a list of rules
     wanted, given = strip(wanted), strip(given)
-    if wanted in (Any, object) or given is Any or wanted == given:
+    if wanted is Any or wanted is object or given is Any or wanted == given:
         return True
     if is_union(given):
         return all(_accepts(wanted, member, converted=converted) for member in get_args(given))
@@ -232,15 +243,22 @@ def _payload_words(spec: FunctionSpec) -> str:
 
 
 def _type_changes(what: str, old: Any, new: Any) -> Iterable[str]:
-    if old == new:
+    if _same(old, new):
         return
     before, after = record(strip(old)), record(strip(new))
     if render(old) != render(new):
         yield f"{what}: {render(old)} became {render(new)}"
     elif before is not None and after is not None:  # the same class in another release
         yield from _field_changes(f"{what}: {render(new)} field", before.fields, after.fields)
-    elif strip(old) == strip(new):
+    elif _same(strip(old), strip(new)):
         yield f"{what}: {render(new)} has other constraints"
+
+
+def _same(old: Any, new: Any) -> bool:
+    try:
+        return bool(old == new)
+    except Exception:  # noqa: BLE001  # annotations may be any objects
+        return old is new
 
 
 def _field_changes(what: str, old: tuple[Field, ...], new: tuple[Field, ...]) -> Iterable[str]:

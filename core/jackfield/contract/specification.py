@@ -6,12 +6,12 @@ import inspect
 import re
 import sys
 import types
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import attrs
 
 from jackfield.contract.payload import draw, note_of
-from jackfield.contract.shapes import render
+from jackfield.contract.shapes import is_unpacked, packed, render, substitute
 from jackfield.decorators import Inject, dependency, inject, key_of, marker_of, noted_policy
 from jackfield.errors import ContractError, Fault
 from jackfield.injection.hints import annotations, evaluate, signature
@@ -101,6 +101,7 @@ class _Reading:
         self.colour = Colour.SYNC
         self.shape: PayloadShape = "none"
         self.result: Any = Any
+        self.owner: type | None = None  # what `Self` is
 
     def fault(self, reason: str, fix: str) -> None:
         self.faults.append(Fault("contract", self.plugin, self.name, reason, fix))
@@ -125,6 +126,7 @@ class _Reading:
             self.fault(f"it is {kind}, which cannot be called", "advertise a function or a class with `__call__`")
             return
         self._body(call)
+        self.owner = target if isinstance(target, type) else _owner(call)
         read = _signature(call)
         if read is None:
             self.shape = "opaque"
@@ -209,7 +211,7 @@ class _Reading:
         self._unmarked(parameter, annotation)
         try:
             with barrier("reading its annotation"):
-                plan = draw(annotation)
+                plan = draw(packed(annotation) if is_unpacked(annotation) else annotation)
                 note = note_of(plan)
         except Broken as broken:
             annotation, plan, note = Any, draw(Any), f"{broken.reason}: taken as Any"
@@ -279,15 +281,16 @@ class _Reading:
             return Any
         try:
             with barrier():
-                evaluated = evaluate(owner, name, annotation, anywhere=True)
-                if type(evaluated) is not type:
-                    key_of(evaluated)  # so that whoever asks what it means gets an answer
+                read = evaluate(owner, name, annotation, anywhere=True)
+                found = substitute(read, {Self: self.owner} if self.owner is not None else {})
+                if type(found) is not type:
+                    key_of(found)  # so that whoever asks what it means gets an answer
         except Broken as problem:
             what = "the result" if name == "return" else f"parameter {name!r}"
             reason = problem.reason[:_REASON_LIMIT]
             self.notes.append(f"{what}: the annotation cannot be evaluated ({reason}): taken as Any")
             return Any
-        return evaluated
+        return found
 
 
 def _unbound(target: Any) -> str | None:
@@ -339,6 +342,16 @@ def _call_of(cls: type) -> Any:
         return found.__get__(object(), cls)
     except (AttributeError, TypeError):  # an object that is called, or a method in C, which insists on its class
         return functools.partial(found, None) if inspect.isroutine(found) else found
+
+
+def _owner(call: Any) -> type | None:
+    """Give the class whose method it is; None for a function."""
+    while isinstance(call, functools.partial):
+        call = call.func
+    owner = getattr(call, "__self__", None)
+    if owner is None or isinstance(owner, type | types.ModuleType):
+        return owner if isinstance(owner, type) else None
+    return type(owner)
 
 
 def _bound_keywords(call: Any) -> frozenset[str]:

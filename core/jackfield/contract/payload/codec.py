@@ -10,7 +10,7 @@ from jackfield.contract.payload.conversion import compile_plan
 from jackfield.contract.payload.limits import blame_nesting, is_mapping, size_check
 from jackfield.contract.payload.misfit import Misfit, type_name
 from jackfield.contract.payload.nodes import Plan
-from jackfield.contract.shapes import Anything, Field, Record, is_pydantic, record, render, view
+from jackfield.contract.shapes import Anything, Field, Record, is_pydantic, parameters, record, render, view
 from jackfield.errors import PayloadError
 from jackfield.model.spec import MISSING, FunctionSpec, Parameter
 from jackfield.strangers import is_a, layers
@@ -94,18 +94,15 @@ def _wrapped(name: str, plan: Plan, payload: Any) -> Misfit | None:
 
 
 def _many(spec: FunctionSpec) -> PayloadCodec:
-    function, parameters = spec.name, spec.parameters
-    named = [parameter for parameter in parameters if parameter.kind is not parameter.kind.VAR_KEYWORD]
-    rest = next((item.annotation for item in parameters if item.kind is item.kind.VAR_KEYWORD), None)
-    positional = [parameter for parameter in named if parameter.kind is parameter.kind.POSITIONAL_ONLY]
-    fields = tuple(Field(item.name, item.annotation, item.default is MISSING) for item in named)
-    plan = compile_plan(
-        _typed_dict(function, fields),
-        Record(dict, "parameters", fields, native=rest is None, rest=rest),
-        _drawn(parameters),
-    )
+    function, shape = spec.name, parameters(spec.parameters)
+    fields = shape.fields
+    positional = [parameter for parameter in spec.parameters if parameter.kind is parameter.kind.POSITIONAL_ONLY]
+    record_type = _typed_dict(function, fields)
+    if record_type is None:
+        record_type, shape = dict, attrs.evolve(shape, native=False)
+    plan = compile_plan(record_type, shape, _drawn(spec.parameters))
     take, check = plan.take, size_check(plan.annotation, plan.view)
-    reserved = _reserved(spec) if rest is not None else frozenset()
+    reserved = _reserved(spec) if shape.rest is not None else frozenset()
 
     def convert(payload: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         try:
@@ -175,8 +172,12 @@ def _as_mapping(payload: Any, fields: tuple[Field, ...]) -> Mapping[Any, Any]:
 
 
 def _typed_dict(name: str, fields: tuple[Field, ...]) -> Any:
-    """Make the record of several parameters a type that msgspec converts in one go."""
+    """Make the record of several parameters a type that msgspec converts in one go; None if one is too odd for that."""
     types = {field.name: Any if isinstance(view(field.type), Anything) else field.type for field in fields}
-    keys = {field.name: types[field.name] if field.required else NotRequired[types[field.name]] for field in fields}
     make: Any = TypedDict  # type checkers know it only with literal keys
-    return make(name, keys)
+    try:
+        return make(
+            name, {item.name: types[item.name] if item.required else NotRequired[types[item.name]] for item in fields}
+        )
+    except TypeError:
+        return None

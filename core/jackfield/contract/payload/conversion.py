@@ -8,9 +8,9 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from jackfield.contract.payload.descent import descending
-from jackfield.contract.payload.leaves import converter, has_foreign, one_of, scalar
+from jackfield.contract.payload.leaves import converter, foreign_hook, one_of, scalar
 from jackfield.contract.payload.limits import is_mapping
-from jackfield.contract.payload.misfit import Misfit, stranger
+from jackfield.contract.payload.misfit import Misfit, stranger, type_name
 from jackfield.contract.payload.nodes import Plan, plan_of
 from jackfield.contract.shapes import (
     SCALARS,
@@ -25,11 +25,13 @@ from jackfield.contract.shapes import (
     Table,
     View,
     identity,
+    render,
 )
 
+_PLAIN: Final = frozenset({int, float, str, bool, type(None)})
 # The plan of a class, as long as somebody uses it: the codecs of its functions keep it, and with the last of them it
 # goes, so that a plugin's class is not kept alive. It is two thirds of what a registration costs.
-_plans: Final["WeakValueDictionary[type, Plan]"] = WeakValueDictionary()
+_plans: Final["WeakValueDictionary[Any, Plan]"] = WeakValueDictionary()
 
 
 def draw(annotation: Any) -> Plan:
@@ -38,7 +40,7 @@ def draw(annotation: Any) -> Plan:
     Args:
         annotation: an evaluated annotation.
     """
-    kept = _plans.get(annotation) if isinstance(annotation, type) else None
+    kept = _plans.get(identity(annotation)) if isinstance(annotation, type) else None
     return kept if kept is not None else plan_of(annotation)
 
 
@@ -54,14 +56,14 @@ def compile_plan(annotation: Any, shape: View | None = None, drawn: Iterable[Pla
         The plan, whose `take` converts a value or raises `Misfit`.
     """
     cached = shape is None and isinstance(annotation, type)
-    if cached and (kept := _plans.get(annotation)) is not None:
+    if cached and (kept := _plans.get(identity(annotation))) is not None:
         return kept
     mine = [plan for plan in drawn if shape is None]
     root = mine[0] if mine else plan_of(annotation, shape, drawn)
     for plan in root.reach():
         plan.take = _quickest(plan)
     if cached:
-        _plans[annotation] = root
+        _plans[identity(annotation)] = root
     return root
 
 
@@ -70,13 +72,12 @@ def _quickest(plan: Plan) -> Callable[[Any], Any]:
     shape = plan.view
     if isinstance(shape, Leaf) and identity(shape.type) in SCALARS:
         return scalar(plan)
-    native = all(getattr(inner.view, "native", True) for inner in plan.reach())
-    if not native or isinstance(shape, Anything | Foreign):
+    if not plan.native or isinstance(shape, Anything | Foreign):
         return descending(plan)
     box = _understood(plan.annotation)
     if box is None:
         return one_of(plan) if isinstance(shape, Leaf) else descending(plan)
-    if isinstance(shape, Record) and shape.kind == "struct" and not plan.closed and not has_foreign(plan):
+    if isinstance(shape, Record) and shape.kind == "struct" and not plan.closed and foreign_hook(plan) is None:
         return _struct(plan)
     return _native(plan, box)
 
@@ -110,7 +111,10 @@ def _native(plan: Plan, box: Any) -> Callable[[Any], Any]:
         except (RecursionError, MemoryError):
             raise
         except Exception:  # noqa: BLE001  # payload classes run code of their own; what is wrong is found out below
-            return descend(value)
+            taken = descend(value)
+            if type(value) in _PLAIN:  # nothing about it that msgspec does not know: an `int` of an enum or a `Decimal`
+                raise Misfit("", render(plan.annotation), f"another {type_name(value)}") from None
+            return taken
         if table and len(taken) != len(value):  # two keys mean the same, as "1" and "1.0" do
             return descend(value)
         if closed and not (flat and len(taken) == len(value)):  # msgspec leaves unknown keys out
@@ -154,7 +158,7 @@ def _refuse_strangers(plan: Plan, value: Any) -> None:  # noqa: C901, PLR0912  #
                 (child,) = plan.children
                 for step, item in enumerate(value):  # noqa: B007  # used if it fails
                     _refuse_strangers(child, item)
-            case Fixed() if isinstance(value, list | tuple):
+            case Fixed() if isinstance(value, list | tuple):  # one with a `rest` is never native
                 for step, item in enumerate(value):
                     _refuse_strangers(plan.children[step], item)
             case Table() if is_mapping(value):

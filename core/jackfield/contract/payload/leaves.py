@@ -2,26 +2,27 @@
 
 import datetime as dt
 from collections.abc import Callable, Mapping
+from enum import Enum
 from functools import partial
 from pathlib import PurePath
-from typing import Annotated, Any, Final, get_args, get_origin
+from typing import Any, Final, get_args, get_origin
 
 import msgspec
 
-from jackfield.contract.payload.misfit import Misfit, members, own_code, told, type_name
+from jackfield.contract.payload.misfit import Misfit, members, own_code, told, told_by_pydantic, type_name
 from jackfield.contract.payload.nodes import Plan
-from jackfield.contract.shapes import Foreign, Table, is_pydantic, render, strip, view
+from jackfield.contract.shapes import Constraint, Delegated, Foreign, Leaf, Table, identity, is_pydantic, render, strip
 
 # Instances of a subclass that means something else: True is no number, and a time of day is not to be lost.
 _IMPOSTORS: Final[Mapping[Any, type]] = {int: bool, dt.date: dt.datetime}
 _NO_NUMBERS: Final = frozenset({"inf", "-inf", "nan"})
 _SCALAR_STARTS: Final = frozenset("-0123456789tfn")
-_MEASURED: Final = (int, float, str, bytes, bytearray, list, tuple, set, frozenset, dict)
 
 
 def converting(plan: Plan) -> Callable[[Any], Any]:
     """Compile the conversion by msgspec that tells what is wrong."""
-    annotation, into = plan.annotation, converter(plan)
+    annotation = plan.view.type if isinstance(plan.view, Leaf) else plan.annotation
+    into = converter(plan)
 
     def convert(value: Any) -> Any:
         try:
@@ -37,8 +38,8 @@ def converting(plan: Plan) -> Callable[[Any], Any]:
 def converter(plan: Plan) -> Callable[[Any, Any], Any]:
     """Give `msgspec.convert` with what it has to be told of a type; each keyword costs as much as a small Struct."""
     options: dict[str, Any] = {}
-    if has_foreign(plan):
-        options["dec_hook"] = foreign_value
+    if (hook := foreign_hook(plan)) is not None:
+        options["dec_hook"] = hook
     keys = (strip(inner.view.key) for inner in plan.reach() if isinstance(inner.view, Table))
     if any(key is not str and key is not Any for key in keys):
         options["str_keys"] = True  # JSON has only text for them
@@ -65,9 +66,10 @@ def one_of(plan: Plan) -> Callable[[Any], Any]:
     def take(value: Any) -> Any:
         try:
             if isinstance(kind, type):
-                return value if isinstance(value, kind) else kind(value)
-            if any(value == one and type(value) is type(one) for one in get_args(kind)):
-                return value
+                return _member(kind, value)
+            for one in get_args(kind):
+                if _is_same(value, one) or (isinstance(one, Enum) and _is_same(value, one.value)):
+                    return one
         except (RecursionError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001  # an enum may have a `_missing_` of its own
@@ -75,6 +77,21 @@ def one_of(plan: Plan) -> Callable[[Any], Any]:
         raise Misfit("", members(kind), f"another {type_name(value)}")
 
     return take
+
+
+def _member(kind: Any, value: Any) -> Any:
+    if isinstance(value, kind):
+        return value
+    found = kind(value)
+    if found.value == value and not _is_same(value, found.value):
+        raise ValueError("True is not 1, nor is 1.0")
+    return found
+
+
+def _is_same(value: Any, one: Any) -> bool:
+    """Tell equal values of one type; an `int` is as good as the `float`."""
+    kind = type(value)
+    return bool(value == one) and (kind is type(one) or (kind is int and type(one) is float))
 
 
 def json_scalar(text: str) -> Any:
@@ -98,54 +115,80 @@ def json_scalar(text: str) -> Any:
 
 def foreign(plan: Plan) -> Callable[[Any], Any]:
     """Take an instance of a class that msgspec does not know, or what a pydantic model makes of the value."""
-    annotation = plan.annotation
+    shape: Any = plan.view
 
     def take(value: Any) -> Any:
         try:
-            return foreign_value(annotation, value)
+            return _foreign_value(shape, value)
         except ValueError as error:
-            raise told(annotation, value, error) from own_code(error)
+            raise told(shape.type, value, error) from own_code(error)
 
     return take
 
 
-def has_foreign(plan: Plan) -> bool:
-    """Tell whether msgspec needs `foreign_value` for anything inside."""
-    return any(isinstance(inner.view, Foreign) for inner in plan.reach())
+def foreign_hook(plan: Plan) -> Callable[[Any, Any], Any] | None:
+    """Give msgspec's `dec_hook` for what it does not know of a type; None if it knows all of it."""
+    shapes = {identity(inner.view.type): inner.view for inner in plan.reach() if isinstance(inner.view, Foreign)}
+
+    def hook(annotation: Any, value: Any) -> Any:
+        shape = shapes.get(identity(get_origin(annotation) or annotation))
+        return value if shape is None else _foreign_value(shape, value)
+
+    return hook if shapes else None
 
 
-def foreign_value(annotation: Any, value: Any) -> Any:
-    """Take in a value of a class that msgspec does not know; also msgspec's `dec_hook`."""
-    cls = get_origin(annotation) or annotation
+def _foreign_value(shape: Foreign, value: Any) -> Any:
+    cls = shape.type
     if is_pydantic(cls):
         return cls.model_validate(value)
-    shape = view(annotation)
-    if not isinstance(shape, Foreign) or shape.holds(value):
+    if shape.holds(value):
         return value
-    if isinstance(value, str) and issubclass(cls, PurePath):
+    if isinstance(value, str) and isinstance(cls, type) and issubclass(cls, PurePath):
         return cls(value)
-    raise Misfit("", render(annotation), type_name(value))
+    raise Misfit("", render(cls), type_name(value))
 
 
-def hold_to(meta: msgspec.Meta, value: Any, annotation: Any) -> None:
-    """Check a converted value, an instance of a subclass too, against a constraint of msgspec's.
+def hold(constraint: Constraint, value: Any, annotation: Any) -> Any:
+    """Hold a converted value, an instance of a subclass too, against a constraint.
+
+    Returns:
+        The value, or what a validator of pydantic's makes of it.
 
     Raises:
-        Misfit: if it does not hold. A constraint that is none for such values, but for another member of a union,
-            holds.
+        Misfit: if it does not meet the constraint.
     """
-    if isinstance(value, dt.datetime | dt.time):
-        if meta.tz is not None and meta.tz is (value.tzinfo is None):
-            wanted = f"{render(annotation)} with {'a' if meta.tz else 'no'} timezone component"
-            raise Misfit("", wanted, f"another {type_name(value)}")
-        return
-    kind: Any = next((kind for kind in _MEASURED if isinstance(value, kind)), None)
-    if kind is None or isinstance(value, bool):
-        return
+    cause: BaseException | None = None
     try:
-        # Of all these msgspec knows instances of subclasses, save for `float`: numpy's `float64` is one.
-        msgspec.convert(float(value) if isinstance(value, float) else value, Annotated[kind, meta])
-    except msgspec.ValidationError as error:
-        raise told(annotation, value, error) from None
-    except TypeError:
-        return
+        if constraint.test is None:
+            assert constraint.change is not None  # noqa: S101  # it has one of the two
+            return constraint.change(value)
+        if constraint.test(value):
+            return value
+    except (RecursionError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  # predicates and validators are a stranger's code
+        cause = _own_cause(error)
+    raise Misfit("", constraint.words.format(render(annotation)), f"another {type_name(value)}") from cause
+
+
+def _own_cause(error: Exception) -> BaseException | None:
+    """Give what a validator raised, which its author will want to see; pydantic's own errors repeat the value."""
+    if not callable(getattr(error, "errors", None)):
+        return error
+    first = error.errors(include_url=False)[0]  # type: ignore[attr-defined]
+    found = first.get("ctx", {}).get("error")
+    return found if isinstance(found, BaseException) else None
+
+
+def delegated(shape: Delegated) -> Callable[[Any], Any]:
+    """Take what pydantic makes of a value."""
+
+    def take(value: Any) -> Any:
+        try:
+            return shape.take(value)
+        except (RecursionError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001  # its validators are a stranger's code
+            raise told_by_pydantic(shape.type, error) from _own_cause(error)
+
+    return take

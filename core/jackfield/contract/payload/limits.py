@@ -47,7 +47,8 @@ def size_check(annotation: Any, shape: View) -> Callable[[Any], None] | None:
 def _short_by_type(annotation: Any) -> bool:
     """Tell that a type has no long values: numbers, and unions of them with None."""
     bare = strip(annotation)
-    return bare in NUMBERS or (is_union(bare) and all(strip(one) in (*NUMBERS, type(None)) for one in get_args(bare)))
+    members = get_args(bare) if is_union(bare) else (bare,)
+    return all(any(strip(one) is kind for kind in (*NUMBERS, type(None))) for one in members) and bare is not type(None)
 
 
 def _check_any(payload: Any) -> None:

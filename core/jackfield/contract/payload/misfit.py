@@ -142,6 +142,11 @@ _WHOLE: Final = re.compile(
 )
 
 
+def told_by_pydantic(annotation: Any, error: Any) -> Misfit:
+    """Say in the user's words what pydantic says of a value of a type that it converts."""
+    return _told_by_pydantic(error) if callable(getattr(error, "errors", None)) else refused(annotation, error, "")
+
+
 def _told_by_pydantic(error: Any) -> Misfit:
     first = error.errors(include_url=True)[0]
     path = "".join(f"[{step}]" if isinstance(step, int) else key_step(step) for step in first["loc"])

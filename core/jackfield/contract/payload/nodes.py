@@ -8,21 +8,28 @@ import attrs
 from jackfield.contract.shapes import (
     Anything,
     Array,
+    Checked,
     Choice,
+    Fixed,
     Foreign,
     Leaf,
     Record,
+    Table,
     View,
     children,
     identity,
     is_pydantic,
-    render,
     strip,
+    unchecked,
     view,
 )
 
 SIZED: Final = (str, bytes, bytearray)
 """The types whose values may be long, and are never taken for sequences."""
+
+_TYPES: Final = 500  # that an annotation may be made of
+_UNIONS: Final = 10  # within each other, by aliases
+_NONE: Final = Leaf(type(None))
 
 
 @attrs.define(eq=False)
@@ -62,7 +69,24 @@ class Plan:
     @property
     def free(self) -> bool:
         """Whether any value will do."""
-        return strip(self.annotation) in (Any, object)
+        return isinstance(self.view, Anything) and self.view.note is None
+
+    @property
+    def native(self) -> bool:
+        """Whether msgspec does what is right for the whole annotation, if it understands it."""
+        return all(getattr(inner.view, "native", True) and not inner.deadly for inner in self.reach())
+
+    @property
+    def deadly(self) -> bool:
+        """Whether msgspec would write beyond its memory: 0.22 does for a bound or a pattern beside some containers."""
+        if not isinstance(self.view, Choice | Checked):
+            return False
+        members = [member for member in _members(self) if member[1].view != _NONE]
+        return (
+            any(bound for bound, _ in members)
+            and any(isinstance(plan.view, Array | Table | Fixed) for _, plan in members)
+            and (len(members) > 1 or isinstance(members[0][1].view, Fixed))
+        )
 
     @property
     def kind(self) -> Any:
@@ -103,6 +127,15 @@ class Plan:
         return found
 
 
+def _members(plan: Plan, bound: bool = False, depth: int = 0) -> Iterator[tuple[bool, Plan]]:
+    """Give the members of a union and of unions in it, with whether they are constrained."""
+    if not isinstance(plan.view, Choice | Checked) or depth == _UNIONS:
+        yield bound, plan
+        return
+    for child in plan.children:
+        yield from _members(child, bound or isinstance(plan.view, Checked), depth + 1)
+
+
 def plan_of(annotation: Any, shape: View | None = None, drawn: Iterable[Plan] = ()) -> Plan:
     """Draw up the plan of an annotation, all beneath it included.
 
@@ -112,7 +145,10 @@ def plan_of(annotation: Any, shape: View | None = None, drawn: Iterable[Plan] = 
         drawn: plans of parts of it that there are already.
     """
     book = {identity(plan.annotation): plan for plan in drawn}
-    root = _drawn(annotation, view(annotation) if shape is None else shape, book)
+    root = book[identity(annotation)] = Plan(annotation, view(annotation) if shape is None else shape)
+    waiting = [root]
+    for plan in waiting:  # grows on the way; types may be recursive, and so may plans
+        plan.children = tuple(_plan_of(child, book, waiting) for child in children(plan.view))
     for plan in book.values():
         if isinstance(plan.view, Record):
             pairs = zip(plan.view.fields, plan.children, strict=False)
@@ -120,10 +156,14 @@ def plan_of(annotation: Any, shape: View | None = None, drawn: Iterable[Plan] = 
     return root
 
 
-def _drawn(annotation: Any, shape: View, book: dict[Any, Plan]) -> Plan:
-    plan = book[identity(annotation)] = Plan(annotation, shape)  # before the children: types may be recursive
-    plan.children = tuple(book.get(identity(child)) or _drawn(child, view(child), book) for child in children(shape))
-    return plan
+def _plan_of(annotation: Any, book: dict[Any, Plan], waiting: list[Plan]) -> Plan:
+    known = book.get(identity(annotation))
+    if known is None:
+        # A generic class may have a field of itself with ever longer arguments.
+        known = Plan(annotation, view(annotation) if len(book) < _TYPES else unchecked(annotation))
+        book[identity(annotation)] = known
+        waiting.append(known)
+    return known
 
 
 def note_of(plan: Plan) -> str | None:
@@ -136,9 +176,5 @@ def note_of(plan: Plan) -> str | None:
         >>> note_of(plan_of(list["Nowhere"]))
         'Nowhere cannot be checked: any value is passed on'
     """
-    odd = [render(part.annotation) for part in plan.reach() if _unchecked(part)]
-    return f"{', '.join(odd)} cannot be checked: any value is passed on" if odd else None
-
-
-def _unchecked(plan: Plan) -> bool:
-    return isinstance(plan.view, Anything) and not plan.free
+    notes = (note for part in plan.reach() if (note := getattr(part.view, "note", None)) is not None)
+    return "; ".join(dict.fromkeys(notes)) or None

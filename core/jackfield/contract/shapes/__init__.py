@@ -3,10 +3,11 @@
 `view` looks one level deep into an annotation and gives one of a few frozen shapes; conversion and JSON Schema
 (`payload`) and the comparison of contracts (`contract`) are readings of these shapes.
 
-The parts: `kinds` (the shapes), `annotations` (evaluating and naming), `reading` (annotation → shape).
+The parts: `kinds` (the shapes), `layers` (what is wrapped around a type, and type variables), `annotations` (evaluating
+and naming), `constraints` (what `Annotated` asks for), `reading` (annotation → shape).
 """
 
-from jackfield.contract.shapes.annotations import identity, is_pydantic, is_typed_dict, is_union, render, strip
+from jackfield.contract.shapes.annotations import identity, is_pydantic, is_typed_dict, render
 from jackfield.contract.shapes.kinds import (
     NUMBERS,
     SCALARS,
@@ -14,6 +15,8 @@ from jackfield.contract.shapes.kinds import (
     Array,
     Checked,
     Choice,
+    Constraint,
+    Delegated,
     Field,
     Fixed,
     Foreign,
@@ -23,7 +26,8 @@ from jackfield.contract.shapes.kinds import (
     View,
     children,
 )
-from jackfield.contract.shapes.reading import record, view
+from jackfield.contract.shapes.layers import is_union, is_unpacked, packed, strip, substitute
+from jackfield.contract.shapes.reading import parameters, record, unchecked, view
 
 __all__ = [
     "NUMBERS",
@@ -32,6 +36,8 @@ __all__ = [
     "Array",
     "Checked",
     "Choice",
+    "Constraint",
+    "Delegated",
     "Field",
     "Fixed",
     "Foreign",
@@ -44,8 +50,13 @@ __all__ = [
     "is_pydantic",
     "is_typed_dict",
     "is_union",
+    "is_unpacked",
+    "packed",
+    "parameters",
     "record",
     "render",
     "strip",
+    "substitute",
+    "unchecked",
     "view",
 ]

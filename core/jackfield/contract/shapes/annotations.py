@@ -1,18 +1,27 @@
-"""Annotations as written: evaluating them, taking off what does not change the values, naming them."""
+"""Annotations as written: those of classes evaluated, each with the name that its user gave it."""
 
 import functools
 import inspect
-import operator
 import sys
-import types
 import typing
 from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Final, Literal, get_args, get_origin
 
+from jackfield.contract.shapes.layers import (
+    evaluate,
+    is_alias,
+    is_union,
+    is_unpacked,
+    lineage,
+    packed,
+    strip,
+    substitute,
+)
 from jackfield.injection.names import with_names
 
-_UNIONS: Final = (Union, types.UnionType)
+_SHOWN: Final = 100  # characters of what is no type
+_NESTED: Final = 20  # levels of a type that are shown
 
 
 def own_annotations(owner: Any) -> Mapping[str, Any]:
@@ -24,30 +33,6 @@ def own_annotations(owner: Any) -> Mapping[str, Any]:
     return inspect.get_annotations(owner)
 
 
-class _Carrier:
-    """Something with one annotation, since `typing.get_type_hints` evaluates all of an object's annotations or none."""
-
-    def __init__(self, annotation: Any) -> None:
-        self.__annotations__ = {"it": annotation}
-
-
-def evaluate(annotation: Any, names: Mapping[str, Any]) -> Any:
-    """Evaluate one annotation, strings inside it included, and keep `Annotated`.
-
-    Args:
-        annotation: as written.
-        names: what the names in it may mean.
-
-    Raises:
-        Exception: whatever evaluating it raises: an annotation in a string is arbitrary code.
-
-    Examples:
-        >>> evaluate("list['int'] | None", {})
-        list[int] | None
-    """
-    return typing.get_type_hints(_Carrier(annotation), dict(names), {}, include_extras=True)["it"]
-
-
 def class_names(cls: type) -> dict[str, Any]:
     """Give what the names in a class's annotations may mean: its own scope, beneath its module's."""
     module = getattr(sys.modules.get(cls.__module__), "__dict__", {})
@@ -55,45 +40,32 @@ def class_names(cls: type) -> dict[str, Any]:
     return {**vars(cls), cls.__name__: cls, **parameters, **module}
 
 
-def hints(cls: type) -> dict[str, Any]:
-    """Evaluate the annotations of a class and its bases one by one; what cannot be evaluated is `Any`."""
+def hints(annotation: Any) -> dict[str, Any]:
+    """Evaluate the annotations of a class and its bases one by one, with what its type variables and `Self` stand for.
+
+    What cannot be evaluated is left as it was written, which nothing can be checked by.
+
+    Args:
+        annotation: the class, or a subscript of a generic one.
+    """
     found: dict[str, Any] = {}
-    for base in reversed(cls.__mro__):
-        for name, annotation in own_annotations(base).items():
+    written: dict[str, Any] = {}
+    typed = is_typed_dict(get_origin(annotation) or annotation)
+    for base, bound in lineage(annotation):
+        for name, raw in own_annotations(base).items():
+            if typed and name in written and written[name] is raw:  # inherited: a `TypedDict` has its bases' as its own
+                continue
+            written[name] = raw
             try:
-                found[name] = with_names(partial(_evaluated_in, base, annotation), base)
+                read = with_names(partial(_evaluated_in, base, raw), base)
+                found[name] = substitute(read, {**bound, typing.Self: annotation})
             except Exception:  # noqa: BLE001  # an annotation is arbitrary code
-                found[name] = Any
+                found[name] = raw
     return found
 
 
 def _evaluated_in(cls: type, annotation: Any, names: Mapping[str, Any]) -> Any:
     return evaluate(annotation, {**class_names(cls), **names})
-
-
-def strip(annotation: Any) -> Any:
-    """Take off what does not change the values: `Annotated`, `NewType`, aliases, `Final`, `Required` and the like."""
-    while True:
-        origin = get_origin(annotation)
-        if origin is Annotated or getattr(origin, "_name", None) in {"Final", "Required", "NotRequired", "ReadOnly"}:
-            annotation = get_args(annotation)[0]
-        elif isinstance(annotation, typing.NewType):
-            annotation = annotation.__supertype__
-        elif type(annotation).__name__ == "TypeAliasType":
-            annotation = annotation.__value__
-        elif type(origin).__name__ == "TypeAliasType":
-            annotation = origin.__value__[get_args(annotation)]
-        elif isinstance(annotation, TypeVar):
-            annotation = annotation.__bound__ or (
-                functools.reduce(operator.or_, annotation.__constraints__) if annotation.__constraints__ else Any
-            )
-        else:
-            return type(None) if annotation is None else annotation
-
-
-def is_union(annotation: Any) -> bool:
-    """Tell whether an annotation is a union, in either notation."""
-    return get_origin(annotation) in _UNIONS
 
 
 def is_pydantic(cls: Any) -> bool:
@@ -111,34 +83,54 @@ def identity(annotation: Any) -> Any:
     """Give a key for an annotation, itself if it can be hashed; whoever keeps the key keeps the annotation too."""
     try:
         hash(annotation)
-    except TypeError:  # as with `Annotated[int, {}]`
+    except Exception:  # noqa: BLE001  # as with `Annotated[int, {}]`, or a metaclass of a stranger's
         return id(annotation)
     return annotation
 
 
-def render(annotation: Any) -> str:  # noqa: PLR0911  # one for each kind of type
-    """Name a type as its user would write it.
+def render(annotation: Any) -> str:
+    """Name a type as its user would write it, whatever was written there.
 
     Examples:
         >>> render(dict[str, int | None])
         'dict[str, int | None]'
     """
+    try:
+        return _rendered(annotation, ())
+    except Exception:  # noqa: BLE001  # names and `repr` of what is no type are a stranger's code
+        return f"an annotation of type {type(annotation).__name__}"
+
+
+def _rendered(annotation: Any, outer: tuple[Any, ...]) -> str:  # noqa: C901, PLR0911, PLR0912  # one for each kind of type
+    """Name a type; an alias within itself, and what is nested too deeply, by its bare name."""
+    if is_alias(annotation) and any(annotation is one for one in outer):
+        return str(annotation.__name__)
+    inside = (*outer, annotation)
+    inner = functools.partial(_rendered, outer=inside)
     bare = strip(annotation)
     origin, args = get_origin(bare), get_args(bare)
-    if bare in (Any, inspect.Parameter.empty):
+    if bare is Any or bare is inspect.Parameter.empty:
         return "anything"
     if bare is type(None):
         return "None"
     if is_union(bare):
-        return " | ".join(map(render, args))
+        return " | ".join(map(inner, args))
     if origin is Literal:
         return " | ".join(map(repr, args))
     if bare is ...:
         return "..."
     if isinstance(bare, list):  # the parameters of a `Callable`
-        return f"[{', '.join(map(render, bare))}]"
+        return f"[{', '.join(map(inner, bare))}]"
+    if is_unpacked(bare):
+        return f"*{inner(packed(bare))}"
     if isinstance(origin or bare, type):
         name = (origin or bare).__qualname__.rpartition("<locals>.")[2]
+    elif isinstance(bare, typing.ForwardRef):
+        name = bare.__forward_arg__
     else:
-        name = str(origin or bare).removeprefix("typing.")
-    return f"{name}[{', '.join(map(render, args))}]" if args else name
+        name = str(origin or bare).removeprefix("typing.")[:_SHOWN]
+    if len(inside) > _NESTED:
+        return f"{name}[...]" if args else name
+    if origin is tuple and not args:
+        return "tuple[()]"
+    return f"{name}[{', '.join(map(inner, args))}]" if args else name

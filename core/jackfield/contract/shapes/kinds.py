@@ -3,12 +3,11 @@
 import datetime as dt
 import decimal
 import uuid
-from collections import deque
-from collections.abc import Callable
+from collections import abc, deque
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
-import msgspec
 
 NUMBERS: Final = (int, float, bool)
 SCALARS: Final = frozenset(
@@ -52,8 +51,36 @@ class Field:
 
 
 @attrs.frozen
+class Constraint:
+    """One thing that a value must meet, once it has been converted.
+
+    Attributes:
+        words: what is expected, with `{}` for the name of the type.
+        test: whether a value meets it; what it does not concern, it does.
+        keywords: what JSON Schema says of it.
+        change: what it makes of a value, instead of `test`: a validator of pydantic's.
+        concerns: the kinds of values that it is about; None for any.
+        said: what a JSON Schema says of it in words.
+    """
+
+    words: str
+    test: Callable[[Any], object] | None
+    keywords: Mapping[str, Any] = attrs.field(factory=dict)
+    change: Callable[[Any], Any] | None = None
+    concerns: frozenset[Any] | None = None
+    said: str = ""
+
+
+@attrs.frozen
 class Anything:
-    """An annotation that cannot be checked, or that needs no check."""
+    """An annotation that cannot be checked, with the `note` that says so, or that needs no check."""
+
+    note: str | None = None
+
+    @property
+    def native(self) -> bool:
+        """Whether msgspec may see the annotation: one that is odd may be the end of it."""
+        return self.note is None
 
 
 @attrs.frozen
@@ -65,10 +92,21 @@ class Leaf:
 
 @attrs.frozen
 class Foreign:
-    """A class that msgspec does not know: `holds` tells its instances."""
+    """A class that msgspec does not know: `holds` tells its instances; `note` what of it is not looked at."""
 
     type: Any
     holds: Callable[[Any], bool]
+    note: str | None = None
+
+
+@attrs.frozen
+class Delegated:
+    """A type that pydantic converts, by its validators: `take` does, `describe` gives its JSON Schema."""
+
+    type: Any
+    take: Callable[[Any], Any]
+    describe: Callable[..., dict[str, Any]]
+    native: bool = False
 
 
 @attrs.frozen
@@ -81,15 +119,22 @@ class Array:
 
     @property
     def native(self) -> bool:
-        """Whether msgspec builds it: a `deque` it does not know."""
-        return self.make is not deque
+        """Whether msgspec takes it in: a `deque` it does not know, and of an `Iterable` it looks at no item."""
+        return self.make is not deque and self.kind not in {abc.Iterable, abc.Reversible}
 
 
 @attrs.frozen
 class Fixed:
-    """A tuple with one type for each position."""
+    """A tuple with one type for each position; with a `rest`, any number of these before the last ones, the `tail`."""
 
     items: tuple[Any, ...]
+    rest: Any = None
+    tail: tuple[Any, ...] = ()
+
+    @property
+    def native(self) -> bool:
+        """Whether msgspec reads it right: it takes `*tuple[str, ...]` for one position."""
+        return self.rest is None
 
 
 @attrs.frozen
@@ -115,12 +160,21 @@ class Choice:
 
 @attrs.frozen
 class Checked:
-    """`type` with constraints: `metas` are msgspec's, `tests` are predicates with their names."""
+    """`type` with constraints.
+
+    Attributes:
+        type: the type without them.
+        constraints: in the order in which they are held against a value.
+        native: whether msgspec enforces all of them.
+        said: what else a JSON Schema says of it.
+        note: which are not enforced.
+    """
 
     type: Any
-    metas: tuple[msgspec.Meta, ...]
-    tests: tuple[tuple[str, Callable[[Any], object]], ...]
+    constraints: tuple[Constraint, ...]
     native: bool
+    said: Mapping[str, Any] = attrs.field(factory=dict)
+    note: str | None = None
 
 
 @attrs.frozen
@@ -133,6 +187,7 @@ class Record:
         fields: in the order of the constructor.
         native: whether msgspec builds it just as its constructor would.
         rest: the type of further keys, or None when there must be none.
+        note: what of it is not known.
     """
 
     type: type
@@ -140,6 +195,7 @@ class Record:
     fields: tuple[Field, ...]
     native: bool = True
     rest: Any = None
+    note: str | None = None
     names: frozenset[str] = attrs.field(
         init=False,
         default=attrs.Factory(lambda self: frozenset(field.name for field in self.fields), takes_self=True),
@@ -151,15 +207,17 @@ class Record:
         return self.kind != "struct" and self.rest is None
 
 
-View: TypeAlias = Anything | Leaf | Foreign | Array | Fixed | Table | Choice | Checked | Record
+View: TypeAlias = Anything | Leaf | Foreign | Delegated | Array | Fixed | Table | Choice | Checked | Record
 
 
-def children(shape: View) -> tuple[Any, ...]:
+def children(shape: View) -> tuple[Any, ...]:  # noqa: PLR0911  # one for each shape
     """Give the annotations one level below a shape, in the order of its fields."""
     match shape:
         case Array(item=item):
             return (item,)
-        case Fixed(items=items) | Choice(members=items):
+        case Fixed(items=items, rest=rest, tail=tail):
+            return items if rest is None else (*items, *tail, rest)
+        case Choice(members=items):
             return items
         case Table(key=key, value=value):
             return key, value

@@ -3,24 +3,26 @@
 import collections
 import dataclasses
 import enum
-import functools
-import operator
+import inspect
+import sys
 import types
 import typing
 from collections import abc
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar, get_args, get_origin
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal, get_args, get_origin
 
 import attrs
 import msgspec
 
-from jackfield.contract.shapes.annotations import hints, identity, is_pydantic, is_typed_dict, is_union, strip
+from jackfield.contract.shapes.annotations import hints, identity, is_pydantic, is_typed_dict, render
+from jackfield.contract.shapes.constraints import constraints
 from jackfield.contract.shapes.kinds import (
     SCALARS,
     Anything,
     Array,
     Checked,
     Choice,
+    Delegated,
     Field,
     Fixed,
     Foreign,
@@ -29,10 +31,19 @@ from jackfield.contract.shapes.kinds import (
     Table,
     View,
 )
+from jackfield.contract.shapes.layers import (
+    Layers,
+    is_union,
+    is_unpacked,
+    lineage,
+    packed,
+    unwrap,
+)
+from jackfield.model.spec import MISSING, Parameter
 
 _ARRAYS: Final[Mapping[Any, type]] = {
     **{kind: kind for kind in (list, set, frozenset, tuple, collections.deque)},
-    **dict.fromkeys((abc.Sequence, abc.MutableSequence, abc.Collection), list),
+    **dict.fromkeys((abc.Sequence, abc.MutableSequence, abc.Collection, abc.Iterable, abc.Reversible), list),
     **dict.fromkeys((abc.Set, abc.MutableSet), set),
 }
 _TABLES: Final[Mapping[Any, type]] = {
@@ -40,77 +51,108 @@ _TABLES: Final[Mapping[Any, type]] = {
     **{kind: kind for kind in (collections.defaultdict, collections.OrderedDict, collections.Counter)},
 }
 _FILES: Final = frozenset({typing.IO, typing.TextIO, typing.BinaryIO})
-_BOUNDS: Final = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length")
+_PAIR: Final = 2  # arguments of `tuple[T, ...]`
 
 
-def view(annotation: Any) -> View:  # noqa: PLR0911  # one line for each shape
-    """Look one level deep into an annotation."""
-    if get_origin(annotation) is Annotated:
-        return _checked(annotation)
-    bare = strip(annotation)
-    if bare is not annotation and get_origin(bare) is Annotated:
-        return view(bare)
+def view(annotation: Any) -> View:
+    """Look one level deep into an annotation, whatever it is.
+
+    An annotation may be any object, and what looking at it runs may raise anything: it is not checked then, which the
+    note of `Anything` says.
+    """
+    try:
+        return _view(annotation)
+    except Exception:  # noqa: BLE001  # metaclasses, tables of fields and aliases are a stranger's code
+        return unchecked(annotation)
+
+
+def unchecked(annotation: Any) -> Anything:
+    """Give the shape of what cannot be checked."""
+    return Anything(f"{render(annotation)} cannot be checked: any value is passed on")
+
+
+def _view(annotation: Any) -> View:
+    layers = unwrap(annotation)
+    if layers.metadata:
+        found = constraints(layers.bare, layers.metadata)
+        unenforced = found.unenforced
+        if found.foreign:
+            delegated = _delegated(annotation)
+            if delegated is not None:
+                return delegated
+            unenforced = (*unenforced, "what pydantic would make of it")
+        if found.constraints or found.said or unenforced:
+            note = f"{render(layers.bare)}: not enforced: {', '.join(unenforced)}" if unenforced else None
+            return Checked(layers.bare, found.constraints, found.native, found.said, note)
+    return _bare(layers.bare)
+
+
+def _bare(bare: Any) -> View:  # noqa: PLR0911  # one line for each shape
     origin, args = get_origin(bare) or bare, get_args(bare)
+    if bare is Any or bare is object or bare is inspect.Parameter.empty:
+        return Anything()
     if is_union(bare):
         return Choice(args)
     if origin is Literal or (isinstance(origin, type) and (origin in SCALARS or issubclass(origin, enum.Enum))):
         return Leaf(bare)
-    if origin is tuple and args and args[-1] is not ...:
-        return Fixed(args)
+    if origin is tuple and hasattr(bare, "__args__") and not (len(args) == _PAIR and args[1] is ...):
+        return _tuple(args)
     if identity(origin) in _ARRAYS:
         return Array(origin, _ARRAYS[origin], args[0] if args else Any)
     if identity(origin) in _TABLES:
         key, value = (*(args or (Any, Any)), int)[:2]  # a `Counter` has one parameter, or none
         return Table(key, int if origin is collections.Counter else value, _TABLES[origin])
     found = record(bare)
-    return found if found is not None else _foreign(origin)
+    return found if found is not None else _foreign(origin, args)
 
 
-def _foreign(cls: Any) -> View:
+def _tuple(args: tuple[Any, ...]) -> View:
+    """Read the positions of a tuple; at most one of them may stand for any number of values."""
+    flat: list[tuple[Any, bool]] = []
+    for arg in args:
+        inner = packed(arg) if is_unpacked(arg) else None
+        if inner is None:
+            flat.append((arg, False))
+        elif get_origin(inner) is not tuple:  # a `TypeVarTuple` that stands for nothing in particular
+            flat.append((Any, True))
+        elif len(get_args(inner)) == _PAIR and get_args(inner)[1] is ...:
+            flat.append((get_args(inner)[0], True))
+        else:
+            flat += [(one, False) for one in get_args(inner)]
+    items = tuple(type(None) if item is None else item for item, _ in flat)
+    many = [index for index, (_, repeated) in enumerate(flat) if repeated]
+    if not many:
+        return Fixed(items)
+    index = many[0]
+    if len(items) == 1:
+        return Array(tuple, tuple, items[0])
+    return Fixed(items[:index], items[index], items[index + 1 :])
+
+
+def _foreign(cls: Any, args: tuple[Any, ...]) -> View:
     if cls in _FILES:  # nominal classes that no file object is an instance of
         return Foreign(cls, lambda value: hasattr(value, "read") or hasattr(value, "write"))
-    if not isinstance(cls, type) or cls is object:
-        return Anything()
+    if not isinstance(cls, type):
+        return unchecked(cls)
     try:
         isinstance(None, cls)
-    except TypeError:  # a protocol that is not `@runtime_checkable`
-        return Anything()
-    return Foreign(cls, lambda value: isinstance(value, cls))
+    except Exception:  # noqa: BLE001  # a protocol that is not `@runtime_checkable`, or a metaclass of a stranger's
+        return unchecked(cls)
+    whole = all(arg is Any or arg is ... for arg in args)
+    note = None if whole else f"{render(cls[args])}: only that it is one is checked"  # type: ignore[index]
+    return Foreign(cls, lambda value: isinstance(value, cls), note)
 
 
-def _checked(annotation: Any) -> View:
-    inner, *metadata = get_args(annotation)
-    metas: list[msgspec.Meta] = []
-    tests: list[tuple[str, Callable[[Any], object]]] = []
-    for entry in metadata:
-        module = type(entry).__module__.partition(".")[0]
-        for item in getattr(entry, "metadata", ()) if module == "pydantic" else (entry,):
-            if isinstance(item, msgspec.Meta):
-                metas.append(item)
-            elif type(item).__module__.partition(".")[0] == "annotated_types":
-                _constrain(item, metas, tests)
-    native = not tests and all(any(meta is entry for entry in metadata) for meta in metas)
-    return Checked(inner, tuple(metas), tuple(tests), native) if metas or tests else view(inner)
+def _delegated(annotation: Any) -> Delegated | None:
+    """Have pydantic convert a type whose validators say how; None if it cannot."""
+    try:
+        adapter = sys.modules["pydantic"].TypeAdapter(annotation)
+    except Exception:  # noqa: BLE001  # it refuses with several types of error
+        return None
+    return Delegated(annotation, adapter.validate_python, adapter.json_schema)
 
 
-def _compare(compare: Callable[[Any, Any], object], bound: Any, value: Any) -> object:
-    return compare(value, bound)
-
-
-def _constrain(item: Any, metas: list[msgspec.Meta], tests: list[tuple[str, Callable[[Any], object]]]) -> None:
-    """Say an `annotated_types` constraint, known by its attributes, in msgspec's terms, or as a test."""
-    bounds = {name: getattr(item, name) for name in _BOUNDS if getattr(item, name, None) is not None}
-    if bounds:
-        try:
-            metas.append(msgspec.Meta(**bounds))
-        except (TypeError, ValueError):  # a bound that is no number, as a date
-            for name, bound in bounds.items():
-                tests.append((f"{name} {bound}", functools.partial(_compare, getattr(operator, name), bound)))
-    elif callable(getattr(item, "func", None)):
-        tests.append((getattr(item.func, "__name__", "predicate").strip("<>"), item.func))
-
-
-def record(annotation: Any) -> Record | None:  # noqa: PLR0911  # one for each library
+def record(annotation: Any) -> Record | None:
     """Read the fields of a record class.
 
     Args:
@@ -122,51 +164,68 @@ def record(annotation: Any) -> Record | None:  # noqa: PLR0911  # one for each l
     cls = get_origin(annotation) or annotation
     if not isinstance(cls, type) or cls is types.UnionType or is_pydantic(cls):
         return None
-    bound = dict(zip(getattr(cls, "__parameters__", ()), get_args(annotation), strict=False))
     if issubclass(cls, msgspec.Struct):
-        try:
-            listed = msgspec.structs.fields(annotation)
-        except Exception:  # noqa: BLE001  # it evaluates every annotation at once
-            return Record(cls, "struct", (), native=False)
-        return Record(
-            cls, "struct", tuple(Field(item.encode_name, item.type, item.required, item.name) for item in listed)
-        )
+        return _struct_record(cls, annotation)
     if is_typed_dict(cls):
-        return Record(dict, "typeddict", _typed_dict_fields(cls, bound))
+        return _typed_dict_record(cls, annotation)
     if issubclass(cls, tuple) and hasattr(cls, "_field_defaults"):
-        known = hints(cls)
+        known = hints(annotation)
         fields = (Field(name, known.get(name, Any), name not in cls._field_defaults) for name in cls._fields)  # type: ignore[attr-defined]
-        return Record(cls, "namedtuple", tuple(attrs.evolve(field, type=_apply(field.type, bound)) for field in fields))
+        return Record(cls, "namedtuple", tuple(fields))
     if attrs.has(cls):
-        return _attrs_record(cls, bound)
-    return _dataclass_record(cls, bound) if dataclasses.is_dataclass(cls) else None
+        return _attrs_record(cls, annotation)
+    return _dataclass_record(cls, annotation) if dataclasses.is_dataclass(cls) else None
 
 
-def _apply(annotation: Any, bound: Mapping[Any, Any]) -> Any:
-    """Replace the type variables of a generic class by what it is subscribed with."""
-    if isinstance(annotation, TypeVar):
-        return bound.get(annotation, annotation)
-    parameters = getattr(annotation, "__parameters__", ())
-    if not (bound and parameters):
-        return annotation
-    return annotation[tuple(bound.get(parameter, parameter) for parameter in parameters)]
+def parameters(listed: Iterable[Parameter]) -> Record:
+    """Give the record that several parameters are: `**kwargs` takes further keys, or those of its `TypedDict`.
+
+    Args:
+        listed: what the payload fills, in order.
+    """
+    fields: dict[str, Field] = {}
+    rest = None
+    for item in listed:
+        if item.kind is not item.kind.VAR_KEYWORD:
+            fields[item.name] = Field(item.name, item.annotation, item.default is MISSING)
+            continue
+        keys = record(packed(item.annotation)) if is_unpacked(item.annotation) else None
+        if keys is None:
+            rest = item.annotation
+        else:
+            fields |= {field.name: field for field in keys.fields if field.name not in fields}
+    return Record(dict, "parameters", tuple(fields.values()), native=rest is None, rest=rest)
 
 
-def _typed_dict_fields(cls: Any, bound: Mapping[Any, Any]) -> tuple[Field, ...]:
+def _struct_record(cls: Any, annotation: Any) -> Record:
+    try:
+        listed = msgspec.structs.fields(annotation)
+    except Exception:  # noqa: BLE001  # it evaluates every annotation at once
+        return Record(cls, "struct", (), native=False, note=f"the fields of {render(annotation)} cannot be evaluated")
+    return Record(cls, "struct", tuple(Field(item.encode_name, item.type, item.required, item.name) for item in listed))
+
+
+def _typed_dict_record(cls: Any, annotation: Any) -> Record:
     fields = []
-    for name, annotation in hints(cls).items():
-        marker = getattr(get_origin(annotation), "_name", None)  # under string annotations `__required_keys__` is wrong
-        required = marker == "Required" or (marker != "NotRequired" and name in cls.__required_keys__)
-        fields.append(Field(name, _apply(strip(annotation) if marker else annotation, bound), required))
-    return tuple(fields)
+    for name, hint in hints(annotation).items():
+        layers = unwrap(hint)  # under string annotations `__required_keys__` is wrong
+        marked = layers.markers & {"Required", "NotRequired"}
+        required = "Required" in marked if marked else name in cls.__required_keys__
+        fields.append(Field(name, _unmarked(layers) if layers.markers else hint, required))
+    # msgspec does not look at what the type variables of its bases stand for.
+    return Record(dict, "typeddict", tuple(fields), native=not any(bound for _, bound in lineage(annotation)[:-1]))
 
 
-def _attrs_record(cls: Any, bound: Mapping[Any, Any]) -> Record:
-    known, listed = hints(cls), attrs.fields(cls)
+def _unmarked(layers: Layers) -> Any:
+    return Annotated[(layers.bare, *layers.metadata)] if layers.metadata else layers.bare
+
+
+def _attrs_record(cls: Any, annotation: Any) -> Record:
+    known, listed = hints(annotation), attrs.fields(cls)
     fields = tuple(
         Field(
             field.alias or field.name,
-            Any if field.converter else _apply(known.get(field.name, field.type or Any), bound),
+            Any if field.converter else known.get(field.name, field.type or Any),
             field.default is attrs.NOTHING,
             field.name,
         )
@@ -180,18 +239,17 @@ def _attrs_record(cls: Any, bound: Mapping[Any, Any]) -> Record:
     return Record(cls, "attrs", fields, native)
 
 
-def _dataclass_record(cls: Any, bound: Mapping[Any, Any]) -> Record:
-    known = hints(cls)
+def _dataclass_record(cls: Any, annotation: Any) -> Record:
+    known = hints(annotation)
     native, fields = cls.__dataclass_params__.init and not hasattr(cls, "__pydantic_validator__"), []
     # `dataclasses.fields` leaves out `InitVar`, which constructors take.
     for field in cls.__dataclass_fields__.values():
-        annotation = known.get(field.name, Any)
-        if get_origin(annotation) is ClassVar or annotation is ClassVar:
+        hint = known.get(field.name, Any)
+        if get_origin(hint) is ClassVar or hint is ClassVar:
             continue
-        if isinstance(annotation, dataclasses.InitVar):
-            native, annotation = False, annotation.type
+        native = native and not isinstance(hint, dataclasses.InitVar)
         if field.init:
             required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-            fields.append(Field(field.name, _apply(annotation, bound), required))
+            fields.append(Field(field.name, hint, required))
         native = native and field.init
     return Record(cls, "dataclass", tuple(fields), native)
