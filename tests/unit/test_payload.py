@@ -309,6 +309,7 @@ def test_plain_data_is_converted(annotation, payload, value):
             "the keys amount, months",
             "unknown key 'mnths' (did you mean 'months'?)",
         ),
+        (Loan, {"amout": 1}, "$", "the keys amount, months", "unknown key 'amout' (did you mean 'amount'?)"),
         (Loan, {"amount": 1, 3: 2}, "$", "keys of type str", "a key of type int"),
         (Book, {"loans": [{"amount": 1}, {"amount": None}]}, "$.loans[1].amount", "int", "None"),
         (Book, {"loans": [{"amount": 1, "z": 1}]}, "$.loans[0]", "the keys amount, months", "unknown key 'z'"),
@@ -590,6 +591,7 @@ def test_several_parameters():
     assert convert(types.MappingProxyType({**payload, "loan": {"amount": 1}}))[1]["loan"] == Loan(1)
     assert refused(convert, {"amount": 1}) == ("$.when", "date", "missing")
     assert refused(convert, None) == ("$.amount", "int", "missing")
+    assert refused(convert, {"amount": 1, "whn": "2026-01-02"})[2] == "unknown key 'whn' (did you mean 'when'?)"
     assert refused(convert, {**payload, "loan": {"amount": "x"}}) == ("$.loan.amount", "int", "str")
     assert refused(convert, {**payload, "loan": {"amount": 1, "z": 1}})[0] == "$.loan"
     assert refused(convert, {**payload, "amout": 1})[2] == "unknown key 'amout' (did you mean 'amount'?)"

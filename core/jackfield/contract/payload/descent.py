@@ -234,15 +234,16 @@ def _record(plan: Plan, shape: Record) -> Callable[[Any], Any]:
             keyed = {field.name: one for field, one in zip(shape.fields, value, strict=False)}
         if not is_mapping(keyed):
             raise Misfit("", render(plan.annotation), type_name(value))
+        strange = not shape.names.issuperset(keyed)
+        if strange and shape.rest is None:  # before what is missing: a slip in a key is both, and this names it
+            raise stranger(keyed, shape.fields)
         taken = {}
         for field, child in fields:
             if field.name in keyed:
                 taken[field.name] = under(f".{field.name}", child.take, keyed[field.name])
             elif field.required:
                 raise Misfit(f".{field.name}", render(field.type), "missing")
-        if not shape.names.issuperset(keyed):
-            if shape.rest is None:
-                raise stranger(keyed, shape.fields)
+        if strange:
             taken |= _rest(plan.children[-1], keyed, shape.names)
         return taken if plain else _made(shape.type, taken)
 
