@@ -34,6 +34,10 @@ def table(values: dict[str, int]): ...
 def nothing(): ...
 def annotated(text: Annotated[str, msgspec.Meta(min_length=1)]): ...
 def clash(amount: Loan): ...
+def listed(numbers: list[int]): ...
+def optional(number: int | None): ...
+def defaulted(number: int = 7): ...
+def anything(value: Any): ...
 
 
 @pytest.mark.parametrize(
@@ -43,7 +47,6 @@ def clash(amount: Loan): ...
         (several, {"text": '"quoted"', "flag": "not json"}, {"text": '"quoted"', "flag": "not json"}),
         (several, {}, {}),
         (one, {"number": "21"}, 21),
-        (one, {"other": "21"}, {"other": 21}),
         (text_only, {"text": "true"}, "true"),
         (annotated, {"text": "1"}, "1"),
         (record, {"amount": "5", "name": "12"}, {"amount": 5, "name": "12"}),
@@ -53,6 +56,11 @@ def clash(amount: Loan): ...
         (table, {"a": "1", "b": "2"}, {"a": 1, "b": 2}),
         (table, {"values": '{"a": 1}'}, {"a": 1}),
         (clash, {"amount": "5"}, {"amount": 5}),
+        (optional, {}, None),
+        (defaulted, {}, None),
+        (anything, {}, None),
+        (anything, {"n": "1"}, {"n": 1}),
+        (record, {}, None),
         (nothing, {}, None),
         (nothing, {"x": "1"}, {"x": 1}),
         (max, {"a": "1"}, {"a": 1}),
@@ -61,6 +69,25 @@ def clash(amount: Loan): ...
 def test_typed_arguments_become_the_payload_that_the_function_takes(function, typed, payload):
     """JSON where it is JSON, text where text is wanted; fields of a record, or the one parameter's name."""
     assert build(specify("f", function), typed) == payload
+
+
+@pytest.mark.parametrize(
+    ("function", "typed", "says"),
+    [
+        (one, {"numbr": "21"}, "unknown key 'numbr': the function takes number=… and nothing else"),
+        (one, {"number": "21", "times": "2"}, "unknown key 'times': the function takes number=…"),
+        (annotated, {"txt": "1"}, "unknown key 'txt': the function takes text=…"),
+        (listed, {"n": "1"}, "unknown key 'n': the function takes numbers=…"),
+        (optional, {"n": "1"}, "unknown key 'n': the function takes number=…"),
+        (one, {}, "missing: number=…"),
+        (listed, {}, "missing: numbers=…"),
+        (annotated, {}, "missing: text=…"),
+    ],
+)
+def test_a_slip_in_the_name_of_the_one_parameter_is_told(function, typed, says):
+    """By the name that it has on the command line, not by the place in a payload that nobody has written."""
+    with pytest.raises(BadInput, match=says):
+        build(specify("f", function), typed)
 
 
 @pytest.mark.parametrize("bad", [["nonsense"], ["=3"], ["a=1", "a=2"], [""]])

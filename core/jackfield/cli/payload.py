@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+from jackfield.model.spec import MISSING
 from jackfield.wire.documents import from_json
 
 if TYPE_CHECKING:
@@ -80,6 +81,9 @@ def build(spec: "FunctionSpec", given: Mapping[str, str]) -> Any:
         spec: the function.
         given: as typed.
 
+    Raises:
+        BadInput: for another key than the name of a parameter that takes no keys, and if it must be given and is not.
+
     Examples:
         >>> from jackfield.contract import specify
         >>> def repeat(text: str, times: int = 2) -> str: ...
@@ -89,17 +93,24 @@ def build(spec: "FunctionSpec", given: Mapping[str, str]) -> Any:
         >>> build(specify("double", double), {"number": "21"})
         21
     """
-    if not given:
-        return None if spec.shape in {"none", "one"} else {}
+    if not given and spec.shape != "one":
+        return None if spec.shape == "none" else {}
     if spec.shape != "one":
         from jackfield.contract.shapes import parameters
 
         types = {field.name: field.type for field in parameters(spec.parameters).fields}
         return {key: _value(text, types.get(key, Any)) for key, text in given.items()}
     (parameter,) = spec.parameters
+    if not given:
+        if parameter.default is MISSING and _is_plain(parameter.annotation, none=False):
+            raise BadInput(f"missing: {parameter.name}=…")
+        return None
     fields = _fields(parameter.annotation)
     if given.keys() == {parameter.name} and parameter.name not in fields:
         return _value(given[parameter.name], parameter.annotation)
+    if _is_plain(parameter.annotation):
+        key = next(key for key in given if key != parameter.name)
+        raise BadInput(f"unknown key {key[:80]!r}: the function takes {parameter.name}=… and nothing else")
     return {key: _value(text, fields.get(key, Any)) for key, text in given.items()}
 
 
@@ -111,6 +122,16 @@ def _fields(annotation: Any) -> dict[str, Any]:
     return {
         field.name: field.type for member in members if (found := record(member)) is not None for field in found.fields
     }
+
+
+def _is_plain(annotation: Any, *, none: bool = True) -> bool:
+    """Tell whether a type has no value that is made of keys, nor, without `none`, the value None."""
+    from jackfield.contract.shapes import Array, Checked, Choice, Fixed, Leaf, children, strip, view
+
+    seen = view(annotation)
+    if isinstance(seen, Choice | Checked):
+        return all(_is_plain(part, none=none) for part in children(seen))
+    return isinstance(seen, Leaf | Array | Fixed) and (none or strip(annotation) not in (None, type(None)))
 
 
 def _value(text: str, annotation: Any) -> Any:
