@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 import typer
 
-from jackfield.cli.entries import complete_function
+from jackfield.cli.entries import complete_function, misspelt_file
 from jackfield.cli.output import abandon, claim_stdout, fail, indented, say, styled
 from jackfield.cli.running import Control, told
 from jackfield.cli.streams import OutputLost
@@ -177,6 +177,8 @@ def _host(name: str, observer: Any = None) -> tuple["Host", str]:
     observers = () if observer is None else (observer,)
     file = given(name)
     if file is None:
+        if hint := misspelt_file(name):
+            fail(f"not_found: no function has the name {name[:200]!r}; {hint}", keep="")
         return Host.discover(lazy=True, observers=observers), name
     try:
         opened = open_file(file, observers)

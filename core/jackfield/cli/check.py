@@ -13,9 +13,6 @@ from jackfield.text import printable
 if TYPE_CHECKING:
     from jackfield.errors import Fault
 
-if TYPE_CHECKING:
-    from jackfield.errors import Fault
-
 
 def check(
     names: Annotated[

@@ -94,7 +94,16 @@ def unknown(name: str, close: Iterable[str]) -> NoReturn:
     """
     close = list(close)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "`pluginctl list` shows what there is"
+    hint = misspelt_file(name) or hint
     fail(f"nothing installed is called {name[:200]!r}; {hint}")
+
+
+def misspelt_file(name: str) -> str:
+    """Give the hint for a name in the form of an entry point, which no function has; "" for any other."""
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        return ""
+    return f"a function of a file is named as in ./{module.replace('.', '/')[:100]}.py:{attribute[:100] or 'function'}"
 
 
 def complete_function(incomplete: str) -> list[str]:

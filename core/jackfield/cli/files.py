@@ -117,6 +117,8 @@ def open_file(file: Given, observers: "tuple[Observer, ...]" = ()) -> Opened:
         names = {file.name(attribute) for attribute in callables(module)}
         # What is not marked is taken all the same, and each function is told of when it is registered.
         faults = tuple(one for one in faults if one.stage != "source" and one.entry.partition("@")[0] not in names)
+        if not file.attribute and not names and not _offers(module):  # nothing checked is not nothing wrong
+            faults = (*faults, _bare(file))
         if _depends(file, module):
             _provide(host, file)
     return Opened(host, module, faults)
@@ -158,9 +160,10 @@ def register(file: Given, host: "Host", module: ModuleType, attribute: str) -> s
 def refusal(file: Given, faults: tuple[Fault, ...]) -> str:
     """Say in one line why a file cannot be used."""
     first = faults[0] if faults else Fault("import", "", file.shown, "it could not be imported")
+    of = f":{file.attribute}" if file.attribute and first.entry == file.name(file.attribute) else ""
     where = f" ({first.where})" if first.where else ""
     fix = f" → {first.fix}" if first.fix else ""
-    return f"{file.shown}: {first.reason}{where}{fix}"
+    return f"{file.shown}{of}: {first.reason}{where}{fix}"
 
 
 def listing(file: Given, module: ModuleType) -> list[str]:
@@ -172,13 +175,13 @@ def listing(file: Given, module: ModuleType) -> list[str]:
     """
     found = callables(module)
     if not found:
-        return [f"{file.shown}: there is no function in it that could be called → {_elsewhere(file)}"]
+        return [refusal(file, (_bare(file),))]
     rows = [(f"  {file.shown}:{name}", _signature(file, name, target)) for name, target in found.items()]
     return [f"{file.shown} has {counted(len(found), 'function')}; call one of them by name:", *columns(rows)]
 
 
 def missing(file: Given) -> Fault | None:
-    """Say that there is no such file, or that it is no Python file."""
+    """Say that there is no such file, or that it is neither a Python file nor a package."""
     named = Path(file.shown)
     if not named.exists():
         folder = named.parent
@@ -190,6 +193,9 @@ def missing(file: Given) -> Fault | None:
         return Fault("source", "", file.shown, "there is no such file or folder", fix)
     if named.is_file() and named.suffix != ".py":
         return Fault("source", "", file.shown, "it is no Python file", "give the path of a `.py` file or of a package")
+    if (named / "pyproject.toml").is_file() and not (named / _INIT).is_file():
+        fix = "install it with `pip install -e`, and give its name; or give the path of one of its `.py` files"
+        return Fault("source", "", file.shown, "it is a project, not a package", fix)
     return None
 
 
@@ -283,6 +289,20 @@ def _is_of(module: object, file: Given) -> bool:
     where = vars(module).get("__file__") if isinstance(module, ModuleType) else None
     root = str(file.root.resolve())
     return isinstance(where, str) and (where == root or where.startswith(f"{root}{os.sep}"))
+
+
+def _offers(module: ModuleType) -> bool:
+    """Tell whether a file without functions has what a project may need it for: providers, hooks, a plugin's class."""
+    from jackfield.plugins.loading import marks
+
+    classes = (value for value in vars(module).values() if isinstance(value, type))
+    own = any(value.__module__ == module.__name__ for value in classes)
+    return own or any(marks.providers(module)) or any(marks.hooks(module))
+
+
+def _bare(file: Given) -> Fault:
+    """Say that a file has nothing that could be called."""
+    return Fault("attribute", "", file.shown, "there is no function in it that could be called", _elsewhere(file))
 
 
 def _elsewhere(file: Given) -> str:

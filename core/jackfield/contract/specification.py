@@ -123,7 +123,7 @@ class _Reading:
             call = target
         else:
             kind = "a module" if is_a(target, types.ModuleType) else f"of type {named(type(target))}"
-            self.fault(f"it is {kind}, which cannot be called", "advertise a function or a class with `__call__`")
+            self.fault(f"it is {kind}, which cannot be called", "give a function, or a class with `__call__`")
             return
         self._body(call)
         self.owner = target if isinstance(target, type) else _owner(call)
