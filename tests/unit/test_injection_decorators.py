@@ -249,6 +249,8 @@ def nothing(*, counter: Counter = inject()): ...
         (nothing, (Counter, traced), MissingDependency, "it decorates Mailer, but nothing provides Mailer"),
         (use, (Smtp, Retrying), MissingDependency, "nothing provides Counter for 'counter'"),
         (use, (traced,), MissingDependency, "nothing provides Mailer for 'mailer'"),
+        (nothing, (Counter, traced), MissingDependency, "→ provide it .*, or leave the decorator out"),
+        (use, (traced,), MissingDependency, r"'mailer' \(.*\) → provide it"),
     ],
 )
 def test_faults_of_decorators_are_found_at_the_start(function, providers, kind, reason):

@@ -29,6 +29,7 @@ class _Kind(Enum):
     COLOUR = auto()
 
 
+_UNDECORATED: Final = "provide it (`jackfield.providers`, host.provide), or leave the decorator out"
 _ERRORS: Final[Mapping[_Kind, type[InjectionError]]] = {
     _Kind.MISSING: MissingDependency,
     _Kind.CYCLE: DependencyCycle,
@@ -256,7 +257,7 @@ def _of_decorator(graph: Graph, decorator: Provider) -> Iterator[_Finding]:
     """Find whether a decorator has anything to decorate."""
     sources = () if is_open(decorator.key.type) else graph.candidates(decorator.key)
     if not sources and not is_open(decorator.key.type):
-        what, fix = missing(graph, Dependency(decorator.inner, decorator.key))
+        what, fix = missing(graph, Dependency(decorator.inner, decorator.key), _UNDECORATED)
         yield _Finding(_Kind.MISSING, _fault_of(decorator, f"it decorates {decorator.key}, but {what}", fix))
     elif sources and not isinstance(sources[0], Provider):
         reason = f"{decorator.key} is jackfield's own and made for each plugin or call: it cannot be decorated"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 from jackfield.injection.deriving import collection_of
 from jackfield.injection.graph import Graph, Source
@@ -10,6 +10,7 @@ from jackfield.injection.providers import Provider, place
 from jackfield.model.spec import MISSING, Dependency, Key
 
 _SUGGESTIONS = 3
+_PROVIDE: Final = "provide it (`jackfield.providers`, host.provide), or ask with inject(optional=True)"
 
 
 def drawn(*steps: Provider | str) -> str:
@@ -52,7 +53,7 @@ def which(dependency: Dependency, sources: tuple[Source, ...]) -> tuple[str, str
     return reason, f"keep one; or tell them apart with @provides(name=…) and inject(name=…); or ask for a list[{key}]"
 
 
-def missing(graph: Graph, dependency: Dependency) -> tuple[str, str]:
+def missing(graph: Graph, dependency: Dependency, fix: str = _PROVIDE) -> tuple[str, str]:
     """Say that something is missing, and what to do: near misses first."""
     what = f"nothing provides {dependency.key} for {dependency.parameter!r}"
     if (collection := collection_of(dependency.key.type)) is not None:
@@ -62,12 +63,12 @@ def missing(graph: Graph, dependency: Dependency) -> tuple[str, str]:
         near.append(f"leave the name out: every plugin has its {dependency.key.type.__name__}")
     if near:
         return what, "; or ".join(near)
-    return what, "provide it (`jackfield.providers`, host.provide), or ask with inject(optional=True)"
+    return what, fix
 
 
 def near_misses(graph: Graph, wanted: Key) -> list[str]:
     """Suggest what may have been meant: the same type by another name, a subclass, the same class of another module."""
-    return list(islice((hint for provider in graph.providers for hint in _near(wanted, provider)), _SUGGESTIONS))
+    return list(islice((hint for one in graph.providers if not one.inner for hint in _near(wanted, one)), _SUGGESTIONS))
 
 
 def _near(wanted: Key, provider: Provider) -> Iterator[str]:
