@@ -44,6 +44,7 @@ from jackfield.model.record import Health, PluginRecord, PluginState
 from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec
+from jackfield.observe.checking import check_observers
 from jackfield.observe.logger import Logger
 from jackfield.plugins.background import Background
 from jackfield.plugins.claimed import ClaimedStates
@@ -119,7 +120,7 @@ class Host(Caller):
         timeout: float | None = None,
     ) -> None:
         kept = MemoryStore() if store is None else check_store(store)
-        self._observers: tuple[Observer, ...] = _default_observers() if observers is None else tuple(observers)
+        self._observers = _default_observers() if observers is None else check_observers(observers)
         self._messages = any(getattr(observer, "messages", False) is True for observer in self._observers)
         log_messages_for(self, wanted=self._messages)
         self._timeout = None if timeout is None else seconds_of(timeout)

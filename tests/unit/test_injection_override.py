@@ -170,6 +170,12 @@ def test_a_request_provider_can_be_overridden_by_an_object():
     assert injector.body(spec(wants))(CALL, 1) is fake
 
 
+def test_an_override_that_is_no_mapping_is_told():
+    """An object alone does not say what it stands for."""
+    with pytest.raises(TypeError, match=r"a mapping of types to objects, as in {Cache: fake}, not object"):
+        Injector().override(object())
+
+
 def test_the_call_cannot_be_overridden():
     """`Call` is always the call under way."""
     with pytest.raises(ValueError, match="Call cannot be overridden"):

@@ -3,6 +3,7 @@
 import pytest
 from loguru import logger as loguru
 
+from jackfield import Host, Logs
 from jackfield.observe.barrier import observer_failed
 
 
@@ -12,6 +13,21 @@ def records():
     number = loguru.add(lambda message: seen.append(message.record), level="DEBUG", catch=False)
     yield seen
     loguru.remove(number)
+
+
+@pytest.mark.parametrize(
+    ("observers", "says"),
+    [
+        ([Logs], r"has the class Logs, not an object: write Logs\(\)"),
+        (Logs(), r"is a sequence of observers, not Logs: write observers=\[…\]"),
+        ([Logs(), print], r"an object of type builtin_function_or_method, which has no method bind\(\)"),
+        (3, "is a sequence of observers, not int"),
+    ],
+)
+def test_what_is_no_observer_is_refused_when_the_host_is_made(observers, says):
+    """Not at the first call, by a line in a log."""
+    with pytest.raises(TypeError, match=says):
+        Host(observers=observers)
 
 
 def broken(kind=ValueError):

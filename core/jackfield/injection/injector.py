@@ -16,6 +16,7 @@ from jackfield.injection.scope import Cell, Start, Vault, own_thread
 from jackfield.model.atomic import AtomicReference
 from jackfield.model.call import Call
 from jackfield.model.spec import MISSING, FunctionSpec, Key
+from jackfield.strangers import named
 
 _NOTHING: Mapping[Key, Any] = MappingProxyType({})
 
@@ -371,4 +372,7 @@ class Injector:
 
 
 def _keyed(values: Mapping[Any, Any]) -> dict[Key, Any]:
+    if not isinstance(values, Mapping):
+        what = named(type(values))
+        raise TypeError(f"an override is a mapping of types to objects, as in {{Cache: fake}}, not {what}")
     return {key_of(key.type, key.name) if isinstance(key, Key) else key_of(key): value for key, value in values.items()}
