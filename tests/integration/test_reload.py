@@ -142,7 +142,7 @@ def test_what_has_a_public_name_is_refused_honestly(tmp_path):
         assert host.call("text.dedent", " x") == "x"
         with pytest.raises(PluginError, match="restart the process"):
             host.reload("text")
-        with pytest.raises(PluginError, match="no plugin is named"):
+        with pytest.raises(PluginError, match="no plugin is named 'texts' → did you mean 'text'"):
             host.reload("texts")
 
 

@@ -162,9 +162,8 @@ class Inventory:
         """
         old = self._code.kept.get(name)
         if old is None:
-            record = self._lifecycle.records.get(name)
-            reason = f"it is {record.state}" if record is not None else f"no plugin is named {name!r}"
-            raise PluginError(name, "reload", reason, "`pluginctl status` says why")
+            record = self._lifecycle.record(name)
+            raise PluginError(name, "reload", f"it is {record.state}", "`pluginctl status` says why")
         config = self._code.configs[name]
         if not old.reloadable:
             raise loading.refuse_reload(config)

@@ -111,6 +111,14 @@ class Lifecycle:
         """Name → record of every plugin, as of this moment; read-only, never changed, and read without a lock."""
         return self._roster.records
 
+    def record(self, name: str) -> PluginRecord:
+        """Give what is known of one plugin.
+
+        Raises:
+            PluginError: if nobody knows it; close names are in the fix.
+        """
+        return self._roster.get(name).record
+
     def bundle(self, name: str) -> PluginBundle | None:
         """Give what a plugin brought that is not unloaded, or None; for any thread."""
         plugin = self._roster.plugins.get(name)
