@@ -6,7 +6,7 @@ import json
 def test_the_tests_of_the_page_pass(workplace):
     """Its own tests, by its own test client."""
     place = workplace("fastapi")
-    assert "4 passed" in place.run("pytest", "-q", "-p", "no:cacheprovider", "test_app.py")
+    assert "5 passed" in place.run("pytest", "-q", "-p", "no:cacheprovider", "test_app.py")
 
 
 def test_under_uvicorn(workplace, site):
@@ -18,6 +18,7 @@ def test_under_uvicorn(workplace, site):
     assert site("/call/loans.score", {"amount": 1000, "months": 400}) == (200, "null")
     assert site("/call/loans.score", {"amount": "much", "months": 12})[0] == 400
     assert site("/call/loans.score", {"amount": 0, "months": 12})[0] == 422
+    assert site("/call/loans.score")[0] == 405
     status, text = site("/call/loans.scoer", {})
     assert (status, json.loads(text)["outcome"]) == (404, "not_found")
     assert site.total("jackfield_calls_total", 'function="loans.score"') == 4
