@@ -554,6 +554,15 @@ def test_an_editable_install_seen_twice_is_one_and_the_first_on_the_path_counts(
     assert not lost.is_editable_twin  # it has its version in its name: another installation
 
 
+def test_what_is_wrong_with_an_editable_install_is_told_once(tmp_path):
+    """Its twin beside the source has the same line."""
+    entries = "[jackfield.functions]\ntext.bad = good.text\n"
+    put(tmp_path / "site", "my-plugin", "1.1", entry_points=entries)
+    write(tmp_path / "src" / "my_plugin.egg-info", PKG_INFO="Name: my-plugin\nVersion: 1.1\n", entry_points=entries)
+    catalogue = look(tmp_path / "site", tmp_path / "src")
+    assert [(fault.stage, fault.entry) for fault in catalogue.faults] == [("reference", "text.bad")]
+
+
 def test_an_editable_install_has_one_line_in_a_listing(tmp_path):
     """What lies beside its source says nothing new; where the two differ, it is shown."""
     put(tmp_path / "site", "my-plugin", "1.1")

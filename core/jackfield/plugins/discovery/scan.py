@@ -59,7 +59,8 @@ def scan(
     faults: list[Fault] = []
     sites = list(_everywhere(faults, use_index) if path is None else _sites(path, faults, use_index))
     candidates, shadowed = _one_per_distribution(sites, faults)
-    return resolve(Found(tuple(candidates), tuple(shadowed), tuple(faults)), switches)
+    once = dict.fromkeys(faults)  # what an editable install and its twin beside the source both have wrong
+    return resolve(Found(tuple(candidates), tuple(shadowed), tuple(once)), switches)
 
 
 class _Distribution(msgspec.Struct, frozen=True, gc=False):  # a thousand of them at every start
