@@ -37,6 +37,14 @@ def test_every_fault_of_the_file_is_shown_with_its_line(check):
     assert all("(line" in fault["entry"] for fault in report["faults"])
 
 
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    """By its path, as every other fault has its place."""
+    command = [sys.executable, "-m", "jackfield", "check", "gone.toml", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    (fault,) = json.loads(done.stdout)["faults"]
+    assert (done.returncode, fault["entry"], fault["fix"]) == (1, "gone.toml", "give the path of a readable file")
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [

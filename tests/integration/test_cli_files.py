@@ -169,7 +169,7 @@ def test_a_function_of_a_file_is_called_as_an_installed_one(pluginctl, folder, a
         (("./exits.py:f",), "put that under `if __name__ == '__main__':`"),
         (("./gret.py:f",), "there is no such file or folder → did you mean 'greet.py'"),
         (("./note.txt:f",), "it is no Python file"),
-        ((".",), "is no package: it has no __init__.py"),
+        ((".",), "it is no package: it has no __init__.py → give the path of one of its `.py` files, as in ./file.py"),
         (("./pkg:vat",), "name the file that has it, as in ./pkg/module.py:function"),
     ],
 )

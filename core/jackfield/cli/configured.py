@@ -27,7 +27,8 @@ def check_configuration(path: Path, timeout: float) -> tuple[list[str], list[dic
     try:
         load_config(path)
     except ConfigError as error:
-        return [], [], error.faults or (Fault("config", "", error.key or error.file, error.reason),)
+        faults = error.faults or (Fault("config", "", error.key or error.file, error.reason),)
+        return [], [], tuple(_of(path, fault) for fault in faults)
     command = [sys.executable, "-c", _CHILD.format(path=list(map(str, sys.path))), str(path)]
     try:
         # Plugins may print what they like to stdout; the report is the last line of what the child says there.
@@ -46,6 +47,13 @@ def check_configuration(path: Path, timeout: float) -> tuple[list[str], list[dic
         said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:300]
         reason = f"loading its plugins ended the process (status {done.returncode}){f': {said}' if said else ''}"
         return [], [], (Fault("import", "", path.name, reason, "load its plugins one by one to see which"),)
+
+
+def _of(path: Path, fault: Fault) -> Fault:
+    """Name the file itself where it cannot be read."""
+    import attrs
+
+    return attrs.evolve(fault, entry=str(path)) if fault.entry == "file" else fault
 
 
 def report(path: str) -> str:
