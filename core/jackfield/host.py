@@ -497,7 +497,7 @@ class Host(Caller):
         spec = self.describe(name)
         differences = fits(spec, payload, result)
         if differences:
-            fix = f"use the types that `pluginctl info {name}` shows"
+            fix = f"use the types that `pluginctl info {name} --contract` shows"
             where = place_of(spec.target)
             faults = tuple(Fault("contract", spec.plugin, spec.key, text, fix, where) for text in differences)
             raise ContractError(name, faults)

@@ -203,7 +203,7 @@ def test_info_shows_the_contract_when_asked(pluginctl):
     """Parameters, result, dependencies, and schemas in JSON."""
     contract = json.loads(pluginctl("good", "info", "good.area", "--contract", "--json").stdout)["contract"]
     assert set(contract) == {
-        *("summary", "colour", "parameters", "result", "dependencies", "policy", "notes"),
+        *("summary", "colour", "parameters", "fields", "result", "dependencies", "policy", "notes"),
         *("payload_schema", "result_schema"),
     }
     assert contract["summary"] == "Multiply."

@@ -66,6 +66,14 @@ FILES = {
         class Gone: ...
         def need(*, gone: Gone = inject()) -> int: return 1
     """,
+    "loans.py": """
+        import dataclasses
+        @dataclasses.dataclass
+        class Loan:
+            amount: int
+            months: int = 12
+        def score(loan: Loan) -> float: return loan.months / loan.amount
+    """,
     "empty.py": "x = 1",
     "provides.py": "from jackfield import provides\n@provides\ndef three() -> int: return 3",
     "starts.py": "class Plugin:\n    def start(self) -> None: ...",
@@ -261,3 +269,15 @@ def test_info_shows_the_contract_of_a_function_of_a_file(pluginctl):
     assert code == 1
     assert "syntax.py:2" in out
     assert pluginctl("info", "./greet.py")[0] == 2
+
+
+def test_info_shows_the_keys_that_callers_give(pluginctl):
+    """The parameters, or the fields of the one record."""
+    code, out, err = pluginctl("info", "./loans.py:score")
+    assert (code, err) == (0, "")
+    assert [line.split("  ", 1)[1].strip() for line in out.splitlines()[2:5]] == [
+        "payload  loan: Loan",
+        "amount: int",
+        "months: int (optional)",
+    ]
+    assert json.loads(pluginctl("info", "./greet.py:later", "--json")[1])["contract"]["fields"] == []

@@ -194,6 +194,7 @@ def _info(job: Job, tell: Tell) -> Finished:
                 "summary": spec.summary,
                 "colour": spec.colour.value,
                 "parameters": [shown_parameter(one) for one in spec.parameters],
+                "fields": _fields(spec),
                 "result": render(spec.result),
                 "dependencies": [
                     f"{one.parameter}: {one.key}{' (optional)' if one.optional else ''}" for one in spec.dependencies
@@ -209,6 +210,15 @@ def _info(job: Job, tell: Tell) -> Finished:
         entry = job.file or job.names[0]
         return Finished({}, (Fault("contract", "", entry, broken.reason, "correct it, or leave it out"),))
     return Finished(shown)
+
+
+def _fields(spec: "FunctionSpec") -> list[str]:
+    """Show the fields of the record that a function of one parameter takes: they are the keys that callers give."""
+    from jackfield.contract.shapes import record, render
+
+    found = record(spec.parameters[0].annotation) if spec.shape == "one" else None
+    fields = () if found is None else found.fields
+    return [f"{one.name}: {render(one.type)}{'' if one.required else ' (optional)'}" for one in fields]
 
 
 def _installed_spec(name: str, tell: Tell) -> "FunctionSpec":

@@ -101,6 +101,7 @@ def _show_contract(shown: dict[str, Any]) -> None:
         ("summary", shown["summary"]),
         ("colour", shown["colour"]),
         *(("payload" if number == 0 else "", text) for number, text in enumerate(shown["parameters"] or ["none"])),
+        *(("", f"  {text}") for text in shown["fields"]),
         ("result", shown["result"]),
         *(("injected" if number == 0 else "", text) for number, text in enumerate(shown["dependencies"])),
         *((key, str(value)) for key, value in shown["policy"].items() if value),
