@@ -766,7 +766,9 @@ class Host(Caller):
         if self._functions.running:
             return
         if self._stop.locked():  # not waited for: that may wait for a plugin which waits for this
-            raise Unavailable("the host", "it is being stopped: start it when that has ended", "host_stopped", ran=False)
+            raise Unavailable(
+                "the host", "it is being stopped: start it when that has ended", "host_stopped", ran=False
+            )
         import loguru  # noqa: F401, PLC0415  # now: a host has most to say when it can open no file any more
 
         faults: tuple[Fault, ...] = ()
@@ -933,20 +935,34 @@ class Host(Caller):
         spec = self._inventory.spec(call.name, call.version) if call.version else None
         named = snapshot.plugins.get(spec.plugin) if spec is not None else None
         if named is not None and _is_idle(named):
-            return _unavailable(call.name, named)
+            return self._unavailable(call.name, named)
         if route is not None:
             return FunctionNotFound(call.name, version=call.version, versions=tuple(sorted(route.endpoints)))
         idle = next(
             (each for each in snapshot.plugins.values() if call.name in each.advertised and _is_idle(each)), None
         )
         if idle is not None:
-            return _unavailable(call.name, idle)
+            return self._unavailable(call.name, idle)
         if call.name in self._inventory.first_use.waiting:
             why = "it is still being imported; do not call it while its plugin, or one that it needs, is imported"
             return Unavailable(call.name, why, "blocked", ran=False)
         fault = next((fault for fault in self.faults if fault.entry.partition("@")[0] == call.name), None)
         known = () if fault else {*snapshot.functions, *self._inventory.first_use.waiting}
         return FunctionNotFound(call.name, close_names(call.name, known), call.version or None, fault=fault)
+
+    def _unavailable(self, name: str, record: PluginRecord) -> Unavailable:
+        """Say why a function that is known cannot be called now, and what would help."""
+        # The snapshot learns of a change a moment later: a start that calls its own function is quicker.
+        now = self._lifecycle.record(record.name)
+        record = now if now is not None and _is_idle(now) else record
+        fault = record.fault
+        why = f": {fault.reason}" if fault is not None else ""
+        help_ = (
+            "wait for that" if record.state is PluginState.STARTING else f"start it: `pluginctl start {record.name}`"
+        )
+        fix = fault.fix if fault is not None and fault.fix else help_
+        cause = {PluginState.FAILED: "start_failed", PluginState.BLOCKED: "blocked"}.get(record.state, "stopped")
+        return Unavailable(name, f"its plugin {record.name!r} is {record.state}{why}; {fix}", cause, ran=False)
 
     def disown(self) -> None:
         """Refuse every call in a child process. Takes no lock: whoever held it did not survive the fork."""
@@ -977,16 +993,6 @@ def _stats(threads: Executor) -> Callable[[], ExecutorStats | None]:
 
 def _is_idle(record: PluginRecord) -> bool:
     return record.state not in {PluginState.RUNNING, PluginState.UNLOADED}
-
-
-def _unavailable(name: str, record: PluginRecord) -> Unavailable:
-    """Say why a function that is known cannot be called now, and what would help."""
-    fault = record.fault
-    why = f": {fault.reason}" if fault is not None else ""
-    help_ = "wait for that" if record.state is PluginState.STARTING else f"start it: `pluginctl start {record.name}`"
-    fix = fault.fix if fault is not None and fault.fix else help_
-    cause = {PluginState.FAILED: "start_failed", PluginState.BLOCKED: "blocked"}.get(record.state, "stopped")
-    return Unavailable(name, f"its plugin {record.name!r} is {record.state}{why}; {fix}", cause, ran=False)
 
 
 def _report(failures: Iterable[TeardownFailure]) -> None:

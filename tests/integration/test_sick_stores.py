@@ -143,9 +143,8 @@ def test_a_store_that_cancels_what_it_was_asked_is_said_to(keeper, monkeypatch):
     """It is no time that has run out."""
     store = Sick(cancel, monkeypatch)
     store.fall("range")
-    with Host(observers=(), store=store) as host:
-        with pytest.raises(PluginError, match="store: it cancelled what it was asked"):
-            host.load(keeper)
+    with Host(observers=(), store=store) as host, pytest.raises(PluginError, match="it cancelled what it was asked"):
+        host.load(keeper)
 
 
 @pytest.fixture

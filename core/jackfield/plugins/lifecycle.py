@@ -106,6 +106,11 @@ class Lifecycle:
         """Name → record of every plugin, as of this moment; read-only, never changed, and read without a lock."""
         return self._roster.records
 
+    def record(self, name: str) -> PluginRecord | None:
+        """Give the record of one plugin, as of this moment, or None; for any thread."""
+        plugin = self._roster.plugins.get(name)
+        return plugin.record if plugin is not None else None
+
     def bundle(self, name: str) -> PluginBundle | None:
         """Give what a plugin brought that is not unloaded, or None; for any thread."""
         plugin = self._roster.plugins.get(name)
