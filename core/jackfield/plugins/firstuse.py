@@ -1,8 +1,8 @@
 """Functions that are known by name alone, and imported at their first use.
 
 Whoever brings a plugin in has the turn at it, and then at its start; of the others nobody waits but those who want the
-same plugin: one that hangs when it is imported keeps no other waiting. Functions that have something injected wait for all that provide
-anything, which are brought in together, since they may need one another.
+same plugin: one that hangs when it is imported keeps no other waiting. Functions that have something injected wait for
+all that provide anything, which are brought in together, since they may need one another.
 """
 
 from collections.abc import Sequence

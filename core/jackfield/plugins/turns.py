@@ -75,7 +75,11 @@ class Turns:
 
     @contextmanager
     def behalf(self, name: str) -> Iterator[None]:
-        """Work for whoever has the turn at a name, if anybody has: this is a thread that he has begun, and waits for."""
+        """Work for whoever has the turn at a name, if anybody has: he waits for this thread.
+
+        Args:
+            name: which.
+        """
         whose = self._held.get(name)
         token = _mine.set(_mine.get() if whose is None else (*whose.above, whose))
         try:
