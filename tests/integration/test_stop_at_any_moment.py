@@ -210,6 +210,35 @@ def test_a_host_that_is_being_stopped_is_not_started(tmp_path, monkeypatch):
         assert host.call("one.serve") == 1
 
 
+@pytest.mark.parametrize("begins", [0, 1, 4, 11, 12], ids="after {} starts".format)
+def test_a_host_whose_control_loop_ends_amid_starts_can_be_stopped_and_started(begins, tmp_path, monkeypatch):
+    """No start is left on a loop that is gone: what was under way is stopped, and all of it runs the next time."""
+    types = ModuleType("jf_gates")
+    types.gate, types.begun = threading.Semaphore(begins), threading.Semaphore(0)
+    monkeypatch.setitem(sys.modules, "jf_gates", types)
+    source = "import jf_gates\nclass Plugin:\n    def start(self): jf_gates.begun.release(); jf_gates.gate.acquire()\n"
+    host = Host(observers=())
+    for number in range(12):
+        needs = (f"p{number - 4}",) if number >= 4 else ()
+        host.load(configured(tmp_path, f"p{number}", source, depends_on=needs))
+
+    def start():
+        with suppress(Unavailable):  # its loop ends under it
+            host.start()
+
+    starting = threading.Thread(target=start)
+    starting.start()
+    for _ in range(max(begins, 1)):
+        assert types.begun.acquire(timeout=PATIENCE)
+    host.control.close()
+    types.gate.release(100)
+    starting.join(PATIENCE)
+    host.stop()
+    assert {record.state.value for record in host.plugins.values()} <= {"stopped", "registered"}
+    with host:
+        assert {record.state.value for record in host.plugins.values()} == {"running"}
+
+
 def test_sixteen_threads_that_start_and_stop_a_host_leave_it_as_the_last_one_says(tmp_path):
     """Whoever comes second is refused or does nothing; whatever the order, the host runs whole or not at all."""
     host = Host(observers=())
