@@ -101,12 +101,11 @@ class Caller:
                         return run(Call(name, payload, shown, snapshot.revision, None, None, rule, ~drawn))
         endpoint, rule, number = route.stable, "", None
         if route.split is not None:
+            drawn = 0
             if tenant is None:
                 drawn = getrandbits(DRAW)
                 number = ~drawn
-                endpoint, rule = choose(route, None, drawn)
-            else:
-                endpoint, rule = route.placed.get(tenant) or choose(route, tenant, 0)
+            endpoint, rule = choose(route, tenant, drawn)
         if tenant is not None and snapshot.permissions.denial(name, tenant, False):  # noqa: FBT003  # whether it picks a version
             endpoint = self._unknown
         if timeout is None:

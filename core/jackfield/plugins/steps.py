@@ -108,7 +108,11 @@ class Steps:
         attempt.bound(ended)
         try:
             await ended
-        except (asyncio.CancelledError, TimeoutError):
+        except asyncio.CancelledError:  # the loop ends: nothing is to follow on it, even if this has ended just now
+            if attempt.settle():
+                attempt.interrupt()
+            raise
+        except TimeoutError:
             if attempt.settle():  # else it has ended in this very moment
                 attempt.interrupt()
                 raise

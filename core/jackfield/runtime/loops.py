@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 from jackfield.errors import ResourceExhausted
@@ -42,11 +43,11 @@ def _serve(loop: asyncio.AbstractEventLoop, awaited: "set[Future[Any]]") -> None
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            loop.run_until_complete(asyncio.wait(tasks, timeout=_UNWINDING))
+        ends = monotonic() + _UNWINDING
+        while (tasks := asyncio.all_tasks(loop)) and (left := ends - monotonic()) > 0:  # what begins meanwhile as well
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(tasks, timeout=left))
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         asyncio.set_event_loop(None)
