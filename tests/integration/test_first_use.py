@@ -260,7 +260,7 @@ def test_a_plugin_that_fails_to_start_is_tried_once_however_many_call(site, lazy
     host = lazy()
 
     def call():
-        with pytest.raises(Unavailable, match=r"start\(\) raised ValueError: no"):
+        with pytest.raises(Unavailable, match=r"start\(\) raised ValueError at"):
             host.call("fails.f")
         return "refused"
 

@@ -85,13 +85,13 @@ class Expectation:
             raise TypeError(f"an extension point is a pattern of names, such as 'export.*', not {named(self.pattern)}")
         try:
             with barrier("reading its types"):
-                for kind in (self.payload, self.result):
-                    if not can_be_key(key_of(kind).type):
-                        raise Broken(f"{named(kind)} is no type that could be compared")
+                odd = [kind for kind in (self.payload, self.result) if not can_be_key(key_of(kind).type)]
                 fits(_ANY_FUNCTION, self.payload, self.result)
+            why = f"{named(odd[0])} is no type that could be compared" if odd else ""
         except Broken as broken:
-            fix = "expect plain types, or Any"
-            raise ContractError(self.pattern, (Fault("contract", "", self.pattern, broken.reason, fix),)) from broken
+            why = broken.reason
+        if why:
+            raise ContractError(self.pattern, (Fault("contract", "", self.pattern, why, "expect plain types, or Any"),))
 
     def fault(self, spec: FunctionSpec) -> Fault | None:
         """Say how a function fails the expectation, or None if it fits or is not meant."""
