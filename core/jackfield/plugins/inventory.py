@@ -162,7 +162,7 @@ class Inventory:
         """
         old = self._code.kept.get(name)
         if old is None:
-            record = self._lifecycle.record(name)
+            record = self._lifecycle.known(name)
             raise PluginError(name, "reload", f"it is {record.state}", "`pluginctl status` says why")
         config = self._code.configs[name]
         if not old.reloadable:
@@ -195,8 +195,8 @@ class Inventory:
         Raises:
             PluginError: if nobody knows it.
         """
+        self.first_use.forget(name)  # first: a call that is about to bring it in does not
         report = self._lifecycle.unload(name, keep_state=keep_state)
         self._code.options.pop(name, None)
         self._code.strike(lambda fault: fault.plugin == name)
-        self.first_use.forget(name)
         return report
