@@ -4,9 +4,11 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+import functools
 import json
 import pathlib
 import re
+import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -328,6 +330,63 @@ def test_self_in_a_method_is_its_class():
 
     assert takes(specify("f", Money(1).plus), {"amount": 2}) == Money(2)
     assert isinstance(takes(specify("f", Money(1).plus), {"amount": "2"}), PayloadError)
+
+
+class Handler(Generic[T]):
+    def __call__(self, item: T) -> list[T]: ...
+
+    def each(self, items: list[T]): ...
+
+    @classmethod
+    def make(cls, items: list[T]): ...
+
+
+class Handles(Handler[A]): ...
+
+
+class ListHandler(Handler[list[T]]): ...
+
+
+class HandlesLists(ListHandler[A]): ...
+
+
+@pytest.mark.parametrize(
+    ("target", "good", "bad"),
+    [
+        (Handles, 1, 0),
+        (Handles(), 1, 0),
+        (Handles().each, [1], [0]),
+        (Handles.make, [1], [0]),
+        (functools.partial(Handles().each), [1], [0]),
+        (HandlesLists, [1], [0]),
+        (HandlesLists().each, [[1]], [[0]]),
+        (Handler[A](), 1, 0),
+        (ListHandler[A](), [1], [0]),
+    ],
+)
+def test_a_type_variable_in_a_method_is_what_its_class_says(target, good, bad):
+    """Of a class that is called, and of methods: where they were written it was not known yet."""
+    spec = specify("f", target)
+    assert spec.notes == ()
+    assert not isinstance(takes(spec, good), PayloadError)
+    assert isinstance(takes(spec, bad), PayloadError)
+
+
+def test_the_result_of_an_inherited_method_is_known_too():
+    """For those who compare contracts."""
+    assert specify("f", Handles).result == list[A]
+
+
+def test_a_constraint_holds_where_pydantic_is_imported_and_not_used():
+    """It imports its parts when they are asked for: there may be no `pydantic.fields` yet."""
+    code = (
+        "import sys, typing, annotated_types, pydantic\n"
+        "from jackfield.contract import specify\n"
+        "def f(x: typing.Annotated[int, annotated_types.Gt(0)]): ...\n"
+        "def g(x: type): ...\n"
+        "sys.exit([*specify('f', f).notes, *specify('g', g).notes] != [])\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # our own code
 
 
 def test_an_iterator_is_passed_as_it_is():
