@@ -51,9 +51,25 @@ OneOf = TypeVar("OneOf", G, str)
 T = TypeVar("T")
 Alias = typing_extensions.TypeAliasType("Alias", A)
 Listed = typing_extensions.TypeAliasType("Listed", list[T], type_params=(T,))
+Default = typing_extensions.TypeVar("Default", default=A)
+Likewise = typing_extensions.TypeVar("Likewise", default=list[Default])
+Defaults = typing_extensions.TypeAliasType("Defaults", dict[T, Default], type_params=(T, Default))
 Json = typing_extensions.TypeAliasType("Json", "dict[str, Json] | list[Json] | str | int | float | bool | None")
 Circular = typing_extensions.TypeAliasType("Circular", "Other")
 Other = typing_extensions.TypeAliasType("Other", "Circular")
+
+
+@attrs.define
+class Defaulted(Generic[Default, Likewise]):
+    n: Default
+    m: Likewise = attrs.Factory(list)
+
+
+class FurtherDefaulted(Defaulted): ...
+
+
+class DefaultedStruct(msgspec.Struct, Generic[Default]):
+    n: Default
 
 
 class NotAlways(TypedDict):
@@ -176,6 +192,13 @@ WRAPPED = {
     "base of a base": (Further, {"n": [1]}, {"n": [0]}),
     "NamedTuple base": (NamedBound, [1], [0]),
     "TypedDict base": (TypedBound, {"n": 1}, {"n": "a"}),
+    "default of a variable": (Defaulted, {"n": 1}, {"n": 0}),
+    "default by another variable": (Defaulted[A], {"n": 1, "m": [1]}, {"n": 1, "m": [0]}),
+    "default in a base": (FurtherDefaulted, {"n": 1}, {"n": 0}),
+    "default in a Struct": (DefaultedStruct, {"n": 1}, {"n": 0}),
+    "default in an alias": (Defaults, {"a": 1}, {"a": 0}),
+    "default in a subscripted alias": (Defaults[str], {"a": 1}, {"a": 0}),
+    "no default where a type is given": (Defaulted[str], {"n": "a"}, {"n": 1}),
     "a field of a Struct": (Struct, {"n": 2}, {"n": 1}),
     "annotated twice": (Annotated[Positive, msgspec.Meta(lt=5)], 4, 5),
     "annotated within": (Annotated[Annotated[Positive, "doc"], annotated_types.Lt(5)], 4, 0),
