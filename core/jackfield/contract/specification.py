@@ -102,7 +102,7 @@ class _Reading:
         self.colour = Colour.SYNC
         self.shape: PayloadShape = "none"
         self.result: Any = Any
-        self.method: tuple[Any, type] | None = None  # of which class, written in which
+        self.standing: dict[Any, Any] = {}  # what `Self` and type variables stand for in what is called
 
     def fault(self, reason: str, fix: str) -> None:
         self.faults.append(Fault("contract", self.plugin, self.name, reason, fix))
@@ -127,7 +127,7 @@ class _Reading:
             self.fault(f"it is {kind}, which cannot be called", "advertise a function or a class with `__call__`")
             return
         self._body(call)
-        self.method = (target, _has_call(target)) if isinstance(target, type) else written_in(call)
+        self.standing = _standing((target, _has_call(target)) if isinstance(target, type) else written_in(call))
         read = _signature(call)
         if read is None:
             self.shape = "opaque"
@@ -282,21 +282,14 @@ class _Reading:
             )
         self.dependencies.append(found)
 
-    def _standing(self, owner: Any, name: str) -> dict[Any, Any]:
-        """Say what `Self`, and the type variables of the class that an annotation was written in, stand for."""
-        found = (owner, owner_of(owner, name)) if is_a(owner, type) else self.method
-        if found is None:
-            return {}
-        cls, base = found
-        return {**dict(lineage(cls)).get(base, {}), Self: cls}
-
     def _evaluated(self, owner: Any, name: str, annotation: Any) -> Any:
         if annotation is inspect.Parameter.empty:
             return Any
         try:
             with barrier():
                 read = evaluate(owner, name, annotation, anywhere=True)
-                found = substitute(read, self._standing(owner, name))
+                of_class = is_a(owner, type)
+                found = substitute(read, _standing((owner, owner_of(owner, name))) if of_class else self.standing)
                 if type(found) is not type:
                     key_of(found)  # so that whoever asks what it means gets an answer
         except Broken as problem:
@@ -356,6 +349,14 @@ def _call_of(cls: type) -> Any:
         return found.__get__(object(), cls)
     except (AttributeError, TypeError):  # an object that is called, or a method in C, which insists on its class
         return functools.partial(found, None) if inspect.isroutine(found) else found
+
+
+def _standing(written: tuple[Any, type] | None) -> dict[Any, Any]:
+    """Say what `Self` stands for in a class, and the type variables of the one that an annotation was written in."""
+    if written is None:
+        return {}
+    cls, base = written
+    return {**dict(lineage(cls)).get(base, {}), Self: cls}
 
 
 def _has_call(cls: type) -> type:
