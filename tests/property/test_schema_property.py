@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from jackfield.contract import specify
 from jackfield.contract.payload import compile_payload, draw, payload_schema
-from jackfield.contract.shapes import Array, Checked, Choice, Fixed, Foreign, Leaf, Record
+from jackfield.contract.shapes import Array, Checked, Choice, Fixed, Foreign, Leaf, Record, Table, view
 from jackfield.errors import PayloadError
 from support.annotated import FOREIGN, ODDER, annotation, plain
 
@@ -58,6 +58,9 @@ EXCEPTIONS = {
         constraint.said for shape in shapes if isinstance(shape, Checked) for constraint in shape.constraints
     ),
     "bounds of a `Decimal`": lambda shapes, values: decimal.Decimal in _leaves(shapes) and _constrained(shapes, "<>"),
+    "bounds of numbers that are keys": lambda shapes, values: any(
+        isinstance(shape, Table) and isinstance(view(shape.key), Checked) for shape in shapes
+    ),
     "the values of a set": lambda shapes, values: any(
         isinstance(shape, Array) and shape.make in (set, frozenset) for shape in shapes
     ),

@@ -236,6 +236,8 @@ ODDER = [
     lambda it, other: tuple[it, other],  # beside a bound, msgspec 0.22 writes beyond its memory
     lambda it, other: tuple[()],
     lambda it, other: dict[bool, it],
+    lambda it, other: dict[Annotated[int, annotated_types.Gt(0)], it],
+    lambda it, other: dict[pathlib.PurePath, it],
     lambda it, other: dict[Level | None, it],
     lambda it, other: collections.OrderedDict[str, it],
     lambda it, other: collections.deque[it],

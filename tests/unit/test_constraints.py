@@ -4,9 +4,11 @@ import dataclasses
 import datetime as dt
 import decimal
 import enum
+import functools
 import json
 import pathlib
 import re
+import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -49,9 +51,25 @@ OneOf = TypeVar("OneOf", G, str)
 T = TypeVar("T")
 Alias = typing_extensions.TypeAliasType("Alias", A)
 Listed = typing_extensions.TypeAliasType("Listed", list[T], type_params=(T,))
+Default = typing_extensions.TypeVar("Default", default=A)
+Likewise = typing_extensions.TypeVar("Likewise", default=list[Default])
+Defaults = typing_extensions.TypeAliasType("Defaults", dict[T, Default], type_params=(T, Default))
 Json = typing_extensions.TypeAliasType("Json", "dict[str, Json] | list[Json] | str | int | float | bool | None")
 Circular = typing_extensions.TypeAliasType("Circular", "Other")
 Other = typing_extensions.TypeAliasType("Other", "Circular")
+
+
+@attrs.define
+class Defaulted(Generic[Default, Likewise]):
+    n: Default
+    m: Likewise = attrs.Factory(list)
+
+
+class FurtherDefaulted(Defaulted): ...
+
+
+class DefaultedStruct(msgspec.Struct, Generic[Default]):
+    n: Default
 
 
 class NotAlways(TypedDict):
@@ -174,6 +192,13 @@ WRAPPED = {
     "base of a base": (Further, {"n": [1]}, {"n": [0]}),
     "NamedTuple base": (NamedBound, [1], [0]),
     "TypedDict base": (TypedBound, {"n": 1}, {"n": "a"}),
+    "default of a variable": (Defaulted, {"n": 1}, {"n": 0}),
+    "default by another variable": (Defaulted[A], {"n": 1, "m": [1]}, {"n": 1, "m": [0]}),
+    "default in a base": (FurtherDefaulted, {"n": 1}, {"n": 0}),
+    "default in a Struct": (DefaultedStruct, {"n": 1}, {"n": 0}),
+    "default in an alias": (Defaults, {"a": 1}, {"a": 0}),
+    "default in a subscripted alias": (Defaults[str], {"a": 1}, {"a": 0}),
+    "no default where a type is given": (Defaulted[str], {"n": "a"}, {"n": 1}),
     "a field of a Struct": (Struct, {"n": 2}, {"n": 1}),
     "annotated twice": (Annotated[Positive, msgspec.Meta(lt=5)], 4, 5),
     "annotated within": (Annotated[Annotated[Positive, "doc"], annotated_types.Lt(5)], 4, 0),
@@ -328,6 +353,63 @@ def test_self_in_a_method_is_its_class():
 
     assert takes(specify("f", Money(1).plus), {"amount": 2}) == Money(2)
     assert isinstance(takes(specify("f", Money(1).plus), {"amount": "2"}), PayloadError)
+
+
+class Handler(Generic[T]):
+    def __call__(self, item: T) -> list[T]: ...
+
+    def each(self, items: list[T]): ...
+
+    @classmethod
+    def make(cls, items: list[T]): ...
+
+
+class Handles(Handler[A]): ...
+
+
+class ListHandler(Handler[list[T]]): ...
+
+
+class HandlesLists(ListHandler[A]): ...
+
+
+@pytest.mark.parametrize(
+    ("target", "good", "bad"),
+    [
+        (Handles, 1, 0),
+        (Handles(), 1, 0),
+        (Handles().each, [1], [0]),
+        (Handles.make, [1], [0]),
+        (functools.partial(Handles().each), [1], [0]),
+        (HandlesLists, [1], [0]),
+        (HandlesLists().each, [[1]], [[0]]),
+        (Handler[A](), 1, 0),
+        (ListHandler[A](), [1], [0]),
+    ],
+)
+def test_a_type_variable_in_a_method_is_what_its_class_says(target, good, bad):
+    """Of a class that is called, and of methods: where they were written it was not known yet."""
+    spec = specify("f", target)
+    assert spec.notes == ()
+    assert not isinstance(takes(spec, good), PayloadError)
+    assert isinstance(takes(spec, bad), PayloadError)
+
+
+def test_the_result_of_an_inherited_method_is_known_too():
+    """For those who compare contracts."""
+    assert specify("f", Handles).result == list[A]
+
+
+def test_a_constraint_holds_where_pydantic_is_imported_and_not_used():
+    """It imports its parts when they are asked for: there may be no `pydantic.fields` yet."""
+    code = (
+        "import sys, typing, annotated_types, pydantic\n"
+        "from jackfield.contract import specify\n"
+        "def f(x: typing.Annotated[int, annotated_types.Gt(0)]): ...\n"
+        "def g(x: type): ...\n"
+        "sys.exit([*specify('f', f).notes, *specify('g', g).notes] != [])\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0  # our own code
 
 
 def test_an_iterator_is_passed_as_it_is():

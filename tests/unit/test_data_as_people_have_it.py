@@ -13,8 +13,10 @@ import textwrap
 import uuid
 from typing import Annotated, Any, Literal
 
+import annotated_types
 import attrs
 import msgspec
+import pydantic
 import pytest
 
 from jackfield import ContractError, PayloadError
@@ -67,6 +69,7 @@ def converting(kind):
         (dict[uuid.UUID, str], {str(uuid.UUID(int=1)): "a"}, {uuid.UUID(int=1): "a"}),
         (dict[dt.date, str], {"2024-01-01": "a"}, {dt.date(2024, 1, 1): "a"}),
         (dict[decimal.Decimal, str], {"1.5": "a"}, {decimal.Decimal("1.5"): "a"}),
+        (dict[pathlib.PurePath, str], {"a/b": "c"}, {pathlib.PurePath("a/b"): "c"}),
         (dict[Annotated[int, msgspec.Meta(ge=1)], str], {"1": "a"}, {1: "a"}),
         (list[dict[int, dict[int, Any]]], [{"1": {"2": {"3": 4}}}], [{1: {2: {"3": 4}}}]),
         (dict[int, str] | None, {"1": "a"}, {1: "a"}),
@@ -268,6 +271,29 @@ def test_a_record_given_by_the_name_of_the_parameter_is_told_so_too():
 
     with pytest.raises(PayloadError, match=r"expected Page, got dict with the key 'page': pass the value itself$"):
         compile_payload(specify("f", show)).convert({"page": {"rows": {}}})
+
+
+class Shelf(pydantic.BaseModel):
+    it: int
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "path"),
+    [
+        (Shelf, {"it": "one"}, "$.it"),
+        (Shelf | None, {"it": "one"}, "$.it"),
+        (dict[str, int], {"it": "one"}, "$[...]"),
+        (Annotated[dict[str, int], annotated_types.MinLen(1)], {"it": "one"}, "$[...]"),
+    ],
+)
+def test_what_is_wrong_inside_an_object_of_that_key_is_told_and_no_hint_is_given(kind, payload, path):
+    """The key is the type's own; what would fit without it gets the hint all the same."""
+    with pytest.raises(PayloadError) as caught:
+        converting(kind)(payload)
+    assert caught.value.path == path
+    assert "pass the value itself" not in caught.value.got
+    with pytest.raises(PayloadError, match=r"with the key 'it': pass the value itself$"):
+        converting(kind)({"it": {"it": 1}})
 
 
 SOURCE = """

@@ -9,7 +9,7 @@ from typing import Any, Generic, NewType, Protocol, TypeVar
 import attrs
 import pytest
 
-from jackfield import Host, InjectionError, MissingDependency, decorates, inject, provides
+from jackfield import ContractError, Host, InjectionError, MissingDependency, decorates, inject, provides
 from jackfield.injection.providers import describe
 from jackfield.model.generics import matched
 from jackfield.model.spec import Key
@@ -317,6 +317,46 @@ def test_generic_providers_are_members_of_collections_and_can_be_decorated():
     with started(use, made, Engine, marked) as host:
         ((repo, kind),), (other, text) = host.call("f")
         assert (repo.kind, kind, other.kind, text) == (int, int, str, str)
+
+
+class Typed(Generic[T]):
+    def __init__(self, kind: type[T]):
+        self.kind = kind
+
+
+@attrs.define
+class Counting(Generic[T]):
+    repo: Typed[T] = inject()
+
+    def __call__(self):
+        return self.repo.kind
+
+
+class CountingInts(Counting[int]): ...
+
+
+class Counts(Generic[T]):
+    def count(self, *, repo: Typed[T] = inject()):
+        return repo.kind
+
+
+class CountsText(Counts[str]): ...
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"), [(CountingInts, int), (CountsText().count, str), (Counts[bytes]().count, bytes)]
+)
+def test_a_function_has_what_the_variables_of_its_class_stand_for(function, kind):
+    """A class that is called, and a method."""
+    with started(function, Typed) as host:
+        assert host.call("f") is kind
+
+
+@pytest.mark.parametrize("function", [Counting, Counts().count])
+def test_a_function_of_any_type_is_refused(function):
+    """It would be given a repository of a variable, which nobody can make."""
+    with pytest.raises(ContractError, match=r"nothing says what the type variables of Typed\[~T\] stand for"):
+        Host(observers=()).register("f", function)
 
 
 def test_a_variable_alone_cannot_be_provided():

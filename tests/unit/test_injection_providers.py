@@ -7,7 +7,7 @@ import dataclasses
 import functools
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Protocol, Self, TypeVar
 
 import attrs
 import pytest
@@ -19,6 +19,9 @@ from jackfield.model.spec import Colour, Dependency, Key
 
 if TYPE_CHECKING:
     from decimal import Decimal  # never there at run time, as in many a module
+
+
+T = TypeVar("T")
 
 
 class Database: ...
@@ -295,3 +298,40 @@ def test_values_are_provided_as_they_are():
         value_provider(None)
     with pytest.raises(InjectionError, match="neither a type nor a name"):
         value_provider(db, Any)
+
+
+class Made:
+    @classmethod
+    def make(cls) -> Self:
+        return cls()
+
+    @classmethod
+    def lend(cls) -> Iterator[Self | None]:
+        yield cls()
+
+
+class MadeFurther(Made): ...
+
+
+class Maker(Generic[T]):
+    def make(self) -> list[T]:
+        return []
+
+
+class IntMaker(Maker[int]): ...
+
+
+@pytest.mark.parametrize(
+    ("factory", "kind"),
+    [
+        (Made.make, Made),
+        (MadeFurther.make, MadeFurther),
+        (MadeFurther.lend, MadeFurther),
+        (IntMaker().make, list[int]),
+        (Maker[str]().make, list[str]),
+        (functools.partial(Maker[str]().make), list[str]),
+    ],
+)
+def test_a_method_provides_what_its_class_says(factory, kind):
+    """`Self`, and the type variables of the class that it was written in."""
+    assert describe(factory).key == Key(kind)

@@ -1,5 +1,6 @@
 """Types as data: their fields, their names, their JSON Schema."""
 
+import collections
 import dataclasses
 import datetime as dt
 import decimal
@@ -245,6 +246,7 @@ def test_two_pydantic_models_of_one_name_are_two_definitions():
     [
         (Annotated[int | None, msgspec.Meta(gt=0)], {"exclusiveMinimum": 0}),
         (Annotated[list[int] | None, msgspec.Meta(max_length=2)], {"maxItems": 2}),
+        (Annotated[collections.deque[int], annotated_types.MaxLen(2)], {"maxItems": 2}),
         (Annotated[float, annotated_types.Lt(float("inf"))], {"type": "number"}),
         (Literal[Colour.RED, b"x", 1], {"enum": ["red", 1]}),
         (decimal.Decimal, {"type": ["string", "number"]}),

@@ -11,11 +11,12 @@ from typing import Any, Final, Self
 import attrs
 
 from jackfield.contract.payload import draw, note_of
-from jackfield.contract.shapes import is_unpacked, packed, render, substitute
+from jackfield.contract.shapes import is_unpacked, lineage, packed, render, substitute
 from jackfield.decorators import Inject, dependency, inject, key_of, marker_of, noted_policy
 from jackfield.errors import ContractError, Fault
-from jackfield.injection.hints import annotations, evaluate, signature
+from jackfield.injection.hints import annotations, evaluate, owner_of, signature, written_in
 from jackfield.model.call import Call
+from jackfield.model.generics import is_open
 from jackfield.model.injectable import is_injectable
 from jackfield.model.names import NAME_LIMIT, name_fault, version_fault
 from jackfield.model.place import place_of
@@ -101,7 +102,7 @@ class _Reading:
         self.colour = Colour.SYNC
         self.shape: PayloadShape = "none"
         self.result: Any = Any
-        self.owner: type | None = None  # what `Self` is
+        self.standing: dict[Any, Any] = {}  # what `Self` and type variables stand for in what is called
 
     def fault(self, reason: str, fix: str) -> None:
         self.faults.append(Fault("contract", self.plugin, self.name, reason, fix))
@@ -126,7 +127,7 @@ class _Reading:
             self.fault(f"it is {kind}, which cannot be called", "give a function, or a class with `__call__`")
             return
         self._body(call)
-        self.owner = target if isinstance(target, type) else _owner(call)
+        self.standing = _standing((target, _has_call(target)) if isinstance(target, type) else written_in(call))
         read = _signature(call)
         if read is None:
             self.shape = "opaque"
@@ -269,6 +270,11 @@ class _Reading:
                 f"what is injected for {parameter.name!r} cannot be looked up: {kind} cannot be hashed and compared",
                 "annotate a plain type",
             )
+        elif is_open(found.key.type):
+            self.fault(
+                f"nothing says what the type variables of {found.key} stand for, injected for {parameter.name!r}",
+                "annotate the very type, or advertise a subclass that says it",
+            )
         elif found.key.type is object and found.key.name is None:
             self.fault(
                 f"nothing says what to inject for {parameter.name!r}",
@@ -282,7 +288,8 @@ class _Reading:
         try:
             with barrier():
                 read = evaluate(owner, name, annotation, anywhere=True)
-                found = substitute(read, {Self: self.owner} if self.owner is not None else {})
+                of_class = is_a(owner, type)
+                found = substitute(read, _standing((owner, owner_of(owner, name))) if of_class else self.standing)
                 if type(found) is not type:
                     key_of(found)  # so that whoever asks what it means gets an answer
         except Broken as problem:
@@ -344,14 +351,17 @@ def _call_of(cls: type) -> Any:
         return functools.partial(found, None) if inspect.isroutine(found) else found
 
 
-def _owner(call: Any) -> type | None:
-    """Give the class whose method it is; None for a function."""
-    while isinstance(call, functools.partial):
-        call = call.func
-    owner = getattr(call, "__self__", None)
-    if owner is None or isinstance(owner, type | types.ModuleType):
-        return owner if isinstance(owner, type) else None
-    return type(owner)
+def _standing(written: tuple[Any, type] | None) -> dict[Any, Any]:
+    """Say what `Self` stands for in a class, and the type variables of the one that an annotation was written in."""
+    if written is None:
+        return {}
+    cls, base = written
+    return {**dict(lineage(cls)).get(base, {}), Self: cls}
+
+
+def _has_call(cls: type) -> type:
+    """Find the class that `__call__` was written in."""
+    return next((base for base in cls.__mro__ if "__call__" in vars(base)), cls)
 
 
 def _bound_keywords(call: Any) -> frozenset[str]:

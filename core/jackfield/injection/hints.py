@@ -5,7 +5,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Mapping
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from jackfield.injection.names import NotFound, with_names
@@ -94,6 +94,29 @@ def owner_of(cls: type, parameter: str) -> type:
     of_field = (base for base in cls.__mro__ if names & annotations(base).keys())
     of_constructor = (base for base in cls.__mro__ if {"__init__", "__new__"} & vars(base).keys())
     return next(of_field, None) or next(of_constructor)
+
+
+def written_in(call: Callable[..., Any]) -> tuple[Any, type] | None:
+    """Find the class whose method a callable is, and the one that it was written in, whose type variables it names.
+
+    Args:
+        call: a bound method, an object with `__call__`, or a partial of one.
+
+    Returns:
+        The class, with its arguments where an object of a generic class knows them, and the base that has the method;
+        None for a function.
+    """
+    call = next(layer for layer in layers(call, wrapped=False) if not isinstance(layer, functools.partial))
+    held = getattr(call, "__self__", None) if inspect.isroutine(call) else call
+    if held is None or is_a(held, ModuleType):
+        return None
+    cls = held if is_a(held, type) else type(held)
+    method = call if inspect.isroutine(call) else inspect.getattr_static(cls, "__call__", None)
+    function = getattr(method, "__func__", method)
+    for base in cls.__mro__:
+        if any(getattr(value, "__func__", value) is function for value in vars(base).values()):
+            return vars(held).get("__orig_class__", cls) if hasattr(held, "__dict__") else cls, base
+    return cls, cls
 
 
 def _namespaces(factory: Callable[..., Any], parameter: str) -> tuple[dict[str, Any], Mapping[str, Any]]:

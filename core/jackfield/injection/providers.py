@@ -13,13 +13,13 @@ from collections.abc import (
     Mapping,
 )
 from types import NoneType
-from typing import Any, Final, TypeVar, get_args, get_origin
+from typing import Any, Final, Self, TypeVar, get_args, get_origin
 
 import attrs
 
 from jackfield.decorators import Inject, Provides, Scope, inject, key_of, marker_of, provided
 from jackfield.errors import Fault, InjectionError
-from jackfield.injection.hints import Unreadable, evaluate, owner_of, signature, underlying
+from jackfield.injection.hints import Unreadable, evaluate, owner_of, signature, underlying, written_in
 from jackfield.model.generics import is_open, parametrised, seen_from, substituted
 from jackfield.model.place import place_of
 from jackfield.model.spec import MISSING, Colour, Dependency, Key
@@ -301,7 +301,13 @@ def _made(factory: Any, read: Any, note: Provides, colour: Colour, generator: bo
         if get_origin(provides) not in kinds:
             raise _Unfit("its return annotation does not say what it yields", f"annotate {kinds[0].__name__}[…]")
         provides = get_args(provides)[0]
-    return key_of(provides, note.name)
+    key = key_of(provides, note.name)
+    method = None if is_a(read, type) else written_in(read)
+    if method is None:
+        return key
+    cls, base = method
+    kind = cls if key.type is Self else substituted(key.type, seen_from(cls, base))
+    return attrs.evolve(key, type=kind)
 
 
 def _provided(key: Key) -> Key:

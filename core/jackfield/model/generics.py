@@ -69,11 +69,11 @@ def matched(pattern: Any, wanted: Any) -> Bindings | None:
     return bindings if _match(pattern, wanted, bindings, 0) else None
 
 
-def seen_from(cls: type, base: type) -> Bindings:
+def seen_from(cls: Any, base: type) -> Bindings:
     """Find what the variables of a base class stand for in a class: `T` of `Repo` is `int` in `class Ints(Repo[int])`.
 
     Args:
-        cls: the class.
+        cls: the class, or a generic one with arguments.
         base: the class itself, or one that it inherits from.
     """
     found: dict[type, Bindings] = {}

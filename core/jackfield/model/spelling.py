@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from jackfield.model.generics import substituted
 
 _UNIONS = (Union, UnionType)
+_DEEPEST: Final = 100  # layers: `type Deep[T] = Deep[list[T]]` has ever new ones
 
 
 def canonical(annotation: Any) -> Any:
@@ -41,7 +42,7 @@ def peeled(annotation: Any) -> Iterator[Any]:
         The annotation itself first; last the type that is meant.
     """
     seen: list[Any] = []
-    while not any(annotation is each for each in seen):
+    while len(seen) < _DEEPEST and not any(annotation is each for each in seen):
         seen.append(annotation)
         yield annotation
         annotation = _inside(annotation)

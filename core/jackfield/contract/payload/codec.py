@@ -10,7 +10,21 @@ from jackfield.contract.payload.conversion import compile_plan
 from jackfield.contract.payload.limits import blame_nesting, is_mapping, size_check
 from jackfield.contract.payload.misfit import Misfit, type_name
 from jackfield.contract.payload.nodes import Plan
-from jackfield.contract.shapes import Anything, Field, Record, is_pydantic, parameters, record, render, view
+from jackfield.contract.shapes import (
+    Anything,
+    Checked,
+    Choice,
+    Delegated,
+    Field,
+    Foreign,
+    Record,
+    Table,
+    is_pydantic,
+    parameters,
+    record,
+    render,
+    view,
+)
 from jackfield.errors import PayloadError
 from jackfield.model.spec import MISSING, FunctionSpec, Parameter
 from jackfield.strangers import is_a, layers
@@ -87,10 +101,32 @@ def _one(function: str, parameter: Parameter) -> PayloadCodec:
 
 def _wrapped(name: str, plan: Plan, payload: Any) -> Misfit | None:
     """Tell the record of one parameter, which is how functions of several are called."""
-    known = isinstance(plan.view, Record) and name in plan.view.names
-    if known or not (is_mapping(payload) and len(payload) == 1 and name in payload):
+    if not (is_mapping(payload) and len(payload) == 1 and name in payload):
+        return None
+    if _may_have(plan, name) and not _is_taken(plan, payload[name]):  # it is about what is inside, then
         return None
     return Misfit("", render(plan.annotation), f"{type_name(payload)} with the key {name!r}: pass the value itself")
+
+
+def _may_have(plan: Plan, key: str) -> bool:
+    """Tell whether some value of a type is an object with that key."""
+    match plan.view:
+        case Record() as shape:
+            return key in shape.names
+        case Choice() | Checked():
+            return any(_may_have(child, key) for child in plan.children)
+        case Foreign(type=cls):
+            return is_pydantic(cls)
+        case shape:
+            return isinstance(shape, Table | Delegated)
+
+
+def _is_taken(plan: Plan, value: Any) -> bool:
+    try:
+        plan.take(value)
+    except (Misfit, RecursionError):
+        return False
+    return True
 
 
 def _many(spec: FunctionSpec) -> PayloadCodec:

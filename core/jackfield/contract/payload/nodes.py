@@ -74,7 +74,14 @@ class Plan:
     @property
     def native(self) -> bool:
         """Whether msgspec does what is right for the whole annotation, if it understands it."""
-        return all(getattr(inner.view, "native", True) and not inner.deadly for inner in self.reach())
+        return all(
+            getattr(inner.view, "native", True) and not inner.deadly and not inner.oddly_keyed for inner in self.reach()
+        )
+
+    @property
+    def oddly_keyed(self) -> bool:
+        """Whether keys are of a class that msgspec does not know: it takes any text for them, and never asks."""
+        return isinstance(self.view, Table) and any(isinstance(plan.view, Foreign) for plan in self.children[0].reach())
 
     @property
     def deadly(self) -> bool:

@@ -26,7 +26,7 @@ from jackfield.contract.shapes.kinds import (
     View,
     children,
 )
-from jackfield.contract.shapes.layers import is_union, is_unpacked, packed, strip, substitute
+from jackfield.contract.shapes.layers import is_union, is_unpacked, lineage, packed, strip, substitute
 from jackfield.contract.shapes.reading import parameters, record, unchecked, view
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "is_typed_dict",
     "is_union",
     "is_unpacked",
+    "lineage",
     "packed",
     "parameters",
     "record",

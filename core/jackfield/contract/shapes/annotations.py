@@ -70,8 +70,8 @@ def _evaluated_in(cls: type, annotation: Any, names: Mapping[str, Any]) -> Any:
 
 def is_pydantic(cls: Any) -> bool:
     """Tell whether a class is a pydantic model, without importing pydantic."""
-    pydantic = sys.modules.get("pydantic")
-    return pydantic is not None and isinstance(cls, type) and issubclass(cls, pydantic.BaseModel)
+    # pydantic imports its parts when they are used: without this one there are no models.
+    return isinstance(cls, type) and issubclass(cls, getattr(sys.modules.get("pydantic.main"), "BaseModel", ()))
 
 
 def is_typed_dict(cls: Any) -> bool:

@@ -1,5 +1,6 @@
 """What `Annotated` asks of a value: constraints of msgspec, `annotated_types` and pydantic, each as one test."""
 
+import collections
 import datetime as dt
 import decimal
 import math
@@ -125,8 +126,8 @@ def _entries(metadata: Iterable[Any]) -> Iterator[Any]:
 
 
 def _is_field(entry: Any) -> bool:
-    pydantic = sys.modules.get("pydantic")
-    return pydantic is not None and isinstance(entry, pydantic.fields.FieldInfo)
+    # pydantic imports its parts when they are used: without this one there are no fields.
+    return isinstance(entry, getattr(sys.modules.get("pydantic.fields"), "FieldInfo", ()))
 
 
 def _is_pydantic(entry: Any) -> bool:
@@ -194,7 +195,7 @@ def _measured(bare: Any) -> set[str]:
         return {"Length"}
     if kinds & {dict, abc.Mapping}:
         return {"Properties"}
-    return {"Items"} if kinds & {list, tuple, set, frozenset, abc.Iterable} else set()
+    return {"Items"} if kinds & {list, tuple, set, frozenset, collections.deque, abc.Iterable} else set()
 
 
 def _said(keywords: Mapping[str, Any]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def unwrap(annotation: Any) -> Layers:
         elif isinstance(annotation, dataclasses.InitVar):
             annotation = annotation.type
         elif is_alias(annotation):
-            annotation = _meaning(annotation)
+            annotation = substitute(_meaning(annotation), bindings(annotation.__type_params__, ()))
         elif is_alias(origin):
             annotation = substitute(_meaning(origin), bindings(origin.__type_params__, get_args(annotation)))
         elif isinstance(annotation, TypeVar):
@@ -147,13 +147,29 @@ def packed(annotation: Any) -> Any:
     return types.GenericAlias(get_origin(annotation), get_args(annotation))
 
 
+def has_default(variable: Any) -> bool:
+    """Tell whether a type variable has a default, as PEP 696 has it."""
+    return isinstance(variable, TypeVar) and hasattr(variable, "has_default") and bool(variable.has_default())
+
+
 def bindings(parameters: tuple[Any, ...], args: tuple[Any, ...]) -> dict[Any, Any]:
     """Say what the parameters of a generic type stand for; a `TypeVarTuple` for a tuple of types.
+
+    A type variable that nothing is said of stands for its default, in which the ones before it may be named.
 
     Args:
         parameters: as the type declares them.
         args: what it is subscribed with; empty if it is not.
     """
+    bound = _given(parameters, args)
+    for parameter in parameters:
+        # `typing` may have put the default in by itself, as it was written.
+        if has_default(parameter) and bound.get(parameter, parameter.__default__) is parameter.__default__:
+            bound[parameter] = substitute(parameter.__default__, bound)
+    return bound
+
+
+def _given(parameters: tuple[Any, ...], args: tuple[Any, ...]) -> dict[Any, Any]:
     variadic = [index for index, parameter in enumerate(parameters) if isinstance(parameter, TypeVarTuple)]
     if not args or not variadic:
         return dict(zip(parameters, args, strict=False))

@@ -33,10 +33,13 @@ from jackfield.contract.shapes.kinds import (
 )
 from jackfield.contract.shapes.layers import (
     Layers,
+    bindings,
+    has_default,
     is_union,
     is_unpacked,
     lineage,
     packed,
+    substitute,
     unwrap,
 )
 from jackfield.model.spec import MISSING, Parameter
@@ -164,13 +167,20 @@ def record(annotation: Any) -> Record | None:
     cls = get_origin(annotation) or annotation
     if not isinstance(cls, type) or cls is types.UnionType or is_pydantic(cls):
         return None
+    found = _record(cls, annotation)
+    # msgspec knows no defaults of type variables.
+    spoken = any(has_default(variable) for base in cls.__mro__ for variable in getattr(base, "__parameters__", ()))
+    return attrs.evolve(found, native=False) if found is not None and spoken else found
+
+
+def _record(cls: Any, annotation: Any) -> Record | None:
     if issubclass(cls, msgspec.Struct):
         return _struct_record(cls, annotation)
     if is_typed_dict(cls):
         return _typed_dict_record(cls, annotation)
     if issubclass(cls, tuple) and hasattr(cls, "_field_defaults"):
         known = hints(annotation)
-        fields = (Field(name, known.get(name, Any), name not in cls._field_defaults) for name in cls._fields)  # type: ignore[attr-defined]
+        fields = (Field(name, known.get(name, Any), name not in cls._field_defaults) for name in cls._fields)
         return Record(cls, "namedtuple", tuple(fields))
     if attrs.has(cls):
         return _attrs_record(cls, annotation)
@@ -202,7 +212,9 @@ def _struct_record(cls: Any, annotation: Any) -> Record:
         listed = msgspec.structs.fields(annotation)
     except Exception:  # noqa: BLE001  # it evaluates every annotation at once
         return Record(cls, "struct", (), native=False, note=f"the fields of {render(annotation)} cannot be evaluated")
-    return Record(cls, "struct", tuple(Field(item.encode_name, item.type, item.required, item.name) for item in listed))
+    bound = bindings(getattr(cls, "__parameters__", ()), get_args(annotation))
+    fields = (Field(item.encode_name, substitute(item.type, bound), item.required, item.name) for item in listed)
+    return Record(cls, "struct", tuple(fields))
 
 
 def _typed_dict_record(cls: Any, annotation: Any) -> Record:
