@@ -7,7 +7,6 @@ import numbers
 import operator
 import re
 import sys
-import zoneinfo
 from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -270,6 +269,8 @@ def _zone(wanted: Any) -> Constraint | None:
     if wanted is None or wanted is ...:
         words = f"{{}} with {'no' if wanted is None else 'a'} timezone component"
         return Constraint(words, _aware(wanted is ...), concerns=_TIMES)
+    import zoneinfo  # noqa: PLC0415  # it takes 5 ms, and hardly anybody names a zone
+
     try:
         zone = zoneinfo.ZoneInfo(wanted) if isinstance(wanted, str) else wanted
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
