@@ -177,7 +177,7 @@ class _Reading:
             parameters = list(signature(cls).parameters.values())
         for parameter in parameters:
             annotation = self._evaluated(cls, parameter.name, parameter.annotation)
-            marker = self._marker(parameter, annotation)
+            marker = self._marker(parameter, annotation, key_of(annotation).type)
             if marker is not None:
                 self._dependency(parameter, annotation, marker)
             elif parameter.default is parameter.empty and parameter.kind not in _VARIADIC:
@@ -197,7 +197,8 @@ class _Reading:
 
     def _parameter(self, call: Any, parameter: inspect.Parameter, of_class: bool) -> None:
         annotation = self._evaluated(call, parameter.name, parameter.annotation)
-        marker = self._marker(parameter, annotation)
+        kind = key_of(annotation).type
+        marker = self._marker(parameter, annotation, kind)
         if marker is not None:
             if of_class:
                 field = f"{parameter.name}: {render(annotation)} = inject()"
@@ -208,7 +209,7 @@ class _Reading:
             else:
                 self._dependency(parameter, annotation, marker)
             return
-        self._unmarked(parameter, annotation)
+        self._unmarked(parameter, kind)
         try:
             with barrier("reading its annotation"):
                 plan = draw(packed(annotation) if is_unpacked(annotation) else annotation)
@@ -229,20 +230,19 @@ class _Reading:
         else:
             self.notes.append(f"`*{parameter.name}` is never filled: take a list instead")
 
-    def _marker(self, parameter: inspect.Parameter, annotation: Any) -> Inject | None:
+    def _marker(self, parameter: inspect.Parameter, annotation: Any, kind: Any) -> Inject | None:
         """Give what `inject()` says of a parameter; `Call` is injected without; None for what the payload fills."""
         marker = marker_of(parameter.default, annotation)
         if marker is inject:
             self.fault(f"{parameter.name!r} is marked with `inject`, the function itself", "write `inject()`")
             return Inject()
-        if marker is None and key_of(annotation).type is Call:
+        if marker is None and kind is Call:
             return Inject()
         found: Inject | None = marker
         return found
 
-    def _unmarked(self, parameter: inspect.Parameter, annotation: Any) -> None:
+    def _unmarked(self, parameter: inspect.Parameter, kind: Any) -> None:
         """Tell of a parameter that only injection can fill, and that does not ask for it."""
-        kind = key_of(annotation).type
         if is_injectable(kind):
             mark = f"`{parameter.name}: {kind.__name__} = inject()`"
             if parameter.default is parameter.empty:
