@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Generic, NewType, Optional, TypeVar
 
 import attrs
 import pytest
+import typing_extensions
 
 from jackfield import (
     Background,
@@ -80,6 +81,14 @@ def test_aliases_are_what_they_stand_for():
     assert key_of(Many[Alias]) == Key(list[Engine])  # noqa: F821
     assert marker_of(None, Deep) == inject()  # noqa: F821
     assert key_of(Ring) == Key(list[Ring])  # noqa: F821
+
+
+def test_aliases_that_are_made_by_a_call():
+    """Those of Python 3.11, where the names in them may stand in strings."""
+    of_text = typing_extensions.TypeAliasType("of_text", "list['Engine']")
+    of_one = typing_extensions.TypeAliasType("of_one", dict[str, T], type_params=(T,))
+    assert key_of(of_text) == Key(list[Engine])
+    assert key_of(of_one[Engine]) == Key(dict[str, Engine])
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="the statement is of 3.12")

@@ -11,11 +11,12 @@ from typing import Any, Final, Self
 import attrs
 
 from jackfield.contract.payload import draw, note_of
-from jackfield.contract.shapes import is_unpacked, packed, render, substitute
+from jackfield.contract.shapes import render
 from jackfield.decorators import Inject, dependency, inject, key_of, marker_of, noted_policy
 from jackfield.errors import ContractError, Fault
 from jackfield.injection.hints import annotations, evaluate, signature
 from jackfield.model.call import Call
+from jackfield.model.generics import is_unpacked, packed, substitute
 from jackfield.model.injectable import is_injectable
 from jackfield.model.names import NAME_LIMIT, name_fault, version_fault
 from jackfield.model.place import place_of

@@ -3,12 +3,12 @@
 import functools
 import inspect
 import sys
-import typing
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
 from jackfield.injection.names import NotFound, with_names
+from jackfield.model import spelling
 from jackfield.stack import blamed
 from jackfield.strangers import Broken, innermost, is_a, is_interrupt, layers
 
@@ -67,10 +67,9 @@ def evaluate(factory: Callable[..., Any], parameter: str, annotation: Any, *, an
     if is_a(annotation, type):
         return annotation
     outer, inner = _namespaces(factory, parameter)
-    holder = SimpleNamespace(__annotations__={parameter: annotation})
 
     def read(names: Mapping[str, Any]) -> Any:
-        return typing.get_type_hints(holder, outer, {**inner, **names}, include_extras=True)[parameter]
+        return spelling.evaluate(annotation, outer, {**inner, **names})
 
     try:
         return with_names(read, factory) if anywhere else read({})

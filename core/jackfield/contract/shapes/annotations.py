@@ -8,17 +8,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, Literal, get_args, get_origin
 
-from jackfield.contract.shapes.layers import (
-    evaluate,
-    is_alias,
-    is_union,
-    is_unpacked,
-    lineage,
-    packed,
-    strip,
-    substitute,
-)
+from jackfield.contract.shapes.layers import strip
 from jackfield.injection.names import with_names
+from jackfield.model.generics import is_union, is_unpacked, lineage, packed, substitute
+from jackfield.model.spelling import evaluate, is_alias
 
 _SHOWN: Final = 100  # characters of what is no type
 _NESTED: Final = 20  # levels of a type that are shown

@@ -17,7 +17,8 @@ import attrs
 import msgspec
 
 from jackfield.contract.shapes.kinds import SCALARS, Constraint
-from jackfield.contract.shapes.layers import is_union, strip
+from jackfield.contract.shapes.layers import strip
+from jackfield.model.generics import is_union
 
 _COMPARED: Final = {
     "gt": (">", operator.gt),

@@ -31,14 +31,8 @@ from jackfield.contract.shapes.kinds import (
     Table,
     View,
 )
-from jackfield.contract.shapes.layers import (
-    Layers,
-    is_union,
-    is_unpacked,
-    lineage,
-    packed,
-    unwrap,
-)
+from jackfield.contract.shapes.layers import Layers, unwrap
+from jackfield.model.generics import is_union, is_unpacked, lineage, packed
 from jackfield.model.spec import MISSING, Parameter
 
 _ARRAYS: Final[Mapping[Any, type]] = {
