@@ -98,7 +98,7 @@ def spoken(error: BaseException) -> str:
 def _sentence(error: BaseException, text: str) -> str:
     if ours(error):
         return printable(error_message(error))
-    where = place(error)
+    where = origin(error)
     shown = printable(text[:_SHOWN]) + "…" * (len(text) > _SHOWN)
     return f"{error_type(error)}{f': {shown}' if shown else ''}{f' at {where}' if where else ''}"
 
@@ -161,14 +161,6 @@ def facts(error: BaseException) -> str:  # noqa: PLR0911  # one for each kind of
     if kind is ImportError and found is not None and found["name"] == name:
         return said if found["path"] in ("unknown location", getattr(error, "path", None)) else ""
     return ""
-
-
-def place(error: BaseException) -> str:
-    """Give the deepest frame of an error that is not jackfield's, as `file:line function`; "" when there is none."""
-    lines = frames(error)
-    ends = (at for at, line in enumerate(lines) if line.startswith(("caused by ", "while handling ", "member ")))
-    own = lines[: next(ends, len(lines))]
-    return own[-1] if own else ""
 
 
 def error_type(error: BaseException) -> str:
@@ -256,7 +248,7 @@ def frames(error: BaseException) -> list[str]:
 
 
 def origin(error: BaseException) -> str:
-    """Give the innermost frame of an error itself, not of those that caused it: `file:line function`, or ""."""
+    """Give the innermost frame of an error itself that is not jackfield's, as `file:line function`; or ""."""
     lines = frames(error)
     ends = (at for at, line in enumerate(lines) if line.startswith(("caused by ", "while handling ", "member ")))
     own = lines[: next(ends, len(lines))]
