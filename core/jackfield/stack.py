@@ -113,13 +113,13 @@ def ours(error: BaseException) -> bool:
 def raised_here(error: BaseException) -> bool:
     """Tell whether jackfield's own code raised an error, or a library in C that it called; no Python of strangers."""
     last = _innermost(error)
-    return last is None or _own(last.tb_frame.f_code)
+    return last is None or is_own(last.tb_frame.f_code)
 
 
 def _worded_here(error: BaseException) -> bool:
     """Tell whether a `raise` statement of jackfield's own raised an error: then the text is its own as well."""
     last = _innermost(error)
-    if last is None or not _own(last.tb_frame.f_code) or last.tb_lasti < 0:
+    if last is None or not is_own(last.tb_frame.f_code) or last.tb_lasti < 0:
         return False
     return last.tb_frame.f_code.co_code[last.tb_lasti] == _RAISE
 
@@ -258,12 +258,13 @@ def origin(error: BaseException) -> str:
 def _walk(traceback: TracebackType | None) -> Iterator[str]:
     while traceback is not None:
         code = traceback.tb_frame.f_code
-        if not _own(code):
+        if not is_own(code):
             yield printable(f"{code.co_filename}:{traceback.tb_lineno} {code.co_qualname}")
         traceback = traceback.tb_next
 
 
-def _own(code: CodeType) -> bool:
+def is_own(code: CodeType) -> bool:
+    """Tell whether code is jackfield's own, generated walks included."""
     return code.co_filename.startswith((_OWN_FOLDER, _GENERATED))
 
 
