@@ -4,7 +4,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from types import SimpleNamespace
+from types import GenericAlias, SimpleNamespace, UnionType
 from typing import Any
 
 from jackfield.injection.names import NotFound, with_names
@@ -64,7 +64,7 @@ def evaluate(factory: Callable[..., Any], parameter: str, annotation: Any, *, an
     Raises:
         Unreadable: if a name in it is not defined where the factory is.
     """
-    if is_a(annotation, type):
+    if _is_evaluated(annotation):
         return annotation
     outer, inner = _namespaces(factory, parameter)
 
@@ -79,6 +79,13 @@ def evaluate(factory: Callable[..., Any], parameter: str, annotation: Any, *, an
         if is_interrupt(error):
             raise
         raise Unreadable(blamed(error)) from error
+
+
+def _is_evaluated(annotation: Any) -> bool:
+    """Tell that there is nothing to evaluate in a class, or in `dict[str, int | None]`: most annotations are such."""
+    if type(annotation) in (GenericAlias, UnionType):
+        return all(map(_is_evaluated, annotation.__args__))
+    return is_a(annotation, type)
 
 
 def owner_of(cls: type, parameter: str) -> type:

@@ -3,7 +3,7 @@
 import sys
 import typing
 from collections.abc import Iterator, Mapping
-from types import NoneType
+from types import GenericAlias, NoneType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from jackfield.model.generics import bindings_of, is_union, substitute
@@ -81,7 +81,11 @@ def canonical(annotation: Any) -> Any:
         >>> canonical(typing.Sequence)
         <class 'collections.abc.Sequence'>
     """
-    return annotation if isinstance(annotation, type) else _canonical(annotation, ())
+    if type(annotation) is GenericAlias:  # as `dict[str, int]`, or of an alias
+        plain = all(type(one) is type for one in (annotation.__origin__, *annotation.__args__))
+    else:
+        plain = isinstance(annotation, type)
+    return annotation if plain else _canonical(annotation, ())
 
 
 def peeled(annotation: Any) -> Iterator[Any]:
