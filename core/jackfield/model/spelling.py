@@ -8,6 +8,9 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from jackfield.model.generics import bindings_of, is_union, substitute
 
+DEEPEST: Final = 100
+"""Layers around a type: beyond it an alias stands for itself, or for ever more, as `type Deep[T] = Deep[list[T]]`."""
+
 
 class _Carrier:
     """Something with one annotation, since `typing.get_type_hints` evaluates all of an object's annotations or none."""
@@ -98,7 +101,7 @@ def peeled(annotation: Any) -> Iterator[Any]:
         The annotation itself first; last the type that is meant.
     """
     seen: list[Any] = []
-    while not any(annotation is each for each in seen):
+    while len(seen) < DEEPEST and not any(annotation is each for each in seen):
         seen.append(annotation)
         yield annotation
         annotation = _inside(annotation)

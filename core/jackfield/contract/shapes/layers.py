@@ -8,11 +8,10 @@ from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
 import attrs
 
-from jackfield.model.spelling import aliased, is_alias
+from jackfield.model.spelling import DEEPEST, aliased, is_alias
 
 _MARKERS: Final = frozenset({"Final", "Required", "NotRequired", "ReadOnly"})
 _PLAINER: Final = ((None, type(None)), (Final, Any), (typing.LiteralString, str))
-_DEEPEST: Final = 100  # layers: beyond it an alias stands for itself, or for ever more
 
 
 @attrs.frozen
@@ -45,7 +44,7 @@ def unwrap(annotation: Any) -> Layers:
     """
     metadata: tuple[Any, ...] = ()
     markers: set[str] = set()
-    for _ in range(_DEEPEST):
+    for _ in range(DEEPEST):
         origin = get_origin(annotation)
         marker = getattr(origin, "_name", None)
         if origin is Annotated:
