@@ -2,12 +2,13 @@
 
 import threading
 from collections.abc import Callable
-from types import NoneType, UnionType
+from types import NoneType
 from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin, overload
 
 import attrs
 import pluggy
 
+from jackfield.model.generics import is_union
 from jackfield.model.spec import Dependency, Key, Policy
 from jackfield.model.spelling import canonical, peeled
 from jackfield.strangers import is_a, layers
@@ -263,7 +264,7 @@ def key_of(annotation: Any, name: str | None = None) -> Key:
         Key(type=<class 'int'>, name=None)
     """
     wanted = canonical(annotation)
-    if get_origin(wanted) in (Union, UnionType):
+    if is_union(wanted):
         members = tuple(member for member in get_args(wanted) if member is not NoneType)
         wanted = members[0] if len(members) == 1 else Union[members]  # noqa: UP007  # not known in advance
     return Key(object if wanted is Any else wanted, name)

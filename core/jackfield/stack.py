@@ -98,7 +98,7 @@ def spoken(error: BaseException) -> str:
 def _sentence(error: BaseException, text: str) -> str:
     if ours(error):
         return printable(error_message(error))
-    where = place(error)
+    where = origin(error)
     shown = printable(text[:_SHOWN]) + "…" * (len(text) > _SHOWN)
     return f"{error_type(error)}{f': {shown}' if shown else ''}{f' at {where}' if where else ''}"
 
@@ -113,13 +113,13 @@ def ours(error: BaseException) -> bool:
 def raised_here(error: BaseException) -> bool:
     """Tell whether jackfield's own code raised an error, or a library in C that it called; no Python of strangers."""
     last = _innermost(error)
-    return last is None or _own(last.tb_frame.f_code)
+    return last is None or is_own(last.tb_frame.f_code)
 
 
 def _worded_here(error: BaseException) -> bool:
     """Tell whether a `raise` statement of jackfield's own raised an error: then the text is its own as well."""
     last = _innermost(error)
-    if last is None or not _own(last.tb_frame.f_code) or last.tb_lasti < 0:
+    if last is None or not is_own(last.tb_frame.f_code) or last.tb_lasti < 0:
         return False
     return last.tb_frame.f_code.co_code[last.tb_lasti] == _RAISE
 
@@ -161,14 +161,6 @@ def facts(error: BaseException) -> str:  # noqa: PLR0911  # one for each kind of
     if kind is ImportError and found is not None and found["name"] == name:
         return said if found["path"] in ("unknown location", getattr(error, "path", None)) else ""
     return ""
-
-
-def place(error: BaseException) -> str:
-    """Give the deepest frame of an error that is not jackfield's, as `file:line function`; "" when there is none."""
-    lines = frames(error)
-    ends = (at for at, line in enumerate(lines) if line.startswith(("caused by ", "while handling ", "member ")))
-    own = lines[: next(ends, len(lines))]
-    return own[-1] if own else ""
 
 
 def error_type(error: BaseException) -> str:
@@ -256,7 +248,7 @@ def frames(error: BaseException) -> list[str]:
 
 
 def origin(error: BaseException) -> str:
-    """Give the innermost frame of an error itself, not of those that caused it: `file:line function`, or ""."""
+    """Give the innermost frame of an error itself that is not jackfield's, as `file:line function`; or ""."""
     lines = frames(error)
     ends = (at for at, line in enumerate(lines) if line.startswith(("caused by ", "while handling ", "member ")))
     own = lines[: next(ends, len(lines))]
@@ -266,12 +258,13 @@ def origin(error: BaseException) -> str:
 def _walk(traceback: TracebackType | None) -> Iterator[str]:
     while traceback is not None:
         code = traceback.tb_frame.f_code
-        if not _own(code):
+        if not is_own(code):
             yield printable(f"{code.co_filename}:{traceback.tb_lineno} {code.co_qualname}")
         traceback = traceback.tb_next
 
 
-def _own(code: CodeType) -> bool:
+def is_own(code: CodeType) -> bool:
+    """Tell whether code is jackfield's own, generated walks included."""
     return code.co_filename.startswith((_OWN_FOLDER, _GENERATED))
 
 

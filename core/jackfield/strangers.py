@@ -13,7 +13,7 @@ import inspect
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import Any, Final, TypeGuard, TypeVar
 
 from jackfield.errors import JackfieldError
@@ -167,6 +167,8 @@ def layers(call: Any, *, wrapped: bool = True) -> Iterator[Any]:
 
 def innermost(call: Any, *, wrapped: bool = True) -> Any:
     """Give the last of `layers`."""
+    if type(call) is FunctionType and "__wrapped__" not in call.__dict__:  # most are, and each is asked for many times
+        return call
     *_, last = layers(call, wrapped=wrapped)
     return last
 

@@ -10,7 +10,7 @@ import pytest
 OBSERVERS = {"prometheus_client", "opentelemetry", "http.server"}
 CONFIGURATION = {"cattrs", "tomllib", "jackfield.config"}
 COMMAND_LINE = {"typer", "rich", "click", "jackfield.cli"}
-OTHERS = {"loguru", "packaging", "importlib_metadata", "importlib.metadata", "hypothesis", "pydantic"}
+OTHERS = {"loguru", "packaging", "importlib_metadata", "importlib.metadata", "hypothesis", "pydantic", "zoneinfo"}
 if sys.platform == "linux":
     OTHERS.add("platformdirs")
 PLUGINS = {"jackfield.rollout", "jackfield.injection.drawing", "jackfield.plugins.loading.importer"}

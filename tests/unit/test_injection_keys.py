@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Generic, NewType, Optional, TypeVar
 
 import attrs
 import pytest
+import typing_extensions
 
 from jackfield import (
     Background,
@@ -39,6 +40,7 @@ class Repo(Generic[T]): ...
 
 
 UserId = NewType("UserId", int)
+Endless = typing_extensions.TypeAliasType("Endless", "Endless[list[T]]", type_params=(T,))
 EngineDep = Annotated[Engine, inject()]
 
 if sys.version_info >= (3, 12):
@@ -80,6 +82,20 @@ def test_aliases_are_what_they_stand_for():
     assert key_of(Many[Alias]) == Key(list[Engine])  # noqa: F821
     assert marker_of(None, Deep) == inject()  # noqa: F821
     assert key_of(Ring) == Key(list[Ring])  # noqa: F821
+
+
+def test_aliases_that_are_made_by_a_call():
+    """Those of Python 3.11, where the names in them may stand in strings."""
+    of_text = typing_extensions.TypeAliasType("of_text", "list['Engine']")
+    of_one = typing_extensions.TypeAliasType("of_one", dict[str, T], type_params=(T,))
+    assert key_of(of_text) == Key(list[Engine])
+    assert key_of(of_one[Engine]) == Key(dict[str, Engine])
+
+
+def test_an_alias_without_end_has_one():
+    """Its author's function is refused or served, but looking at it ends."""
+    assert marker_of(None, Endless[int]) is None
+    assert key_of(Endless[int]) == key_of(Endless[int])
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="the statement is of 3.12")

@@ -495,3 +495,17 @@ def test_whatever_it_is_some_of_it_is_shown(value):
     document, missed = show_json(value)
     json.loads(document, parse_constant=pytest.fail)
     assert all(line.startswith("$") for line in missed)
+
+
+class Interrupting:
+    def __repr__(self):
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_that_nobody_has_sent_spoils_the_object_that_raises_it_alone():
+    """Python interrupts the main thread alone; in any other it is as any exception of a stranger's code."""
+    shown = []
+    thread = threading.Thread(target=lambda: shown.append(show_json([1, Interrupting()])[0]))
+    thread.start()
+    thread.join()
+    assert shown == [b'[1,"<Interrupting whose repr raises KeyboardInterrupt>"]']

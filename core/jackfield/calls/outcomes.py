@@ -8,10 +8,8 @@ wrapped is that refusal still, when nothing else went wrong in the group.
 
 import asyncio
 import contextlib
-import os
 from collections.abc import Callable
 from contextvars import Token
-from pathlib import Path
 from time import monotonic
 from types import CoroutineType, TracebackType
 from typing import Any, Final
@@ -19,16 +17,13 @@ from typing import Any, Final
 from jackfield.errors import Cancelled, DeadlineExceeded, FunctionCrashed, JackfieldError, Outcome, Rejected
 from jackfield.model.call import Call, current
 from jackfield.model.spec import FunctionSpec
-from jackfield.stack import error_message, error_type
+from jackfield.stack import error_message, error_type, is_own
 from jackfield.strangers import is_interrupt
 
 _LATE: Final = "the result came late and is dropped"
 
 GENERATED: Final = "<jackfield walk>"
 """The file name of generated walks, by which their frames are recognised and cut."""
-
-
-_FOLDER: Final = str(Path(__file__).parents[1]) + os.sep
 
 
 def translator(  # noqa: C901  # a list of rules
@@ -92,7 +87,7 @@ def _refusal(group: BaseExceptionGroup[BaseException]) -> Rejected | None:
 def _cut(traceback: TracebackType | None) -> TracebackType | None:
     """Drop jackfield's frames from the head of a traceback, unless none would be left."""
     rest = traceback
-    while rest is not None and rest.tb_frame.f_code.co_filename.startswith((_FOLDER, "<jackfield")):
+    while rest is not None and is_own(rest.tb_frame.f_code):
         rest = rest.tb_next
     return rest or traceback
 

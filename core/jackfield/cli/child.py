@@ -16,7 +16,7 @@ import msgspec
 from jackfield.cli.output import claim_stdout
 from jackfield.errors import Fault, JackfieldError, PluginError
 from jackfield.stack import show_messages_here
-from jackfield.strangers import Broken, barrier, named
+from jackfield.strangers import Broken, barrier
 
 if TYPE_CHECKING:
     from jackfield.cli.files import Given
@@ -314,15 +314,8 @@ def shown_parameter(parameter: Any) -> str:
     """Render a parameter as in a signature, with its type and default."""
     from jackfield.contract.shapes import render
     from jackfield.model.spec import MISSING
+    from jackfield.wire.values import text_of
 
     stars = "**" if parameter.kind is parameter.kind.VAR_KEYWORD else ""
-    default = "" if parameter.default is MISSING else f" = {_shown(parameter.default)}"
+    default = "" if parameter.default is MISSING else f" = {text_of(parameter.default)[:80]}"
     return f"{stars}{parameter.name}: {render(parameter.annotation)}{default}"
-
-
-def _shown(value: object) -> str:
-    try:
-        with barrier():
-            return str.__str__(repr(value))[:80]
-    except Broken:  # a plugin's `__repr__`
-        return f"a {named(value)}"

@@ -10,13 +10,13 @@ from jackfield.contract.shapes import (
     children,
     is_pydantic,
     is_typed_dict,
-    is_union,
     parameters,
     record,
     render,
     strip,
     view,
 )
+from jackfield.model.generics import is_union
 from jackfield.model.spec import MISSING, FunctionSpec
 
 

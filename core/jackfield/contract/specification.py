@@ -11,12 +11,12 @@ from typing import Any, Final, Self
 import attrs
 
 from jackfield.contract.payload import draw, note_of
-from jackfield.contract.shapes import is_unpacked, lineage, packed, render, substitute
+from jackfield.contract.shapes import render
 from jackfield.decorators import Inject, dependency, inject, key_of, marker_of, noted_policy
 from jackfield.errors import ContractError, Fault
 from jackfield.injection.hints import annotations, evaluate, owner_of, signature, written_in
 from jackfield.model.call import Call
-from jackfield.model.generics import is_open
+from jackfield.model.generics import is_open, is_unpacked, lineage, packed, substitute
 from jackfield.model.injectable import is_injectable
 from jackfield.model.names import NAME_LIMIT, name_fault, version_fault
 from jackfield.model.place import place_of
@@ -178,7 +178,7 @@ class _Reading:
             parameters = list(signature(cls).parameters.values())
         for parameter in parameters:
             annotation = self._evaluated(cls, parameter.name, parameter.annotation)
-            marker = self._marker(parameter, annotation)
+            marker = self._marker(parameter, annotation, key_of(annotation).type)
             if marker is not None:
                 self._dependency(parameter, annotation, marker)
             elif parameter.default is parameter.empty and parameter.kind not in _VARIADIC:
@@ -198,7 +198,8 @@ class _Reading:
 
     def _parameter(self, call: Any, parameter: inspect.Parameter, of_class: bool) -> None:
         annotation = self._evaluated(call, parameter.name, parameter.annotation)
-        marker = self._marker(parameter, annotation)
+        kind = key_of(annotation).type
+        marker = self._marker(parameter, annotation, kind)
         if marker is not None:
             if of_class:
                 field = f"{parameter.name}: {render(annotation)} = inject()"
@@ -209,7 +210,7 @@ class _Reading:
             else:
                 self._dependency(parameter, annotation, marker)
             return
-        self._unmarked(parameter, annotation)
+        self._unmarked(parameter, kind)
         try:
             with barrier("reading its annotation"):
                 plan = draw(packed(annotation) if is_unpacked(annotation) else annotation)
@@ -230,20 +231,19 @@ class _Reading:
         else:
             self.notes.append(f"`*{parameter.name}` is never filled: take a list instead")
 
-    def _marker(self, parameter: inspect.Parameter, annotation: Any) -> Inject | None:
+    def _marker(self, parameter: inspect.Parameter, annotation: Any, kind: Any) -> Inject | None:
         """Give what `inject()` says of a parameter; `Call` is injected without; None for what the payload fills."""
         marker = marker_of(parameter.default, annotation)
         if marker is inject:
             self.fault(f"{parameter.name!r} is marked with `inject`, the function itself", "write `inject()`")
             return Inject()
-        if marker is None and key_of(annotation).type is Call:
+        if marker is None and kind is Call:
             return Inject()
         found: Inject | None = marker
         return found
 
-    def _unmarked(self, parameter: inspect.Parameter, annotation: Any) -> None:
+    def _unmarked(self, parameter: inspect.Parameter, kind: Any) -> None:
         """Tell of a parameter that only injection can fill, and that does not ask for it."""
-        kind = key_of(annotation).type
         if is_injectable(kind):
             mark = f"`{parameter.name}: {kind.__name__} = inject()`"
             if parameter.default is parameter.empty:

@@ -9,6 +9,7 @@ from jackfield.injection.deriving import Derived
 from jackfield.injection.graph import Contextual, Graph, Source, ThisCall
 from jackfield.injection.providers import Provider
 from jackfield.model.spec import MISSING, Dependency, FunctionSpec
+from jackfield.text import printable
 
 _STYLES: Final = {
     "function": "fill:#dbeafe,stroke:#1d4ed8,color:#172554",
@@ -132,12 +133,8 @@ def _source(picture: _Picture, source: Source, identity: object = None, text: st
 
 def _mermaid_text(text: str) -> str:
     """Write all but letters, digits and harmless signs as a character code: Mermaid reads most others as markup."""
-    return "".join(one if one.isalnum() or one in " .:@_-+[]" else f"#{ord(one)};" for one in _plain(text))
+    return "".join(one if one.isalnum() or one in " .:@_-+[]" else f"#{ord(one)};" for one in printable(text))
 
 
 def _dot_text(text: str) -> str:
-    return _plain(text).replace("\\", "\\\\").replace('"', '\\"')
-
-
-def _plain(text: str) -> str:
-    return "".join(one if one.isprintable() else " " for one in text)
+    return printable(text).replace("\\", "\\\\").replace('"', '\\"')

@@ -3,12 +3,12 @@
 import functools
 import inspect
 import sys
-import typing
 from collections.abc import Callable, Mapping
-from types import ModuleType, SimpleNamespace
+from types import GenericAlias, ModuleType, SimpleNamespace, UnionType
 from typing import Any
 
 from jackfield.injection.names import NotFound, with_names
+from jackfield.model import spelling
 from jackfield.stack import blamed
 from jackfield.strangers import Broken, innermost, is_a, is_interrupt, layers
 
@@ -64,13 +64,12 @@ def evaluate(factory: Callable[..., Any], parameter: str, annotation: Any, *, an
     Raises:
         Unreadable: if a name in it is not defined where the factory is.
     """
-    if is_a(annotation, type):
+    if _is_evaluated(annotation):
         return annotation
     outer, inner = _namespaces(factory, parameter)
-    holder = SimpleNamespace(__annotations__={parameter: annotation})
 
     def read(names: Mapping[str, Any]) -> Any:
-        return typing.get_type_hints(holder, outer, {**inner, **names}, include_extras=True)[parameter]
+        return spelling.evaluate(annotation, outer, {**inner, **names})
 
     try:
         return with_names(read, factory) if anywhere else read({})
@@ -80,6 +79,13 @@ def evaluate(factory: Callable[..., Any], parameter: str, annotation: Any, *, an
         if is_interrupt(error):
             raise
         raise Unreadable(blamed(error)) from error
+
+
+def _is_evaluated(annotation: Any) -> bool:
+    """Tell that there is nothing to evaluate in a class, or in `dict[str, int | None]`: most annotations are such."""
+    if type(annotation) in (GenericAlias, UnionType):
+        return all(map(_is_evaluated, annotation.__args__))
+    return is_a(annotation, type)
 
 
 def owner_of(cls: type, parameter: str) -> type:

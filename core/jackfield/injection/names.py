@@ -16,9 +16,11 @@ from weakref import WeakKeyDictionary
 
 import attrs
 
+from jackfield.model.place import place_of
+from jackfield.strangers import layers
+
 T = TypeVar("T")
 
-_LAYERS: Final = 50  # of wrappers
 _NAMES: Final = 50  # of one annotation
 
 _blocks: "WeakKeyDictionary[ModuleType, _Block]" = WeakKeyDictionary()
@@ -65,20 +67,13 @@ def _look(name: str, owner: Any) -> Any:
         block = _block(module)
         if name in block.statements:
             return block.value(name)
-    raise NotFound(f"name {name!r} is not defined{_place(owner)}; define or import it there, at module level")
+    where = f" at {place}" if (place := place_of(owner)) else ""
+    raise NotFound(f"name {name!r} is not defined{where}; define or import it there, at module level")
 
 
-def _layers(owner: Any) -> Iterator[Any]:
+def _layers(owner: Any) -> Iterable[Any]:
     """Give a callable and what it wraps; a class and its bases."""
-    if isinstance(owner, type):
-        yield from owner.__mro__[:-1]
-        return
-    for _ in range(_LAYERS):
-        yield owner
-        inside = getattr(owner, "__wrapped__", None) or getattr(owner, "__func__", None) or getattr(owner, "func", None)
-        if inside is None or not callable(inside):
-            return
-        owner = inside
+    return owner.__mro__[:-1] if isinstance(owner, type) else layers(owner)
 
 
 def _modules(layer: Any) -> Iterator[ModuleType]:
@@ -89,17 +84,6 @@ def _modules(layer: Any) -> Iterator[ModuleType]:
         module = sys.modules.get(name) if isinstance(name, str) else None
         if isinstance(module, ModuleType):
             yield module
-
-
-def _place(owner: Any) -> str:
-    """Say where a callable or class is written: its file and, of a function, its line."""
-    for layer in reversed(list(_layers(owner))):
-        code = getattr(layer, "__code__", None)
-        if code is not None:
-            return f" at {code.co_filename}:{code.co_firstlineno}"
-    module = next((module for layer in _layers(owner) for module in _modules(layer)), None)
-    file = getattr(module, "__file__", None)
-    return f" in {file}" if file else ""
 
 
 def _block(module: ModuleType) -> "_Block":

@@ -20,7 +20,7 @@ import attrs
 from jackfield.decorators import Inject, Provides, Scope, inject, key_of, marker_of, provided
 from jackfield.errors import Fault, InjectionError
 from jackfield.injection.hints import Unreadable, evaluate, owner_of, signature, underlying, written_in
-from jackfield.model.generics import is_open, parametrised, seen_from, substituted
+from jackfield.model.generics import is_open, parametrised, seen_from, substitute
 from jackfield.model.place import place_of
 from jackfield.model.spec import MISSING, Colour, Dependency, Key
 from jackfield.model.spelling import canonical
@@ -51,9 +51,9 @@ def bound(key: Key, bindings: Mapping[Any, Any]) -> Key:
         bindings: what variables stand for.
     """
     if get_origin(key.type) is type and is_open(key.type):
-        kind = substituted(get_args(key.type)[0], bindings)
+        kind = substitute(get_args(key.type)[0], bindings)
         return Key(type[kind] if is_open(kind) else Constant(kind))
-    kind = substituted(key.type, bindings)
+    kind = substitute(key.type, bindings)
     return Key(object if kind is Any else kind, key.name)
 
 
@@ -306,7 +306,7 @@ def _made(factory: Any, read: Any, note: Provides, colour: Colour, generator: bo
     if method is None:
         return key
     cls, base = method
-    kind = cls if key.type is Self else substituted(key.type, seen_from(cls, base))
+    kind = cls if key.type is Self else substitute(key.type, seen_from(cls, base))
     return attrs.evolve(key, type=kind)
 
 
@@ -339,7 +339,7 @@ def _bindings(factory: Any, read: Any, parameter: str) -> Mapping[Any, Any]:
         return {}
     inherited = seen_from(read, owner_of(read, parameter))
     given = dict(zip(getattr(read, "__parameters__", ()), get_args(factory), strict=False))
-    return {variable: substituted(kind, given) for variable, kind in inherited.items()}
+    return {variable: substitute(kind, given) for variable, kind in inherited.items()}
 
 
 def _parameters(factory: Callable[..., Any]) -> Iterator[inspect.Parameter]:

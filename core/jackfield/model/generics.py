@@ -1,8 +1,11 @@
 """Types with variables in them: find the variables, put types in their place, and match a pattern against a type."""
 
-from collections.abc import Mapping
-from types import NoneType, UnionType
-from typing import Any, Final, Generic, TypeVar, Union, get_args, get_origin
+import dataclasses
+import types
+import typing
+from collections.abc import Collection, Iterator, Mapping
+from types import NoneType
+from typing import Annotated, Any, Final, Generic, Literal, Protocol, TypeVar, TypeVarTuple, Union, get_args, get_origin
 
 Bindings = Mapping[Any, Any]
 """Type variable → what stands for it."""
@@ -33,19 +36,146 @@ def parametrised(cls: Any) -> Any:
     return generic[tuple(variables)] if variables else cls
 
 
-def substituted(annotation: Any, bindings: Bindings) -> Any:
-    """Put types in the place of variables; those that are not bound stay.
+def is_union(annotation: Any) -> bool:
+    """Tell whether an annotation is a union, in either notation."""
+    return get_origin(annotation) in (Union, types.UnionType)
+
+
+def is_unpacked(annotation: Any) -> bool:
+    """Tell `*tuple[...]`, `*Ts` and `Unpack[...]`."""
+    return getattr(annotation, "__unpacked__", False) is True or get_origin(annotation) is typing.Unpack
+
+
+def packed(annotation: Any) -> Any:
+    """Give what is unpacked: `tuple[...]`, `Ts` or the `TypedDict`."""
+    if get_origin(annotation) is typing.Unpack:
+        return get_args(annotation)[0]
+    return types.GenericAlias(get_origin(annotation), get_args(annotation))
+
+
+def bindings_of(parameters: tuple[Any, ...], args: tuple[Any, ...]) -> dict[Any, Any]:
+    """Say what the parameters of a generic type stand for; a `TypeVarTuple` for a tuple of types.
+
+    A type variable that nothing is said of stands for its default, in which the ones before it may be named.
+
+    Args:
+        parameters: as the type declares them.
+        args: what it is subscribed with; empty if it is not.
+    """
+    bound = _given(parameters, args)
+    for parameter in parameters:
+        # `typing` may have put the default in by itself, as it was written.
+        if has_default(parameter) and bound.get(parameter, parameter.__default__) is parameter.__default__:
+            bound[parameter] = substitute(parameter.__default__, bound)
+    return bound
+
+
+def has_default(variable: Any) -> bool:
+    """Tell whether a type variable has a default, as PEP 696 has it."""
+    return isinstance(variable, TypeVar) and hasattr(variable, "has_default") and bool(variable.has_default())
+
+
+def _given(parameters: tuple[Any, ...], args: tuple[Any, ...]) -> dict[Any, Any]:
+    variadic = [index for index, parameter in enumerate(parameters) if isinstance(parameter, TypeVarTuple)]
+    if not args or not variadic:
+        return dict(zip(parameters, args, strict=False))
+    (index,) = variadic
+    after = len(parameters) - index - 1
+    end = len(args) - after
+    first = zip(parameters[:index], args, strict=False)
+    last = zip(parameters[index + 1 :], args[end:], strict=False)
+    return {**dict(first), parameters[index]: args[index:end], **dict(last)}
+
+
+def substitute(annotation: Any, bound: Bindings) -> Any:  # noqa: PLR0911  # one for each kind of type
+    """Replace type variables, and `Self`, by what they stand for.
+
+    Args:
+        annotation: an evaluated annotation.
+        bound: what they stand for; what is not in it stays.
 
     Examples:
         >>> T = TypeVar("T")
-        >>> substituted(dict[str, list[T]], {T: int})
+        >>> substitute(dict[str, list[T]], {T: int})
         dict[str, list[int]]
     """
-    if isinstance(annotation, TypeVar):
-        return bindings.get(annotation, annotation)
-    if not bindings or not is_open(annotation):
+    if not bound:
         return annotation
-    return annotation[tuple(bindings.get(variable, variable) for variable in annotation.__parameters__)]
+    if isinstance(annotation, TypeVar) or annotation is typing.Self:
+        return bound.get(annotation, annotation)
+    if isinstance(annotation, dataclasses.InitVar):
+        return dataclasses.InitVar(substitute(annotation.type, bound))
+    origin, args = get_origin(annotation), get_args(annotation)
+    if not args or origin is Literal:
+        return annotation
+    if isinstance(args[0], list):  # the parameters of a `Callable`
+        inside = [substitute(arg, bound) for arg in args[0]], substitute(args[1], bound)
+        return annotation if inside == args else origin[inside]
+    if origin is Annotated:
+        inner = substitute(args[0], bound)
+        return annotation if inner is args[0] else Annotated[(inner, *args[1:])]
+    replaced = tuple(one for arg in args for one in _replaced(arg, bound))
+    if len(replaced) == len(args) and all(one is arg for one, arg in zip(replaced, args, strict=True)):
+        return annotation
+    if is_union(annotation):
+        return Union[replaced]  # noqa: UP007  # not known in advance
+    if getattr(annotation, "__unpacked__", False) is True:
+        return typing.Unpack[types.GenericAlias(origin, replaced)]
+    return annotation.copy_with(replaced) if hasattr(annotation, "copy_with") else origin[replaced]
+
+
+def _replaced(arg: Any, bound: Bindings) -> Iterator[Any]:
+    if is_unpacked(arg) and packed(arg) in bound:  # `*Ts`
+        yield from bound[packed(arg)]
+    else:
+        yield substitute(arg, bound)
+
+
+def lineage(annotation: Any) -> list[tuple[type, dict[Any, Any]]]:
+    """Give a class and its bases, the last first, each with what its type variables stand for in this class.
+
+    Args:
+        annotation: a class, or a subscript of a generic one.
+    """
+    cls: Any = get_origin(annotation) or annotation
+    found: dict[type, dict[Any, Any]] = {}
+    _visit(cls, bindings_of(getattr(cls, "__parameters__", ()), get_args(annotation)), found)
+    bases = [base for base in reversed(cls.__mro__) if base not in found]  # of a `TypedDict` only `dict` and `object`
+    return [*((base, {}) for base in bases), *((base, found[base]) for base in _ordered(cls, found))]
+
+
+def _ordered(cls: type, found: dict[type, Any]) -> Iterator[type]:
+    """Put the order of the constructor's look-up first; a `TypedDict` keeps no bases but in what was found."""
+    mro = cls.__mro__
+    yield from (base for base in reversed(found) if base not in mro)
+    yield from (base for base in reversed(mro) if base in found)
+
+
+def _visit(cls: type, bound: dict[Any, Any], found: dict[type, dict[Any, Any]]) -> None:
+    found[cls] = bound
+    for base in vars(cls).get("__orig_bases__", cls.__bases__):
+        origin = get_origin(base) or base
+        if isinstance(origin, type) and origin not in (Generic, Protocol, object) and origin not in found:
+            args = tuple(substitute(arg, bound) for arg in get_args(base))
+            _visit(origin, bindings_of(getattr(origin, "__parameters__", ()), args), found)
+
+
+def seen_from(cls: Any, base: type) -> Bindings:
+    """Find what the variables of a base class stand for in a class: `T` of `Repo` is `int` in `class Ints(Repo[int])`.
+
+    Args:
+        cls: the class, whose own variables stay, or a generic one with arguments.
+        base: the class itself, or one that it inherits from. What is not said of its variables is anything.
+    """
+    whole = parametrised(cls)
+    found = dict(lineage(whole)).get(base, {})
+    own = getattr(whole, "__parameters__", ())
+    return {variable: _closed(found.get(variable, Any), own) for variable in getattr(base, "__parameters__", ())}
+
+
+def _closed(annotation: Any, own: Collection[Any]) -> Any:
+    free = (annotation,) if isinstance(annotation, TypeVar) else getattr(annotation, "__parameters__", ())
+    return substitute(annotation, {variable: Any for variable in free if variable not in own})
 
 
 def matched(pattern: Any, wanted: Any) -> Bindings | None:
@@ -67,28 +197,6 @@ def matched(pattern: Any, wanted: Any) -> Bindings | None:
     """
     bindings: dict[Any, Any] = {}
     return bindings if _match(pattern, wanted, bindings, 0) else None
-
-
-def seen_from(cls: Any, base: type) -> Bindings:
-    """Find what the variables of a base class stand for in a class: `T` of `Repo` is `int` in `class Ints(Repo[int])`.
-
-    Args:
-        cls: the class, or a generic one with arguments.
-        base: the class itself, or one that it inherits from.
-    """
-    found: dict[type, Bindings] = {}
-    frontier: list[tuple[Any, Bindings]] = [(parametrised(cls), {})]
-    while frontier:
-        form, outer = frontier.pop()
-        origin = get_origin(form) or form
-        if not isinstance(origin, type) or origin in found:
-            continue
-        arguments = (substituted(argument, outer) for argument in get_args(form))
-        variables = getattr(origin, "__parameters__", ())
-        found[origin] = dict(zip(variables, arguments, strict=False)) or dict.fromkeys(variables, Any)
-        bases = vars(origin).get("__orig_bases__", origin.__bases__)
-        frontier += [(each, found[origin]) for each in bases if get_origin(each) is not Generic]
-    return found.get(base, {})
 
 
 def _match(pattern: Any, wanted: Any, bindings: dict[Any, Any], depth: int) -> bool:
@@ -130,9 +238,9 @@ def _admits(variable: TypeVar, wanted: Any) -> bool:
 
 def _below(wanted: Any, bound: Any) -> bool:
     """Tell whether a type keeps within a bound, arguments of generic types aside."""
-    if get_origin(wanted) in (Union, UnionType):
+    if is_union(wanted):
         return all(_below(member, bound) for member in get_args(wanted))
-    if get_origin(bound) in (Union, UnionType):
+    if is_union(bound):
         return any(_below(wanted, member) for member in get_args(bound))
     one, other = (get_origin(form) or (NoneType if form is None else form) for form in (wanted, bound))
     try:

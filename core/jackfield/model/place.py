@@ -1,15 +1,14 @@
 """Where in a source file something is defined: what an author opens to correct it."""
 
-import functools
 import inspect
 from types import CodeType
-from typing import Any, Final
+from typing import Any
 
-_LIMIT: Final = 16  # wrappers around one function
+from jackfield.strangers import barrier, innermost
 
 
 def place_of(target: Any) -> str:
-    """Tell where a callable or class is defined, for the faults that name it. Runs none of its code.
+    """Tell where a callable or class is defined, for the faults that name it. Never raises.
 
     Args:
         target: a function, method, partial, class, or an object whose class says it.
@@ -25,21 +24,13 @@ def place_of(target: Any) -> str:
         True
     """
     try:
-        return _place(target)
-    except Exception:  # noqa: BLE001  # reading an attribute of an odd object is a stranger's code; then nobody can tell
+        with barrier():
+            return _place(innermost(target))
+    except Exception:  # noqa: BLE001  # an odd object: then nobody can tell
         return ""
 
 
 def _place(target: Any) -> str:
-    for _ in range(_LIMIT):
-        if isinstance(target, functools.partial):
-            target = target.func
-        elif inspect.ismethod(target):
-            target = target.__func__
-        elif isinstance(wrapped := getattr(target, "__dict__", {}).get("__wrapped__"), object) and wrapped is not None:
-            target = wrapped
-        else:
-            break
     code = getattr(target, "__code__", None)
     if isinstance(code, CodeType):
         return f"{code.co_filename}:{code.co_firstlineno}"

@@ -3,11 +3,11 @@
 import inspect
 from collections.abc import Callable
 from enum import StrEnum
-from types import UnionType
-from typing import Any, Final, Literal, Union, get_args, get_origin
+from typing import Any, Final, Literal, get_args, get_origin
 
 import attrs
 
+from jackfield.model.generics import is_union
 from jackfield.strangers import Broken, barrier, is_a, named
 
 
@@ -75,7 +75,7 @@ def _shown(kind: Any) -> str:
 
 def _spelled(kind: Any) -> str:
     origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
+    if is_union(kind):
         return " | ".join(_shown(member) for member in arguments)
     if origin is None or origin is Literal or not arguments:
         return "..." if kind is Ellipsis else getattr(kind, "__qualname__", None) or str(kind)

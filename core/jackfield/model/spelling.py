@@ -1,13 +1,68 @@
 """One spelling of every type: how its author happened to write it must not decide what is found under it."""
 
-from collections.abc import Iterator
-from types import NoneType, UnionType
+import sys
+import typing
+from collections.abc import Iterator, Mapping
+from types import GenericAlias, NoneType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from jackfield.model.generics import substituted
+from jackfield.model.generics import bindings_of, is_union, substitute
 
-_UNIONS = (Union, UnionType)
-_DEEPEST: Final = 100  # layers: `type Deep[T] = Deep[list[T]]` has ever new ones
+DEEPEST: Final = 100
+"""Layers around a type: beyond it an alias stands for itself, or for ever more, as `type Deep[T] = Deep[list[T]]`."""
+
+
+class _Carrier:
+    """Something with one annotation, since `typing.get_type_hints` evaluates all of an object's annotations or none."""
+
+    def __init__(self, annotation: Any) -> None:
+        self.__annotations__ = {"it": annotation}
+
+
+def evaluate(annotation: Any, names: Mapping[str, Any], inner: Mapping[str, Any] | None = None) -> Any:
+    """Evaluate one annotation, strings inside it included, and keep `Annotated`.
+
+    Args:
+        annotation: as written.
+        names: what the names in it may mean.
+        inner: what they mean before that.
+
+    Raises:
+        Exception: whatever evaluating it raises: an annotation in a string is arbitrary code.
+
+    Examples:
+        >>> evaluate("list['int'] | None", {})
+        list[int] | None
+    """
+    return typing.get_type_hints(_Carrier(annotation), dict(names), dict(inner or {}), include_extras=True)["it"]
+
+
+def is_alias(annotation: Any) -> bool:
+    """Tell whether an annotation is a `type` alias, of `typing` or of `typing_extensions`."""
+    return type(annotation).__name__ == "TypeAliasType"
+
+
+def aliased(annotation: Any) -> Any:
+    """Give what a `type` alias stands for, with its arguments if it has some; anything else as it is.
+
+    Raises:
+        Exception: whatever evaluating it raises: it is evaluated now, and the author's code.
+    """
+    if is_alias(annotation):
+        return substitute(_value(annotation), bindings_of(annotation.__type_params__, ()))
+    alias = get_origin(annotation)
+    if not is_alias(alias):
+        return annotation
+    return substitute(_value(alias), bindings_of(alias.__type_params__, get_args(annotation)))
+
+
+def _value(alias: Any) -> Any:
+    """Give what an alias is for; where there is no `type` statement, it names itself in a string."""
+    value = alias.__value__
+    try:
+        return evaluate(value, vars(sys.modules[alias.__module__]))
+    except (NameError, KeyError):  # of what is known only where it was made
+        return value
 
 
 def canonical(annotation: Any) -> Any:
@@ -29,7 +84,11 @@ def canonical(annotation: Any) -> Any:
         >>> canonical(typing.Sequence)
         <class 'collections.abc.Sequence'>
     """
-    return annotation if isinstance(annotation, type) else _canonical(annotation, ())
+    if type(annotation) is GenericAlias:  # as `dict[str, int]`, or of an alias
+        plain = all(type(one) is type for one in (annotation.__origin__, *annotation.__args__))
+    else:
+        plain = isinstance(annotation, type)
+    return annotation if plain else _canonical(annotation, ())
 
 
 def peeled(annotation: Any) -> Iterator[Any]:
@@ -42,7 +101,7 @@ def peeled(annotation: Any) -> Iterator[Any]:
         The annotation itself first; last the type that is meant.
     """
     seen: list[Any] = []
-    while len(seen) < _DEEPEST and not any(annotation is each for each in seen):
+    while len(seen) < DEEPEST and not any(annotation is each for each in seen):
         seen.append(annotation)
         yield annotation
         annotation = _inside(annotation)
@@ -55,35 +114,26 @@ def _inside(annotation: Any) -> Any:
         return annotation.__origin__
     if origin is Final:
         return get_args(annotation)[0]
-    if origin in _UNIONS:
+    if is_union(annotation):
         members = [member for member in get_args(annotation) if member is not NoneType]
         return members[0] if len(members) == 1 else annotation
     if type(annotation).__name__ == "InitVar":  # of dataclasses, which are not imported for it
         return annotation.type
-    return _aliased(annotation, origin)
-
-
-def _aliased(annotation: Any, origin: Any) -> Any:
-    """Give what a `type` alias stands for; of Python, or of typing_extensions on 3.11."""
-    alias = annotation if origin is None else origin
-    if type(alias).__name__ != "TypeAliasType":
-        return annotation
     try:
-        value = alias.__value__
-    except Exception:  # noqa: BLE001  # it is evaluated now, by the author's code
+        return aliased(annotation)
+    except Exception:  # noqa: BLE001  # an alias of a stranger's
         return annotation
-    return substituted(value, dict(zip(alias.__type_params__, get_args(annotation), strict=False)))
 
 
 def _canonical(annotation: Any, within: tuple[Any, ...]) -> Any:
     if isinstance(annotation, list):  # the parameters of a Callable
         return [_canonical(each, within) for each in annotation]
-    if get_origin(annotation) in _UNIONS:
+    if is_union(annotation):
         return Union[tuple(_canonical(member, within) for member in get_args(annotation))]  # noqa: UP007  # as computed
     inner = _inside(annotation)
     if inner is annotation:
         return _respelled(annotation, within)
-    alias = get_origin(annotation) if type(get_origin(annotation)).__name__ == "TypeAliasType" else annotation
+    alias = get_origin(annotation) if is_alias(get_origin(annotation)) else annotation
     return annotation if any(alias is each for each in within) else _canonical(inner, (*within, alias))
 
 

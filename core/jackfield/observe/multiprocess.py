@@ -20,7 +20,6 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from jackfield.log import host_log
-from jackfield.stack import error_type
 
 PAUSE: Final = 1.0
 """Seconds between two copies, at least: so old may be what a scrape finds of another process."""
@@ -163,8 +162,7 @@ class Copies:
                 if not self._failed:
                     self._failed = True
                     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
-                    reason = f"{error_type(error)}: {error}"
-                    host_log("ERROR", f"metrics cannot be written to PROMETHEUS_MULTIPROC_DIR ({folder}): {reason}")
+                    host_log("ERROR", f"metrics cannot be written to PROMETHEUS_MULTIPROC_DIR ({folder})", error)
             else:
                 self._failed = False
 

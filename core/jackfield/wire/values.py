@@ -29,6 +29,7 @@ import msgspec
 
 from jackfield.contract.payload.misfit import key_step
 from jackfield.contract.shapes import is_pydantic
+from jackfield.strangers import is_interrupt, named
 
 DEPTH: Final = 200
 """How many levels of a value are followed."""
@@ -109,17 +110,16 @@ def text_of(value: Any, _path: str = "$", reason: str = "") -> str:
         return "…"
     try:
         text = str.__str__(repr(value))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001  # a plugin's `__repr__` may raise anything, `SystemExit` too
+    except BaseException as error:  # a plugin's `__repr__` may raise anything, `SystemExit` too
+        if is_interrupt(error):
+            raise
         return f"<{name_of(value)} whose repr raises {name_of(error)}>"
     return (text if len(text) <= _SHOWN else text[:_SHOWN] + "…").encode(errors="backslashreplace").decode()
 
 
 def name_of(value: object) -> str:
-    """Name the class of an object, whatever its metaclass says."""
-    name: str = vars(type)["__qualname__"].__get__(type(value))
-    return name.rpartition("<locals>.")[2]
+    """Name the class of an object, of a class that of classes."""
+    return named(type(value))
 
 
 class _Items(list[Any]):
@@ -151,9 +151,9 @@ class _Walk:
             found = value if type(value) in self._quick else self._read(value)
         except NoForm as error:
             return self._instead(value, path, depth, str(error))
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001  # what a stranger's object raises spoils that object alone
+        except BaseException as error:  # what a stranger's object raises spoils that object alone
+            if is_interrupt(error):
+                raise
             return self._instead(value, path, depth, f"cannot be read: it raises {name_of(error)}")
         if not isinstance(found, _Items | _Pairs | _Instead):
             return found
@@ -204,9 +204,9 @@ class _Walk:
             reason = "has no form as a key"
         except NoForm as error:
             reason = f"is a key, and {error}"
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001  # as above
+        except BaseException as error:  # as above
+            if is_interrupt(error):
+                raise
             reason = f"is a key that cannot be read: it raises {name_of(error)}"
         return self._form.key(self._last(self._odd(key, f"{_shown(path)}[key]", reason), path))
 
@@ -299,14 +299,14 @@ def _record(value: Any, kind: type) -> Any:
     if is_pydantic(kind):
         return _Instead(_dumped(value))
     if attrs.has(kind):
-        named = ((field.alias if field.init else field.name, field.name) for field in attrs.fields(kind))
+        pairs = ((field.alias if field.init else field.name, field.name) for field in attrs.fields(kind))
     elif is_dataclass(kind):
-        named = ((field.name, field.name) for field in dataclass_fields(kind))
+        pairs = ((field.name, field.name) for field in dataclass_fields(kind))
     else:
         return _Instead(msgspec.json.decode(value)) if kind is msgspec.Raw else None
     return _Pairs(
         (name, found)
-        for name, attribute in named
+        for name, attribute in pairs
         if (found := getattr(value, attribute, _MISSING)) is not _MISSING and found is not msgspec.UNSET
     )
 

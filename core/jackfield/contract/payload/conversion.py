@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from jackfield.contract.payload.descent import descending
-from jackfield.contract.payload.leaves import converter, foreign_hook, one_of, scalar
+from jackfield.contract.payload.leaves import converter, one_of, scalar
 from jackfield.contract.payload.limits import is_mapping
 from jackfield.contract.payload.misfit import Misfit, stranger, type_name
 from jackfield.contract.payload.nodes import Plan, plan_of
@@ -77,7 +77,7 @@ def _quickest(plan: Plan) -> Callable[[Any], Any]:
     box = _understood(plan.annotation)
     if box is None:
         return one_of(plan) if isinstance(shape, Leaf) else descending(plan)
-    if isinstance(shape, Record) and shape.kind == "struct" and not plan.closed and foreign_hook(plan) is None:
+    if isinstance(shape, Record) and shape.kind == "struct" and plan.traits.isdisjoint({"closed", "foreign"}):
         return _struct(plan)
     return _native(plan, box)
 

@@ -11,7 +11,7 @@ import msgspec
 
 from jackfield.contract.payload.misfit import Misfit, members, own_code, told, told_by_pydantic, type_name
 from jackfield.contract.payload.nodes import Plan
-from jackfield.contract.shapes import Constraint, Delegated, Foreign, Leaf, Table, identity, is_pydantic, render, strip
+from jackfield.contract.shapes import Constraint, Delegated, Foreign, Leaf, identity, is_pydantic, render, strip
 
 # Instances of a subclass that means something else: True is no number, and a time of day is not to be lost.
 _IMPOSTORS: Final[Mapping[Any, type]] = {int: bool, dt.date: dt.datetime}
@@ -38,10 +38,9 @@ def converting(plan: Plan) -> Callable[[Any], Any]:
 def converter(plan: Plan) -> Callable[[Any, Any], Any]:
     """Give `msgspec.convert` with what it has to be told of a type; each keyword costs as much as a small Struct."""
     options: dict[str, Any] = {}
-    if (hook := foreign_hook(plan)) is not None:
-        options["dec_hook"] = hook
-    keys = (strip(inner.view.key) for inner in plan.reach() if isinstance(inner.view, Table))
-    if any(key is not str and key is not Any for key in keys):
+    if "foreign" in plan.traits:
+        options["dec_hook"] = _foreign_hook(plan)
+    if "keyed" in plan.traits:
         options["str_keys"] = True  # JSON has only text for them
     return partial(msgspec.convert, **options) if options else msgspec.convert
 
@@ -126,15 +125,15 @@ def foreign(plan: Plan) -> Callable[[Any], Any]:
     return take
 
 
-def foreign_hook(plan: Plan) -> Callable[[Any, Any], Any] | None:
-    """Give msgspec's `dec_hook` for what it does not know of a type; None if it knows all of it."""
+def _foreign_hook(plan: Plan) -> Callable[[Any, Any], Any]:
+    """Give msgspec's `dec_hook` for what it does not know of a type."""
     shapes = {identity(inner.view.type): inner.view for inner in plan.reach() if isinstance(inner.view, Foreign)}
 
     def hook(annotation: Any, value: Any) -> Any:
         shape = shapes.get(identity(get_origin(annotation) or annotation))
         return value if shape is None else _foreign_value(shape, value)
 
-    return hook if shapes else None
+    return hook
 
 
 def _foreign_value(shape: Foreign, value: Any) -> Any:

@@ -5,8 +5,9 @@ from typing import Any, Final, get_args
 
 from jackfield.contract.payload.misfit import Misfit, key_step
 from jackfield.contract.payload.nodes import SIZED
-from jackfield.contract.shapes import NUMBERS, SCALARS, Record, View, is_union, strip
+from jackfield.contract.shapes import NUMBERS, SCALARS, Record, View, strip
 from jackfield.errors import PayloadError
+from jackfield.model.generics import is_union
 
 PAYLOAD_LIMIT: Final = 64 * 1024 * 1024
 """The longest `str`, `bytes` or `bytearray`, in characters or bytes, that a payload or a direct value of it may be."""

@@ -1,7 +1,7 @@
 """The plan of an annotation: a node for each type in it, before anything is decided about conversion."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, get_origin
+from typing import Any, Final, Literal, get_origin
 
 import attrs
 
@@ -32,6 +32,11 @@ _UNIONS: Final = 10  # within each other, by aliases
 _NONE: Final = Leaf(type(None))
 
 
+Trait = Literal["closed", "foreign", "keyed", "unfit"]
+"""`closed`: unknown keys are refused. `foreign`: msgspec has to ask what a class takes. `keyed`: the keys of a mapping
+are no text. `unfit`: msgspec does something else than what is right."""
+
+
 @attrs.define(eq=False)
 class Plan:
     """How values of one annotation are taken in. Types may be recursive, and so may plans.
@@ -41,6 +46,7 @@ class Plan:
         view: its shape.
         children: the plans of what the shape is made of.
         closed_fields: of a record, the fields inside which unknown keys are refused.
+        traits: what is so of this plan or of any beneath it, see `Trait`.
         take: a value → what the function gets; raises `Misfit`. Set once the whole tree is there.
     """
 
@@ -48,6 +54,7 @@ class Plan:
     view: View
     children: "tuple[Plan, ...]" = ()
     closed_fields: "tuple[tuple[str, Plan], ...]" = ()
+    traits: frozenset[Trait] = frozenset()
     take: Callable[[Any], Any] = attrs.field(init=False)
 
     def reach(self) -> "Iterator[Plan]":
@@ -64,7 +71,7 @@ class Plan:
     @property
     def closed(self) -> bool:
         """Whether unknown keys are refused anywhere inside."""
-        return any(isinstance(plan.view, Record) and plan.view.closed for plan in self.reach())
+        return "closed" in self.traits
 
     @property
     def free(self) -> bool:
@@ -74,9 +81,7 @@ class Plan:
     @property
     def native(self) -> bool:
         """Whether msgspec does what is right for the whole annotation, if it understands it."""
-        return all(
-            getattr(inner.view, "native", True) and not inner.deadly and not inner.oddly_keyed for inner in self.reach()
-        )
+        return "unfit" not in self.traits
 
     @property
     def oddly_keyed(self) -> bool:
@@ -156,11 +161,40 @@ def plan_of(annotation: Any, shape: View | None = None, drawn: Iterable[Plan] = 
     waiting = [root]
     for plan in waiting:  # grows on the way; types may be recursive, and so may plans
         plan.children = tuple(_plan_of(child, book, waiting) for child in children(plan.view))
-    for plan in book.values():
+    _spread(waiting)
+    for plan in waiting:
         if isinstance(plan.view, Record):
             pairs = zip(plan.view.fields, plan.children, strict=False)
             plan.closed_fields = tuple((field.name, child) for field, child in pairs if child.closed)
     return root
+
+
+def _spread(plans: list[Plan]) -> None:
+    """Set the traits of new plans: their own, and those of all beneath them, in time that grows with their number."""
+    users: dict[Plan, list[Plan]] = {}
+    for plan in plans:
+        plan.traits = frozenset(_own_traits(plan))
+        for child in plan.children:
+            users.setdefault(child, []).append(plan)
+    left = list(users)
+    while left:
+        child = left.pop()
+        for plan in users.get(child, ()):
+            if not child.traits <= plan.traits:
+                plan.traits |= child.traits
+                left.append(plan)
+
+
+def _own_traits(plan: Plan) -> Iterator[Trait]:
+    match plan.view:
+        case Record(closed=True):
+            yield "closed"
+        case Foreign():
+            yield "foreign"
+        case Table() as table if (kind := strip(table.key)) is not str and kind is not Any:
+            yield "keyed"
+    if not getattr(plan.view, "native", True) or plan.deadly or plan.oddly_keyed:
+        yield "unfit"
 
 
 def _plan_of(annotation: Any, book: dict[Any, Plan], waiting: list[Plan]) -> Plan:

@@ -2,7 +2,6 @@
 
 import decimal
 import enum
-import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
@@ -89,6 +88,8 @@ def payload_schema(spec: FunctionSpec) -> dict[str, Any]:
 
 def _plain(value: Any) -> tuple[Any] | None:
     """Give a default as JSON has it; None for what JSON has not, such as infinity."""
+    import json  # noqa: PLC0415  # only for who asks for a schema
+
     try:
         return (json.loads(json.dumps(msgspec.to_builtins(value, str_keys=True), allow_nan=False)),)
     except Exception:  # noqa: BLE001  # any object may be a default
@@ -225,6 +226,8 @@ class _Writer:
         return {"propertyNames": said} if said else {}
 
     def key(self, annotation: Any) -> dict[str, Any]:
+        import json  # noqa: PLC0415  # as above
+
         match view(annotation):
             case Leaf(type=kind) if isinstance(kind, type) and kind in _TEXTS:
                 return _TEXTS[kind]

@@ -3,8 +3,8 @@
 `view` looks one level deep into an annotation and gives one of a few frozen shapes; conversion and JSON Schema
 (`payload`) and the comparison of contracts (`contract`) are readings of these shapes.
 
-The parts: `kinds` (the shapes), `layers` (what is wrapped around a type, and type variables), `annotations` (evaluating
-and naming), `constraints` (what `Annotated` asks for), `reading` (annotation → shape).
+The parts: `kinds` (the shapes), `layers` (what is wrapped around a type), `annotations` (those of classes, and naming),
+`constraints` (what `Annotated` asks for), `reading` (annotation → shape).
 """
 
 from jackfield.contract.shapes.annotations import identity, is_pydantic, is_typed_dict, render
@@ -26,7 +26,7 @@ from jackfield.contract.shapes.kinds import (
     View,
     children,
 )
-from jackfield.contract.shapes.layers import is_union, is_unpacked, lineage, packed, strip, substitute
+from jackfield.contract.shapes.layers import strip
 from jackfield.contract.shapes.reading import parameters, record, unchecked, view
 
 __all__ = [
@@ -49,15 +49,10 @@ __all__ = [
     "identity",
     "is_pydantic",
     "is_typed_dict",
-    "is_union",
-    "is_unpacked",
-    "lineage",
-    "packed",
     "parameters",
     "record",
     "render",
     "strip",
-    "substitute",
     "unchecked",
     "view",
 ]

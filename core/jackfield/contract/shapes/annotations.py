@@ -8,20 +8,14 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, Literal, get_args, get_origin
 
-from jackfield.contract.shapes.layers import (
-    evaluate,
-    is_alias,
-    is_union,
-    is_unpacked,
-    lineage,
-    packed,
-    strip,
-    substitute,
-)
+from jackfield.contract.shapes.layers import strip
 from jackfield.injection.names import with_names
+from jackfield.model.generics import is_union, is_unpacked, lineage, packed, substitute
+from jackfield.model.spelling import evaluate, is_alias
 
 _SHOWN: Final = 100  # characters of what is no type
 _NESTED: Final = 20  # levels of a type that are shown
+_PLAINLY: Final = {type(None): "None", inspect.Parameter.empty: "anything"}
 
 
 def own_annotations(owner: Any) -> Mapping[str, Any]:
@@ -103,13 +97,15 @@ def render(annotation: Any) -> str:
 
 def _rendered(annotation: Any, outer: tuple[Any, ...]) -> str:  # noqa: C901, PLR0911, PLR0912  # one for each kind of type
     """Name a type; an alias within itself, and what is nested too deeply, by its bare name."""
+    if type(annotation) is type:  # most are, and errors name them
+        return _PLAINLY.get(annotation) or _class_name(annotation)
     if is_alias(annotation) and any(annotation is one for one in outer):
         return str(annotation.__name__)
     inside = (*outer, annotation)
     inner = functools.partial(_rendered, outer=inside)
     bare = strip(annotation)
     origin, args = get_origin(bare), get_args(bare)
-    if bare is Any or bare is inspect.Parameter.empty:
+    if bare is Any:
         return "anything"
     if bare is type(None):
         return "None"
@@ -124,7 +120,7 @@ def _rendered(annotation: Any, outer: tuple[Any, ...]) -> str:  # noqa: C901, PL
     if is_unpacked(bare):
         return f"*{inner(packed(bare))}"
     if isinstance(origin or bare, type):
-        name = (origin or bare).__qualname__.rpartition("<locals>.")[2]
+        name = _class_name(origin or bare)
     elif isinstance(bare, typing.ForwardRef):
         name = bare.__forward_arg__
     else:
@@ -134,3 +130,7 @@ def _rendered(annotation: Any, outer: tuple[Any, ...]) -> str:  # noqa: C901, PL
     if origin is tuple and not args:
         return "tuple[()]"
     return f"{name}[{', '.join(map(inner, args))}]" if args else name
+
+
+def _class_name(cls: type) -> str:
+    return cls.__qualname__.rpartition("<locals>.")[2]

@@ -8,7 +8,6 @@ import numbers
 import operator
 import re
 import sys
-import zoneinfo
 from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -19,7 +18,8 @@ import attrs
 import msgspec
 
 from jackfield.contract.shapes.kinds import SCALARS, Constraint
-from jackfield.contract.shapes.layers import is_union, strip
+from jackfield.contract.shapes.layers import strip
+from jackfield.model.generics import is_union
 
 _COMPARED: Final = {
     "gt": (">", operator.gt),
@@ -271,6 +271,8 @@ def _zone(wanted: Any) -> Constraint | None:
     if wanted is None or wanted is ...:
         words = f"{{}} with {'no' if wanted is None else 'a'} timezone component"
         return Constraint(words, _aware(wanted is ...), concerns=_TIMES)
+    import zoneinfo  # noqa: PLC0415  # it takes 5 ms, and hardly anybody names a zone
+
     try:
         zone = zoneinfo.ZoneInfo(wanted) if isinstance(wanted, str) else wanted
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):

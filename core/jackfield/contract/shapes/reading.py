@@ -31,17 +31,8 @@ from jackfield.contract.shapes.kinds import (
     Table,
     View,
 )
-from jackfield.contract.shapes.layers import (
-    Layers,
-    bindings,
-    has_default,
-    is_union,
-    is_unpacked,
-    lineage,
-    packed,
-    substitute,
-    unwrap,
-)
+from jackfield.contract.shapes.layers import Layers, unwrap
+from jackfield.model.generics import bindings_of, has_default, is_union, is_unpacked, lineage, packed, substitute
 from jackfield.model.spec import MISSING, Parameter
 
 _ARRAYS: Final[Mapping[Any, type]] = {
@@ -212,7 +203,7 @@ def _struct_record(cls: Any, annotation: Any) -> Record:
         listed = msgspec.structs.fields(annotation)
     except Exception:  # noqa: BLE001  # it evaluates every annotation at once
         return Record(cls, "struct", (), native=False, note=f"the fields of {render(annotation)} cannot be evaluated")
-    bound = bindings(getattr(cls, "__parameters__", ()), get_args(annotation))
+    bound = bindings_of(getattr(cls, "__parameters__", ()), get_args(annotation))
     fields = (Field(item.encode_name, substitute(item.type, bound), item.required, item.name) for item in listed)
     return Record(cls, "struct", tuple(fields))
 
