@@ -284,13 +284,13 @@ def marker_of(default: Any, annotation: Any) -> Any:
         >>> marker_of(None, Annotated[int, inject(name="port")])
         Inject(name='port', optional=False)
     """
-    if isinstance(default, Inject) or default is inject:
+    if is_a(default, Inject) or default is inject:
         return default
-    if isinstance(annotation, type):
+    if is_a(annotation, type):
         return None
     noted = (layer for layer in peeled(annotation) if get_origin(layer) is Annotated)
     notes = (note for layer in noted for note in layer.__metadata__)
-    return next((note for note in notes if isinstance(note, Inject) or note is inject), None)
+    return next((note for note in notes if is_a(note, Inject) or note is inject), None)
 
 
 def dependency(parameter: str, annotation: Any, marker: Inject, *, defaulted: bool = False) -> Dependency:
