@@ -1,6 +1,7 @@
 """The composition root: a host wires registry, injection, executors, hooks, events and observers."""
 
 import os
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -126,6 +127,7 @@ class Host(Caller):
         self._unwatch: list[Callable[[], None]] = []
         self._strict = False
         self._late: dict[str, Any] = {}  # what is made when it is first needed
+        self._stop = threading.Lock()  # held by the stop that is under way, which nobody waits for
         self._home = HomeLoop()
         self._control = ControlLoop()
         self._pool = Pool()
@@ -776,10 +778,14 @@ class Host(Caller):
             InjectionError: with every fault of the graph.
             PluginError: with every fault, if the host is strict and a plugin that starts with it does not run.
             ResourceExhausted: if the system gives no thread to start plugins with; then it has not started.
-            Unavailable: after a fork.
+            Unavailable: after a fork; or while it is being stopped, by another thread.
         """
         if self._functions.running:
             return
+        if self._stop.locked():  # not waited for: that may wait for a plugin which waits for this
+            raise Unavailable(
+                "the host", "it is being stopped: start it when that has ended", "host_stopped", ran=False
+            )
         import loguru  # noqa: F401, PLC0415  # now: a host has most to say when it can open no file any more
 
         faults: tuple[Fault, ...] = ()
@@ -809,6 +815,8 @@ class Host(Caller):
     def stop(self, timeout: float = 10.0) -> None:
         """Let no more calls in, wait for those inside, close singletons in reverse order; `with host:` ends so.
 
+        Nothing happens if it does not run, or if another stop is under way, which is not waited for.
+
         Args:
             timeout: seconds to wait for the calls that are inside; those that remain are named in the log. Plugins that
                 have not stopped by then, and after them singletons that are not closed, have one second more each;
@@ -820,12 +828,16 @@ class Host(Caller):
         """
         if self._home.is_here:
             raise AsyncCallRequired("host.stop", "`await host.astop()`, or `async with` for the host")
-        if self._functions.running:
+        if not self._functions.running or not self._stop.acquire(blocking=False):
+            return
+        try:
             until = monotonic() + timeout
             self._say_left(self._functions.close(timeout))
             self._lifecycle.stop_all(max(until - monotonic(), _STOP_AT_LEAST))
             _report(self._injector.close(self._home.run, max(until, monotonic() + _STOP_AT_LEAST)))
             self._end()
+        finally:
+            self._stop.release()
 
     async def astop(self, timeout: float = 10.0) -> None:
         """Do what `stop` does, on the home loop; leaving `async with host:` does this.
@@ -833,12 +845,16 @@ class Host(Caller):
         Args:
             timeout: as for `stop`.
         """
-        if self._functions.running:
+        if not self._functions.running or not self._stop.acquire(blocking=False):
+            return
+        try:
             until = monotonic() + timeout
             self._say_left(await self._aside(partial(self._functions.close, timeout)))
             await self._aside(partial(self._lifecycle.stop_all, max(until - monotonic(), _STOP_AT_LEAST)))
             _report(await self._injector.aclose(max(until, monotonic() + _STOP_AT_LEAST)))
             await self._aside(self._end)
+        finally:
+            self._stop.release()
 
     async def _aside(self, work: Callable[[], R]) -> R:
         """Do something that blocks in a thread: a daemon, unlike those of `asyncio.to_thread`."""
@@ -854,7 +870,7 @@ class Host(Caller):
         if self._states.claimed:
             try:
                 self._control.run(self._states.release(), _STOP_AT_LEAST)
-            except (JackfieldError, TimeoutError) as error:  # the store's business; its lease ends by itself
+            except Exception as error:  # noqa: BLE001  # the store is somebody else's; its lease ends by itself
                 host_log("WARNING", "the host's id could not be given back", error)
         self._states.close(_STOP_AT_LEAST)
         self._control.close()
@@ -938,20 +954,35 @@ class Host(Caller):
         spec = self._inventory.spec(call.name, call.version) if call.version else None
         named = snapshot.plugins.get(spec.plugin) if spec is not None else None
         if named is not None and _is_idle(named):
-            return _unavailable(call.name, named)
+            return self._unavailable(call.name, named)
         if route is not None:
             return FunctionNotFound(call.name, version=call.version, versions=tuple(sorted(route.endpoints)))
         idle = next(
             (each for each in snapshot.plugins.values() if call.name in each.advertised and _is_idle(each)), None
         )
         if idle is not None:
-            return _unavailable(call.name, idle)
+            return self._unavailable(call.name, idle)
         if call.name in self._inventory.first_use.waiting:
             why = "it is still being imported; do not call it while its plugin, or one that it needs, is imported"
             return Unavailable(call.name, why, "blocked", ran=False)
         fault = next((fault for fault in self.faults if fault.entry.partition("@")[0] == call.name), None)
         known = () if fault else {*snapshot.functions, *self._inventory.first_use.waiting}
         return FunctionNotFound(call.name, close_names(call.name, known), call.version or None, fault=fault)
+
+    def _unavailable(self, name: str, record: PluginRecord) -> Unavailable:
+        """Say why a function that is known cannot be called now, and what would help."""
+        # The snapshot learns of a change a moment later: a start that calls its own function is quicker.
+        now = self._lifecycle.record(record.name)
+        record = now if now is not None and _is_idle(now) else record
+        fault = record.fault
+        why = f": {fault.reason}" if fault is not None else ""
+        help_ = (
+            "wait for that" if record.state is PluginState.STARTING else f"start it: `pluginctl start {record.name}`"
+        )
+        fix = fault.fix if fault is not None and fault.fix else help_
+        cause = {PluginState.FAILED: "start_failed", PluginState.BLOCKED: "blocked"}.get(record.state, "stopped")
+        is_so = "has failed" if record.state is PluginState.FAILED else f"is {record.state}"
+        return Unavailable(name, f"its plugin {record.name!r} {is_so}{why}; {fix}", cause, ran=False)
 
     def disown(self) -> None:
         """Refuse every call in a child process. Takes no lock: whoever held it did not survive the fork."""
@@ -982,17 +1013,6 @@ def _stats(threads: Executor) -> Callable[[], ExecutorStats | None]:
 
 def _is_idle(record: PluginRecord) -> bool:
     return record.state not in {PluginState.RUNNING, PluginState.UNLOADED}
-
-
-def _unavailable(name: str, record: PluginRecord) -> Unavailable:
-    """Say why a function that is known cannot be called now, and what would help."""
-    fault = record.fault
-    why = f": {fault.reason}" if fault is not None else ""
-    help_ = "wait for that" if record.state is PluginState.STARTING else f"start it: `pluginctl start {record.name}`"
-    fix = fault.fix if fault is not None and fault.fix else help_
-    cause = {PluginState.FAILED: "start_failed", PluginState.BLOCKED: "blocked"}.get(record.state, "stopped")
-    is_so = "has failed" if record.state is PluginState.FAILED else f"is {record.state}"
-    return Unavailable(name, f"its plugin {record.name!r} {is_so}{why}; {fix}", cause, ran=False)
 
 
 def _report(failures: Iterable[TeardownFailure]) -> None:

@@ -167,9 +167,8 @@ def layers(call: Any, *, wrapped: bool = True) -> Iterator[Any]:
 
 def innermost(call: Any, *, wrapped: bool = True) -> Any:
     """Give the last of `layers`."""
-    for layer in layers(call, wrapped=wrapped):  # noqa: B007  # the last is wanted
-        pass
-    return layer
+    *_, last = layers(call, wrapped=wrapped)
+    return last
 
 
 def is_async(target: Any) -> bool:

@@ -107,6 +107,8 @@ def _lifecycle(graph: Graph, plugins: Mapping[str, Plugin]) -> tuple[float, floa
 class _Nowhere:
     """A place without functions: what is measured is the supervision alone; adapter of `Deployment`."""
 
+    serving = True
+
     def load(self, bundle: PluginBundle) -> PluginBundle:
         return bundle
 

@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from jackfield import ConfigError, FunctionNotFound, Host, PermissionDenied, PluginConfig, PluginState, Unavailable
+from jackfield.store import MemoryStore
 
 PLUGIN = """
 from jackfield import Config, function, inject
@@ -464,3 +465,54 @@ def test_a_plugin_that_comes_while_what_it_needs_is_stopped_waits_for_that(proje
         assert host.apply(project.file).changes == ()
         host.start_plugin("a")
         assert states(host) == {"a": "running", "b": "running", "c": "registered"}
+
+
+KEEPS = """
+import time
+from jackfield import Config
+
+class Plugin:
+    def __init__(self, config: Config):
+        self.n, self.given = config.get("n"), None
+    def snapshot(self):
+        {snapshot}
+    def restore(self, state):
+        self.given = state
+    def get(self) -> list:
+        return [self.n, self.given]
+"""
+
+
+class Full(MemoryStore):
+    """Takes no state."""
+
+    async def put(self, key, *args, **options):
+        if "/state/" in key:
+            raise OSError("no space left")
+        return await super().put(key, *args, **options)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "store", "reason"),
+    [
+        ("return 5", MemoryStore, ""),
+        ("raise ValueError('lost')", MemoryStore, "snapshot() raised ValueError: lost"),
+        ("raise SystemExit(2)", MemoryStore, "snapshot() raised SystemExit"),
+        ("return object()", MemoryStore, "snapshot()"),
+        ("time.sleep(3.0)", MemoryStore, "snapshot() took longer than 0.2 s"),
+        ("return 5", Full, "its state could not be kept: OSError: no space left"),
+    ],
+)
+def test_a_state_that_is_lost_by_a_change_is_told_in_the_plan(snapshot, store, reason, project):
+    """The plugin runs as it is configured now; that it begins with nothing must not go unseen."""
+    project.plugin("k", source=KEEPS.replace("{snapshot}", snapshot))
+    entry = 'path = "./k.py:Plugin"\nstop_timeout = 0.2\nfunctions = {{ "k.get" = "get" }}\noptions = {{ n = {} }}'
+    declared = '[[plugin]]\nname = "k"\n' + entry
+    project.config(more=declared.format(1))
+    with Host.from_config(project.file, observers=(), store=store()) as host:
+        project.config(more=declared.format(2))
+        (change,) = host.apply(project.file).changes
+        assert (change.kind, change.status) == ("change", "done")
+        assert [reason in fault.reason for fault in change.faults] == [True] * bool(reason)
+        assert host.call("k.get") == [2, None if reason else 5]
+        assert host.apply(project.file).changes == ()

@@ -1,13 +1,15 @@
 """Functions that are imported at their first use: nobody waits for a plugin that he does not need, nor for himself."""
 
+import gc
 import sys
 import threading
+import weakref
 
 import pytest
 
 from jackfield import Host, JackfieldError, Unavailable
 from support import installed
-from support.plugins import PATIENCE
+from support.plugins import PATIENCE, wait_for
 
 FUNCTION, OBJECT, PROVIDER, HOOK = (f"jackfield.{kind}" for kind in ("functions", "plugins", "providers", "hooks"))
 TYPES = "class X: ...\nclass Y: ...\nclass Z: ..."
@@ -187,6 +189,112 @@ def test_two_threads_whose_imports_call_one_another_both_end(site, lazy):
     site("b", CALLS.format(name="a.f"), [(FUNCTION, "b.f", "f")])
     host = lazy()
     assert [join() for join in [aside(host.call, name) for name in ("a.f", "b.f")]] == ["served"] * 2
+
+
+STARTS = """
+import jf_types
+SAID = []
+class Plugin:
+    def start(self):
+        try:
+            SAID.append(jf_types.host.call({name!r}))
+        except Exception as error:
+            SAID.append(error)
+def f(): return "served"
+"""
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["one thread", "all at once"])
+@pytest.mark.parametrize("kinds", ["is", "si", "ss", "iss", "sis"])
+def test_a_circle_of_imports_and_starts_that_call_one_another_ends_at_once(kinds, together, site, lazy):
+    """`is`: the import of a calls b, whose start calls a. One of the calls is refused, and all serve afterwards."""
+    names = [f"{letter}.f" for letter in "abc"[: len(kinds)]]
+    for number, kind in enumerate(kinds):
+        plugin, other = names[number].partition(".")[0], names[(number + 1) % len(kinds)]
+        entries = [(FUNCTION, f"{plugin}.f", "f")] + [(OBJECT, plugin, "Plugin")] * (kind == "s")
+        site(plugin, (STARTS if kind == "s" else CALLS).format(name=other), entries)
+    host = lazy()
+    began = [aside(host.call, name) for name in (names if together else names[:1])]
+    assert [join() for join in began] == ["served"] * len(began)
+    assert host.faults == ()  # nobody's time has run out
+    said = [each for name in names for each in sys.modules[f"jf_{name[0]}"].SAID]
+    refused = [each for each in said if each != "served"]
+    assert refused
+    assert all(isinstance(each, Unavailable) for each in refused)
+    assert [host.call(name) for name in names] == ["served"] * len(names)
+
+
+def test_a_plugin_that_was_stopped_is_not_started_by_a_first_call(site, lazy):
+    """Its other functions have been called; who stopped it meant all of it."""
+    site(
+        "two",
+        "class Plugin: ...\n" + WELL + "g = f",
+        [(FUNCTION, f"two.{n}", n) for n in "fg"] + [(OBJECT, "two", "Plugin")],
+    )
+    host = lazy()
+    host.call("two.f")
+    host.stop_plugin("jf-two")
+    with pytest.raises(Unavailable, match="its plugin 'jf-two' is stopped"):
+        host.call("two.g")
+    host.start_plugin("jf-two")
+    assert [host.call("two.f"), host.call("two.g")] == ["well", "well"]
+
+
+def test_a_plugin_that_fails_to_start_is_tried_once_however_many_call(site, lazy):
+    """Those who waited for the start get its reason."""
+    site(
+        "fails",
+        """
+        import jf_types
+        STARTED = []
+        class Plugin:
+            def start(self):
+                STARTED.append(1)
+                jf_types.hanging.set()
+                jf_types.gate.wait()
+                raise ValueError("no")
+        def f(): ...
+        """,
+        [(FUNCTION, "fails.f", "f"), (OBJECT, "fails", "Plugin")],
+    )
+    host = lazy()
+
+    def call():
+        with pytest.raises(Unavailable, match=r"start\(\) raised ValueError at"):
+            host.call("fails.f")
+        return "refused"
+
+    calling = [aside(call) for _ in range(8)]
+    assert sys.modules["jf_types"].hanging.wait(PATIENCE)
+    sys.modules["jf_types"].gate.set()
+    assert [join() for join in calling] == ["refused"] * 8
+    assert sys.modules["jf_fails"].STARTED == [1]
+
+
+def test_a_plugin_that_is_unloaded_while_a_first_call_imports_it_stays_unloaded_and_leaves_nothing(site, lazy):
+    """The call finds no such function; what was imported for it is let go of."""
+    site("hangs", HANGS, [(FUNCTION, "hangs.f", "f")])
+    host = lazy()
+
+    def call():
+        with pytest.raises(JackfieldError):
+            host.call("hangs.f")
+        return "refused"
+
+    calling = aside(call)
+    assert sys.modules["jf_types"].hanging.wait(PATIENCE)
+    assert host.unload("jf-hangs").failed == ()
+    sys.modules["jf_types"].gate.set()
+    assert calling() == "refused"
+    assert host.plugins["jf-hangs"].state == "unloaded"
+    function = weakref.ref(sys.modules["jf_hangs"].f)
+    del sys.modules["jf_hangs"]
+
+    def is_gone():
+        gc.collect()
+        return function() is None
+
+    wait_for(is_gone)
 
 
 def test_a_start_that_calls_its_own_function_is_told_that_it_is_starting(site, lazy):

@@ -9,6 +9,7 @@ from jackfield import Host, PluginError, log
 from jackfield.config import PluginConfig
 from jackfield.plugins import claimed
 from jackfield.store import MemoryStore
+from support.plugins import wait_for
 
 PLUGIN = """
 class Keeper:
@@ -96,6 +97,54 @@ def test_a_host_stops_although_its_store_hangs(keeper, monkeypatch):
         host.load(keeper)
         store.fall("put", "range")
     assert host.plugins["keeper"].state == "stopped"
+
+
+class Given:
+    """A lease that cannot be given back."""
+
+    def __init__(self, lease, error):
+        self._lease, self._error = lease, error
+
+    def __getattr__(self, name):
+        return getattr(self._lease, name)
+
+    async def release(self):
+        raise self._error  # a class: an error that was made would keep all the frames that it was raised through
+
+
+@pytest.mark.parametrize("error", [OSError, SystemExit, asyncio.CancelledError])
+def test_a_host_stops_whole_although_its_id_cannot_be_given_back(error, keeper):
+    """Whatever the store raises is a warning: the loops end, and the host can be started again."""
+
+    class Keeps(MemoryStore):
+        async def lease(self, *args, **options):
+            return Given(await super().lease(*args, **options), error)
+
+    said = []
+    remove = log.install(lambda message: said.append(message.text))
+    before = set(threading.enumerate())
+    try:
+        with Host(observers=(), store=Keeps()) as host:
+            host.load(keeper)
+    finally:
+        remove()
+    assert [text for text in said if "the host's id could not be given back" in text]
+    loops = {"jackfield-control", "jackfield-store", "jackfield-loop"}
+    wait_for(lambda: not [each for each in {*threading.enumerate()} - before if each.name in loops])
+    with host:
+        assert host.plugins["keeper"].state == "running"
+
+
+async def cancel():
+    raise asyncio.CancelledError
+
+
+def test_a_store_that_cancels_what_it_was_asked_is_said_to(keeper, monkeypatch):
+    """It is no time that has run out."""
+    store = Sick(cancel, monkeypatch)
+    store.fall("range")
+    with Host(observers=(), store=store) as host, pytest.raises(PluginError, match="it cancelled what it was asked"):
+        host.load(keeper)
 
 
 @pytest.fixture

@@ -2,15 +2,18 @@
 
 import gc
 import signal
+import sys
 import threading
 import weakref
+from contextlib import suppress
+from types import ModuleType
 
 import pytest
 
-from jackfield import Host, ResourceExhausted, Unavailable
+from jackfield import Host, PluginError, ResourceExhausted, Unavailable
 from jackfield.config import PluginConfig
 from jackfield.runtime.pool import Pool
-from support.plugins import wait_for
+from support.plugins import PATIENCE, wait_for
 
 
 def configured(tmp_path, name, source, **options):
@@ -148,6 +151,114 @@ def test_nothing_starts_a_plugin_while_its_host_stops(tmp_path):
     host.stop()
     assert host.plugins["victim"].state == "stopped"
     assert "its host does not run" in host.plugins["stubborn"].fault.reason
+
+
+SLOW_TO_IMPORT = """
+from {types} import at, gate
+at.set()
+gate.wait()
+class Plugin: ...
+"""
+
+
+def test_a_plugin_that_is_still_loaded_when_its_host_has_stopped_is_not_started(tmp_path, monkeypatch):
+    """An unloaded plugin is loaded again by its start: the host may be gone by then, and nobody would stop it."""
+    types = ModuleType("jf_gates")
+    types.at, types.gate = threading.Event(), threading.Event()
+    types.gate.set()
+    monkeypatch.setitem(sys.modules, "jf_gates", types)
+    with Host(observers=()) as host:
+        host.load(configured(tmp_path, "one", SLOW_TO_IMPORT.format(types="jf_gates")))
+        host.unload("one")
+        types.at.clear()
+        types.gate.clear()
+        said = []
+
+        def start():
+            try:
+                host.start_plugin("one")
+            except PluginError as error:
+                said.append(error.reason)
+
+        starting = threading.Thread(target=start)
+        starting.start()
+        assert types.at.wait(PATIENCE)
+    types.gate.set()
+    starting.join(PATIENCE)
+    assert said == ["its host does not run"]
+    assert host.plugins["one"].state == "registered"
+
+
+def test_a_host_that_is_being_stopped_is_not_started(tmp_path, monkeypatch):
+    """It would come up half: the stop goes on, and takes its plugins and loops away. Started afterwards it is whole."""
+    types = ModuleType("jf_gates")
+    types.at, types.gate = threading.Event(), threading.Event()
+    monkeypatch.setitem(sys.modules, "jf_gates", types)
+    source = "import jf_gates\nclass Plugin:\n    def stop(self): jf_gates.at.set(); jf_gates.gate.wait()\n"
+    host = Host(observers=())
+    host.load(configured(tmp_path, "one", source + "    def serve(self): return 1\n", functions=FUNCTIONS))
+    host.start()
+    stopping = threading.Thread(target=host.stop)
+    stopping.start()
+    assert types.at.wait(PATIENCE)
+    host.stop()  # is not waited for, and does nothing: a plugin, or a signal handler, may ask for it in the middle
+    with pytest.raises(Unavailable, match="it is being stopped: start it when that has ended"):
+        host.start()
+    types.gate.set()
+    stopping.join(PATIENCE)
+    with host:
+        assert host.call("one.serve") == 1
+
+
+@pytest.mark.parametrize("begins", [0, 1, 4, 11, 12], ids="after {} starts".format)
+def test_a_host_whose_control_loop_ends_amid_starts_can_be_stopped_and_started(begins, tmp_path, monkeypatch):
+    """No start is left on a loop that is gone: what was under way is stopped, and all of it runs the next time."""
+    types = ModuleType("jf_gates")
+    types.gate, types.begun = threading.Semaphore(begins), threading.Semaphore(0)
+    monkeypatch.setitem(sys.modules, "jf_gates", types)
+    source = "import jf_gates\nclass Plugin:\n    def start(self): jf_gates.begun.release(); jf_gates.gate.acquire()\n"
+    host = Host(observers=())
+    for number in range(12):
+        needs = (f"p{number - 4}",) if number >= 4 else ()
+        host.load(configured(tmp_path, f"p{number}", source, depends_on=needs))
+
+    def start():
+        with suppress(Unavailable):  # its loop ends under it
+            host.start()
+
+    starting = threading.Thread(target=start)
+    starting.start()
+    for _ in range(max(begins, 1)):
+        assert types.begun.acquire(timeout=PATIENCE)
+    host.control.close()
+    types.gate.release(100)
+    starting.join(PATIENCE)
+    host.stop()
+    assert {record.state.value for record in host.plugins.values()} <= {"stopped", "registered"}
+    with host:
+        assert {record.state.value for record in host.plugins.values()} == {"running"}
+
+
+def test_sixteen_threads_that_start_and_stop_a_host_leave_it_as_the_last_one_says(tmp_path):
+    """Whoever comes second is refused or does nothing; whatever the order, the host runs whole or not at all."""
+    host = Host(observers=())
+    host.load(configured(tmp_path, "one", "class Plugin:\n    def serve(self): return 1\n", functions=FUNCTIONS))
+
+    def toggle(number):
+        for _ in range(20):
+            with suppress(Unavailable):
+                host.start() if number % 2 else host.stop()
+
+    threads = [threading.Thread(target=toggle, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    host.stop()
+    assert host.plugins["one"].state != "running"
+    with host:
+        assert host.call("one.serve") == 1
+    assert host.plugins["one"].state == "stopped"
 
 
 @pytest.mark.parametrize("verb", ["start_plugin", "restart_plugin"])

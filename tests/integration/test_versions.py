@@ -94,6 +94,59 @@ def test_a_bucket_depends_on_the_names_alone(salt, tenant):
     assert 0 <= number < 2**30
 
 
+def test_a_tenant_that_has_called_goes_where_a_later_rule_sends_him(host):
+    """What is remembered of him is a number, and not where he went."""
+    canary = host.canary("f", version="1.1.0", share=0.5)
+    went = {tenant: host.call("f", tenant=tenant) for tenant in tenants(50)}
+    stable, drawn = ([tenant for tenant, answer in went.items() if answer == where] for where in ("stable", "canary"))
+    canary.abort("another rule")
+    host.canary("f", version="1.1.0", share=0.0, tenants=stable)
+    assert {host.call("f", tenant=tenant) for tenant in stable} == {"canary"}
+    assert {host.call("f", tenant=tenant) for tenant in drawn} == {"stable"}
+
+
+def test_a_tenant_is_remembered_once_for_all_functions_of_a_trial_and_all_its_revisions(monkeypatch):
+    """And no more of them than so many: those who come after that go where they always go, too."""
+    monkeypatch.setattr("jackfield.calls.routing._REMEMBERED", 100)
+    with Host(observers=()) as host:
+        for name, version in itertools.product(("p.a", "p.b"), "12"):
+            host.register(name, answering(version), version=version, plugin="p")
+        canary = host.canary("p", version="2", share=0.3)
+        kept = []
+        for share in (0.3, 0.5, 0.7):
+            canary.ramp(share)
+            went = [{tenant: host.call(name, tenant=tenant) for tenant in tenants(500)} for name in ("p.a", "p.b")]
+            assert went[0] == went[1] == {tenant: host.call("p.a", tenant=tenant) for tenant in tenants(500)}
+            kept += [host.snapshot.functions[name].drawn for name in ("p.a", "p.b")]
+        assert len({id(each) for each in kept}) == 1
+        assert len(kept[0]) == 100
+
+
+def test_a_tenant_is_never_sent_back_while_threads_call_and_the_share_is_raised(host):
+    """Raising only adds, in the very moment of the change as well."""
+    canary = host.canary("f", version="1.1.0", share=0.1)
+    ended, sent_back = threading.Event(), []
+
+    def call():
+        been = set()
+        while not ended.is_set():
+            for tenant in tenants(200):
+                if host.call("f", tenant=tenant) == "canary":
+                    been.add(tenant)
+                elif tenant in been:
+                    sent_back.append(tenant)
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for percent in range(10, 100, 5):
+        canary.ramp(percent / 100)
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert sent_back == []
+
+
 def test_two_functions_draw_by_themselves_and_a_plugin_as_one():
     """Otherwise the same tenants would meet every canary."""
     with Host(observers=()) as host:

@@ -107,6 +107,8 @@ class World:
 
     # --- `Deployment` ---
 
+    serving = True
+
     def load(self, bundle):
         return attrs.evolve(bundle, fault=None)
 

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -187,6 +188,25 @@ def test_attributes_that_are_no_methods_are_faults(world):
     with pytest.raises(PluginError, match=r"odd\.start: it is not a method but str") as caught:
         world.lifecycle.start("odd")
     assert caught.value.stage == "make"
+
+
+@pytest.mark.parametrize("method", ["start", "stop", "snapshot"])
+def test_what_took_too_long_is_what_is_to_end_sooner(method, world):
+    """The fix names the method that hangs, and the limit that it missed."""
+
+    class Hanging:
+        pass
+
+    setattr(Hanging, method, lambda _: world.gate.wait())
+    limit = "start_timeout" if method == "start" else "stop_timeout"
+    world.add(world.plugin("hangs", make=Hanging, **{limit: SHORT}))
+    with suppress(PluginError):
+        world.lifecycle.start("hangs")
+    world.lifecycle.stop("hangs")
+    fault = world.fault("hangs")
+    assert fault.reason.startswith(f"{method}() took longer")
+    assert fault.fix.startswith(f"make {method}() end sooner")
+    assert limit in fault.fix
 
 
 def test_a_stop_that_raises_or_hangs_does_not_keep_others_from_stopping(world):

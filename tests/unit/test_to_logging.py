@@ -55,13 +55,22 @@ def test_what_a_plugin_says_arrives_under_its_module(arrived):
     assert (record.name_, record.message_) == ("mine", "more")
 
 
-def test_what_the_host_says_arrives_with_its_exception(arrived):
-    """Under jackfield's own module's name."""
-    error = ValueError("why")
+def test_what_the_host_says_arrives_with_the_kind_of_its_exception(arrived):
+    """Under jackfield's own module's name; what the exception says may be a secret, and stays where it is."""
+    error = ValueError("secret")
     host_log("WARNING", Fault(plugin="billing", entry="", stage="start", reason="it did not", fix="look"), error)
     (record,) = arrived(__name__)
     assert (record.levelname, record.plugin, record.stage) == ("WARNING", "billing", "start")
-    assert record.exc_info[1] is error
+    assert "ValueError" in record.getMessage()
+    assert "secret" not in str(vars(record))
+
+
+def test_what_anybody_else_says_through_loguru_arrives_with_its_exception(arrived):
+    """As `logging` has it."""
+    error = ValueError("why")
+    logger.opt(exception=error).warning("it did not")
+    (record,) = arrived(__name__)
+    assert (record.getMessage(), record.exc_info[1]) == ("it did not", error)
 
 
 def test_the_levels_are_those_of_logging(arrived):

@@ -106,17 +106,16 @@ class Caller:
                     if drawn < end:
                         return run(Call(name, payload, shown, snapshot.revision, None, None, rule, ~drawn))
         endpoint, rule, number = route.stable, "", None
-        if tenant is not None:
-            if type(tenant) is not str:
-                _check_text(tenant, "a tenant")
-            if route.split is not None:
-                endpoint, rule = route.placed.get(tenant) or choose(route, tenant, 0)
-            if snapshot.permissions.denial(name, tenant, False):  # noqa: FBT003  # whether it picks a version
-                endpoint = self._unknown
-        elif route.split is not None:
-            drawn = getrandbits(DRAW)
-            number = ~drawn
-            endpoint, rule = choose(route, None, drawn)
+        if tenant is not None and type(tenant) is not str:
+            _check_text(tenant, "a tenant")
+        if route.split is not None:
+            drawn = 0
+            if tenant is None:
+                drawn = getrandbits(DRAW)
+                number = ~drawn
+            endpoint, rule = choose(route, tenant, drawn)
+        if tenant is not None and snapshot.permissions.denial(name, tenant, False):  # noqa: FBT003  # whether it picks a version
+            endpoint = self._unknown
         if timeout is None:
             timeout = endpoint.timeout
             deadline = None if timeout is None else monotonic() + timeout

@@ -6,8 +6,8 @@ from typing import Final
 from jackfield.model.call import DRAW
 from jackfield.model.route import Endpoint, Route
 
-_PLACED: Final = 16_384
-"""How many tenants of a route are remembered."""
+_REMEMBERED: Final = 16_384
+"""How many tenants of a salt are remembered."""
 
 
 def choose(route: Route, tenant: str | None, draw: int) -> tuple[Endpoint, str]:
@@ -35,17 +35,15 @@ def choose(route: Route, tenant: str | None, draw: int) -> tuple[Endpoint, str]:
         >>> choose(route, "t", 2**29)[1]
         'tenant'
     """
-    if tenant is None or route.split is None:
-        return _drawn(route, draw)
-    there = route.placed.get(tenant)
-    if there is None:
-        there = _drawn(route, bucket(route.split.salt, tenant))
-        if len(route.placed) < _PLACED:  # tenants are whatever callers say: the others are worked out each time
-            route.placed[tenant] = there
-    return there
-
-
-def _drawn(route: Route, draw: int) -> tuple[Endpoint, str]:
+    if tenant is not None and (split := route.split) is not None:
+        if (there := route.named.get(tenant)) is not None:
+            return there
+        drawn = route.drawn.get(tenant)
+        if drawn is None:
+            drawn = bucket(split.salt, tenant)
+            if len(route.drawn) < _REMEMBERED:  # tenants are whatever callers say: the others are worked out each time
+                route.drawn[tenant] = drawn
+        draw = drawn
     for end, endpoint in route.draws:
         if draw < end:
             return endpoint, "share"

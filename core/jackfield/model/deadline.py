@@ -44,8 +44,7 @@ def seconds_of(timeout: Any) -> float:
     """
     if type(timeout) is float and -LONGEST <= timeout <= LONGEST:
         return timeout
-    is_number = isinstance(timeout, Real) and not isinstance(timeout, bool)
-    if not is_number:
+    if not issubclass(type(timeout), Real) or type(timeout) is bool:
         raise TypeError(f"a timeout is a number of seconds, not {type(timeout).__name__}")
     if timeout != timeout:  # noqa: PLR0124  # NaN
         raise ValueError("a timeout is a number of seconds, not NaN")

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from itertools import accumulate
 from math import ceil
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import attrs
 
@@ -91,7 +92,8 @@ class Route:
         quick: its `run`, when no rule and no limit can say otherwise, else None: then there is nothing to choose.
         lots: the same where a share may be drawn, and no limit can say otherwise, else empty: the end of each on the
             scale from 0 to 2**30, its `run`, its version, and why it is picked.
-        placed: tenant → endpoint and why: those that the rule names, and those that have called.
+        named: tenant → endpoint and why, of those that the rule names.
+        drawn: tenant → its place on the scale from 0 to 2**30, of those that have called.
         draws: the shares, as the end of each on the scale from 0 to 2**30, and its endpoint.
     """
 
@@ -106,11 +108,11 @@ class Route:
     quick: Callable[[Call], Any] | None = attrs.field(
         init=False, default=attrs.Factory(lambda self: _quick(self.stable, self.split), takes_self=True)
     )
-    placed: dict[str, tuple[Endpoint, str]] = attrs.field(
-        init=False,
-        eq=False,
-        repr=False,
-        default=attrs.Factory(lambda self: _named(self.endpoints, self.split), takes_self=True),
+    named: Mapping[str, tuple[Endpoint, str]] = attrs.field(
+        init=False, default=attrs.Factory(lambda self: _named(self.endpoints, self.split), takes_self=True)
+    )
+    drawn: dict[str, int] = attrs.field(
+        init=False, repr=False, default=attrs.Factory(lambda self: _remembered(self.split), takes_self=True)
     )
     draws: tuple[tuple[int, Endpoint], ...] = attrs.field(
         init=False, default=attrs.Factory(lambda self: _draws(self.endpoints, self.split), takes_self=True)
@@ -134,6 +136,21 @@ def _quick(stable: Endpoint, split: Split | None) -> Callable[[Call], Any] | Non
 def _named(endpoints: Mapping[str, Endpoint], split: Split | None) -> dict[str, tuple[Endpoint, str]]:
     tenants = split.tenants if split is not None else {}
     return {tenant: (endpoints[version], "tenant") for tenant, version in tenants.items() if version in endpoints}
+
+
+class _Drawn(dict[str, int]):
+    """The places of the tenants of one salt."""
+
+    __slots__ = ("__weakref__",)
+
+
+# One for each salt, and not for each route: the history keeps the routes of many revisions, and a plugin has many
+# functions. It goes with the last route that has it.
+_by_salt: Final[WeakValueDictionary[str, _Drawn]] = WeakValueDictionary()
+
+
+def _remembered(split: Split | None) -> dict[str, int]:
+    return _by_salt.setdefault(split.salt, _Drawn()) if split is not None else {}
 
 
 def _draws(endpoints: Mapping[str, Endpoint], split: Split | None) -> tuple[tuple[int, Endpoint], ...]:

@@ -114,6 +114,8 @@ class ClaimedStates:
                 where = self._loop.busy_at if self._loop is not None else ""
                 why = f", since it blocks its event loop at {where} instead of awaiting" if where else ""
                 raise Unavailable("store", f"it has not answered within {ANSWER:g} s{why}", "store")
+            if answer.cancelled():  # nobody here has done that
+                raise Unavailable("store", "it cancelled what it was asked", "store")
             return answer.result()
         finally:
             answer.cancel()

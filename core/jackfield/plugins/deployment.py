@@ -12,6 +12,11 @@ from jackfield.plugins.bundle import PluginBundle
 class Deployment(Protocol):
     """A place where plugins run. Everything but `publish` is called in threads of the pool: it may run foreign code."""
 
+    @property
+    def serving(self) -> bool:
+        """Whether the host runs: else no plugin starts, since nobody would stop it. For any thread."""
+        ...
+
     def load(self, bundle: PluginBundle) -> PluginBundle:
         """Try again to load a plugin whose code could not be loaded.
 

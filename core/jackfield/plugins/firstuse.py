@@ -1,12 +1,12 @@
 """Functions that are known by name alone, and imported at their first use.
 
-Whoever brings a plugin in has the turn at it, and of the others nobody waits but those who want the same plugin: one
-that hangs when it is imported keeps no other waiting. Functions that have something injected wait for all that provide
-anything, which are brought in together, since they may need one another.
+Whoever brings a plugin in has the turn at it, and then at its start; of the others nobody waits but those who want the
+same plugin: one that hangs when it is imported keeps no other waiting. Functions that have something injected wait for
+all that provide anything, which are brought in together, since they may need one another.
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -75,7 +75,11 @@ class FirstUse:
 
     def forget(self, plugin: str) -> None:
         """Let go of the functions of a plugin that is unloaded."""
-        self._waiting.difference_update(one.name for one in self._code.catalogue.candidates if one.plugin == plugin)
+        names = [one.name for one in self._code.catalogue.candidates if one.plugin == plugin]
+        self._waiting.difference_update(names)
+        for name in names:
+            self._specs.pop(name, None)
+        self._bundles.pop(plugin, None)
         self._providing.pop(plugin, None)
 
     def find(self, name: str) -> None:
@@ -88,9 +92,15 @@ class FirstUse:
         """
         if name not in self._waiting or (candidate := self._code.catalogue.find(name)) is None:
             return
-        plugin, term = candidate.plugin, current_term.get()
-        if term is not None and term.plugin == plugin and self._lifecycle.records[plugin].state is PluginState.STARTING:
+        term = current_term.get()
+        starting = term.plugin if term is not None and self._state(term.plugin) is PluginState.STARTING else None
+        if starting == candidate.plugin:
             return  # its own start calls it, and would wait for itself
+        with self._code.turns.behalf(_start_of(starting)) if starting is not None else nullcontext():
+            self._bring_in(candidate)
+
+    def _bring_in(self, candidate: Candidate) -> None:
+        plugin, name = candidate.plugin, candidate.name
         if not self._fetch(candidate):
             return
         # In nobody's turn: who needs one another's providers would wait for one another.
@@ -98,11 +108,8 @@ class FirstUse:
             return
         if not self._add(candidate):
             return
-        # Nor here: a start may call what waits as well. Those that come meanwhile join it.
-        if self._hosting.serving and plugin in self._code.kept:
-            with suppress(PluginError):  # its record says why
-                self._lifecycle.start(plugin)
-        if self._extend(candidate):
+        # Nor in the turn at the plugin: its start may call what waits as well, its own other functions included.
+        if self._start(plugin) and self._extend(candidate):
             self._waiting.discard(name)
 
     # --- One thing each, in a turn ----------------------------------------------------------------------------------
@@ -118,6 +125,8 @@ class FirstUse:
                 self._load(candidate.plugin)
                 if candidate.name not in self._specs:
                     self._specs[candidate.name] = self._imported(candidate)
+                if candidate.name not in self._waiting:  # the plugin was unloaded meanwhile
+                    self.forget(candidate.plugin)
             return mine
 
     def _load(self, plugin: str) -> None:
@@ -183,6 +192,20 @@ class FirstUse:
                     self._hosting.add_function(there, spec)
             return mine
 
+    def _start(self, plugin: str) -> bool:
+        """Start a plugin that was brought in, once: what has failed or was stopped is brought back by nobody's call."""
+        patience = self._code.configs[plugin].start_timeout + _MARGIN
+        with self._code.turns.at(_start_of(plugin), patience=patience) as mine:
+            begins = self._state(plugin) in (PluginState.REGISTERED, PluginState.STARTING)
+            if mine and begins and self._hosting.serving:
+                with suppress(PluginError):  # its record says why
+                    self._lifecycle.start(plugin)
+            return mine
+
+    def _state(self, plugin: str) -> PluginState | None:
+        record = self._lifecycle.record(plugin)
+        return None if record is None else record.state
+
     def _extend(self, candidate: Candidate) -> bool:
         """Have a function be called that came to a plugin which was running, or starting."""
         with self._turn(candidate.plugin) as mine:
@@ -192,3 +215,8 @@ class FirstUse:
                 if candidate.name not in (record.functions if record.state is PluginState.RUNNING else ()):
                     self._lifecycle.extend(there)
             return mine
+
+
+def _start_of(plugin: str) -> str:
+    """Name the turn at a plugin's start; no plugin is named so."""
+    return f"the start of {plugin}"

@@ -196,8 +196,8 @@ class Inventory:
         Raises:
             PluginError: if nobody knows it.
         """
+        self.first_use.forget(name)  # first: a call that is about to bring it in does not
         report = self._lifecycle.unload(name, keep_state=keep_state)
         self._code.options.pop(name, None)
         self._code.strike(lambda fault: fault.plugin == name)
-        self.first_use.forget(name)
         return report

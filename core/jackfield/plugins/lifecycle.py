@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from jackfield.errors import Fault, PluginError, ResourceExhausted, Unavailable
+from jackfield.errors import Fault, PluginError, Unavailable
 from jackfield.model.record import Health, PluginRecord, PluginState
 from jackfield.plugins.background import Backgrounds
 from jackfield.plugins.bundle import PluginBundle
@@ -35,7 +35,7 @@ def _waited(
 
     @wraps(verb)
     def wait(self: "Lifecycle", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._run(verb(self, *args, **kwargs))
+        return self._run(partial(verb, self, *args, **kwargs))
 
     return wait
 
@@ -73,7 +73,6 @@ class Lifecycle:
         self._control = control
         self._home = home
         self._pool = pool
-        self._stopping = 0  # how many stops of all plugins are under way
         self.ledgers = ledgers or Ledgers()
         self.backgrounds = Backgrounds(home, self.ledgers, pool, control)
         self._roster = Roster(deployment, pool, control.clock)
@@ -84,23 +83,19 @@ class Lifecycle:
         self._swap = Swap(self._supervisor, self._roster, steps, self.backgrounds, states, deployment, self._warm)
         self._release = Release(deployment, self.ledgers, states, pool)
 
-    def _run(self, verb: Coroutine[Any, Any, T]) -> T:
+    def _run(self, verb: Callable[[], Coroutine[Any, Any, T]]) -> T:
         if self._home.is_here:
-            verb.close()
             why = "it waits for plugins, and would block the home loop that they need: use `await asyncio.to_thread(…)`"
             raise Unavailable("the plugins of a host", why)
 
         async def run() -> T:
             try:
-                return await verb
+                return await verb()  # made here: what never begins is nothing that somebody would have to close
             finally:
                 self._roster.publish()
 
         try:
             return self._control.run(run())
-        except ResourceExhausted:
-            verb.close()  # no thread for the control loop: it has not begun; else it has ended, and this does nothing
-            raise
         finally:
             self._roster.flush()
 
@@ -110,6 +105,11 @@ class Lifecycle:
     def records(self) -> Mapping[str, PluginRecord]:
         """Name → record of every plugin, as of this moment; read-only, never changed, and read without a lock."""
         return self._roster.records
+
+    def record(self, name: str) -> PluginRecord | None:
+        """Give the record of one plugin, as of this moment, or None; for any thread."""
+        plugin = self._roster.plugins.get(name)
+        return plugin.record if plugin is not None else None
 
     def bundle(self, name: str) -> PluginBundle | None:
         """Give what a plugin brought that is not unloaded, or None; for any thread."""
@@ -256,8 +256,10 @@ class Lifecycle:
         """Start every plugin with `auto_start`, and what those depend on; one that fails keeps its dependents alone.
 
         Returns:
-            The faults of those that do not run now.
+            The faults of those that do not run now; none when their host does not run, which starts nothing.
         """
+        if not self._deployment.serving:
+            return ()
         self._supervisor.until = math.inf
         plugins = {
             each.name: each.bundle
@@ -302,13 +304,13 @@ class Lifecycle:
             Its record.
 
         Raises:
-            PluginError: if it does not run now, and why; or while all plugins are being stopped.
+            PluginError: if it does not run now, and why; or if its host does not run.
         """
         return await self._started(self._roster.get(name))
 
     async def _started(self, plugin: Plugin) -> PluginRecord:
-        if self._stopping:  # else it would outlive its host, and do away with the time limit of the stop
-            raise PluginError(plugin.name, "start", "all plugins are being stopped", "start it when that has ended")
+        if not self._deployment.serving:  # else it would outlive its host, and do away with the time limit of the stop
+            raise PluginError(plugin.name, "start", "its host does not run", "start that first, with `host.start()`")
         self._supervisor.until = math.inf
         if plugin.state not in (PluginState.DISABLED, PluginState.UNLOADED) and not plugin.leaving:
             await self._aim([plugin.name], again=[plugin.name])
@@ -393,13 +395,9 @@ class Lifecycle:
             self._supervisor.want(plugin, wanted=False)
             if plugin.attempt is not None:
                 plugin.attempt.hurry(self._supervisor.until)
-        self._stopping += 1
-        try:
-            self._supervisor.review(*plugins)
-            await self._supervisor.settled(list(plugins))
-            await self._warm.end()
-        finally:
-            self._stopping -= 1
+        self._supervisor.review(*plugins)
+        await self._supervisor.settled(list(plugins))
+        await self._warm.end()
         self._supervisor.until = math.inf
         return tuple(fault for name in active if (fault := plugins[name].record.fault) is not None)
 

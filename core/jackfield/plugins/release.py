@@ -56,7 +56,10 @@ class Release:
             reason = f"releasing what it holds took longer than {timeout:g} s, and is left behind in its thread"
             left = Fault("unload", name, name, reason, "let the clean-up of its providers end sooner")
             report = UnloadReport(name, failed=(left,))
-        failed = [stopped] if stopped is not None and stopped.stage == "stop" else []
+        told = (
+            ("stop", "snapshot") if keep_state else ("stop",)
+        )  # a state that is about to be wanted must not go unseen
+        failed = [stopped] if stopped is not None and stopped.stage in told else []
         failed += report.failed
         try:
             if not keep_state:

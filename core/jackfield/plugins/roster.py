@@ -126,7 +126,7 @@ class Attempt:
     def overdue(self) -> Fault:
         """Say what took too long."""
         name, stage = self.live.bundle.name, self.stage
-        how = f"make {stage}() end sooner"
+        how = f"make {self.doing if self.doing.endswith('()') else f'{stage}()'} end sooner"
         if self.doing == ASKING:
             how = "see to the store"
         elif "background" in self.doing:

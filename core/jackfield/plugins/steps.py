@@ -92,13 +92,7 @@ class Steps:
             attempt, script, late = held.pop()
             current.set(Call("", deadline=attempt.deadline))  # so that the plugin may ask for `remaining()`
             attempt.live.term.enter()
-            try:
-                attempt.outcome = script(), None
-            except asyncio.CancelledError as error:  # the plugin's own: on the loop it would mean the task there
-                fault = fault_of(error, attempt.stage, name, attempt.doing)
-                attempt.outcome = None, PluginError(name, fault.stage, fault.reason, fault.fix, (fault,))
-            except BaseException as error:  # noqa: BLE001  # whatever a plugin raises fails that plugin alone
-                attempt.outcome = None, error
+            attempt.outcome = _outcome(attempt, script)
             if attempt.settle():
                 del attempt, script, late
                 self._tell(loop, ended)
@@ -111,7 +105,11 @@ class Steps:
         attempt.bound(ended)
         try:
             await ended
-        except (asyncio.CancelledError, TimeoutError):
+        except asyncio.CancelledError:  # the loop ends: nothing is to follow on it, even if this has ended just now
+            if attempt.settle():
+                attempt.interrupt()
+            raise
+        except TimeoutError:
             if attempt.settle():  # else it has ended in this very moment
                 attempt.interrupt()
                 raise
@@ -281,6 +279,18 @@ class Steps:
             stopped.faults.append(fault)
             host_log("ERROR", fault, stack=frames(error))
         return None
+
+
+def _outcome(attempt: Attempt, script: Callable[[], T]) -> tuple[T | None, BaseException | None]:
+    """Run a script and give what it comes to: whatever a plugin raises fails that plugin alone."""
+    try:
+        return script(), None
+    except asyncio.CancelledError as error:  # the plugin's own: on the control loop it would mean the task there
+        name = attempt.live.bundle.name
+        fault = fault_of(error, attempt.stage, name, attempt.doing)
+        return None, PluginError(name, fault.stage, fault.reason, fault.fix, (fault,))
+    except BaseException as error:  # noqa: BLE001  # as it says
+        return None, error
 
 
 def _proceed(attempt: Attempt) -> None:

@@ -141,20 +141,32 @@ class Supervisor:
             if plugin.task is None and found is not None and found[0] == kind:
                 self._busy[kind] += 1
                 plugin.task = asyncio.get_running_loop().create_task(self._drive(plugin, kind))
+                plugin.task.add_done_callback(partial(self._never_began, plugin, kind))
 
     async def _drive(self, plugin: Plugin, kind: _Kind) -> None:
         """Take a plugin's steps, one after the other, until it is where it is to be."""
+        goes_on = True
         try:
             while (found := self._next(plugin)) is not None:  # a step says what it is at before it waits for anything
                 await found[1](plugin)
                 self._rest(plugin)
+        except asyncio.CancelledError:
+            goes_on = False  # the loop ends: a task that began now would be left on it for ever
+            raise
         except Exception as error:  # noqa: BLE001  # a fault of ours must not leave a plugin without its coroutine
             self._roster.say("ERROR", f"plugin {plugin.name}: {logged(error)}", stack=frames(error))
         finally:
             plugin.task = None
             self._busy[kind] -= 1
-            self._go_on(kind)
+            if goes_on:
+                self._go_on(kind)
             plugin.wake()
+
+    def _never_began(self, plugin: Plugin, kind: _Kind, task: "asyncio.Task[None]") -> None:
+        """Let go of what the end of the loop has cancelled before its first line; all else has done so itself."""
+        if plugin.task is task:
+            plugin.task = None
+            self._busy[kind] -= 1
 
     def _next(self, plugin: Plugin) -> tuple[_Kind, _Step] | None:
         if plugin.live is not None:

@@ -15,11 +15,12 @@ T = TypeVar("T")
 
 
 class _Turn:
-    """One turn: what it waits for, and when it is over."""
+    """One turn: in which others it was taken, what it waits for, and when it is over."""
 
-    __slots__ = ("over", "waits_for")
+    __slots__ = ("above", "over", "waits_for")
 
-    def __init__(self) -> None:
+    def __init__(self, above: "tuple[_Turn, ...]") -> None:
+        self.above = above
         self.over = threading.Event()
         self.waits_for: _Turn | None = None
 
@@ -53,8 +54,9 @@ class Turns:
         Yields:
             Whether it is this thread's turn: not if it works for the one whose turn it is, or waited in vain.
         """
-        turn, held = _Turn(), []
-        here = (*_mine.get(), turn)  # what it has already of several names keeps others waiting, too
+        above = _mine.get()
+        turn, held = _Turn(above), []
+        here = (*above, turn)  # what it has already of several names keeps others waiting, too
         try:
             for name in names:
                 while (other := self._held.setdefault(name, turn)) is not turn:
@@ -71,6 +73,20 @@ class Turns:
             for name in held:
                 del self._held[name]
             turn.over.set()
+
+    @contextmanager
+    def behalf(self, name: str) -> Iterator[None]:
+        """Work for whoever has the turn at a name, if anybody has: he waits for this thread.
+
+        Args:
+            name: which.
+        """
+        whose = self._held.get(name)
+        token = _mine.set(_mine.get() if whose is None else (*whose.above, whose))
+        try:
+            yield
+        finally:
+            _mine.reset(token)
 
     def _wait(self, other: _Turn, here: tuple[_Turn, ...], patience: float) -> bool:
         with self._lock:

@@ -10,6 +10,7 @@ import attrs
 
 from jackfield.calls.pipeline import codec_of
 from jackfield.contract import fits, specify
+from jackfield.decorators import key_of
 from jackfield.errors import ContractError, DuplicateFunction, Fault, FunctionNotFound, PluginError
 from jackfield.model.canary import CanaryStatus
 from jackfield.model.names import close_names
@@ -18,7 +19,7 @@ from jackfield.model.route import Endpoint, Route, Rule
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec, Parameter
 from jackfield.registry.routes import default_of, derived, ended, label_of
-from jackfield.strangers import Broken, barrier, is_a, named
+from jackfield.strangers import Broken, barrier, can_be_key, is_a, named
 
 
 @attrs.frozen
@@ -84,10 +85,13 @@ class Expectation:
             raise TypeError(f"an extension point is a pattern of names, such as 'export.*', not {named(self.pattern)}")
         try:
             with barrier("reading its types"):
+                odd = [kind for kind in (self.payload, self.result) if not can_be_key(key_of(kind).type)]
                 fits(_ANY_FUNCTION, self.payload, self.result)
+            why = f"{named(odd[0])} is no type that could be compared" if odd else ""
         except Broken as broken:
-            fix = "expect plain types, or Any"
-            raise ContractError(self.pattern, (Fault("contract", "", self.pattern, broken.reason, fix),)) from broken
+            why = broken.reason
+        if why:
+            raise ContractError(self.pattern, (Fault("contract", "", self.pattern, why, "expect plain types, or Any"),))
 
     def fault(self, spec: FunctionSpec) -> Fault | None:
         """Say how a function fails the expectation, or None if it fits or is not meant."""

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from time import monotonic
 from typing import Any, Final, TypeVar
 
 from jackfield.errors import ResourceExhausted
@@ -42,13 +43,13 @@ def _serve(loop: asyncio.AbstractEventLoop, awaited: "set[Future[Any]]") -> None
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            _, stuck = loop.run_until_complete(asyncio.wait(tasks, timeout=_UNWINDING))
-            for task in stuck:  # it swallows its cancellation; which call that was, the host has said
-                task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001  # as `gather` does
+        ends = monotonic() + _UNWINDING
+        while (tasks := asyncio.all_tasks(loop)) and (left := ends - monotonic()) > 0:  # what begins meanwhile as well
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(tasks, timeout=left))
+        for task in asyncio.all_tasks(loop):  # it swallows its cancellation; which call that was, the host has said
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001  # as `gather` does
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         asyncio.set_event_loop(None)
