@@ -35,6 +35,7 @@ _CANNOT = re.compile(
 # What an error is, and where it came from, by what Python itself keeps: its class may have properties of these names,
 # a `__class__` that lies and a metaclass, all of which are a stranger's code, run while a call is being ended.
 traceback_of: Final[Any] = vars(BaseException)["__traceback__"].__get__
+set_traceback: Final[Any] = vars(BaseException)["__traceback__"].__set__
 _cause_of: Final[Any] = vars(BaseException)["__cause__"].__get__
 _context_of: Final[Any] = vars(BaseException)["__context__"].__get__
 _suppressed_of: Final[Any] = vars(BaseException)["__suppress_context__"].__get__

@@ -19,7 +19,7 @@ from typing import Any, Final
 from jackfield.errors import Cancelled, DeadlineExceeded, FunctionCrashed, JackfieldError, Rejected
 from jackfield.model.call import Call, current
 from jackfield.model.spec import FunctionSpec
-from jackfield.stack import error_message, error_type, outcome_of, traceback_of
+from jackfield.stack import error_message, error_type, outcome_of, set_traceback, traceback_of
 from jackfield.strangers import is_a, is_interrupt
 
 __all__ = [
@@ -39,7 +39,6 @@ GENERATED: Final = "<jackfield walk>"
 """The file name of generated walks, by which their frames are recognised and cut."""
 
 
-_set_traceback: Final[Any] = vars(BaseException)["__traceback__"].__set__  # as `traceback_of`
 _FOLDER: Final = str(Path(__file__).parents[1]) + os.sep
 
 
@@ -74,7 +73,7 @@ def translator(  # noqa: C901  # a list of rules
                 return gone
         elif (awaited and is_a(error, GeneratorExit)) or is_interrupt(error):
             return error
-        _set_traceback(error, _cut(traceback_of(error)))
+        set_traceback(error, _cut(traceback_of(error)))
         if running and call.deadline is not None and (overdue := monotonic() - call.deadline) >= 0:
             if is_a(error, DeadlineExceeded):
                 return error

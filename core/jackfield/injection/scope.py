@@ -24,6 +24,7 @@ from jackfield.injection.teardown import afinish, afirst, finish, first
 from jackfield.log import host_log
 from jackfield.model.call import current
 from jackfield.model.spec import MISSING, Colour
+from jackfield.strangers import is_a
 
 
 class _Attempt:
@@ -164,7 +165,7 @@ class Cell:
 
     def _settle(self, error: BaseException | None, mine: bool) -> None:
         # Somebody else's interruption is not ours: try again. Somebody else's failure would be ours as well.
-        if error is not None and (mine or isinstance(error, Exception)):
+        if error is not None and (mine or is_a(error, Exception)):
             raise error
 
     def _start(self, attempt: _Attempt) -> None:
