@@ -30,7 +30,7 @@ from jackfield.strangers import is_a
 class _Attempt:
     """One try at making one singleton. `done` gets what went wrong, or None; nobody can cancel it."""
 
-    __slots__ = ("cell", "context", "done", "ending", "generator", "outer", "task", "thread", "waits_for")
+    __slots__ = ("cell", "context", "done", "ending", "failure", "generator", "outer", "task", "thread", "waits_for")
 
     def __init__(self, cell: "Cell", outer: "_Attempt | None") -> None:
         self.cell = cell
@@ -38,6 +38,7 @@ class _Attempt:
         self.waits_for: _Attempt | None = None
         self.context: Context = copy_context()
         self.generator: Any = None
+        self.failure: BaseException | None = None  # what the teardown of an async generator raised
         self.task: asyncio.Task[None] | None = None
         self.thread: weakref.ref[threading.Thread] | None = None
         self.ending = asyncio.Event()  # what the task of an async generator waits for, to close it
@@ -202,7 +203,7 @@ class Cell:
         if attempt.generator is not None:
             try:
                 finish(self.provider, attempt.generator)
-            except Exception as error:  # noqa: BLE001  # nobody is left to raise it to
+            except BaseException as error:  # noqa: BLE001  # nobody is left to raise it to
                 log_failure(self.provider, error)
         self._fail(attempt, self._closed())
 
@@ -225,7 +226,9 @@ class Cell:
         if attempt.generator is not None:
             try:
                 await afinish(self.provider, attempt.generator)
-            except Exception as error:  # noqa: BLE001  # nobody is left to raise it to
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001  # nobody is left to raise it to
                 log_failure(self.provider, error)
         self._fail(attempt, self._closed())
 
@@ -236,7 +239,12 @@ class Cell:
         except asyncio.CancelledError:  # the loop ends, and nobody has closed it
             await attempt.generator.aclose()
             raise
-        await afinish(self.provider, attempt.generator)
+        try:
+            await afinish(self.provider, attempt.generator)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # raised by `aclose`; a loop would end with a SystemExit of a task
+            attempt.failure = error
 
     def _publish(self, attempt: _Attempt, made: Any) -> bool:
         """Make the object known, unless the cell was sealed meanwhile."""
@@ -290,6 +298,8 @@ class Cell:
             await asyncio.wait([attempt.task])  # not the task itself: who waits may be cancelled
             if not attempt.task.cancelled():
                 attempt.task.result()
+            if attempt.failure is not None:
+                raise attempt.failure
 
 
 @attrs.frozen(eq=False)
