@@ -159,7 +159,7 @@ class FunctionNotFound(JackfieldError):
         """Name the function, what is there instead, and why it is missing when that is known."""
         shown = self.function if len(self.function) <= 200 else self.function[:200] + "…"  # noqa: PLR2004
         if self.versions:
-            return f"no version {self.version!r} of {shown!r}; there are: {', '.join(self.versions)}"
+            return f"no version {(self.version or '')[:200]!r} of {shown!r}; there are: {', '.join(self.versions)}"
         if self.fault is not None:
             return f"{shown!r} is advertised but left out: {self.fault}"
         hint = (

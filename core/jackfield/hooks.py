@@ -177,7 +177,7 @@ class Hooks:
                         if is_interrupt(error):
                             raise
                         # Any exception is a refusal, by contract.
-                        why = error.message if isinstance(error, Rejected) else blamed(error)
+                        why = error.message if is_a(error, Rejected) else blamed(error)
                         reason, first_error = f"refused by the hook of {owner}: {why}", first_error or error
                         fix = f"satisfy {owner}, or uninstall it"
                         faults.append(Fault("hook", function.plugin or owner, function.key, reason, fix))

@@ -11,9 +11,11 @@ import os
 import re
 from collections.abc import Iterator
 from types import CodeType, TracebackType
+from typing import Any, Final
 from weakref import WeakSet
 
-from jackfield.errors import FunctionCrashed, JackfieldError, Rejected
+from jackfield import errors
+from jackfield.errors import FunctionCrashed, JackfieldError, Outcome, Rejected
 from jackfield.text import printable
 
 _OWN_FOLDER = os.path.dirname(__file__) + os.sep  # noqa: PTH120  # as written in `co_filename`, unresolved
@@ -29,6 +31,23 @@ _CANNOT = re.compile(
     r"cannot import name '\w+' from (?:partially initialized module )?'(?P<name>[\w.]+)'"
     r"(?: \(most likely due to a circular import\))? \((?P<path>.*)\)"
 )
+
+# What an error is, and where it came from, by what Python itself keeps: its class may have properties of these names,
+# a `__class__` that lies and a metaclass, all of which are a stranger's code, run while a call is being ended.
+traceback_of: Final[Any] = vars(BaseException)["__traceback__"].__get__
+set_traceback: Final[Any] = vars(BaseException)["__traceback__"].__set__
+_cause_of: Final[Any] = vars(BaseException)["__cause__"].__get__
+_context_of: Final[Any] = vars(BaseException)["__context__"].__get__
+_suppressed_of: Final[Any] = vars(BaseException)["__suppress_context__"].__get__
+_members_of: Final[Any] = vars(BaseExceptionGroup)["exceptions"].__get__
+_module_of: Final[Any] = vars(type)["__module__"].__get__
+_name_of: Final[Any] = vars(type)["__qualname__"].__get__
+_bases_of: Final[Any] = vars(type)["__mro__"].__get__
+_OUTCOMES: Final = {
+    id(kind): kind.outcome
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, JackfieldError)
+}
 
 _at_the_desk = False
 _INTERPRETERS = frozenset(  # whole sentences: nothing of anybody else's is in them
@@ -105,9 +124,8 @@ def _sentence(error: BaseException, text: str) -> str:
 
 def ours(error: BaseException) -> bool:
     """Tell whether an error's whole text is jackfield's own: an error of its, raised by its own code."""
-    return (
-        isinstance(error, JackfieldError) and not isinstance(error, FunctionCrashed | Rejected) and raised_here(error)
-    )
+    kind = type(error)
+    return issubclass(kind, JackfieldError) and not issubclass(kind, FunctionCrashed | Rejected) and raised_here(error)
 
 
 def raised_here(error: BaseException) -> bool:
@@ -125,19 +143,26 @@ def _worded_here(error: BaseException) -> bool:
 
 
 def _innermost(error: BaseException) -> TracebackType | None:
-    last = error.__traceback__
+    last: TracebackType | None = traceback_of(error)
     while last is not None and last.tb_next is not None:
         last = last.tb_next
     return last
 
 
-def facts(error: BaseException) -> str:  # noqa: PLR0911  # one for each kind of sentence
+def facts(error: BaseException) -> str:
     """Give what the system or the interpreter itself says is wrong; "" when it is not they who say it.
 
     Examples:
         >>> facts(ModuleNotFoundError("No module named 'yaml'", name="yaml")), facts(ModuleNotFoundError("secret"))
         ("No module named 'yaml'", '')
     """
+    try:
+        return _facts(error)
+    except BaseException:  # noqa: BLE001  # a field of a stranger's class may be a property, which raises anything
+        return ""
+
+
+def _facts(error: BaseException) -> str:  # noqa: PLR0911  # one for each kind of sentence
     kind, said = type(error), error_message(error)
     if said in _INTERPRETERS or (kind in _WORDED and _worded_here(error)):
         return said
@@ -180,19 +205,30 @@ def error_type(error: BaseException) -> str:
         >>> error_type(Rejected("no"))
         'jackfield.Rejected'
     """
-    if isinstance(error, FunctionCrashed):
-        return error.error_type
     kind = type(error)
-    try:
-        module, name = str(kind.__module__), str(kind.__qualname__)
-    except Exception:  # noqa: BLE001  # of a metaclass
-        return "an exception without a name"
-    if module == "builtins":
-        return name
+    if issubclass(kind, FunctionCrashed):
+        return str(error.error_type)  # type: ignore[attr-defined]  # it is one
+    module, name = _module_of(kind), _name_of(kind)
+    if type(module) is not str or module == "builtins":
+        return printable(name)
     if module == JackfieldError.__module__:
         return f"jackfield.{name}"
     public = _PRIVATE.sub(r"\1", module)
     return printable(f"{public}.{name}")
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """Give the outcome that a call with this error has: that of the class of jackfield's that it is or derives from.
+
+    Args:
+        error: what the caller gets raised; whatever is none of jackfield's is a cancellation.
+
+    Examples:
+        >>> outcome_of(Rejected("no")), outcome_of(KeyboardInterrupt())
+        (<Outcome.REJECTED: 'rejected'>, <Outcome.CANCELLED: 'cancelled'>)
+    """
+    found = (outcome for base in _bases_of(type(error)) if (outcome := _OUTCOMES.get(id(base))) is not None)
+    return next(found, Outcome.CANCELLED)
 
 
 def error_message(error: BaseException) -> str:
@@ -205,7 +241,8 @@ def error_message(error: BaseException) -> str:
         At most 4,000 characters; a note when the error cannot be rendered.
     """
     try:
-        text = str.__str__(error.message if isinstance(error, FunctionCrashed) else str(error))
+        said: Any = vars(error)["message"] if issubclass(type(error), FunctionCrashed) else str(error)
+        text = str.__str__(said)
     except BaseException as broken:  # noqa: BLE001  # a plugin's `__str__` may raise anything
         return f"(the message cannot be shown: {error_type(broken)})"
     return text if len(text) <= _MESSAGE_LIMIT else text[:_MESSAGE_LIMIT] + "…"
@@ -223,24 +260,24 @@ def frames(error: BaseException) -> list[str]:
     Returns:
         One entry a frame; `caused by KeyError` or `while handling KeyError` starts the frames of an earlier error.
     """
-    if isinstance(error, FunctionCrashed):
-        if error.__cause__ is None:
-            return error.remote_stack.splitlines()
-        error = error.__cause__
+    if issubclass(type(error), FunctionCrashed):
+        if _cause_of(error) is None:
+            return list(error.remote_stack.splitlines())  # type: ignore[attr-defined]  # it is one
+        error = _cause_of(error)
     lines: list[str] = []
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen and len(seen) < _CHAIN_LIMIT:
         seen.add(id(link))
-        lines += _shortened(_walk(link.__traceback__))
-        if isinstance(link, BaseExceptionGroup):
-            for number, member in enumerate(link.exceptions[:_CHAIN_LIMIT], 1):
+        lines += _shortened(_walk(traceback_of(link)))
+        if issubclass(type(link), BaseExceptionGroup):
+            for number, member in enumerate(_members_of(link)[:_CHAIN_LIMIT], 1):
                 lines.append(f"member {number} is {error_type(member)}")
-                lines += _shortened(_walk(member.__traceback__))
-        if link.__cause__ is not None:
-            link, how = link.__cause__, "caused by"
-        elif link.__context__ is not None and not link.__suppress_context__:
-            link, how = link.__context__, "while handling"
+                lines += _shortened(_walk(traceback_of(member)))
+        if (cause := _cause_of(link)) is not None:
+            link, how = cause, "caused by"
+        elif (context := _context_of(link)) is not None and not _suppressed_of(link):
+            link, how = context, "while handling"
         else:
             break
         lines.append(f"{how} {error_type(link)}")

@@ -76,7 +76,7 @@ def is_interrupt(error: BaseException) -> bool:
     Args:
         error: what was raised.
     """
-    if not isinstance(error, KeyboardInterrupt) or threading.current_thread() is not threading.main_thread():
+    if not is_a(error, KeyboardInterrupt) or threading.current_thread() is not threading.main_thread():
         return False
     return signal.getsignal(signal.SIGINT) not in (None, signal.SIG_DFL, signal.SIG_IGN)
 

@@ -52,6 +52,10 @@ ERRORS = {
     "a refusal": f'__import__("jackfield").Rejected("{SECRET}", code="{SECRET}")',
     "one that names a module": f'ModuleNotFoundError("{SECRET}", name="db")',
     "a group": f'ExceptionGroup("{SECRET}", [ValueError("{SECRET}")])',
+    "one that wants to exit when it is looked at": (
+        'type("E", (Exception,), dict.fromkeys(("__class__", "__traceback__", "__cause__"),'
+        f' property(lambda _: exit("{SECRET}"))))("{SECRET}")'
+    ),
     "with a note": f'type("E", (Exception,), {{"__notes__": ["{SECRET}"]}})("{SECRET}")',
 }
 

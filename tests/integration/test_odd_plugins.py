@@ -10,6 +10,7 @@ import textwrap
 import pytest
 
 from jackfield import ContractError, Host, InjectionError, JackfieldError
+from jackfield.cli import files
 
 WELL = "def f(x: int = 1) -> int: return x"
 
@@ -523,6 +524,22 @@ def test_an_odd_module_attribute_costs_nothing_but_itself(tmp_path, kind):
     (tmp_path / "jackfield.toml").write_text('[[plugin]]\nname = "shop"\npath = "./shop.py"\n')
     with Host.from_config(tmp_path / "jackfield.toml", observers=()) as host:
         assert host.call("shop.good", 2) == 2
+
+
+# The file is looked at in the main thread, where an interrupt is taken for the user's.
+@pytest.mark.parametrize("kind", [kind for kind in FUNCTIONS if "KeyboardInterrupt" not in FUNCTIONS[kind][0]])
+def test_an_odd_module_attribute_costs_nothing_in_a_file_on_the_command_line(tmp_path, kind):
+    """Where all that can be called is looked for, marked or not."""
+    code = f"{textwrap.dedent(FUNCTIONS[kind][0])}\ndef good(x: int = 1) -> int: return x\n"
+    (tmp_path / "shop.py").write_text(code, encoding="utf-8")
+    file = files.given(str(tmp_path / "shop.py"))
+    opened = files.open_file(file)
+    try:
+        assert files.listing(file, opened.module)
+        with opened.host:
+            assert opened.host.call(files.register(file, opened.host, opened.module, "good"), 2) == 2
+    finally:
+        sys.modules.pop(opened.module.__name__, None)
 
 
 @pytest.mark.slow

@@ -1,10 +1,13 @@
 """Functions that misbehave: each has a defined outcome, and the host lives on."""
 
 import asyncio
+import io
+import json
 import threading
 
 import attrs
 import pytest
+from prometheus_client import CollectorRegistry
 
 from jackfield import (
     AsyncCallRequired,
@@ -13,13 +16,18 @@ from jackfield import (
     FunctionCrashed,
     FunctionNotFound,
     Host,
+    Logs,
+    Metrics,
     PayloadError,
     Rejected,
+    Spans,
     check_deadline,
     current_call,
     deadline,
     inject,
 )
+from jackfield.model.call import current
+from jackfield.testing import Recorder
 
 
 class Weird(BaseException):
@@ -53,8 +61,103 @@ def test_a_function_cannot_end_the_process(host, stop):
         raise stop
 
     host.register("sick", sick)
-    with pytest.raises((FunctionCrashed, GeneratorExit)):
+    with pytest.raises(FunctionCrashed):
         host.call("sick")
+
+
+def _raises(error="hunter2"):
+    def get(*_):
+        raise SystemExit(error)
+
+    return property(get)
+
+
+class _Exits(type):
+    def __getattribute__(cls, name):
+        raise SystemExit(name)
+
+
+class _Unhashable(type):
+    __hash__ = None
+
+    def __eq__(cls, other):
+        raise SystemExit
+
+
+def _grouped(times):
+    error = ValueError(1)
+    for _ in range(times):
+        error = ExceptionGroup("", [error])
+    return error
+
+
+LIARS = {
+    "a class that its metaclass hides": _Exits("Liar", (Exception,), {}),
+    "a class that cannot be hashed": _Unhashable("Liar", (Exception,), {}),
+    "__class__": type("Liar", (Exception,), {"__class__": _raises()}),
+    "__traceback__": type("Liar", (Exception,), {"__traceback__": _raises()}),
+    "__cause__": type("Liar", (Exception,), {"__cause__": _raises(), "__context__": _raises()}),
+    "__str__": type("Liar", (Exception,), {"__str__": _raises().fget}),
+    "a text that is none": type("Liar", (Exception,), {"__str__": lambda _: 5}),
+    "names": type("Li\nar", (Exception,), {"__module__": _raises()}),
+    "a group's members": lambda: type("Liar", (ExceptionGroup,), {"exceptions": _raises()})("", [ValueError()]),
+    "a group's split": lambda: type("Liar", (ExceptionGroup,), {"split": _raises().fget})("", [ValueError()]),
+    "groups within groups": lambda: _grouped(5_000),
+    "an errno": type("Liar", (OSError,), {"errno": _raises(), "filename": _raises()}),
+    "an error of jackfield's without fields": lambda: DeadlineExceeded.__new__(DeadlineExceeded),
+    "an error of jackfield's": lambda: type("Liar", (PayloadError,), {"__class__": _raises()})("f", "$", "", ""),
+    "the end of a generator": GeneratorExit,
+}
+REFUSALS = {
+    "a code": type("Liar", (Rejected,), {"code": _raises(), "message": "no", "__init__": lambda _: None}),
+    "a code that is none": lambda: Rejected("no", code=[5]),
+    "an outcome": lambda: type("Liar", (Rejected,), {"outcome": _raises()})("no"),
+    "an outcome that is none": lambda: type("Liar", (Rejected,), {"outcome": "ok"})("no"),
+}
+
+
+def _caught(host):
+    try:
+        host.call("sick", timeout=30)
+    except BaseException as error:  # noqa: BLE001  # not `pytest.raises`, which looks at what it catches
+        return type(error)
+
+
+async def _raised(host):
+    try:
+        await host.acall("sick", timeout=30)
+    except BaseException as error:  # noqa: BLE001  # as above
+        return type(error)
+
+
+@pytest.mark.parametrize("colour", ["sync", "async", "thread"])
+@pytest.mark.parametrize("kind", [*LIARS, *REFUSALS])
+def test_what_lies_of_itself_when_it_is_raised_is_a_crash_or_a_refusal_as_any_other(kind, colour):
+    """Its observers see the call end, the context is as before, and the home loop lives on."""
+    make = {**LIARS, **REFUSALS}[kind]
+    if colour == "async" and make is GeneratorExit:
+        pytest.skip("a coroutine that is closed cannot be told from one that raises it")
+
+    async def later():
+        raise make()
+
+    def now():
+        raise make()
+
+    out = io.StringIO()
+    recorder = Recorder()
+    with Host(observers=[Spans(), Logs(out), Metrics(CollectorRegistry()), recorder]) as host:
+        host.register("sick", later if colour == "async" else now)
+        host.register("well", abs)
+        expected = Rejected if kind in REFUSALS else FunctionCrashed
+        for _ in range(2):
+            assert issubclass(asyncio.run(_raised(host)) if colour == "thread" else _caught(host), expected)
+            assert current.get() is None
+        assert host.call("well", -1) == 1
+        assert not host.calls
+    outcome = "rejected" if expected is Rejected else "crashed"
+    assert [seen.outcome for seen in recorder.calls] == [outcome, outcome, "ok"]
+    assert [json.loads(line)["outcome"] for line in out.getvalue().splitlines()] == [outcome, outcome, "ok"]
 
 
 def test_an_interrupt_in_the_main_thread_passes(host):

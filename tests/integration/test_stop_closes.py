@@ -167,3 +167,63 @@ def test_what_another_thread_has_made_is_closed_before_what_it_needs():
     caller.join()
     host.stop(PATIENCE)
     assert closed == ["hangs", "first"]
+
+
+@pytest.mark.parametrize("error", [SystemExit, GeneratorExit, KeyboardInterrupt, BaseException])
+@pytest.mark.parametrize("how", ["stop", "astop"])
+def test_a_teardown_that_wants_to_exit_keeps_nothing_open(how, error):
+    """What it needs is closed after it, and the host ends; an interrupt only counts where the user's can come from."""
+
+    class Pool: ...
+
+    class Session: ...
+
+    closed = []
+
+    @provides
+    def pool() -> Iterator[Pool]:
+        yield Pool()
+        closed.append("pool")
+
+    @provides
+    def session(pool: Pool) -> Iterator[Session]:
+        yield Session()
+        closed.append("session")
+        raise error
+
+    def f(*, session: Session = inject()) -> None: ...
+
+    class Socket: ...
+
+    @provides
+    async def socket(pool: Pool) -> AsyncIterator[Socket]:
+        yield Socket()
+        closed.append("socket")
+        raise error
+
+    async def g(*, socket: Socket = inject()) -> None: ...
+
+    def run():
+        host = Host(observers=())
+        host.provide(socket)
+        host.register("g", g)
+        host.provide(pool)
+        host.provide(session)
+        host.register("f", f)
+        if how == "astop":
+            asyncio.run(main(host))
+        else:
+            with host:
+                host.call("f")
+                host.call("g")
+        closed.append(host.running)
+
+    async def main(host):
+        async with host:
+            await host.acall("f")
+            await host.acall("g")
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(60)
+    assert closed == ["socket", "session", "pool", False]

@@ -213,3 +213,14 @@ def test_a_folder_that_cannot_be_written_is_told_once_and_calls_go_on(tmp_path):
     assert answer == 3
     assert said.count("PROMETHEUS_MULTIPROC_DIR") == 1
     assert "nowhere" in said
+
+
+def test_a_file_that_is_cut_short_or_is_none_costs_its_own_numbers(tmp_path):
+    """A worker was killed while it made it, the disk was full, or somebody else put it there: the others are shown."""
+    (tmp_path / "counter_1.db").write_bytes(b"")
+    (tmp_path / "histogram_2.db").write_bytes(b"\xff" * 5_000)
+    (tmp_path / "counter_3.db").mkdir()
+    os.mkfifo(tmp_path / "counter_4.db")
+    shown, said = run("mine = host(3)\nprint(json.dumps(calls()))", tmp_path)
+    assert shown == 3
+    assert "_AllProcesses failed with struct.error" in said

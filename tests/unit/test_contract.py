@@ -9,7 +9,7 @@ import operator
 import types
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple, NewType, Protocol, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, NewType, Protocol, TypedDict, Union
 
 import attrs
 import msgspec
@@ -728,3 +728,14 @@ def test_specs_are_found_alike_inside_a_running_loop():
 
     assert asyncio.run(main()).colour is Colour.ASYNC
     assert inspect.iscoroutinefunction(_later)
+
+
+def test_a_note_on_an_endless_annotation_is_shortened():
+    """Whoever lists notes is to see the others, too."""
+
+    def f(x): ...
+
+    kinds = tuple(type(f"T{number}", (), {"__attrs_attrs__": 5}) for number in range(300))
+    f.__annotations__["x"] = Union[kinds]  # noqa: UP007  # not known in advance
+    (note,) = specify("f", f).notes
+    assert 400 < len(note) < 600

@@ -7,12 +7,14 @@ import datetime as dt
 import decimal
 import enum
 import functools
+import itertools
 import json
 import pathlib
 import threading
 import types
 import unittest.mock
 import uuid
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -509,3 +511,20 @@ def test_an_interrupt_that_nobody_has_sent_spoils_the_object_that_raises_it_alon
     thread.start()
     thread.join()
     assert shown == [b'[1,"<Interrupting whose repr raises KeyboardInterrupt>"]']
+
+
+@pytest.mark.parametrize("kind", [list, tuple, set, frozenset, deque])
+def test_a_subclass_of_a_sequence_whose_iteration_has_no_end_has_no_form(kind):
+    """It is read to where it says that it ends; one that merely orders its items is written as it gives them."""
+
+    class Endless(kind):
+        def __iter__(self):
+            return itertools.count()
+
+    class Reversed(kind):
+        def __iter__(self):
+            return iter(sorted(kind.__iter__(self), reverse=True))
+
+    with pytest.raises(TypeError, match="more items than it says"):
+        to_json(Endless([1]))
+    assert to_json({"of": Reversed([1, 2, 3])}) == b'{"of":[3,2,1]}'

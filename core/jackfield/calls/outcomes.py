@@ -14,11 +14,22 @@ from time import monotonic
 from types import CoroutineType, TracebackType
 from typing import Any, Final
 
-from jackfield.errors import Cancelled, DeadlineExceeded, FunctionCrashed, JackfieldError, Outcome, Rejected
+from jackfield.errors import Cancelled, DeadlineExceeded, FunctionCrashed, JackfieldError, Rejected
 from jackfield.model.call import Call, current
 from jackfield.model.spec import FunctionSpec
-from jackfield.stack import error_message, error_type, is_own
-from jackfield.strangers import is_interrupt
+from jackfield.stack import error_message, error_type, is_own, outcome_of, set_traceback, traceback_of
+from jackfield.strangers import is_a, is_interrupt
+
+__all__ = [
+    "GENERATED",
+    "came_late",
+    "leave_anyhow",
+    "not_started",
+    "outcome_of",
+    "timed_out",
+    "translator",
+    "unawaited",
+]
 
 _LATE: Final = "the result came late and is dropped"
 
@@ -42,30 +53,31 @@ def translator(  # noqa: C901  # a list of rules
     name, version, plugin = spec.name, spec.version, spec.plugin
 
     def translate(call: Call, error: BaseException, running: bool) -> BaseException:  # noqa: PLR0911  # one per rule
-        if isinstance(error, BaseExceptionGroup) and (refusal := _refusal(error)) is not None:
+        # By its real class throughout: what an error says of itself is a stranger's code, which may want to exit.
+        if is_a(error, BaseExceptionGroup) and (refusal := _refusal(error)) is not None:
             return refusal
-        if isinstance(error, JackfieldError):
-            if not running or isinstance(error, Rejected | Cancelled):
+        if is_a(error, JackfieldError):
+            if not running or is_a(error, (Rejected, Cancelled)):
                 return error
-        elif isinstance(error, asyncio.CancelledError):
+        elif is_a(error, asyncio.CancelledError):
             if awaited:
                 return error
             if not running:
                 gone = Cancelled(name, "where it ran it was cancelled")
                 gone.__cause__ = error
                 return gone
-        elif isinstance(error, GeneratorExit) or is_interrupt(error):
+        elif (awaited and is_a(error, GeneratorExit)) or is_interrupt(error):
             return error
-        error.__traceback__ = _cut(error.__traceback__)
+        set_traceback(error, _cut(traceback_of(error)))
         if running and call.deadline is not None and (overdue := monotonic() - call.deadline) >= 0:
-            if isinstance(error, DeadlineExceeded):
+            if is_a(error, DeadlineExceeded):
                 return error
             late = DeadlineExceeded(name, overdue, f"it raised {error_type(error)} when its time was up")
             late.__cause__ = error  # observers look at it before it is raised
             return late
-        kind = "jackfield.FunctionCrashed" if isinstance(error, FunctionCrashed) else error_type(error)
+        kind = "jackfield.FunctionCrashed" if is_a(error, FunctionCrashed) else error_type(error)
         # A nested call's error says which function it was: its whole text belongs into the outer one's.
-        text = str(error) if isinstance(error, JackfieldError) else error_message(error)
+        text = _whole(error) if is_a(error, JackfieldError) else error_message(error)
         crash = FunctionCrashed(name, kind, text, version, plugin)
         crash.__cause__ = error
         return crash
@@ -75,13 +87,24 @@ def translator(  # noqa: C901  # a list of rules
 
 def _refusal(group: BaseExceptionGroup[BaseException]) -> Rejected | None:
     """Give the refusal that a group stands for, the first if there are several; None if anything else is in it."""
-    _, others = group.split(Rejected)
-    if others is not None:
+    try:
+        _, others = group.split(Rejected)
+        if others is not None:
+            return None
+        first: BaseException = group
+        while is_a(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        _ = first.__cause__  # which is asked for when it is raised
+    except BaseException:  # noqa: BLE001  # a group of a stranger's class, or thousands within one another
         return None
-    first: BaseException = group
-    while isinstance(first, BaseExceptionGroup):
-        first = first.exceptions[0]
-    return first if isinstance(first, Rejected) else None
+    return first if is_a(first, Rejected) else None
+
+
+def _whole(error: JackfieldError) -> str:
+    try:
+        return str.__str__(str(error))
+    except BaseException:  # noqa: BLE001  # one that a stranger has made, of what does not belong into it
+        return error_message(error)
 
 
 def _cut(traceback: TracebackType | None) -> TracebackType | None:
@@ -90,11 +113,6 @@ def _cut(traceback: TracebackType | None) -> TracebackType | None:
     while rest is not None and is_own(rest.tb_frame.f_code):
         rest = rest.tb_next
     return rest or traceback
-
-
-def outcome_of(failure: BaseException) -> Outcome:
-    """Give the outcome that a call with this error has."""
-    return failure.outcome if isinstance(failure, JackfieldError) else Outcome.CANCELLED
 
 
 def not_started(call: Call) -> DeadlineExceeded:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from jackfield.cli.child import shown_parameter
@@ -209,7 +209,7 @@ def _module(file: Given) -> ModuleType | None:
 
     own = str((file.root / _INIT if file.root.is_dir() else file.root).resolve())
     for name, module in list(sys.modules.items()):
-        if name.startswith(PREFIX) and "." not in name and getattr(module, "__file__", None) == own:
+        if name.startswith(PREFIX) and "." not in name and _file_of(module) == own:
             return Modules(file.plugin, name, file.module.partition(".")[0]).module(file.module)
     return None
 
@@ -218,9 +218,8 @@ def _public(module: ModuleType) -> Iterator[tuple[str, Any]]:
     from jackfield.plugins.loading import marks
 
     others = {id(value) for _, value in (*marks.providers(module), *marks.hooks(module))}
-    for name, value in vars(module).items():
-        called = isinstance(value, FunctionType) or (isinstance(value, type) and "__call__" in vars(value))
-        if called and not name.startswith("_") and value.__module__ == module.__name__ and id(value) not in others:
+    for name, value in marks.callables(module):
+        if not name.startswith("_") and id(value) not in others:
             yield name, value
 
 
@@ -289,9 +288,14 @@ def _provide(host: "Host", file: Given) -> None:
 
 def _is_of(module: object, file: Given) -> bool:
     """Tell whether a module is the file, or one of the package's."""
-    where = vars(module).get("__file__") if isinstance(module, ModuleType) else None
-    root = str(file.root.resolve())
-    return isinstance(where, str) and (where == root or where.startswith(f"{root}{os.sep}"))
+    where, root = _file_of(module), str(file.root.resolve())
+    return where is not None and (where == root or where.startswith(f"{root}{os.sep}"))
+
+
+def _file_of(module: object) -> str | None:
+    """Give the file of what stands in `sys.modules`, which may be any object."""
+    where = vars(module).get("__file__") if type(module) is ModuleType else None
+    return where if type(where) is str else None
 
 
 def _offers(module: ModuleType) -> bool:

@@ -218,7 +218,8 @@ class _Reading:
         except Broken as broken:
             annotation, plan, note = Any, draw(Any), f"{broken.reason}: taken as Any"
         if note is not None:
-            self.notes.append(f"parameter {parameter.name!r}: {note}")
+            shown = note if len(note) <= _REASON_LIMIT else f"{note[:_REASON_LIMIT]}…"
+            self.notes.append(f"parameter {parameter.name!r}: {shown}")
         default = MISSING if parameter.default is parameter.empty else parameter.default
         self.parameters.append(Parameter(parameter.name, parameter.kind, annotation, default, plan))
 

@@ -23,7 +23,7 @@ from msgspec import inspect as contracts
 from jackfield.errors import PayloadError, PermissionDenied
 from jackfield.events.announced import HOST_EVENTS
 from jackfield.stack import error_type, raised_here
-from jackfield.strangers import Broken, barrier, named
+from jackfield.strangers import Broken, barrier, is_a, named
 
 # Immutable values that plain data may hold as they are, instead of as text.
 _KEPT = (
@@ -241,7 +241,7 @@ def _unexpressed_field(kind: type) -> str:
 
 def _unplain_field(event: object, error: Exception) -> tuple[str, str]:
     """Find the field whose value cannot be copied, and say what is wrong with it."""
-    if isinstance(error, RecursionError):
+    if is_a(error, RecursionError):
         return "$", "one that contains itself"
     for field in contracts.type_info(type(event)).fields:  # type: ignore[attr-defined]  # compiled: it is a record
         value = getattr(event, field.name, None)

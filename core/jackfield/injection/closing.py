@@ -14,6 +14,7 @@ from jackfield.injection.providers import Provider
 from jackfield.injection.scope import Cell, Start, Vault, log_failure
 from jackfield.model.spec import MISSING, Colour
 from jackfield.stack import blamed
+from jackfield.strangers import is_interrupt
 
 RunAsync = Callable[..., Any]
 """Runs a coroutine on the home loop and waits for its result; for so many seconds, if told."""
@@ -161,18 +162,22 @@ async def _cancelled(tasks: list[asyncio.Task[None]], timeout: float | None) -> 
     await asyncio.wait(tasks, timeout=timeout)
 
 
-def _closed(cell: Cell) -> Exception | None:
+def _closed(cell: Cell) -> BaseException | None:
     try:
         cell.close()
-    except Exception as error:  # noqa: BLE001  # collected for the host to report
+    except BaseException as error:  # a teardown that wants to exit must not keep the others open
+        if is_interrupt(error):
+            raise
         return error
     return None
 
 
-async def _aclosed(cell: Cell) -> Exception | None:
+async def _aclosed(cell: Cell) -> BaseException | None:
     try:
         await cell.aclose()
-    except Exception as error:  # noqa: BLE001  # as above
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001  # as above
         return error
     return None
 

@@ -24,12 +24,13 @@ from jackfield.injection.teardown import afinish, afirst, finish, first
 from jackfield.log import host_log
 from jackfield.model.call import current
 from jackfield.model.spec import MISSING, Colour
+from jackfield.strangers import is_a
 
 
 class _Attempt:
     """One try at making one singleton. `done` gets what went wrong, or None; nobody can cancel it."""
 
-    __slots__ = ("cell", "context", "done", "ending", "generator", "outer", "task", "thread", "waits_for")
+    __slots__ = ("cell", "context", "done", "ending", "failure", "generator", "outer", "task", "thread", "waits_for")
 
     def __init__(self, cell: "Cell", outer: "_Attempt | None") -> None:
         self.cell = cell
@@ -37,6 +38,7 @@ class _Attempt:
         self.waits_for: _Attempt | None = None
         self.context: Context = copy_context()
         self.generator: Any = None
+        self.failure: BaseException | None = None  # what the teardown of an async generator raised
         self.task: asyncio.Task[None] | None = None
         self.thread: weakref.ref[threading.Thread] | None = None
         self.ending = asyncio.Event()  # what the task of an async generator waits for, to close it
@@ -164,7 +166,7 @@ class Cell:
 
     def _settle(self, error: BaseException | None, mine: bool) -> None:
         # Somebody else's interruption is not ours: try again. Somebody else's failure would be ours as well.
-        if error is not None and (mine or isinstance(error, Exception)):
+        if error is not None and (mine or is_a(error, Exception)):
             raise error
 
     def _start(self, attempt: _Attempt) -> None:
@@ -201,7 +203,7 @@ class Cell:
         if attempt.generator is not None:
             try:
                 finish(self.provider, attempt.generator)
-            except Exception as error:  # noqa: BLE001  # nobody is left to raise it to
+            except BaseException as error:  # noqa: BLE001  # nobody is left to raise it to
                 log_failure(self.provider, error)
         self._fail(attempt, self._closed())
 
@@ -224,7 +226,9 @@ class Cell:
         if attempt.generator is not None:
             try:
                 await afinish(self.provider, attempt.generator)
-            except Exception as error:  # noqa: BLE001  # nobody is left to raise it to
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001  # nobody is left to raise it to
                 log_failure(self.provider, error)
         self._fail(attempt, self._closed())
 
@@ -235,7 +239,12 @@ class Cell:
         except asyncio.CancelledError:  # the loop ends, and nobody has closed it
             await attempt.generator.aclose()
             raise
-        await afinish(self.provider, attempt.generator)
+        try:
+            await afinish(self.provider, attempt.generator)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # raised by `aclose`; a loop would end with a SystemExit of a task
+            attempt.failure = error
 
     def _publish(self, attempt: _Attempt, made: Any) -> bool:
         """Make the object known, unless the cell was sealed meanwhile."""
@@ -289,6 +298,8 @@ class Cell:
             await asyncio.wait([attempt.task])  # not the task itself: who waits may be cancelled
             if not attempt.task.cancelled():
                 attempt.task.result()
+            if attempt.failure is not None:
+                raise attempt.failure
 
 
 @attrs.frozen(eq=False)

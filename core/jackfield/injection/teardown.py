@@ -23,6 +23,8 @@ from jackfield.errors import DeadlineExceeded, Fault, InjectionError
 from jackfield.injection.providers import Provider
 from jackfield.log import host_log
 from jackfield.model.spec import MISSING, Colour
+from jackfield.stack import set_traceback, traceback_of
+from jackfield.strangers import is_a
 
 GRACE: Final = 1.0
 """Seconds that async request objects have to clean up after a cancellation."""
@@ -211,7 +213,7 @@ class Apart:
             BaseException: what replaces the error.
         """
         opened = self.opened
-        if isinstance(error, GeneratorExit):  # nothing can be awaited; the loop finalises async generators itself
+        if is_a(error, GeneratorExit):  # nothing can be awaited; the loop finalises async generators itself
             opened[:] = [generator for generator in opened if isinstance(generator, Generator)]
             while opened:
                 _stop(opened.pop())
@@ -244,7 +246,7 @@ async def _close_last(providers: Sequence[Provider], opened: _Opened, outcome: B
 
 def _throw(provider: Provider, generator: Generator[Any, None, None], error: BaseException) -> BaseException | None:
     """Throw the error into a generator; give what it raised instead, or None."""
-    traceback = error.__traceback__
+    traceback = traceback_of(error)
     try:
         generator.throw(error)
     except StopIteration:
@@ -252,14 +254,14 @@ def _throw(provider: Provider, generator: Generator[Any, None, None], error: Bas
     except BaseException as raised:  # noqa: BLE001  # the caller merges it
         return None if _same(raised, error) else raised
     finally:
-        error.__traceback__ = traceback  # throwing adds the generator's frames, once for each generator
+        set_traceback(error, traceback)  # throwing adds the generator's frames, once for each generator
     return _stop(generator) or yielded_twice(provider)
 
 
 async def _athrow(
     provider: Provider, generator: AsyncGenerator[Any, None], error: BaseException
 ) -> BaseException | None:
-    traceback = error.__traceback__
+    traceback = traceback_of(error)
     try:
         await generator.athrow(error)
     except StopAsyncIteration:
@@ -267,7 +269,7 @@ async def _athrow(
     except BaseException as raised:  # noqa: BLE001  # as above
         return None if _same(raised, error) else raised
     finally:
-        error.__traceback__ = traceback
+        set_traceback(error, traceback)
     return await _astop(generator) or yielded_twice(provider)
 
 
@@ -275,7 +277,7 @@ def _same(raised: BaseException, error: BaseException) -> bool:
     """Tell whether a generator let the error through; Python wraps a StopIteration that leaves a generator."""
     if raised is error:
         return True
-    wrapped = isinstance(error, StopIteration | StopAsyncIteration) and isinstance(raised, RuntimeError)
+    wrapped = is_a(error, (StopIteration, StopAsyncIteration)) and is_a(raised, RuntimeError)
     return wrapped and raised.__cause__ is error
 
 
@@ -300,7 +302,7 @@ def _merged(error: BaseException, failure: BaseException | None, provider: Provi
     """Choose which of two errors goes on: the newer one, unless the older is a cancellation, a deadline or the like."""
     if failure is None:
         return error
-    if isinstance(error, Exception) and not isinstance(error, DeadlineExceeded):
+    if is_a(error, Exception) and not is_a(error, DeadlineExceeded):
         if failure.__context__ is None and failure is not error.__context__:
             failure.__context__ = error
         return failure

@@ -133,7 +133,7 @@ class CancelTimer:
         if not self.fired:
             return False
         others = self._task.uncancel() > self._cancelling
-        return not others and isinstance(error, asyncio.CancelledError)
+        return not others and issubclass(type(error), asyncio.CancelledError)
 
 
 class deadline:  # noqa: N801  # reads as a statement: `with deadline(0.2):`

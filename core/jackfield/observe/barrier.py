@@ -2,11 +2,11 @@
 
 import threading
 from time import monotonic
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, TracebackType
 from typing import Final
 
 from jackfield.log import host_log
-from jackfield.stack import error_type, frames
+from jackfield.stack import error_type, frames, traceback_of
 
 _QUIET: Final = 60.0
 _KINDS_LIMIT: Final = 256
@@ -53,7 +53,7 @@ def observer_failed(observer: object, error: BaseException) -> None:
         if held is None:
             return
         # Here jackfield's own frames are of interest too: the observer is often one of jackfield's.
-        last = error.__traceback__
+        last: TracebackType | None = traceback_of(error)
         while last is not None and last.tb_next is not None:
             last = last.tb_next
         where = f" at {last.tb_frame.f_code.co_filename}:{last.tb_lineno}" if last is not None else ""

@@ -10,6 +10,7 @@ from jackfield.model.spec import FunctionSpec
 from jackfield.observe.record import Record, utc_now
 from jackfield.observe.sinks import Sink, StreamSink, to_loguru
 from jackfield.stack import error_message, error_type, frames
+from jackfield.strangers import is_a
 
 UNKNOWN: Final = "(unknown)"
 
@@ -134,9 +135,17 @@ class BoundLogs:
         if error is None:
             return
         record.error_type = error_type(error)
-        if isinstance(error, Rejected):
-            record.code = error.code
+        if is_a(error, Rejected):
+            record.code = _code(error)
         if self._messages:
             record.message = error_message(error)
         if outcome is Outcome.CRASHED:
             record.stack = frames(error)
+
+
+def _code(refusal: Rejected) -> str:
+    """Give the code of a refusal: a name, whatever a stranger's subclass makes of it."""
+    try:
+        return str.__str__(str(refusal.code))[:NAME_LIMIT]
+    except BaseException:  # noqa: BLE001  # a property, or what has no text
+        return ""

@@ -8,7 +8,7 @@ import atexit
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
@@ -20,6 +20,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from jackfield.log import host_log
+from jackfield.observe.barrier import observer_failed
 
 PAUSE: Final = 1.0
 """Seconds between two copies, at least: so old may be what a scrape finds of another process."""
@@ -71,8 +72,27 @@ class _AllProcesses(Collector):
     def collect(self) -> Iterator[Metric]:
         """Give the sums."""
         copies.write()
-        forget_dead(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
-        yield from MultiProcessCollector(None).collect()  # type: ignore[no-untyped-call]
+        folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+        forget_dead(folder)
+        files = [str(file) for file in folder.glob("*.db") if file.is_file()]
+        try:
+            found = _added_up(files)
+        except Exception as error:  # noqa: BLE001  # one is cut short: its process was killed, or the disk was full
+            observer_failed(self, error)
+            found = _added_up(file for file in files if _is_whole(file))
+        yield from found
+
+
+def _added_up(files: Iterable[str]) -> list[Metric]:
+    return list(MultiProcessCollector.merge(files, accumulate=True))  # type: ignore[no-untyped-call]
+
+
+def _is_whole(file: str) -> bool:
+    try:
+        _added_up([file])
+    except Exception:  # noqa: BLE001  # the client reads what it wrote, and checks nothing
+        return False
+    return True
 
 
 def forget_dead(folder: Path) -> None:

@@ -29,6 +29,7 @@ from jackfield.errors import OUTCOMES, Outcome
 from jackfield.model.call import Call
 from jackfield.model.spec import FunctionSpec
 from jackfield.stack import error_type
+from jackfield.strangers import is_a
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.id_generator import IdGenerator
@@ -174,9 +175,9 @@ class BoundSpans:
 
 def _code_name(target: Callable[..., Any]) -> str:
     """Give the qualified name of the code that runs: what a partial wraps, the `__call__` of an instance or class."""
-    while isinstance(target, partial):
+    while is_a(target, partial):
         target = target.func
-    if isinstance(target, type):
+    if is_a(target, type):
         return f"{target.__module__}.{target.__qualname__}.__call__"
     name = getattr(target, "__qualname__", None)
     if isinstance(name, str):

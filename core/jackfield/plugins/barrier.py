@@ -14,7 +14,7 @@ from jackfield.errors import Fault, PluginError
 from jackfield.log import confide
 from jackfield.model.names import close_names
 from jackfield.plugins.discovery.entries import canonical, shown
-from jackfield.stack import error_message, error_type, spoken
+from jackfield.stack import error_message, error_type, spoken, traceback_of
 from jackfield.strangers import Broken, barrier, is_a, is_interrupt, named
 from jackfield.text import printable
 
@@ -132,11 +132,11 @@ class Modules:
 
     def _where(self, error: BaseException, module: str) -> str:
         """Name the line that raised: the deepest in the plugin's package, else the deepest of anybody else's."""
-        if isinstance(error, SyntaxError) and is_a(error.filename, str):
+        if is_a(error, SyntaxError) and is_a(error.filename, str):
             return f" ({printable(error.filename)}{f':{error.lineno}' if error.lineno else ''})"
         package = module.partition(".")[0]
         own = other = ""
-        for frame, line in traceback.walk_tb(error.__traceback__):
+        for frame, line in traceback.walk_tb(traceback_of(error)):
             file, top = frame.f_code.co_filename, _top(frame.f_globals.get("__name__"))
             if top in ("importlib", "jackfield") or file.startswith("<frozen importlib"):
                 continue
@@ -145,17 +145,17 @@ class Modules:
         return own or other
 
     def _import_fix(self, name: str, error: BaseException) -> str:
-        if isinstance(error, SystemExit):
+        if is_a(error, SystemExit):
             return f"{shown(name)} must not exit when it is imported: put that under `if __name__ == '__main__':`"
         python = ".".join(map(str, sys.version_info[:2]))
-        if isinstance(error, SyntaxError):
+        if is_a(error, SyntaxError):
             upgrade = f"`pip install --upgrade {self._distribution}` for a version that runs on Python {python}"
             return upgrade if self._distribution else f"correct it, for Python {python}"
-        missing = getattr(error, "name", None) if isinstance(error, ImportError) else None
-        if isinstance(error, ImportError) and (fix := _own_fix(error, missing, file=bool(self._root))):
+        missing = getattr(error, "name", None) if is_a(error, ImportError) else None
+        if is_a(error, ImportError) and (fix := _own_fix(error, missing, file=bool(self._root))):
             return fix
-        if missing and is_a(missing, str) and (isinstance(error, ModuleNotFoundError) or self._distribution):
-            return self._missing_fix(name, missing, found=not isinstance(error, ModuleNotFoundError))
+        if missing and is_a(missing, str) and (is_a(error, ModuleNotFoundError) or self._distribution):
+            return self._missing_fix(name, missing, found=not is_a(error, ModuleNotFoundError))
         return self._leave_out()
 
     def _missing_fix(self, name: str, missing: str, *, found: bool) -> str:  # noqa: PLR0911  # one for each case
@@ -245,7 +245,7 @@ def _own_fix(error: ImportError, missing: str | None, *, file: bool) -> str:
     top = str(missing).partition(".")[0]
     if top not in sys.stdlib_module_names:
         return ""
-    if isinstance(error, ModuleNotFoundError):
+    if is_a(error, ModuleNotFoundError):
         return _rename(sys.modules.get(top)) or f"install a Python that has {missing}: this one lacks it"
     return f"use another version of Python; or rename the plugin's own {top}, if it has one: Python's comes first"
 
@@ -275,7 +275,7 @@ def _drop_half_made(error: BaseException, before: frozenset[str]) -> None:
     """
     dead = {
         found
-        for frame, _ in traceback.walk_tb(error.__traceback__)
+        for frame, _ in traceback.walk_tb(traceback_of(error))
         if frame.f_code.co_name == "<module>" and type(found := frame.f_globals.get("__name__")) is str
     }
     dead = {name for name in dead if name not in before and name not in sys.modules}

@@ -16,7 +16,7 @@ from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.discovery import Candidate, Catalogue
 from jackfield.plugins.importing import Importing, hinted
 from jackfield.plugins.turns import Turns, carried
-from jackfield.strangers import Broken, barrier
+from jackfield.strangers import Broken, barrier, is_a
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
@@ -164,6 +164,6 @@ def as_faults(error: JackfieldError, name: str) -> tuple[Fault, ...]:
     """Give the faults that a load-time error carries, or make one of it."""
     if error.faults:
         return error.faults
-    stage = error.stage if isinstance(error, PluginError) else "load"
-    reason = error.reason if isinstance(error, PluginError) else str(error)
-    return (Fault(stage, name, name, reason, error.fix if isinstance(error, PluginError) else ""),)
+    stage = error.stage if is_a(error, PluginError) else "load"
+    reason = error.reason if is_a(error, PluginError) else str(error)
+    return (Fault(stage, name, name, reason, error.fix if is_a(error, PluginError) else ""),)

@@ -9,6 +9,7 @@ import msgspec
 from jackfield.errors import PluginError
 from jackfield.plugins.instance import Instance
 from jackfield.stack import blamed, raised_here
+from jackfield.strangers import is_a
 
 _PLAIN = "give plain data (dict, list, str, int, bytes, …) or an attrs, dataclass or msgspec.Struct value of it"
 
@@ -77,7 +78,7 @@ def _wanted(restore: Callable[..., Any]) -> Any:
 
 def _culprit(state: Any, error: Exception) -> str:
     """Find the part that cannot be encoded; give its path and what is wrong with it, never its value."""
-    if isinstance(error, RecursionError):
+    if is_a(error, RecursionError):
         return "something that contains itself"
     path, value, found = "$", state, True
     while found:

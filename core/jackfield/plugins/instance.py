@@ -12,7 +12,7 @@ from jackfield.errors import Cancelled, Fault, JackfieldError, PluginError
 from jackfield.log import confide
 from jackfield.runtime.home import HomeLoop
 from jackfield.stack import blamed, ours
-from jackfield.strangers import is_interrupt
+from jackfield.strangers import is_a, is_interrupt
 
 METHODS = {"start": 0, "stop": 0, "health": 0, "snapshot": 0, "restore": 1}
 """The methods that a plugin object may have, and how many arguments each is given."""
@@ -175,9 +175,9 @@ def fault_of(error: BaseException, stage: str, plugin: str, doing: str) -> Fault
         plugin: whose it is.
         doing: what was being done, as in `start()`.
     """
-    if isinstance(error, PluginError) and ours(error):
+    if is_a(error, PluginError) and ours(error):
         return Fault(error.stage, plugin, plugin, error.reason, error.fix)
-    if isinstance(error, JackfieldError) and error.faults and ours(error):
+    if is_a(error, JackfieldError) and error.faults and ours(error):
         first, more = error.faults[0], len(error.faults) - 1
         also = f" (and {more} more)" if more else ""
         return Fault(stage, plugin, first.entry or plugin, f"{doing}: {first.reason}{also}", first.fix)

@@ -25,6 +25,7 @@ from jackfield.plugins.roster import ASKING, Attempt, Live
 from jackfield.runtime.home import HomeLoop
 from jackfield.runtime.pool import Pool
 from jackfield.stack import frames
+from jackfield.strangers import is_a
 
 T = TypeVar("T")
 
@@ -311,6 +312,6 @@ def _check_health(attempt: Attempt) -> None:
 
 def as_fault(error: BaseException, attempt: Attempt) -> Fault:
     """Say why a start or stop has failed."""
-    if isinstance(error, TookTooLong | TimeoutError | CancelledError):
+    if is_a(error, (TookTooLong, TimeoutError, CancelledError)):
         return attempt.overdue()
     return fault_of(error, attempt.stage, attempt.live.bundle.name, attempt.doing)

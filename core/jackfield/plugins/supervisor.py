@@ -27,6 +27,7 @@ from jackfield.plugins.steps import Steps, Stopped, as_fault
 from jackfield.plugins.transitions import ACTIVE, STARTABLE
 from jackfield.runtime.control import ControlLoop
 from jackfield.stack import blamed, frames, logged
+from jackfield.strangers import is_a
 
 WIDTH: Final = 64
 """How many plugins start at the same time, and how many stop."""
@@ -260,7 +261,7 @@ class Supervisor:
 
     def _failed(self, plugin: Plugin, attempt: Attempt, error: BaseException) -> None:
         """Decide what a plugin is whose start has failed, or was ended early."""
-        left_behind = isinstance(error, TimeoutError)
+        left_behind = is_a(error, TimeoutError)
         if left_behind or not attempt.cancelled:
             plugin.failure = plugin.failure or as_fault(error, attempt)
             stack = [] if left_behind else frames(error)
@@ -287,7 +288,7 @@ class Supervisor:
             raise
         except BaseException as error:  # noqa: BLE001  # given up, or no thread to be had
             stopped = Stopped(faults=[as_fault(error, attempt)], ended=False)
-            plugin.unstopped = live if isinstance(error, ResourceExhausted) else None
+            plugin.unstopped = live if is_a(error, ResourceExhausted) else None
         plugin.attempt = plugin.live = None
         if not stopped.ended:
             plugin.failure = plugin.failure or stopped.faults[-1]

@@ -30,6 +30,7 @@ from jackfield.plugins.roster import Attempt, Live, Plugin, Roster
 from jackfield.plugins.steps import Steps, Stopped, as_fault
 from jackfield.plugins.supervisor import States, Supervisor
 from jackfield.stack import blamed
+from jackfield.strangers import is_a
 
 
 @attrs.frozen
@@ -257,10 +258,10 @@ class Swap:
         return state
 
     def _refused(self, error: BaseException, attempt: Attempt) -> PluginError:
-        if isinstance(error, PluginError):
+        if is_a(error, PluginError):
             return error
         name = attempt.live.bundle.name
-        if isinstance(error, TimeoutError):
+        if is_a(error, TimeoutError):
             reason = f"the new version took longer than {attempt.ends - attempt.began:.3g} s to start"
             return PluginError(name, "start", reason, "raise start_timeout, or make start() return sooner")
         fault = as_fault(error, attempt)

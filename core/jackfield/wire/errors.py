@@ -8,9 +8,11 @@ import msgspec
 
 from jackfield import errors
 from jackfield.errors import FunctionCrashed, JackfieldError
-from jackfield.stack import error_type, facts, frames
+from jackfield.stack import error_type, facts, frames, outcome_of
+from jackfield.strangers import is_a
 
 _SHORT: Final = 4_000  # characters
+_ABSENT: Final = object()
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -52,14 +54,14 @@ def describe(error: BaseException, what: str) -> Failure:
         >>> failure.type, failure.fields["code"]
         ('Rejected', 'early')
     """
-    if not isinstance(error, JackfieldError):
+    if not is_a(error, JackfieldError):
         stack = "\n".join(frames(error))
         error = FunctionCrashed(what, error_type(error), facts(error), remote_stack=stack)
     kind = next(kind for kind in type(error).__mro__ if _KINDS.get(kind.__name__) is kind)
-    fields = {name: getattr(error, name) for name in _fields(kind) if hasattr(error, name)}
-    if isinstance(error, FunctionCrashed) and not error.remote_stack:
+    fields = {name: found for name in _fields(kind) if (found := _field(error, name)) is not _ABSENT}
+    if is_a(error, FunctionCrashed) and not error.remote_stack:
         fields["remote_stack"] = "\n".join(frames(error))  # the cause itself stays behind
-    return Failure(kind.__name__, _text(error), error.outcome.value, fields)
+    return Failure(kind.__name__, _text(error), outcome_of(error).value, fields)
 
 
 def restore(failure: Failure, what: str) -> JackfieldError:
@@ -92,8 +94,15 @@ def _fields(kind: type) -> dict[str, Any]:
     return {field.name: field.type for field in attrs.fields(kind)} if attrs.has(kind) else {}
 
 
+def _field(error: JackfieldError, name: str) -> Any:
+    try:
+        return getattr(error, name, _ABSENT)
+    except BaseException:  # noqa: BLE001  # a property of a stranger's subclass
+        return _ABSENT
+
+
 def _text(error: JackfieldError) -> str:
     try:
-        return str(error)
-    except Exception as broken:  # noqa: BLE001  # fields may hold a plugin's objects
-        return f"(the message cannot be shown: {type(broken).__name__})"
+        return str.__str__(str(error))
+    except BaseException as broken:  # noqa: BLE001  # fields may hold a plugin's objects
+        return f"(the message cannot be shown: {error_type(broken)})"

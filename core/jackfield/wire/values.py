@@ -35,7 +35,7 @@ DEPTH: Final = 200
 """How many levels of a value are followed."""
 
 LENGTH: Final = 10_000_000
-"""The most items of a sequence that is no list, tuple, set or dict: a `range` may say that it has any number."""
+"""The most items of a sequence that is not itself a list, tuple or set: a `range` may say that it has any number."""
 
 PARTS: Final = 2_000_000
 """The most lists and tables of one value: one that is in another twice, sixty times over, has no end either."""
@@ -229,7 +229,7 @@ class _Walk:
         if issubclass(kind, Mapping):
             return _Pairs(_bounded(value, value.items()))
         if issubclass(kind, Sequence | AbstractSet | MappingView):
-            return self._row(list(value) if issubclass(kind, _BUILT_IN) else _bounded(value, value))
+            return self._row(_bounded(value, value))
         if callable(getattr(kind, "tolist", None)):  # an array, or a scalar of numpy's
             made = value.tolist()
             if type(made) is not kind:

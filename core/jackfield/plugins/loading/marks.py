@@ -11,6 +11,7 @@ from jackfield.strangers import Broken, barrier, bases, is_a
 # What `@function` writes on a callable, `@provides` on a factory, and `@hookimpl` on a method.
 _FUNCTION: Final = "__jackfield_policy__"
 _PROVIDER: Final = "__jackfield_provides__"
+_namespace: Final[Any] = vars(type)["__dict__"].__get__  # whatever the metaclass says
 _METHODS: Final[tuple[type[Any], ...]] = (staticmethod, classmethod)
 _HOOK: Final = f"{hookimpl.project_name}_impl"
 
@@ -42,6 +43,21 @@ def methods(owner: object) -> Iterator[str]:
     for name in dict.fromkeys(name for base in reversed(bases(cls)) for name in vars(base)):
         if _noted(_plain(inspect.getattr_static(cls, name)), _FUNCTION):
             yield name
+
+
+def callables(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """Walk the functions of a module's own, and its classes with a `__call__`, marked or not, in the order of the file.
+
+    Args:
+        module: the module.
+
+    Yields:
+        The attribute's name, and the callable.
+    """
+    for name, value in list(vars(module).items()):
+        called = is_a(value, FunctionType) or (is_a(value, type) and "__call__" in _namespace(value))
+        if called and _origin(value) == module.__name__:
+            yield name, value
 
 
 def providers(module: ModuleType) -> Iterator[tuple[str, Any]]:
@@ -109,7 +125,8 @@ def _attributes(module: ModuleType) -> Iterator[tuple[str, Any]]:
 def _origin(value: Any) -> object:
     try:
         with barrier():
-            return value.__module__
+            origin = value.__module__
+            return origin if type(origin) is str else None
     except Broken:  # of a metaclass: as good as somebody else's
         return None
 
