@@ -496,11 +496,11 @@ class Full(MemoryStore):
     ("snapshot", "store", "reason"),
     [
         ("return 5", MemoryStore, ""),
-        ("raise ValueError('lost')", MemoryStore, "snapshot() raised ValueError: lost"),
+        ("raise ValueError('lost')", MemoryStore, "snapshot() raised ValueError at"),
         ("raise SystemExit(2)", MemoryStore, "snapshot() raised SystemExit"),
         ("return object()", MemoryStore, "snapshot()"),
         ("time.sleep(3.0)", MemoryStore, "snapshot() took longer than 0.2 s"),
-        ("return 5", Full, "its state could not be kept: OSError: no space left"),
+        ("return 5", Full, "its state could not be kept: OSError"),
     ],
 )
 def test_a_state_that_is_lost_by_a_change_is_told_in_the_plan(snapshot, store, reason, project):
