@@ -195,8 +195,8 @@ def test_the_working_directory_may_be_gone(run, verb, tmp_path):
         ((resource.RLIMIT_NOFILE, 8),),
         ((resource.RLIMIT_NOFILE, 12),),
         ((resource.RLIMIT_FSIZE, 0),),
+        # Not where memory just ends amid a start of a thread: Python waits for ever for one that dies before it begins.
         ((resource.RLIMIT_AS, 80 << 20),),
-        ((resource.RLIMIT_AS, 200 << 20),),
     ],
     ids=str,
 )
