@@ -275,12 +275,13 @@ def frames(error: BaseException) -> list[str]:
                 lines.append(f"member {number} is {error_type(member)}")
                 lines += _shortened(_walk(traceback_of(member)))
         if (cause := _cause_of(link)) is not None:
-            link, how = cause, "caused by"
+            following, how = cause, "caused by"
         elif (context := _context_of(link)) is not None and not _suppressed_of(link):
-            link, how = context, "while handling"
+            following, how = context, "while handling"
         else:
             break
-        lines.append(f"{how} {error_type(link)}")
+        lines.append(f"{how} {error_type(following)}")
+        link = following
     return lines
 
 

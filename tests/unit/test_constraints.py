@@ -223,6 +223,8 @@ CONSTRAINTS = {
     ),
     "a zone": (Annotated[dt.datetime, AT.Timezone(BERLIN)], "2026-01-01T00:00:00+01:00", "2026-01-01T00:00:00"),
     "pattern of Field": (Annotated[str, pydantic.Field(pattern="^a")], "a", "b"),
+    "pattern with braces": (Annotated[str, msgspec.Meta(pattern="^[A-Z]{3,4}$")], "JFK", "kennedy"),
+    "pattern of Field with braces": (Annotated[str, pydantic.Field(pattern="^[A-Z]{3,4}$")], "JFK", "kennedy"),
     "StringConstraints": (Annotated[str, pydantic.StringConstraints(max_length=1, pattern="^a")], "a", "ab"),
     "AllowInfNan": (Annotated[float, pydantic.Field(allow_inf_nan=False)], 1.0, float("inf")),
     "digits": (Annotated[decimal.Decimal, pydantic.Field(max_digits=2)], "1.5", "1.55"),

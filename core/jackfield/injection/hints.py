@@ -116,7 +116,9 @@ def written_in(call: Callable[..., Any]) -> tuple[Any, type] | None:
     held = getattr(call, "__self__", None) if inspect.isroutine(call) else call
     if held is None or is_a(held, ModuleType):
         return None
-    cls = held if is_a(held, type) else type(held)
+    cls: type = type(held)
+    if is_a(held, type):
+        cls = held
     method = call if inspect.isroutine(call) else inspect.getattr_static(cls, "__call__", None)
     function = getattr(method, "__func__", method)
     for base in cls.__mro__:

@@ -72,7 +72,8 @@ def bindings_of(parameters: tuple[Any, ...], args: tuple[Any, ...]) -> dict[Any,
 
 def has_default(variable: Any) -> bool:
     """Tell whether a type variable has a default, as PEP 696 has it."""
-    return isinstance(variable, TypeVar) and hasattr(variable, "has_default") and bool(variable.has_default())
+    asked = getattr(variable, "has_default", None)  # from Python 3.13 on
+    return isinstance(variable, TypeVar) and asked is not None and bool(asked())
 
 
 def _given(parameters: tuple[Any, ...], args: tuple[Any, ...]) -> dict[Any, Any]:

@@ -167,7 +167,8 @@ def hold(constraint: Constraint, value: Any, annotation: Any) -> Any:
         raise
     except Exception as error:  # noqa: BLE001  # predicates and validators are a stranger's code
         cause = _own_cause(error)
-    raise Misfit("", constraint.words.format(render(annotation)), f"another {type_name(value)}") from cause
+    wanted = constraint.words.replace("{}", render(annotation), 1)  # no `format`: a pattern has braces of its own
+    raise Misfit("", wanted, f"another {type_name(value)}") from cause
 
 
 def _own_cause(error: Exception) -> BaseException | None:

@@ -169,9 +169,10 @@ def _record(cls: Any, annotation: Any) -> Record | None:
         return _struct_record(cls, annotation)
     if is_typed_dict(cls):
         return _typed_dict_record(cls, annotation)
-    if issubclass(cls, tuple) and hasattr(cls, "_field_defaults"):
+    if issubclass(cls, tuple) and (defaults := getattr(cls, "_field_defaults", None)) is not None:
         known = hints(annotation)
-        fields = (Field(name, known.get(name, Any), name not in cls._field_defaults) for name in cls._fields)
+        names = getattr(cls, "_fields", ())
+        fields = (Field(name, known.get(name, Any), name not in defaults) for name in names)
         return Record(cls, "namedtuple", tuple(fields))
     if attrs.has(cls):
         return _attrs_record(cls, annotation)
