@@ -135,6 +135,7 @@ def test_a_cancelled_call_leaves_no_request_running(index):
         host.provide(client)
         host.register("pypi.outdated", outdated)
         async with host:
+            await host.acall("pypi.outdated", {})  # makes the client, which a task of its own keeps open for the host
             before = asyncio.all_tasks()
             call = asyncio.create_task(host.acall("pypi.outdated", {"slow": "1", "attrs": "1"}, timeout=60))
             assert await asyncio.to_thread(index.asked.wait, 30)
