@@ -288,3 +288,23 @@ def test_a_terminal_gets_a_progress_bar(command, tmp_path):
     assert process.returncode == 0
     assert "200 calls" in shown.decode()
     assert "━" in shown.decode()
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_result_does_not_steer_a_terminal_and_is_data_elsewhere(command, terminal):
+    """What turns the direction of writing is escaped where somebody reads it; it is the same JSON."""
+    ours, theirs = os.openpty()
+    said = b""
+    with command("calltest.shout", "text=a\u202eb", stdout=theirs if terminal else subprocess.PIPE) as process:
+        os.close(theirs)
+        if not terminal:
+            said = process.stdout.read()
+        while terminal and select.select([ours], [], [], 60)[0]:
+            try:
+                said += os.read(ours, 65_536)
+            except OSError:  # the other end is closed
+                break
+    os.close(ours)
+    assert process.returncode == 0
+    assert said.decode().strip() == ('"A\\u202eB"' if terminal else '"A\u202eB"')

@@ -14,7 +14,7 @@ from jackfield.cli.entries import complete_function, misspelt_file
 from jackfield.cli.output import abandon, claim_stdout, fail, indented, say, styled
 from jackfield.cli.running import Control, told
 from jackfield.cli.streams import OutputLost
-from jackfield.text import printable
+from jackfield.text import printable, printable_json
 
 if TYPE_CHECKING:
     from jackfield.host import Host
@@ -237,7 +237,9 @@ def _one(
 
 def _show(name: str, result: bytes, missed: Sequence[str], out: BinaryIO) -> None:
     """Write a result, and say what of it could only be shown."""
-    out.write((indented(result) if out.isatty() else result) + b"\n")
+    if out.isatty():  # else it is data, for whoever reads it next
+        result = printable_json(indented(result).decode()).encode()
+    out.write(result + b"\n")
     out.flush()
     if missed:
         for line in missed[:_MISSED]:

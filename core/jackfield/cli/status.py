@@ -11,7 +11,7 @@ import typer
 from jackfield.cli.output import columns, counted, styled, write_json
 from jackfield.cli.route_verbs import canary_line
 from jackfield.cli.running import QUICK, AsJson, Control, ask, follow
-from jackfield.text import printable
+from jackfield.text import printable, printable_json
 
 _EVERY = 1.0  # seconds between two looks
 _ROLES = {"running": "good", "failed": "bad", "blocked": "bad", "stopped": "quiet", "unloaded": "quiet"}
@@ -61,7 +61,7 @@ def events(
     from jackfield.wire.documents import shown_json
 
     for event in follow(control, "events", follow=following):
-        typer.echo(shown_json(event) if as_json else _event(event))
+        typer.echo(printable_json(shown_json(event).decode()) if as_json else _event(event))
 
 
 def dump_state(control: Control = None, as_json: AsJson = False) -> None:
