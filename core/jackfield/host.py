@@ -841,7 +841,7 @@ class Host(Caller):
             self._stop.release()
 
     async def astop(self, timeout: float = 10.0) -> None:
-        """Do what `stop` does, on the home loop; leaving `async with host:` does this.
+        """Do what `stop` does, from any event loop; leaving `async with host:` does this.
 
         Args:
             timeout: as for `stop`.
@@ -852,7 +852,11 @@ class Host(Caller):
             until = monotonic() + timeout
             self._say_left(await self._aside(partial(self._functions.close, timeout)))
             await self._aside(partial(self._lifecycle.stop_all, max(until - monotonic(), _STOP_AT_LEAST)))
-            _report(await self._injector.aclose(max(until, monotonic() + _STOP_AT_LEAST)))
+            ends = max(until, monotonic() + _STOP_AT_LEAST)
+            if self._home.is_here:
+                _report(await self._injector.aclose(ends))
+            else:  # what is async has been made at home, and ends there
+                _report(await self._aside(partial(self._injector.close, self._home.run, ends)))
             await self._aside(self._end)
         finally:
             self._stop.release()

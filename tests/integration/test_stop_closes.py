@@ -227,3 +227,26 @@ def test_a_teardown_that_wants_to_exit_keeps_nothing_open(how, error):
     thread.start()
     thread.join(60)
     assert closed == ["socket", "session", "pool", False]
+
+
+@pytest.mark.parametrize("called", ["call", "acall"])
+@pytest.mark.parametrize("stopped", ["stop", "astop"])
+def test_what_is_async_ends_on_the_loop_that_made_it_whichever_loop_stops_the_host(called, stopped, said):
+    """The host has been started without a loop, and has one of its own; who stops it has another, or none."""
+    loops = []
+
+    async def first() -> AsyncIterator[First]:
+        loops.append(asyncio.get_running_loop())
+        yield First()
+        loops.append(asyncio.get_running_loop())
+
+    async def use(*, it: First = inject()) -> None: ...
+
+    host = Host(observers=())
+    host.provide(first)
+    host.register("use", use)
+    host.start()
+    host.call("use") if called == "call" else asyncio.run(host.acall("use"))
+    host.stop() if stopped == "stop" else asyncio.run(host.astop())
+    assert [loops[0]] * 2 == loops
+    assert said == []
