@@ -152,10 +152,10 @@ class Service:
                 self._refuse_if_strict(configuration, host)
                 self._about["state"] = "running"
                 ready = self._ready(host)
+                self._reread_from_now(host)  # before anybody reads that it serves, and sends a SIGHUP
                 self._say(ready)
                 self._manager.tell("READY=1", f"STATUS={ready}")
                 host.control.submit(self._manager.beat())
-                self._reread_from_now(host)
                 self._asked.wait()
         finally:
             left = self._stop(host)
