@@ -197,7 +197,7 @@ def missing(file: Given) -> Fault | None:
         fix = "install it with `pip install -e`, and give its name; or give the path of one of its `.py` files"
         return Fault("source", "", file.shown, "it is a project, not a package", fix)
     if named.is_dir() and not (named / _INIT).is_file():  # before all that is in it is read
-        fix = f"give the path of one of its `.py` files, as in {os.path.join(file.shown, 'file.py')}"  # noqa: PTH118
+        fix = f"give the path of one of its `.py` files, as in {os.path.join(file.shown, 'file.py')}"  # noqa: PTH118  # a text
         return Fault("source", "", file.shown, f"it is no package: it has no {_INIT}", fix)
     return None
 
