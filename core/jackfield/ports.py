@@ -46,7 +46,7 @@ class BoundObserver(Protocol):
 
 @runtime_checkable
 class Observer(Protocol):
-    """Sees each call's start and outcome. An exception in an observer is logged and never reaches the caller.
+    """Sees each call's start and outcome. Whatever an observer raises is logged and never reaches the caller.
 
     Observers are started in the order given and finished in reverse, so that spans, given first, are still open when
     the log record is written.

@@ -248,6 +248,21 @@ def error_message(error: BaseException) -> str:
     return text if len(text) <= _MESSAGE_LIMIT else text[:_MESSAGE_LIMIT] + "…"
 
 
+def is_closing(error: BaseException) -> bool:
+    """Tell whether the coroutine that handles an error is being closed, and nothing may be awaited any more.
+
+    Whoever closes a coroutine has Python close what that waits for first, and raise a `GeneratorExit` of its own at the
+    very `await`. One that somebody's code has raised has the frames of that code as well, and is an error as any other.
+
+    Args:
+        error: what the coroutine has caught itself.
+    """
+    if not issubclass(type(error), GeneratorExit):
+        return False
+    here: TracebackType | None = traceback_of(error)
+    return here is None or here.tb_next is None
+
+
 def frames(error: BaseException) -> list[str]:
     """List the frames of an error as `file:line function`, outermost first, and those of the errors that caused it.
 

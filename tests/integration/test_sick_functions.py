@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import threading
+from collections.abc import AsyncIterator, Iterator
 
 import attrs
 import pytest
@@ -25,6 +26,7 @@ from jackfield import (
     current_call,
     deadline,
     inject,
+    provides,
 )
 from jackfield.model.call import current
 from jackfield.testing import Recorder
@@ -135,8 +137,6 @@ async def _raised(host):
 def test_what_lies_of_itself_when_it_is_raised_is_a_crash_or_a_refusal_as_any_other(kind, colour):
     """Its observers see the call end, the context is as before, and the home loop lives on."""
     make = {**LIARS, **REFUSALS}[kind]
-    if colour == "async" and make is GeneratorExit:
-        pytest.skip("a coroutine that is closed cannot be told from one that raises it")
 
     async def later():
         raise make()
@@ -158,6 +158,61 @@ def test_what_lies_of_itself_when_it_is_raised_is_a_crash_or_a_refusal_as_any_ot
     outcome = "rejected" if expected is Rejected else "crashed"
     assert [seen.outcome for seen in recorder.calls] == [outcome, outcome, "ok"]
     assert [json.loads(line)["outcome"] for line in out.getvalue().splitlines()] == [outcome, outcome, "ok"]
+
+
+@pytest.mark.parametrize("injected", ["nothing", "a generator", "an async generator"])
+def test_a_generator_exit_that_an_async_function_raises_is_its_crash_and_ends_what_was_made_for_it(injected):
+    """As in a sync function: it is nobody's sign that the coroutine is closed."""
+    ended = []
+
+    class Session: ...
+
+    @provides(scope="request")
+    def now() -> Iterator[Session]:
+        try:
+            yield Session()
+        finally:
+            ended.append("now")
+
+    @provides(scope="request")
+    async def later() -> AsyncIterator[Session]:
+        try:
+            yield Session()
+        finally:
+            await asyncio.sleep(0)
+            ended.append("later")
+
+    async def sick(*, session: Session | None = inject(optional=True)):
+        await asyncio.sleep(0)
+        raise GeneratorExit
+
+    with Host(observers=()) as host:
+        if injected != "nothing":
+            host.provide(now if injected == "a generator" else later)
+        host.register("sick", sick)
+        for way in (host.call, lambda name: asyncio.run(host.acall(name))):
+            with pytest.raises(FunctionCrashed, match="GeneratorExit"):
+                way("sick")
+    assert ended == {"nothing": [], "a generator": ["now"] * 2, "an async generator": ["later"] * 2}[injected]
+
+
+def test_a_call_whose_coroutine_is_closed_ends_without_an_error():
+    """Whoever closes it waits for nothing: the `GeneratorExit` is Python's, and its observers see the call end."""
+    recorder = Recorder()
+
+    async def slow():
+        await asyncio.sleep(60)
+
+    async def close():
+        async with Host(observers=[recorder]) as host:
+            host.register("slow", slow)
+            coroutine = host.acall("slow")
+            coroutine.send(None)
+            coroutine.close()
+            assert not host.calls
+
+    asyncio.run(close())
+    assert [seen.outcome for seen in recorder.calls] == ["cancelled"]
 
 
 def test_an_interrupt_in_the_main_thread_passes(host):

@@ -17,7 +17,7 @@ from typing import Any, Final
 from jackfield.errors import Cancelled, DeadlineExceeded, FunctionCrashed, JackfieldError, Rejected
 from jackfield.model.call import Call, current
 from jackfield.model.spec import FunctionSpec
-from jackfield.stack import error_message, error_type, is_own, outcome_of, set_traceback, traceback_of
+from jackfield.stack import error_message, error_type, is_closing, is_own, outcome_of, set_traceback, traceback_of
 from jackfield.strangers import is_a, is_interrupt
 
 __all__ = [
@@ -66,7 +66,7 @@ def translator(  # noqa: C901  # a list of rules
                 gone = Cancelled(name, "where it ran it was cancelled")
                 gone.__cause__ = error
                 return gone
-        elif (awaited and is_a(error, GeneratorExit)) or is_interrupt(error):
+        elif (awaited and is_closing(error)) or is_interrupt(error):
             return error
         set_traceback(error, _cut(traceback_of(error)))
         if running and call.deadline is not None and (overdue := monotonic() - call.deadline) >= 0:

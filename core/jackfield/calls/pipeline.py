@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 from textwrap import indent
 from time import monotonic, perf_counter
 from types import CoroutineType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
 from jackfield.calls import outcomes as failures
@@ -33,7 +33,7 @@ from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.observe.barrier import observer_failed
 from jackfield.ports import BoundExecutor, BoundObserver, Executor, Observer
 from jackfield.stack import blamed
-from jackfield.strangers import Broken, barrier
+from jackfield.strangers import Broken, barrier, is_interrupt
 
 # What a walk is made of. A function's walk has the lines whose tag applies to it.
 _WALK: Final = """
@@ -45,12 +45,13 @@ counted  |         del inside[call]
 counted  |         endpoint, call = again(call)
 awaiting |         return await endpoint.arun(call)
 waiting  |         return endpoint.run(call)
-observed | {starts}
-observed |     began = clock()
+observed |     {states} = FAILED
          |     token = None
          |     running = False
 async    |     timer = None
          |     try:
+observed | {starts}
+observed |         began = clock()
          |         token = enter(call)
          |         deadline = call.deadline
          |         if deadline is not None:
@@ -93,25 +94,38 @@ observed | {successes}
          |     return result
 """
 
-# One observer's share of a walk. An observer that raises is reported and left out; the call goes on.
+# One observer's share of a walk. An observer that raises is reported and left out; the call goes on, whatever it is but
+# the user's Ctrl-C: a walk waits for nothing while it tells them, so a cancellation there is the observer's own.
 _START: Final = """
-    try:
-        state{i} = start{i}(call)
-    except Exception as problem:
-        state{i} = FAILED
-        observer_failed(observer{i}, problem)
+        try:
+            state{i} = start{i}(call)
+        except BaseException as problem:
+            if is_interrupt(problem):
+                began = clock()
+                raise
+            observer_failed(observer{i}, problem)
 """
 _FINISH: Final = """
     if state{i} is not FAILED:
         try:
             finish{i}(state{i}, call, {outcome}, {failure}, took)
-        except Exception as problem:
+        except BaseException as problem:
+            if is_interrupt(problem):
+                raise
             observer_failed(observer{i}, problem)
 """
 
 
 # A codec depends on the spec alone and is two thirds of what an endpoint costs; a rollback wires the same specs again.
 _codecs: Final["WeakKeyDictionary[FunctionSpec, PayloadCodec]"] = WeakKeyDictionary()
+
+
+class _Watcher(NamedTuple):
+    """A bound observer, and what is called of it: read once, within the barrier."""
+
+    bound: BoundObserver
+    start: Callable[..., Any]
+    finish: Callable[..., None]
 
 
 def compile_endpoint(
@@ -142,7 +156,7 @@ def compile_endpoint(
     gate = Gate()
     door = {"gate": gate, "inside": gate.calls, "again": again}
     executor = places.of(spec)
-    observed: list[BoundObserver] = []
+    observed: list[_Watcher] = []
     if executor is None:  # one walk, which runs wherever its caller is, or at home
         parts = _parts(spec, injector)
         observed = _bind(observers, spec)
@@ -161,7 +175,9 @@ def compile_endpoint(
         run = _handing(spec, apart, "run", door, observed)
         arun = _handing(spec, apart, "arun", door, observed)
     limit = timeout if spec.policy.timeout is None else spec.policy.timeout
-    return Endpoint(spec, run, arun, limit, partial(_close, [*executors, *observed]), gate)
+    return Endpoint(
+        spec, run, arun, limit, partial(_close, [*executors, *(watcher.bound for watcher in observed)]), gate
+    )
 
 
 def codec_of(spec: FunctionSpec) -> PayloadCodec:
@@ -201,7 +217,7 @@ def _function(
     spec: FunctionSpec,
     parts: tuple[dict[str, Any], str],
     door: Mapping[str, Any] | None = None,
-    observed: Sequence[BoundObserver] = (),
+    observed: Sequence[_Watcher] = (),
 ) -> Callable[[Call], Any]:
     """Make the walk that has the function in it; with a door it is the whole call."""
     values, body = parts
@@ -218,7 +234,7 @@ def _handing(
     executor: BoundExecutor,
     how: Literal["run", "arun"],
     door: Mapping[str, Any],
-    observed: Sequence[BoundObserver],
+    observed: Sequence[_Watcher],
 ) -> Callable[[Call], Any]:
     """Make the walk that hands the call to an executor, and stays with the caller."""
     steps = {"async", "awaiting", "counted"} if how == "arun" else {"sync", "waiting", "counted"}
@@ -231,7 +247,9 @@ def _bound_to(executor: Executor, spec: FunctionSpec, local: Callable[[Call], An
         return executor.bind(spec, local)
     except JackfieldError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
         reason = f"executor {spec.policy.executor!r} could not bind it: {blamed(error)}"
         raise ContractError(
             spec.name, (Fault("contract", spec.plugin, spec.key, reason, where=place_of(spec.target)),)
@@ -260,15 +278,18 @@ def compile_refusal(
     bound = _bind(observers, spec)
     run = _walk({"sync"}, "body(call)", {"body": body, "fail": failures.translator(spec, awaited=False)}, bound)
     arun = _walk({"async"}, "body(call)", {"body": body, "fail": failures.translator(spec, awaited=True)}, bound)
-    return Endpoint(spec, run, arun, None, partial(_close, bound))
+    return Endpoint(spec, run, arun, None, partial(_close, [watcher.bound for watcher in bound]))
 
 
-def _bind(observers: Sequence[Observer], spec: FunctionSpec) -> list[BoundObserver]:
+def _bind(observers: Sequence[Observer], spec: FunctionSpec) -> list[_Watcher]:
     bound = []
     for observer in observers:
         try:
-            bound.append(observer.bind(spec))
-        except Exception as error:  # noqa: BLE001  # an observer must not keep a function from being registered
+            one = observer.bind(spec)
+            bound.append(_Watcher(one, one.start, one.finish))
+        except BaseException as error:  # an observer must not keep a function from being registered
+            if is_interrupt(error):
+                raise
             observer_failed(observer, error)
     return bound
 
@@ -277,17 +298,21 @@ def _close(bound: Sequence[BoundObserver | BoundExecutor]) -> None:
     for each in bound:
         try:
             each.close()
-        except Exception as error:  # noqa: BLE001  # nor from being unregistered
+        except BaseException as error:  # nor from being unregistered
+            if is_interrupt(error):
+                raise
             observer_failed(each, error)
 
 
-def _walk(
-    tags: set[str], body: str, names: Mapping[str, Any], observers: Sequence[BoundObserver]
-) -> Callable[[Call], Any]:
+def _walk(tags: set[str], body: str, names: Mapping[str, Any], observers: Sequence[_Watcher]) -> Callable[[Call], Any]:
     """Instantiate the template for one function; functions of one shape share the code."""
     values = dict(names)
     for index, observer in enumerate(observers):
-        values |= {f"start{index}": observer.start, f"finish{index}": observer.finish, f"observer{index}": observer}
+        values |= {
+            f"start{index}": observer.start,
+            f"finish{index}": observer.finish,
+            f"observer{index}": observer.bound,
+        }
     make = _factory(frozenset(tags | {"observed"} if observers else tags), body, len(observers), tuple(values))
     walk: Callable[[Call], Any] = make(*values.values())
     return walk
@@ -300,6 +325,7 @@ def _factory(tags: frozenset[str], body: str, observers: int, parameters: tuple[
     finish = "".join(_FINISH.format(i=i, outcome="outcome", failure="failure") for i in last_first)
     blocks = {
         "body": body,
+        "states": " = ".join(f"state{i}" for i in range(observers)),
         "starts": "".join(_START.format(i=i) for i in range(observers)),
         "failures": finish.replace("\n", "\n    "),
         "successes": "".join(_FINISH.format(i=i, outcome="OK", failure="None") for i in last_first),
@@ -327,6 +353,7 @@ _SHARED: Final[dict[str, Any]] = {
     "came_late": failures.came_late,
     "clock": perf_counter,
     "enter": current.set,
+    "is_interrupt": is_interrupt,
     "leave": current.reset,
     "leave_anyhow": failures.leave_anyhow,
     "monotonic": monotonic,

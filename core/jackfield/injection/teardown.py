@@ -23,7 +23,7 @@ from jackfield.errors import DeadlineExceeded, Fault, InjectionError
 from jackfield.injection.providers import Provider
 from jackfield.log import host_log
 from jackfield.model.spec import MISSING, Colour
-from jackfield.stack import set_traceback, traceback_of
+from jackfield.stack import is_closing, set_traceback, traceback_of
 from jackfield.strangers import is_a
 
 GRACE: Final = 1.0
@@ -213,7 +213,7 @@ class Apart:
             BaseException: what replaces the error.
         """
         opened = self.opened
-        if is_a(error, GeneratorExit):  # nothing can be awaited; the loop finalises async generators itself
+        if is_closing(error):  # nothing can be awaited; the loop finalises async generators itself
             opened[:] = [generator for generator in opened if isinstance(generator, Generator)]
             while opened:
                 _stop(opened.pop())

@@ -7,6 +7,7 @@ from typing import Final
 
 from jackfield.log import host_log
 from jackfield.stack import error_type, frames, traceback_of
+from jackfield.strangers import is_interrupt
 
 _QUIET: Final = 60.0
 _KINDS_LIMIT: Final = 256
@@ -37,7 +38,7 @@ _failures = _Limiter()
 
 
 def observer_failed(observer: object, error: BaseException) -> None:
-    """Log that an observer raised: once a minute for each class of observer and of error. Never raises.
+    """Log that an observer raised: once a minute for each class of observer and of error. Raises nothing but a Ctrl-C.
 
     The error's message is left out, since it may hold values of a call; type and frames tell where it came from.
 
@@ -60,5 +61,6 @@ def observer_failed(observer: object, error: BaseException) -> None:
         again = f" ({held} more since the last such message)" if held else ""
         text = f"observer {name} failed with {kind}{where}; calls go on without it{again}"
         host_log("ERROR", text, observer=name, error_type=kind, stack=frames(error))
-    except Exception:  # noqa: BLE001, S110  # a sink that raises (`catch=False`) must not turn into the caller's error
-        pass
+    except BaseException as problem:  # a sink that raises (`catch=False`) must not turn into the caller's error
+        if is_interrupt(problem):
+            raise

@@ -17,6 +17,7 @@ from jackfield.model.canary import CanaryState, CanaryStatus
 from jackfield.model.record import PluginRecord, PluginState
 from jackfield.model.snapshot import Snapshot
 from jackfield.observe.barrier import observer_failed
+from jackfield.strangers import is_interrupt
 
 _STATES: Final = tuple(state for state in PluginState if state is not PluginState.UNLOADED)
 
@@ -205,7 +206,9 @@ def _view(host: WatchedHost) -> _View | None:
         canaries = {(each.status.name, each.status.version): each.status for each in host.canaries}
         faults = {*host.faults, *(record.fault for record in plugins if record.fault is not None)}
         return _View(host.snapshot.revision, plugins, tuple(canaries.values()), frozenset(faults))
-    except Exception as error:  # noqa: BLE001  # one sick host must not hide all other metrics of the process
+    except BaseException as error:  # one sick host must not hide all other metrics of the process
+        if is_interrupt(error):
+            raise
         observer_failed(host, error)
         return None
 

@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 
 from jackfield.observe.barrier import observer_failed
 from jackfield.ports import ExecutorStats
+from jackfield.strangers import is_interrupt
 
 Source = Callable[[], ExecutorStats | None]
 
@@ -108,10 +109,12 @@ class SchedulerCollector(Collector):
         yield from families
 
 
-def _read(stats: Source) -> ExecutorStats | Exception | None:
+def _read(stats: Source) -> ExecutorStats | BaseException | None:
     try:
         return stats()
-    except Exception as error:  # noqa: BLE001  # one sick executor must not hide all other metrics of the process
+    except BaseException as error:  # one sick executor must not hide all other metrics of the process
+        if is_interrupt(error):
+            raise
         observer_failed(stats, error)
         return error
 
