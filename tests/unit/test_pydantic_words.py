@@ -80,3 +80,84 @@ def test_an_expectation_is_in_our_words(annotation, value, expected, got):
     with host, pytest.raises(PayloadError) as caught:
         host.call("f", {"field": value})
     assert (caught.value.path, caught.value.expected, caught.value.got) == ("$.field", expected, got)
+
+
+class Unfinished(pydantic.BaseModel):
+    field: "Nowhere"  # noqa: F821  # a slip, or an import that was forgotten
+
+
+class Around(pydantic.BaseModel):
+    inner: Unfinished
+
+
+class Early(pydantic.BaseModel):
+    later: "Later"
+
+
+class Later(pydantic.BaseModel):
+    y: int
+
+
+class Deferred(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(defer_build=True)
+    y: int
+
+
+class Strange(pydantic.BaseModel):
+    field: "cls"  # noqa: F821  # a name that jackfield's own code has
+
+
+@pytest.mark.parametrize(
+    ("annotation", "model", "name"),
+    [
+        (Unfinished, "Unfinished", "Nowhere"),
+        (list[Unfinished], "Unfinished", "Nowhere"),
+        (Unfinished | None, "Unfinished", "Nowhere"),
+        (Around, "Around", "Nowhere"),
+        (Strange, "Strange", "cls"),
+    ],
+)
+def test_a_model_with_a_name_that_is_nowhere_is_noted_at_registration(annotation, model, name):
+    """As a Struct with such a field; what a call gets is a payload that does not fit, not a crash."""
+
+    def take(given: annotation) -> int: ...
+
+    take.__annotations__ = {"given": annotation}
+    with Host(observers=()) as host:
+        host.register("f", take)
+        (note,) = host.describe("f").notes
+        fix = f"define {name}, or call {model}.model_rebuild()"
+        assert note == f"parameter 'given': the fields of {model} cannot be evaluated: {fix}"
+        with pytest.raises(PayloadError):
+            host.call("f", [{"field": 1}] if annotation == list[Unfinished] else {"field": 1})
+
+
+@pytest.mark.parametrize("model", [Early, Deferred, Colour])
+def test_a_model_that_was_not_built_when_it_was_defined_is_built_at_registration(model):
+    """Then there is nothing to note."""
+
+    def take(given: model) -> int: ...
+
+    take.__annotations__ = {"given": model}
+    host = Host(observers=())
+    host.register("f", take)
+    assert host.describe("f").notes == ()
+
+
+def test_what_a_validator_of_a_model_raises_refuses_the_payload_whatever_it_is():
+    """Pydantic passes on what is no `ValueError`."""
+
+    class Model(pydantic.BaseModel):
+        field: int
+
+        @pydantic.field_validator("field")
+        def check(cls, value):  # noqa: N805  # pydantic makes a class method of it
+            raise TypeError("hunter2")
+
+    def take(given: Model) -> int: ...
+
+    take.__annotations__ = {"given": Model}
+    with Host(observers=()) as host:
+        host.register("f", take)
+        with pytest.raises(PayloadError, match=r"a valid Model, got one that .*check\(\) refuses with TypeError"):
+            host.call("f", {"field": 1})

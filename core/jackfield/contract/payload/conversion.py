@@ -8,8 +8,9 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from jackfield.contract.payload.descent import descending
-from jackfield.contract.payload.leaves import converter, one_of, scalar
+from jackfield.contract.payload.leaves import converter, scalar
 from jackfield.contract.payload.limits import is_mapping
+from jackfield.contract.payload.members import one_of
 from jackfield.contract.payload.misfit import Misfit, stranger, type_name
 from jackfield.contract.payload.nodes import Plan, plan_of
 from jackfield.contract.shapes import (
@@ -72,11 +73,9 @@ def _quickest(plan: Plan) -> Callable[[Any], Any]:
     shape = plan.view
     if isinstance(shape, Leaf) and identity(shape.type) in SCALARS:
         return scalar(plan)
-    if not plan.native or isinstance(shape, Anything | Foreign):
-        return descending(plan)
-    box = _understood(plan.annotation)
+    box = _understood(plan.annotation) if plan.native and not isinstance(shape, Anything | Foreign) else None
     if box is None:
-        return one_of(plan) if isinstance(shape, Leaf) else descending(plan)
+        return one_of(plan, compile_plan) if isinstance(shape, Leaf) else descending(plan)
     if isinstance(shape, Record) and shape.kind == "struct" and plan.traits.isdisjoint({"closed", "foreign"}):
         return _struct(plan)
     return _native(plan, box)

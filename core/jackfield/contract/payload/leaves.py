@@ -1,17 +1,16 @@
-"""Taking in single values: scalars, enums, literals and instances of classes that msgspec does not know."""
+"""Taking in single values: scalars, and instances of classes that msgspec does not know."""
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from enum import Enum
 from functools import partial
 from pathlib import PurePath
-from typing import Any, Final, get_args, get_origin
+from typing import Any, Final, get_origin
 
 import msgspec
 
-from jackfield.contract.payload.misfit import Misfit, members, own_code, told, told_by_pydantic, type_name
+from jackfield.contract.payload.misfit import Misfit, own_code, told, told_by_pydantic, type_name
 from jackfield.contract.payload.nodes import Plan
-from jackfield.contract.shapes import Constraint, Delegated, Foreign, Leaf, identity, is_pydantic, render, strip
+from jackfield.contract.shapes import Constraint, Delegated, Foreign, Leaf, identity, is_pydantic, render
 
 # Instances of a subclass that means something else: True is no number, and a time of day is not to be lost.
 _IMPOSTORS: Final[Mapping[Any, type]] = {int: bool, dt.date: dt.datetime}
@@ -58,41 +57,6 @@ def scalar(plan: Plan) -> Callable[[Any], Any]:
     return take
 
 
-def one_of(plan: Plan) -> Callable[[Any], Any]:
-    """Take one of the values of a literal or an enum that msgspec does not allow."""
-    kind = strip(plan.annotation)
-
-    def take(value: Any) -> Any:
-        try:
-            if isinstance(kind, type):
-                return _member(kind, value)
-            for one in get_args(kind):
-                if _is_same(value, one) or (isinstance(one, Enum) and _is_same(value, one.value)):
-                    return one
-        except (RecursionError, MemoryError):
-            raise
-        except Exception as error:  # noqa: BLE001  # an enum may have a `_missing_` of its own
-            raise Misfit("", members(kind), f"another {type_name(value)}") from own_code(error)
-        raise Misfit("", members(kind), f"another {type_name(value)}")
-
-    return take
-
-
-def _member(kind: Any, value: Any) -> Any:
-    if isinstance(value, kind):
-        return value
-    found = kind(value)
-    if found.value == value and not _is_same(value, found.value):
-        raise ValueError("True is not 1, nor is 1.0")
-    return found
-
-
-def _is_same(value: Any, one: Any) -> bool:
-    """Tell equal values of one type; an `int` is as good as the `float`."""
-    kind = type(value)
-    return bool(value == one) and (kind is type(one) or (kind is int and type(one) is float))
-
-
 def json_scalar(text: str) -> Any:
     """Read a text as a JSON number, `true`, `false` or `null`; give the very text when it is none of them.
 
@@ -119,7 +83,9 @@ def foreign(plan: Plan) -> Callable[[Any], Any]:
     def take(value: Any) -> Any:
         try:
             return _foreign_value(shape, value)
-        except ValueError as error:
+        except (RecursionError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001  # a model's validators are a stranger's code
             raise told(shape.type, value, error) from own_code(error)
 
     return take

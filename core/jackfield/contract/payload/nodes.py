@@ -1,6 +1,7 @@
 """The plan of an annotation: a node for each type in it, before anything is decided about conversion."""
 
 from collections.abc import Callable, Iterable, Iterator
+from enum import EnumMeta
 from typing import Any, Final, Literal, get_origin
 
 import attrs
@@ -193,6 +194,8 @@ def _own_traits(plan: Plan) -> Iterator[Trait]:
             yield "foreign"
         case Table() as table if (kind := strip(table.key)) is not str and kind is not Any:
             yield "keyed"
+        case Leaf(type=cls) if isinstance(cls, EnumMeta) and not all(isinstance(one.value, int | str) for one in cls):
+            yield "unfit"  # msgspec refuses most of them, and overlooks values that cannot be hashed
     if not getattr(plan.view, "native", True) or plan.deadly or plan.oddly_keyed:
         yield "unfit"
 

@@ -329,8 +329,8 @@ def _is_plain(value: Any) -> bool:
 
 def _one_of(values: Iterable[Any]) -> dict[str, Any]:
     """Give the schema of a few values, as far as JSON has them."""
-    plain = [value for value in values if _is_plain(value)]
-    return {"enum": [_plain(value)[0] for value in plain]} if plain else {"not": {}}  # type: ignore[index]
+    plain = [found[0] for value in values if (found := _plain(value)) is not None]
+    return {"enum": plain} if plain else {"not": {}}
 
 
 def _values(kind: Any) -> list[Any]:

@@ -132,9 +132,24 @@ def _foreign(cls: Any, args: tuple[Any, ...]) -> View:
         isinstance(None, cls)
     except Exception:  # noqa: BLE001  # a protocol that is not `@runtime_checkable`, or a metaclass of a stranger's
         return unchecked(cls)
+    if is_pydantic(cls) and (missing := _undefined(cls)) is not None:
+        return Foreign(cls, lambda value: isinstance(value, cls), missing)
     whole = all(arg is Any or arg is ... for arg in args)
     note = None if whole else f"{render(cls[args])}: only that it is one is checked"  # type: ignore[index]
     return Foreign(cls, lambda value: isinstance(value, cls), note)
+
+
+def _undefined(model: Any) -> str | None:
+    """Say that a pydantic model has fields that cannot be evaluated, not yet at least; None if it has not."""
+    if model.__pydantic_complete__:
+        return None
+    try:
+        model.model_rebuild(_types_namespace={})  # which looks in the model's own module, and not in this one
+    except Exception as error:  # noqa: BLE001  # a name that is nowhere, or whatever a stranger's code raises
+        name = getattr(error, "name", None)
+        fix = f"define {name}" if isinstance(name, str) and name.isidentifier() else "define what they name"
+        return f"the fields of {render(model)} cannot be evaluated: {fix}, or call {render(model)}.model_rebuild()"
+    return None
 
 
 def _delegated(annotation: Any) -> Delegated | None:
