@@ -1,15 +1,18 @@
 """Generic providers: one of `Repo[T]` serves every `Repo[int]` that somebody asks for."""
 
 import asyncio
+import contextlib
 import dataclasses
 import sys
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Generic, NewType, Protocol, TypeVar
+from typing import Annotated, Any, Generic, NewType, Protocol, TypeVar
 
 import attrs
 import pytest
+import typing_extensions
 
 from jackfield import ContractError, Host, InjectionError, MissingDependency, decorates, inject, provides
+from jackfield.decorators import key_of
 from jackfield.injection.providers import describe
 from jackfield.model.generics import matched
 from jackfield.model.spec import Key
@@ -392,3 +395,81 @@ def test_variables_of_the_new_syntax():
     host.register("f", use)
     with host:
         assert host.call("f") == (7, [7, int])
+
+
+Plain = typing_extensions.TypeVar("Plain", default=int)
+After = typing_extensions.TypeVar("After", default=list[Plain])
+
+
+class Shelf(Generic[Plain]):
+    def __init__(self, items: tuple[Plain, ...] = ()):
+        self.items = items
+
+
+class Two(Generic[Plain, After]): ...
+
+
+class Half(Generic[T, Plain]): ...
+
+
+class Below(Shelf[str]): ...
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (Shelf, Shelf[int]),
+        (Shelf[str], Shelf[str]),
+        (Shelf | None, Shelf[int]),
+        (list[Shelf], list[Shelf[int]]),
+        (dict[str, Shelf], dict[str, Shelf[int]]),
+        (Annotated[Shelf, "a note"], Shelf[int]),
+        (type[Shelf], type[Shelf[int]]),
+        (Two, Two[int, list[int]]),
+        (Two[bool], Two[bool, list[bool]]),
+        (Two[bool, str], Two[bool, str]),
+        (Half[str], Half[str, int]),
+        (Half, Half),  # of its first variable nothing is known
+        (Below, Below),
+        (Repo, Repo),
+    ],
+)
+def test_what_is_not_said_of_a_type_its_variables_defaults_say(written, meant):
+    """PEP 696, "Using defaults": so there is one key, however it is written, as there is one contract."""
+    assert key_of(written) == key_of(meant) == Key(meant)
+
+
+@pytest.mark.parametrize("asked", [Shelf, Shelf[int], Shelf[str]])
+@pytest.mark.parametrize("provided", [Shelf, Shelf[int], "generic", "class", "value", "override"])
+def test_a_type_with_a_default_is_found_however_it_is_asked_for(provided, asked):
+    """By its name alone, or with the argument that the name stands for; another argument is another type."""
+
+    def made():
+        return Shelf((1,))
+
+    def one(kind: type[T]):
+        return Shelf((kind,))
+
+    def f(number: int, *, it=inject()):
+        return it.items
+
+    f.__annotations__["it"] = asked
+    made.__annotations__["return"] = provided
+    one.__annotations__["return"] = Shelf[T]
+    with Host(observers=()) as host, contextlib.ExitStack() as stack:
+        if provided == "class":
+            host.provide(Shelf)
+        elif provided == "value":
+            host.provide(Shelf((1,)), type=Shelf)
+        elif provided == "override":
+            host.provide(Shelf[int])
+            stack.enter_context(host.override({Shelf: Shelf((1,))}))
+        else:
+            host.provide(one if provided == "generic" else made)
+        if asked == Shelf[str] and provided not in {"generic", "class"}:
+            with pytest.raises(MissingDependency, match=r"Shelf\[str\]"):
+                host.register("f", f)
+            return
+        host.register("f", f)
+        kind = str if asked == Shelf[str] else int
+        assert host.call("f", 1) == {"generic": (kind,), "class": ()}.get(provided, (1,))

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 import attrs
 
 from jackfield.injection.providers import Constant, Provider, bound
-from jackfield.model.generics import Bindings, is_open
+from jackfield.model.generics import Bindings, bindings_of, is_open
 from jackfield.model.spec import Colour, Dependency, Key
 
 Shape = Literal["list", "tuple", "dict", "mapping"]
@@ -74,7 +74,7 @@ def specialised(generic: Provider, bindings: Bindings) -> Derived:
 
     Args:
         generic: it, its keys or dependencies have type variables.
-        bindings: what they stand for; those that are left out for anything.
+        bindings: what they stand for; those that are left out for their defaults, or else for anything.
     """
     dependencies = tuple(
         attrs.evolve(each, key=_specialised(each.key, bindings)) if is_open(each.key.type) else each
@@ -183,7 +183,7 @@ def assembled(shape: Shape, labels: Sequence[str], members: Sequence[Any]) -> An
 
 def _specialised(key: Key, bindings: Bindings) -> Key:
     free = getattr(key.type, "__parameters__", (key.type,)) if is_open(key.type) else ()
-    return bound(key, {**dict.fromkeys(free, Any), **bindings})
+    return bound(key, {**dict.fromkeys(free, Any), **bindings_of(tuple(free), ()), **bindings})
 
 
 def _copied(provider: Provider) -> dict[str, Any]:

@@ -306,7 +306,7 @@ def _made(factory: Any, read: Any, note: Provides, colour: Colour, generator: bo
     if method is None:
         return key
     cls, base = method
-    kind = cls if key.type is Self else substitute(key.type, seen_from(cls, base))
+    kind = canonical(cls) if key.type is Self else substitute(key.type, seen_from(cls, base))
     return attrs.evolve(key, type=kind)
 
 

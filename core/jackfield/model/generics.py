@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from types import NoneType
 from typing import Annotated, Any, Final, Generic, Literal, Protocol, TypeVar, TypeVarTuple, Union, get_args, get_origin
 
+_dict_of: Final[Any] = vars(type)["__dict__"].__get__
+
 Bindings = Mapping[Any, Any]
 """Type variable → what stands for it."""
 
@@ -74,6 +76,28 @@ def has_default(variable: Any) -> bool:
     """Tell whether a type variable has a default, as PEP 696 has it."""
     asked = getattr(variable, "has_default", None)  # from Python 3.13 on
     return isinstance(variable, TypeVar) and asked is not None and bool(asked())
+
+
+def completed(annotation: Any) -> Any:
+    """Write out what the defaults of its type variables say of a generic class, where nothing else is said of them.
+
+    Args:
+        annotation: a class, or a subscript of a generic one; one with a variable of which nothing is known stays.
+    """
+    cls = get_origin(annotation) or annotation
+    variables = variables_of(cls)
+    if not any(map(has_default, variables)):
+        return annotation
+    bound = bindings_of(variables, get_args(annotation))
+    if len(bound) < len(variables) or any(isinstance(variable, TypeVarTuple) for variable in variables):
+        return annotation
+    return cls[tuple(bound[variable] for variable in variables)]
+
+
+def variables_of(cls: Any) -> tuple[Any, ...]:
+    """Give the type variables of a generic class, by what Python keeps of it; none of anything else."""
+    found = _dict_of(cls).get("__parameters__") if isinstance(cls, type) else None
+    return found if type(found) is tuple else ()
 
 
 def _given(parameters: tuple[Any, ...], args: tuple[Any, ...]) -> dict[Any, Any]:

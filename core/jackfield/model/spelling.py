@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from types import GenericAlias, NoneType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
-from jackfield.model.generics import bindings_of, is_union, substitute
+from jackfield.model.generics import bindings_of, completed, is_union, substitute, variables_of
 
 DEEPEST: Final = 100
 """Layers around a type: beyond it an alias stands for itself, or for ever more, as `type Deep[T] = Deep[list[T]]`."""
@@ -69,7 +69,8 @@ def canonical(annotation: Any) -> Any:
     """Write a type as jackfield looks it up: aliases resolved, `Annotated` and `Final` taken off, at any depth.
 
     What `typing` names anew is named as it is at run time: `typing.List[int]` is `list[int]`, `typing.Mapping` is that
-    of `collections.abc`, `Optional[X]` is `X | None`. A `NewType` is a type of its own.
+    of `collections.abc`, `Optional[X]` is `X | None`. A `NewType` is a type of its own. What is not said of a generic
+    class, the defaults of its type variables say (PEP 696).
 
     Args:
         annotation: evaluated.
@@ -85,9 +86,10 @@ def canonical(annotation: Any) -> Any:
         <class 'collections.abc.Sequence'>
     """
     if type(annotation) is GenericAlias:  # as `dict[str, int]`, or of an alias
-        plain = all(type(one) is type for one in (annotation.__origin__, *annotation.__args__))
+        parts = (annotation.__origin__, *annotation.__args__)
+        plain = all(type(one) is type and not variables_of(one) for one in parts)
     else:
-        plain = isinstance(annotation, type)
+        plain = isinstance(annotation, type) and not variables_of(annotation)
     return annotation if plain else _canonical(annotation, ())
 
 
@@ -139,6 +141,7 @@ def _canonical(annotation: Any, within: tuple[Any, ...]) -> Any:
 
 def _respelled(annotation: Any, within: tuple[Any, ...]) -> Any:
     """Write a type with arguments as it is named at run time, the arguments likewise."""
+    annotation = _completed(annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is None or origin is Literal:
         return annotation
@@ -148,4 +151,11 @@ def _respelled(annotation: Any, within: tuple[Any, ...]) -> Any:
     try:
         return origin[given[0] if len(given) == 1 else given]
     except TypeError:  # special forms that take no tuple
+        return annotation
+
+
+def _completed(annotation: Any) -> Any:
+    try:
+        return completed(annotation)
+    except Exception:  # noqa: BLE001  # a default, or a class that is subscripted, of a stranger's
         return annotation
