@@ -159,7 +159,11 @@ def test_a_function_of_a_file_is_called_as_an_installed_one(pluginctl, folder, a
     [
         (("./greet.py:gret",), "./greet.py: it has no function 'gret' → did you mean 'greet'?"),
         (("./greet.py:zzzz",), "→ there is greet, later, count, Tax, boom, sold"),
-        (("./greet.py:greet", "name=1", "nme=2"), "invalid_payload: greet.greet:"),
+        (("./greet.py:greet", "name=1", "nme=2"), "invalid_payload: ./greet.py:greet:"),
+        (("./greet.py:greet",), "invalid_payload: ./greet.py:greet: payload at $.name: expected str, got missing"),
+        (("./greet.py:later", "n=1", "--version", "9"), "not_found: no version '9' of './greet.py:later'"),
+        (("./greet.py:later", "n=1", "--timeout", "0"), "deadline_exceeded: ./greet.py:later: "),
+        (("./greet.py:boom",), "crashed: ./greet.py:boom@0 crashed: ValueError: one"),
         (("./greet.py:boom",), "ValueError: one\\ntwo"),
         (("./greet.py:sold",), "crashed: greet.Sold ("),
         (("./empty.py:x",), "./empty.py:x: it is of type int, which cannot be called → give a function"),
@@ -170,7 +174,7 @@ def test_a_function_of_a_file_is_called_as_an_installed_one(pluginctl, folder, a
         (("pkg.tax:vat", "n=1"), "a function of a file is named as in ./pkg/tax.py:vat"),
         (("./project",), "it is a project, not a package → install it with `pip install -e`"),
         (("./rows.py:rows",), "rows.py:1) → return a list"),
-        (("./needs.py:need",), "nothing provides Gone for 'gone'"),
+        (("./needs.py:need",), "error: ./needs.py:need: inject: nothing provides Gone for 'gone'"),
         (("./syntax.py:f",), "syntax.py:2) → correct it"),
         (("./relative.py:f",), "relative.py:1) → a single file is no package"),
         (("./missing.py:f",), "missing.py:1) → "),
@@ -264,7 +268,8 @@ def test_info_shows_the_contract_of_a_function_of_a_file(pluginctl):
     shown = json.loads(out)["contract"]
     assert (shown["parameters"], shown["result"]) == (["name: str", "greeting: str = 'Hello'"], "str")
     assert "Greet somebody by name." in pluginctl("info", "./greet.py:greet")[1]
-    assert pluginctl("info", "./rows.py:rows")[0] == 1
+    code, out, _ = pluginctl("info", "./rows.py:rows")
+    assert (code, out.startswith("✗ ./rows.py:rows: contract: ")) == (1, True)
     code, out, _ = pluginctl("info", "./syntax.py:f")
     assert code == 1
     assert "syntax.py:2" in out
@@ -281,3 +286,15 @@ def test_info_shows_the_keys_that_callers_give(pluginctl):
         "months: int (optional)",
     ]
     assert json.loads(pluginctl("info", "./greet.py:later", "--json")[1])["contract"]["fields"] == []
+
+
+def test_the_failures_of_many_calls_name_the_function_as_it_was_given(pluginctl, tmp_path):
+    """On the terminal, and in the file that is read by programs."""
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text('{"nme": "x"}\n')
+    err = pluginctl("call", "./greet.py:greet", "--lines", str(lines))[2]
+    assert "line 1: invalid_payload: ./greet.py:greet: payload at $" in err
+    pluginctl("call", "./greet.py:greet", "--lines", str(lines), "--errors", str(tmp_path / "bad.jsonl"))
+    failure = json.loads((tmp_path / "bad.jsonl").read_text())
+    assert failure["function"] == "./greet.py:greet"
+    assert failure["message"].startswith("./greet.py:greet: payload at $")

@@ -69,7 +69,7 @@ def test_a_kind_that_there_is_not_is_refused_with_those_there_are(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     result = new("newtest", "--kind", "functions")
     assert result.exit_code == 2
-    assert "'provider'" in result.stderr
+    assert "'functions' is none of function, async, provider, plugin, hooks" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -14,9 +14,11 @@ from jackfield.cli.entries import complete_function, misspelt_file
 from jackfield.cli.output import abandon, claim_stdout, fail, indented, say, styled
 from jackfield.cli.running import Control, told
 from jackfield.cli.streams import OutputLost
+from jackfield.cli.taken import number, whole
 from jackfield.text import printable, printable_json
 
 if TYPE_CHECKING:
+    from jackfield.errors import JackfieldError
     from jackfield.host import Host
     from jackfield.model.spec import FunctionSpec
 
@@ -43,13 +45,13 @@ def call(
         str | None,
         typer.Option(help="Call once for each line of JSON in a file; - reads stdin.", metavar="FILE"),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, max=40, help="With --lines: calls at a time.", metavar="N")] = 1,
+    jobs: Annotated[int, typer.Option(parser=whole(1, 40), help="With --lines: calls at a time.", metavar="N")] = 1,
     errors: Annotated[
         Path | None, typer.Option(help="With --lines: write failures here, as JSON lines.", metavar="FILE")
     ] = None,
     timeout: Annotated[
         float | None,
-        typer.Option(min=0.0, max=TIMEOUT_MAX, help="Seconds that one call may take.", metavar="S"),
+        typer.Option(parser=number(0, TIMEOUT_MAX), help="Seconds that one call may take.", metavar="S"),
     ] = None,
     tenant: Annotated[str | None, typer.Option(help="Whom the call is for.", metavar="T")] = None,
     version: Annotated[str | None, typer.Option(help="The version to call.", metavar="V")] = None,
@@ -218,21 +220,29 @@ def _one(
 
         spans = Trace()
     try:
-        host, name = _host(name, spans and spans.observer)
+        host, called = _host(name, spans and spans.observer)
         with host:
-            spec = _found(host, name, options["version"])
+            spec = _found(host, called, options["version"])
             value = make(spec)
             try:
                 # Not `call`: a sync function is to leave its caller at the deadline, and so needs a thread.
                 with asyncio.Runner() as runner:
                     runner.get_loop()  # before there is a coroutine to be run on it: the system may give none
-                    result, missed = show_json(runner.run(host.acall(name, value, **options)))
+                    result, missed = show_json(runner.run(host.acall(called, value, **options)))
             finally:
                 if spans is not None:
                     spans.show()
     except JackfieldError as error:
-        fail(_described(error), keep="")
+        fail(_described(_as_typed(name, error)), keep="")
     _show(name, result, missed, out)
+
+
+def _as_typed(name: str, error: "JackfieldError") -> "JackfieldError":
+    """Have an error of a file's function name it as it was typed."""
+    from jackfield.cli.files import as_given, given
+
+    file = given(name)
+    return error if file is None else as_given(file, error)
 
 
 def _show(name: str, result: bytes, missed: Sequence[str], out: BinaryIO) -> None:
@@ -278,13 +288,14 @@ def _many(name: str, options: dict[str, Any], lines: str, out: BinaryIO, *, jobs
         except OSError as error:
             raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None
         try:
-            host, name = _host(name)
+            host, called = _host(name)
             stack.enter_context(host)
-            _found(host, name, options["version"])
+            _found(host, called, options["version"])
         except JackfieldError as error:
-            fail(_described(error), keep="")
+            fail(_described(_as_typed(name, error)), keep="")
+        told = partial(_as_typed, name)
         with progress(source, out) as advance:
-            run = Run(host, name, options, jobs=jobs, out=out, errors=bad, advance=advance)
+            run = Run(host, called, options, name=name, told=told, jobs=jobs, out=out, errors=bad, advance=advance)
             interrupted = run.all(source)
         for line in run.shown:
             say(line)

@@ -8,6 +8,7 @@ import typer
 
 from jackfield.cli.entries import complete_name, read_catalogue, unknown
 from jackfield.cli.output import counted, fail, show_faults, styled, write_json
+from jackfield.cli.taken import number
 from jackfield.text import printable
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def check(
         ),
     ] = None,
     timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds that importing one module may take.", metavar="S")
+        float, typer.Option(parser=number(0.1), help="Seconds that importing one module may take.", metavar="S")
     ] = 60.0,
     strict_contracts: Annotated[
         bool,

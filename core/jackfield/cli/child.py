@@ -182,7 +182,7 @@ def _graph(job: Job, tell: Tell) -> Finished:
 
 
 def _info(job: Job, tell: Tell) -> Finished:
-    from jackfield.cli.files import given
+    from jackfield.cli.files import as_given, given
     from jackfield.contract.payload import payload_schema, result_schema
     from jackfield.contract.shapes import render
 
@@ -205,7 +205,7 @@ def _info(job: Job, tell: Tell) -> Finished:
                 "result_schema": result_schema(spec),
             }
     except JackfieldError as error:
-        return Finished({}, error.faults)
+        return Finished({}, (error if file is None else as_given(file, error)).faults)
     except Broken as broken:
         entry = job.file or job.names[0]
         return Finished({}, (Fault("contract", "", entry, broken.reason, "correct it, or leave it out"),))

@@ -101,7 +101,7 @@ def unknown(name: str, close: Iterable[str]) -> NoReturn:
 def misspelt_file(name: str) -> str:
     """Give the hint for a name in the form of an entry point, which no function has; "" for any other."""
     module, colon, attribute = name.partition(":")
-    if not colon:
+    if not colon or "/" in module or module.endswith(".py"):
         return ""
     return f"a function of a file is named as in ./{module.replace('.', '/')[:100]}.py:{attribute[:100] or 'function'}"
 

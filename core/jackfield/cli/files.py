@@ -10,10 +10,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import attrs
+
 from jackfield.cli.child import shown_parameter
 from jackfield.cli.output import columns, counted
 from jackfield.cli.paths import behind_the_standard_library
-from jackfield.errors import Fault, JackfieldError, PluginError
+from jackfield.errors import Fault, FunctionCrashed, JackfieldError, PluginError
 
 if TYPE_CHECKING:
     from jackfield.host import Host
@@ -47,6 +49,12 @@ class Given(NamedTuple):
         """Give the name that a function of it is called by."""
         module = ".".join(re.sub(r"\W", "_", part, flags=re.ASCII) for part in self.module.split("."))
         return f"{module}.{attribute}"
+
+    def spelt(self, name: str) -> str:
+        """Give a function of it, by the name that it is called by, as it is given; any other name as it is."""
+        known, _, _ = name.partition("@")
+        module = self.name("")
+        return f"{self.shown}:{known.removeprefix(module)}" if known.startswith(module) else name
 
 
 def given(text: str) -> Given | None:
@@ -164,6 +172,26 @@ def refusal(file: Given, faults: tuple[Fault, ...]) -> str:
     where = f" ({first.where})" if first.where else ""
     fix = f" → {first.fix}" if first.fix else ""
     return f"{file.shown}{of}: {first.reason}{where}{fix}"
+
+
+def as_given(file: Given, error: JackfieldError) -> JackfieldError:
+    """Have an error name the functions of a file as its reader does, by the file.
+
+    Args:
+        file: which.
+        error: of one of its functions; it is changed.
+    """
+    function = getattr(error, "function", "")
+    if (spelt := file.spelt(function)) != function:
+        error.function = spelt  # type: ignore[attr-defined]  # it has one
+        if isinstance(error, FunctionCrashed):
+            error.plugin = ""
+    if error.faults:
+        spellings = ((fault, file.spelt(fault.entry)) for fault in error.faults)
+        error.faults = tuple(
+            fault if entry == fault.entry else attrs.evolve(fault, entry=entry, plugin="") for fault, entry in spellings
+        )
+    return error
 
 
 def listing(file: Given, module: ModuleType) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from jackfield.cli.output import say
+from jackfield.cli.taken import number, word
 
 
 class Style(StrEnum):
@@ -16,9 +17,11 @@ class Style(StrEnum):
 
 
 def graph(
-    style: Annotated[Style, typer.Option("--format", help="The language of the drawing.")] = Style.MERMAID,
+    style: Annotated[
+        Style, typer.Option("--format", help="The language of the drawing.", **word(Style))
+    ] = Style.MERMAID,
     timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds that importing one module may take.", metavar="S")
+        float, typer.Option(parser=number(0.1), help="Seconds that importing one module may take.", metavar="S")
     ] = 60.0,
 ) -> None:
     """Draw what is injected into what.

@@ -77,8 +77,10 @@ class Run:
 
     Args:
         host: started.
-        name: the function.
+        function: the function.
         options: keyword arguments of each call.
+        name: what failures call the function.
+        told: makes of the error of a call what failures say.
         jobs: calls at a time.
         out: where results are written.
         errors: where failures are written; without it the first few are kept in `shown`.
@@ -94,15 +96,18 @@ class Run:
     def __init__(
         self,
         host: Host,
-        name: str,
+        function: str,
         options: Mapping[str, Any],
         *,
+        name: str,
+        told: Callable[[JackfieldError], JackfieldError],
         jobs: int,
         out: BinaryIO,
         errors: BinaryIO | None,
         advance: Callable[[int], object],
     ) -> None:
-        self._host, self._name, self._options = host, name, options
+        self._host, self._function, self._options = host, function, options
+        self._name, self._told = name, told
         self._jobs, self._out, self._errors, self._advance = jobs, out, errors, advance
         self._outcomes: Counter[str] = Counter()
         self._broken: Exception | None = None
@@ -170,12 +175,12 @@ class Run:
     async def _call(self, free: asyncio.Semaphore, number: int, line: bytes) -> Result | Failure:
         async with free:
             try:
-                result = await self._host.acall(self._name, decode(line, LINE_LIMIT), **self._options)
+                result = await self._host.acall(self._function, decode(line, LINE_LIMIT), **self._options)
                 return Result(number, *show_json(result))
             except BadInput as error:
                 return self._failure(number, Outcome.INVALID_PAYLOAD, "BadInput", error)
             except JackfieldError as error:
-                return self._failure(number, error.outcome, error_type(error), error)
+                return self._failure(number, error.outcome, error_type(error), self._told(error))
 
     def _failure(self, number: int, outcome: Outcome, kind: str, error: Exception) -> Failure:
         text = error.message if isinstance(error, FunctionCrashed) else str(error)

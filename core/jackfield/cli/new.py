@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from jackfield.cli.output import fail
+from jackfield.cli.taken import word
 
 _NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9._-]{0,60}[A-Za-z0-9])?", re.ASCII)
 
@@ -28,7 +29,9 @@ def new(
     name: Annotated[str, typer.Argument(help="The plugin's name, as pip will know it.", metavar="NAME")],
     kind: Annotated[
         Shape,
-        typer.Option(help="What it has: a function; an async one; and something injected, started, or hooked in."),
+        typer.Option(
+            help="What it has: a function; an async one; and something injected, started, or hooked in.", **word(Shape)
+        ),
     ] = Shape.FUNCTION,
 ) -> None:
     """Write a plugin project.

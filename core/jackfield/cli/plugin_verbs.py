@@ -6,6 +6,7 @@ import typer
 
 from jackfield.cli.output import counted, say, styled, write_json
 from jackfield.cli.running import AsJson, Control, Plugin, ask
+from jackfield.cli.taken import number
 
 
 def start(plugin: Plugin, control: Control = None, as_json: AsJson = False) -> None:
@@ -29,7 +30,7 @@ def restart(plugin: Plugin, control: Control = None, as_json: AsJson = False) ->
 def reload(
     plugin: Plugin,
     keep_warm: Annotated[
-        float, typer.Option(min=0.0, help="Seconds that the old version idles before it stops.", metavar="S")
+        float, typer.Option(parser=number(0), help="Seconds that the old version idles before it stops.", metavar="S")
     ] = 0.0,
     control: Control = None,
     as_json: AsJson = False,

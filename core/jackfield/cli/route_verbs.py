@@ -7,6 +7,7 @@ import typer
 
 from jackfield.cli.output import columns, say, styled, write_json
 from jackfield.cli.running import QUICK, AsJson, Control, ask
+from jackfield.cli.taken import number, whole
 
 
 def route(
@@ -39,7 +40,9 @@ def canary(
     version: Annotated[str | None, typer.Option(help="Begin: the version to try.", metavar="V")] = None,
     share: Annotated[
         float | None,
-        typer.Option(help="Begin: the part of the tenants that go there, 0.0 to 1.0; 20 % is 0.2.", metavar="X"),
+        typer.Option(
+            parser=number(), help="Begin: the part of the tenants that go there, 0.0 to 1.0; 20 % is 0.2.", metavar="X"
+        ),
     ] = None,
     tenant: Annotated[
         list[str] | None, typer.Option(help="Begin: a tenant that goes there; may be repeated.", metavar="T")
@@ -48,7 +51,7 @@ def canary(
         bool,
         typer.Option("--analyse", help="Begin: compare the versions, promote in steps, abort when the trial is worse."),
     ] = False,
-    ramp: Annotated[float | None, typer.Option(help="Change the share.", metavar="X")] = None,
+    ramp: Annotated[float | None, typer.Option(parser=number(), help="Change the share.", metavar="X")] = None,
     promote: Annotated[bool, typer.Option("--promote", help="Make the version the default, and end.")] = False,
     abort: Annotated[bool, typer.Option("--abort", help="Send everybody back to the default, and end.")] = False,
     control: Control = None,
@@ -80,7 +83,7 @@ def canary(
 
 
 def rollback(
-    revision: Annotated[int, typer.Argument(min=0, help="One of the last 16.", metavar="REVISION")],
+    revision: Annotated[int, typer.Argument(parser=whole(0), help="One of the last 16.", metavar="REVISION")],
     control: Control = None,
     as_json: AsJson = False,
 ) -> None:

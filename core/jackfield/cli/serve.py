@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from jackfield.cli.running import Control
+from jackfield.cli.taken import number, whole
 
 
 def serve(
@@ -14,11 +15,13 @@ def serve(
     metrics_port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65_535, help="The loopback port of /metrics; by default the file's, else any free.", metavar="N"
+            parser=whole(0, 65_535),
+            help="The loopback port of /metrics; by default the file's, else any free.",
+            metavar="N",
         ),
     ] = None,
     drain: Annotated[
-        float, typer.Option(min=0.0, help="Seconds that calls and plugins have to end.", metavar="S")
+        float, typer.Option(parser=number(0), help="Seconds that calls and plugins have to end.", metavar="S")
     ] = 10.0,
     watch: Annotated[
         bool, typer.Option("--watch", help="Apply the file whenever it changes, or a plugin's file or folder.")

@@ -194,10 +194,15 @@ def _own_traits(plan: Plan) -> Iterator[Trait]:
             yield "foreign"
         case Table() as table if (kind := strip(table.key)) is not str and kind is not Any:
             yield "keyed"
-        case Leaf(type=cls) if isinstance(cls, EnumMeta) and not all(isinstance(one.value, int | str) for one in cls):
+        case Leaf(type=cls) if isinstance(cls, EnumMeta) and _is_odd(cls):
             yield "unfit"  # msgspec refuses most of them, and overlooks values that cannot be hashed
     if not getattr(plan.view, "native", True) or plan.deadly or plan.oddly_keyed:
         yield "unfit"
+
+
+def _is_odd(kind: Any) -> bool:
+    """Tell an enum with other values than numbers and texts."""
+    return not all(isinstance(member.value, int | str) for member in kind)
 
 
 def _plan_of(annotation: Any, book: dict[Any, Plan], waiting: list[Plan]) -> Plan:
