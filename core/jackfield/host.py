@@ -38,10 +38,9 @@ from jackfield.log import confide, host_log
 from jackfield.model.call import Call
 from jackfield.model.canary import CanaryStatus
 from jackfield.model.deadline import seconds_of
-from jackfield.model.names import close_names
 from jackfield.model.options import Config
 from jackfield.model.place import place_of
-from jackfield.model.record import Health, PluginRecord, PluginState
+from jackfield.model.record import Health, PluginRecord
 from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec
@@ -787,7 +786,10 @@ class Host(Caller):
             raise Unavailable(
                 "the host", "it is being stopped: start it when that has ended", "host_stopped", ran=False
             )
-        import loguru  # noqa: F401, PLC0415  # now: a host has most to say when it can open no file any more
+        # Now: a host has most to say, and to refuse, when it can open no file any more.
+        import loguru  # noqa: F401, PLC0415
+
+        from jackfield.plugins import absent  # noqa: F401, PLC0415
 
         faults: tuple[Fault, ...] = ()
         log_messages_for(self, wanted=self._messages)
@@ -954,40 +956,9 @@ class Host(Caller):
         return PermissionDenied(call.name, denial) if denial else self._not_found(call)
 
     def _not_found(self, call: Call) -> JackfieldError:
-        snapshot = self.snapshot
-        route = snapshot.functions.get(call.name)
-        spec = self._inventory.spec(call.name, call.version) if call.version else None
-        named = snapshot.plugins.get(spec.plugin) if spec is not None else None
-        if named is not None and _is_idle(named):
-            return self._unavailable(call.name, named)
-        if route is not None:
-            return FunctionNotFound(call.name, version=call.version, versions=tuple(sorted(route.endpoints)))
-        idle = next(
-            (each for each in snapshot.plugins.values() if call.name in each.advertised and _is_idle(each)), None
-        )
-        if idle is not None:
-            return self._unavailable(call.name, idle)
-        if call.name in self._inventory.first_use.waiting:
-            why = "it is still being imported; do not call it while its plugin, or one that it needs, is imported"
-            return Unavailable(call.name, why, "blocked", ran=False)
-        fault = next((fault for fault in self.faults if fault.entry.partition("@")[0] == call.name), None)
-        known = () if fault else {*snapshot.functions, *self._inventory.first_use.waiting}
-        return FunctionNotFound(call.name, close_names(call.name, known), call.version or None, fault=fault)
+        from jackfield.plugins.absent import why_absent  # noqa: PLC0415  # at the first call that finds nothing
 
-    def _unavailable(self, name: str, record: PluginRecord) -> Unavailable:
-        """Say why a function that is known cannot be called now, and what would help."""
-        # The snapshot learns of a change a moment later: a start that calls its own function is quicker.
-        now = self._lifecycle.record(record.name)
-        record = now if now is not None and _is_idle(now) else record
-        fault = record.fault
-        why = f": {fault.reason}" if fault is not None else ""
-        help_ = (
-            "wait for that" if record.state is PluginState.STARTING else f"start it: `pluginctl start {record.name}`"
-        )
-        fix = fault.fix if fault is not None and fault.fix else help_
-        cause = {PluginState.FAILED: "start_failed", PluginState.BLOCKED: "blocked"}.get(record.state, "stopped")
-        is_so = "has failed" if record.state is PluginState.FAILED else f"is {record.state}"
-        return Unavailable(name, f"its plugin {record.name!r} {is_so}{why}; {fix}", cause, ran=False)
+        return why_absent(call, self.snapshot, self._inventory, self._lifecycle)
 
     def disown(self) -> None:
         """Refuse every call in a child process. Takes no lock: whoever held it did not survive the fork."""
@@ -1014,10 +985,6 @@ def _stats(threads: Executor) -> Callable[[], ExecutorStats | None]:
         return None if there is None else there.stats()
 
     return stats
-
-
-def _is_idle(record: PluginRecord) -> bool:
-    return record.state not in {PluginState.RUNNING, PluginState.UNLOADED}
 
 
 def _report(failures: Iterable[TeardownFailure]) -> None:
