@@ -100,6 +100,13 @@ def test_what_is_written_of_no_member_is_refused(value):
         take(Kind, value)
 
 
+def test_the_text_of_bytes_stands_for_them_in_a_literal():
+    """As where an annotation asks for bytes."""
+    assert take(Literal[b"x", 1], json.loads(to_json(b"x"))) == b"x"
+    with pytest.raises(PayloadError):
+        take(Literal[b"x", 1], "x")
+
+
 def test_whole_numbers_stand_for_floats():
     """JSON of other languages writes 1 for 1.0."""
     assert take(Kind, [5.97e24, 1]) is Kind.FLOATS

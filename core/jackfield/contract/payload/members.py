@@ -60,7 +60,7 @@ def _member(kind: Any, value: Any, compiled: _Compile) -> Any:
 
 def _literal(kind: Any, value: Any, compiled: _Compile) -> Any:
     for one in get_args(kind):
-        if _is_same(value, one) or (isinstance(one, Enum) and _is_written(value, one.value, compiled)):
+        if _is_same(value, one) or (isinstance(one, bytes | Enum) and _is_written(value, one, compiled)):
             return one
     raise LookupError
 
