@@ -155,7 +155,7 @@ class _Walk:
         # that no other takes its number, the depth that was left, and how much it counts for.
         self._written: dict[int, tuple[Any, Any, int, int]] = {}
 
-    def value(self, value: Any, path: Any, depth: int) -> Any:  # noqa: C901, PLR0911  # one for each end
+    def value(self, value: Any, path: Any, depth: int) -> Any:  # noqa: C901, PLR0911, PLR0912  # one for each end
         """Give the plain data of a value."""
         try:
             if type(value) in self._quick:
@@ -165,7 +165,7 @@ class _Walk:
                 self._parts += known[3]
                 return known[1]
             if self._parts > PARTS:  # not even read: there may be millions more
-                raise NoForm(_LARGE)
+                raise NoForm(_LARGE)  # noqa: TRY301  # as if it had been read
             found = self._read(value)
         except NoForm as error:
             return self._instead(value, path, depth, str(error))
