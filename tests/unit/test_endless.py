@@ -197,7 +197,8 @@ def test_a_value_that_is_in_itself_many_times_over_has_no_form(code):
     run(
         f"{code}\ntry:\n  jackfield.to_json(value)\nexcept TypeError as error:\n"
         "  assert 'is one of more than 2,000,000 lists and tables' in str(error), error\nelse:\n  assert False\n"
-        "from jackfield.wire.documents import show_json\nassert isinstance(value, list) and len(value) > 10 or show_json(value)[1]"
+        "from jackfield.wire.documents import show_json\n"
+        "assert isinstance(value, list) and len(value) > 10 or show_json(value)[1]"
     )
 
 
