@@ -385,9 +385,9 @@ def _summary(target: Any) -> str:
 def _first_line(target: Any) -> str:
     if not is_a(target, type):
         target = next(layer for layer in layers(target, wrapped=False) if not isinstance(layer, functools.partial))
-    docs = [inspect.getdoc(target)]
+    docs = [getattr(target, "__doc__", None) or inspect.getdoc(target)]  # which an overriding method inherits
     if is_a(target, type):
         generated = (docs[0] or "").startswith(f"{target.__name__}(")  # what `@dataclass` writes
         docs = [None if generated else target.__doc__, getattr(_call_of(target), "__doc__", None)]
     text = next((doc.strip() for doc in docs if isinstance(doc, str) and doc.strip()), "")
-    return text.partition("\n")[0][:_SUMMARY_LIMIT]
+    return text.partition("\n")[0].expandtabs()[:_SUMMARY_LIMIT].strip()

@@ -3,14 +3,18 @@
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping
-from types import GenericAlias, ModuleType, SimpleNamespace, UnionType
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from types import FunctionType, GenericAlias, ModuleType, SimpleNamespace, UnionType
+from typing import Any, Final
 
 from jackfield.injection.names import NotFound, with_names
 from jackfield.model import spelling
+from jackfield.model.size import bounded
 from jackfield.stack import blamed
 from jackfield.strangers import Broken, innermost, is_a, is_interrupt, layers
+
+_PARAMETERS: Final = 1_000  # of a signature that somebody made by hand
 
 if sys.version_info >= (3, 14):  # pragma: no cover  # annotations are evaluated lazily there, and may raise one by one
     import annotationlib
@@ -37,11 +41,42 @@ def signature(factory: Callable[..., Any]) -> inspect.Signature:
 
     Raises:
         TypeError, ValueError: if it has none.
+        Broken: if its `__signature__` has no end.
     """
+    if type(factory) is not FunctionType or factory.__dict__:  # else it is what the interpreter knows of it
+        for part in _parts(factory):
+            _check(getattr(part, "__signature__", None))
     try:
-        return _as_written(factory)
+        found = _as_written(factory)
     except ValueError:
-        return _as_written(factory, follow_wrapped=False)
+        found = _as_written(factory, follow_wrapped=False)
+    if type(found) is inspect.Signature:
+        return found
+    return inspect.Signature(_check(found), return_annotation=found.return_annotation)  # as a subclass says it is, once
+
+
+def _parts(factory: Any) -> Iterator[Any]:
+    """Give what may bring a `__signature__` of its own, which `inspect` follows before anybody can look at it."""
+    for layer in layers(factory):
+        yield layer
+        inner: tuple[Any, ...] = ()
+        if is_a(layer, type):
+            inner = (type(layer).__call__, layer.__init__, layer.__new__)  # type: ignore[misc]  # only looked at
+        elif not inspect.isroutine(layer):
+            inner = (type(layer).__call__,)
+        for method in inner:
+            yield from layers(method)
+
+
+def _check(said: Any) -> list[inspect.Parameter]:
+    """Read the parameters of a `__signature__`, which an author may have made endless."""
+    if not is_a(said, inspect.Signature):
+        return []
+    for read in (said.parameters.items, said.parameters.values):
+        found: list[Any] = list(islice(read(), _PARAMETERS + 1))
+        if len(found) > _PARAMETERS:
+            raise Broken(f"its `__signature__` has more than {_PARAMETERS} parameters")
+    return found
 
 
 class Unreadable(Broken):
@@ -59,13 +94,14 @@ def evaluate(factory: Callable[..., Any], parameter: str, annotation: Any, *, an
             provides has to be defined where it is: others ask for it.
 
     Returns:
-        The type, `Annotated` left on.
+        The type, `Annotated` left on; what stands for it if it is too large.
 
     Raises:
         Unreadable: if a name in it is not defined where the factory is.
     """
-    if _is_evaluated(annotation):
-        return annotation
+    whole = bounded(annotation)
+    if whole is not annotation or _is_evaluated(annotation):
+        return whole
     outer, inner = _namespaces(factory, parameter)
 
     def read(names: Mapping[str, Any]) -> Any:

@@ -22,6 +22,7 @@ from jackfield.errors import Fault, InjectionError
 from jackfield.injection.hints import Unreadable, evaluate, owner_of, signature, underlying, written_in
 from jackfield.model.generics import is_open, parametrised, seen_from, substitute
 from jackfield.model.place import place_of
+from jackfield.model.size import TooLarge
 from jackfield.model.spec import MISSING, Colour, Dependency, Key
 from jackfield.model.spelling import canonical
 from jackfield.strangers import Broken, barrier, can_be_key, innermost, is_a, named
@@ -400,6 +401,8 @@ def _usable(key: Key) -> Key:
         raise _Unfit("None cannot be provided", "annotate the type of the object")
     if key.type is object and key.name is None:
         raise _Unfit("there is neither a type nor a name to look it up by", "annotate the type")
+    if is_a(key.type, TooLarge):
+        raise _Unfit(f"{key.type} has too many parts to be looked up", "annotate a plain type")
     if not can_be_key(key.type):
         raise _Unfit(
             f"{named(key.type)} cannot be hashed and compared, so it cannot be looked up", "annotate a plain type"

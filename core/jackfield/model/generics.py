@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterator, Mapping
 from types import NoneType
 from typing import Annotated, Any, Final, Generic, Literal, Protocol, TypeVar, TypeVarTuple, Union, get_args, get_origin
 
+from jackfield.model.size import bounded
+
 _dict_of: Final[Any] = vars(type)["__dict__"].__get__
 
 Bindings = Mapping[Any, Any]
@@ -64,7 +66,7 @@ def bindings_of(parameters: tuple[Any, ...], args: tuple[Any, ...]) -> dict[Any,
         parameters: as the type declares them.
         args: what it is subscribed with; empty if it is not.
     """
-    bound = _given(parameters, args)
+    bound = {parameter: bounded(given) for parameter, given in _given(parameters, args).items()}
     for parameter in parameters:
         # `typing` may have put the default in by itself, as it was written.
         if has_default(parameter) and bound.get(parameter, parameter.__default__) is parameter.__default__:
@@ -112,8 +114,8 @@ def _given(parameters: tuple[Any, ...], args: tuple[Any, ...]) -> dict[Any, Any]
     return {**dict(first), parameters[index]: args[index:end], **dict(last)}
 
 
-def substitute(annotation: Any, bound: Bindings) -> Any:  # noqa: PLR0911  # one for each kind of type
-    """Replace type variables, and `Self`, by what they stand for.
+def substitute(annotation: Any, bound: Bindings) -> Any:
+    """Replace type variables, and `Self`, by what they stand for; what gets too large thereby is a `TooLarge`.
 
     Args:
         annotation: an evaluated annotation.
@@ -124,20 +126,23 @@ def substitute(annotation: Any, bound: Bindings) -> Any:  # noqa: PLR0911  # one
         >>> substitute(dict[str, list[T]], {T: int})
         dict[str, list[int]]
     """
-    if not bound:
-        return annotation
+    found = _substituted(annotation, bound) if bound else annotation
+    return annotation if found is annotation else bounded(found)
+
+
+def _substituted(annotation: Any, bound: Bindings) -> Any:  # noqa: PLR0911  # one for each kind of type
     if isinstance(annotation, TypeVar) or annotation is typing.Self:
         return bound.get(annotation, annotation)
     if isinstance(annotation, dataclasses.InitVar):
-        return dataclasses.InitVar(substitute(annotation.type, bound))
+        return dataclasses.InitVar(_substituted(annotation.type, bound))
     origin, args = get_origin(annotation), get_args(annotation)
     if not args or origin is Literal:
         return annotation
     if isinstance(args[0], list):  # the parameters of a `Callable`
-        inside = [substitute(arg, bound) for arg in args[0]], substitute(args[1], bound)
+        inside = [_substituted(arg, bound) for arg in args[0]], _substituted(args[1], bound)
         return annotation if inside == args else origin[inside]
     if origin is Annotated:
-        inner = substitute(args[0], bound)
+        inner = _substituted(args[0], bound)
         return annotation if inner is args[0] else Annotated[(inner, *args[1:])]
     replaced = tuple(one for arg in args for one in _replaced(arg, bound))
     if len(replaced) == len(args) and all(one is arg for one, arg in zip(replaced, args, strict=True)):
@@ -153,7 +158,7 @@ def _replaced(arg: Any, bound: Bindings) -> Iterator[Any]:
     if is_unpacked(arg) and packed(arg) in bound:  # `*Ts`
         yield from bound[packed(arg)]
     else:
-        yield substitute(arg, bound)
+        yield _substituted(arg, bound)
 
 
 def lineage(annotation: Any) -> list[tuple[type, dict[Any, Any]]]:
@@ -181,7 +186,7 @@ def _visit(cls: type, bound: dict[Any, Any], found: dict[type, dict[Any, Any]]) 
     for base in vars(cls).get("__orig_bases__", cls.__bases__):
         origin = get_origin(base) or base
         if isinstance(origin, type) and origin not in (Generic, Protocol, object) and origin not in found:
-            args = tuple(substitute(arg, bound) for arg in get_args(base))
+            args = tuple(substitute(bounded(arg), bound) for arg in get_args(base))
             _visit(origin, bindings_of(getattr(origin, "__parameters__", ()), args), found)
 
 

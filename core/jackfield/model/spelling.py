@@ -3,10 +3,12 @@
 import sys
 import typing
 from collections.abc import Iterator, Mapping
+from functools import partial
 from types import GenericAlias, NoneType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from jackfield.model.generics import bindings_of, completed, is_union, substitute, variables_of
+from jackfield.model.size import PARTS, TEXT, TooLarge, bounded
 
 DEEPEST: Final = 100
 """Layers around a type: beyond it an alias stands for itself, or for ever more, as `type Deep[T] = Deep[list[T]]`."""
@@ -27,6 +29,9 @@ def evaluate(annotation: Any, names: Mapping[str, Any], inner: Mapping[str, Any]
         names: what the names in it may mean.
         inner: what they mean before that.
 
+    Returns:
+        The type; what stands for it if it is too large, see `bounded`.
+
     Raises:
         Exception: whatever evaluating it raises: an annotation in a string is arbitrary code.
 
@@ -34,7 +39,23 @@ def evaluate(annotation: Any, names: Mapping[str, Any], inner: Mapping[str, Any]
         >>> evaluate("list['int'] | None", {})
         list[int] | None
     """
-    return typing.get_type_hints(_Carrier(annotation), dict(names), dict(inner or {}), include_extras=True)["it"]
+    if isinstance(annotation, str) and len(annotation) <= TEXT:
+        annotation = typing.ForwardRef(annotation)  # compiled once: it is evaluated twice
+    outer, local = dict(names), dict(inner or {})
+    # Before `typing` walks it: that evaluates what strings in it mean, and goes on into that.
+    whole = bounded(annotation, partial(_meaning, names=outer, inner=local))
+    if isinstance(whole, TooLarge):
+        return whole
+    return typing.get_type_hints(_Carrier(annotation), outer, local, include_extras=True)["it"]
+
+
+def _meaning(reference: Any, names: dict[str, Any], inner: dict[str, Any]) -> Any:
+    """Evaluate one string or forward reference, and nothing that it means in turn, as `typing` does."""
+    made: Any = typing.ForwardRef(reference) if isinstance(reference, str) else reference
+    if sys.version_info >= (3, 14):
+        return made.evaluate(globals=names, locals=inner)
+    module = getattr(sys.modules.get(made.__forward_module__), "__dict__", names)
+    return eval(made.__forward_code__, module, inner)  # noqa: S307  # an annotation is its author's code
 
 
 def is_alias(annotation: Any) -> bool:
@@ -90,7 +111,16 @@ def canonical(annotation: Any) -> Any:
         plain = all(type(one) is type and not variables_of(one) for one in parts)
     else:
         plain = isinstance(annotation, type) and not variables_of(annotation)
-    return annotation if plain else _canonical(annotation, ())
+    if plain:
+        return annotation
+    try:
+        return _canonical(annotation, (), iter(range(PARTS)))
+    except (_TooMany, RecursionError):  # aliases of aliases: what looks small may stand for millions of types
+        return annotation
+
+
+class _TooMany(Exception):
+    """There are more types in an annotation than can be written anew."""
 
 
 def peeled(annotation: Any) -> Iterator[Any]:
@@ -127,19 +157,22 @@ def _inside(annotation: Any) -> Any:
         return annotation
 
 
-def _canonical(annotation: Any, within: tuple[Any, ...]) -> Any:
+def _canonical(annotation: Any, within: tuple[Any, ...], budget: Iterator[int]) -> Any:
+    if next(budget, None) is None:
+        raise _TooMany
     if isinstance(annotation, list):  # the parameters of a Callable
-        return [_canonical(each, within) for each in annotation]
+        return [_canonical(each, within, budget) for each in annotation]
     if is_union(annotation):
-        return Union[tuple(_canonical(member, within) for member in get_args(annotation))]  # noqa: UP007  # as computed
+        members = [_canonical(member, within, budget) for member in get_args(annotation)]
+        return Union[tuple(members)]  # noqa: UP007  # as computed
     inner = _inside(annotation)
     if inner is annotation:
-        return _respelled(annotation, within)
+        return _respelled(annotation, within, budget)
     alias = get_origin(annotation) if is_alias(get_origin(annotation)) else annotation
-    return annotation if any(alias is each for each in within) else _canonical(inner, (*within, alias))
+    return annotation if any(alias is each for each in within) else _canonical(inner, (*within, alias), budget)
 
 
-def _respelled(annotation: Any, within: tuple[Any, ...]) -> Any:
+def _respelled(annotation: Any, within: tuple[Any, ...], budget: Iterator[int]) -> Any:
     """Write a type with arguments as it is named at run time, the arguments likewise."""
     annotation = _completed(annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)
@@ -147,7 +180,7 @@ def _respelled(annotation: Any, within: tuple[Any, ...]) -> Any:
         return annotation
     if not arguments and getattr(annotation, "__args__", None) is None:
         return origin  # `typing.List` without arguments
-    given = tuple(_canonical(argument, within) for argument in arguments)
+    given = tuple([_canonical(argument, within, budget) for argument in arguments])
     try:
         return origin[given[0] if len(given) == 1 else given]
     except TypeError:  # special forms that take no tuple

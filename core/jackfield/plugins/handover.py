@@ -1,12 +1,12 @@
 """The state that an old instance of a plugin hands to a new one: taken as bytes, given back as what it was."""
 
-import inspect
 from collections.abc import Callable
-from typing import Any, get_type_hints
+from typing import Any
 
 import msgspec
 
 from jackfield.errors import PluginError
+from jackfield.injection.hints import evaluate, signature
 from jackfield.plugins.instance import Instance
 from jackfield.stack import blamed, raised_here
 from jackfield.strangers import is_a
@@ -68,8 +68,8 @@ def give_state(instance: Instance, state: bytes, ends: float) -> bool:
 def _wanted(restore: Callable[..., Any]) -> Any:
     """Give the type that `restore` wants, or Any when it does not say, or says what msgspec cannot express."""
     try:
-        name = next(iter(inspect.signature(restore).parameters))
-        hint = get_type_hints(restore).get(name, Any)
+        first = next(iter(signature(restore).parameters.values()))
+        hint = Any if first.annotation is first.empty else evaluate(restore, first.name, first.annotation)
         msgspec.msgpack.Decoder(hint)
     except Exception:  # noqa: BLE001  # evaluating annotations runs foreign code
         return Any

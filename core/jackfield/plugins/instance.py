@@ -9,6 +9,7 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 from jackfield.errors import Cancelled, Fault, JackfieldError, PluginError
+from jackfield.injection.hints import signature
 from jackfield.log import confide
 from jackfield.runtime.home import HomeLoop
 from jackfield.stack import blamed, ours
@@ -144,11 +145,11 @@ def _misfit(bound: Any, given: int) -> str:
         if code.co_argcount == given + 1 and not code.co_kwonlyargcount:  # almost always; `signature` takes 60 µs
             return ""
     try:
-        signature = inspect.signature(bound)
+        read = signature(bound)
     except (TypeError, ValueError):  # no signature to be had: calling it will tell
         return ""
     try:
-        signature.bind(*range(given))
+        read.bind(*range(given))
     except TypeError as error:
         return f"it cannot be called with {given or 'no'} argument{'s' if given != 1 else ''}: {error}"
     return ""

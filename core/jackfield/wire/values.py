@@ -29,6 +29,7 @@ import msgspec
 
 from jackfield.contract.payload.misfit import key_step
 from jackfield.contract.shapes import is_pydantic
+from jackfield.model.size import bounded
 from jackfield.strangers import is_interrupt, named
 
 DEPTH: Final = 200
@@ -38,8 +39,13 @@ LENGTH: Final = 10_000_000
 """The most items of a sequence that is not itself a list, tuple or set: a `range` may say that it has any number."""
 
 PARTS: Final = 2_000_000
-"""The most lists and tables of one value: one that is in another twice, sixty times over, has no end either."""
+"""The most lists and tables of one value, each counted as often as it is met: one that is in another twice, sixty times
+over, has no end either."""
 
+_ITEMS: Final = 20
+"""So many items count for a list of their own: the same million numbers, a million times over, have no end."""
+
+_SHARED: Final = 10  # parts that are worth keeping, for when they are met again
 _SHOWN: Final = 2_000  # characters of a `repr`
 _PLAIN: Final[frozenset[type]] = frozenset({str, int, float, bool, NoneType})
 _TEXT: Final = frozenset({str})
@@ -109,7 +115,7 @@ def text_of(value: Any, _path: str = "$", reason: str = "") -> str:
     if reason in {_CIRCLE, _DEEP, _LARGE}:  # its `repr` would be all of it once more
         return "…"
     try:
-        text = str.__str__(repr(value))
+        text = str.__str__(repr(bounded(value)))
     except BaseException as error:  # a plugin's `__repr__` may raise anything, `SystemExit` too
         if is_interrupt(error):
             raise
@@ -144,37 +150,62 @@ class _Walk:
         self._form, self._odd, self._quick = form, odd, quick
         self._above: set[int] = set()
         self._parts = 0
+        self._faults = 0
+        # What was written of lists and tables, since one may be in many places: by their identity, each with itself, so
+        # that no other takes its number, the depth that was left, and how much it counts for.
+        self._written: dict[int, tuple[Any, Any, int, int]] = {}
 
-    def value(self, value: Any, path: Any, depth: int) -> Any:  # noqa: PLR0911  # one for each end
+    def value(self, value: Any, path: Any, depth: int) -> Any:  # noqa: C901, PLR0911, PLR0912  # one for each end
         """Give the plain data of a value."""
         try:
-            found = value if type(value) in self._quick else self._read(value)
+            if type(value) in self._quick:
+                return value
+            known = self._written.get(id(value))
+            if known is not None and known[2] <= depth and self._parts + known[3] <= PARTS:
+                self._parts += known[3]
+                return known[1]
+            if self._parts > PARTS:  # not even read: there may be millions more
+                raise NoForm(_LARGE)  # noqa: TRY301  # as if it had been read
+            found = self._read(value)
         except NoForm as error:
             return self._instead(value, path, depth, str(error))
         except BaseException as error:  # what a stranger's object raises spoils that object alone
             if is_interrupt(error):
                 raise
             return self._instead(value, path, depth, f"cannot be read: it raises {name_of(error)}")
+        before, faults = self._parts, self._faults
         if not isinstance(found, _Items | _Pairs | _Instead):
+            if (type(found) is list or type(found) is dict) and len(found) >= _ITEMS:
+                self._parts += len(found) // _ITEMS
+                if self._parts > PARTS:
+                    return self._instead(value, path, depth, _LARGE)
+                self._written[id(value)] = (value, found, 0, self._parts - before)
             return found
-        self._parts += 1
+        self._parts += 1 if isinstance(found, _Instead) else 1 + len(found) // _ITEMS
         if id(value) in self._above or depth <= 0 or self._parts > PARTS:
             reason = _CIRCLE if id(value) in self._above else _DEEP if depth <= 0 else _LARGE
             return self._instead(value, path, depth, reason)
         self._above.add(id(value))
         try:
-            if isinstance(found, _Instead):
-                return self.value(found.value, path, depth - 1)
-            if isinstance(found, _Items):
-                return [self.value(item, (path, index), depth - 1) for index, item in enumerate(found)]
-            made = {self._key(key, path): self.value(item, (path, key), depth - 1) for key, item in found}
+            made = self._inside(found, path, depth - 1)
         finally:
             self._above.discard(id(value))
-        alike = len(made) < len(found)
-        return self._instead(value, path, depth, "has two keys that are written alike") if alike else made
+        if isinstance(found, _Pairs) and len(made) < len(found):
+            return self._instead(value, path, depth, "has two keys that are written alike")
+        if self._parts - before >= _SHARED and self._faults == faults:
+            self._written[id(value)] = (value, made, depth, self._parts - before)
+        return made
+
+    def _inside(self, found: Any, path: Any, depth: int) -> Any:
+        if isinstance(found, _Instead):
+            return self.value(found.value, path, depth)
+        if isinstance(found, _Items):
+            return [self.value(item, (path, index), depth) for index, item in enumerate(found)]
+        return {self._key(key, path): self.value(item, (path, key), depth) for key, item in found}
 
     def _instead(self, value: Any, path: Any, depth: int, reason: str) -> Any:
         """Write what `odd` gives; there the end comes soon, whatever it gives."""
+        self._faults += reason in {_CIRCLE, _DEEP, _LARGE}  # which are so here, and may not be so elsewhere
         made = self._odd(value, _shown(path), reason)
         if depth <= 0 or id(value) in self._above or made is value or self._parts > PARTS:
             return self._last(made, path)

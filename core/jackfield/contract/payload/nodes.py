@@ -20,15 +20,15 @@ from jackfield.contract.shapes import (
     children,
     identity,
     is_pydantic,
+    render,
     strip,
-    unchecked,
     view,
 )
+from jackfield.model.size import PARTS, TYPES, TooLarge
 
 SIZED: Final = (str, bytes, bytearray)
 """The types whose values may be long, and are never taken for sequences."""
 
-_TYPES: Final = 500  # that an annotation may be made of
 _UNIONS: Final = 10  # within each other, by aliases
 _NONE: Final = Leaf(type(None))
 
@@ -173,8 +173,11 @@ def plan_of(annotation: Any, shape: View | None = None, drawn: Iterable[Plan] = 
 def _spread(plans: list[Plan]) -> None:
     """Set the traits of new plans: their own, and those of all beneath them, in time that grows with their number."""
     users: dict[Plan, list[Plan]] = {}
+    sizes: dict[Plan, int] = {}
     for plan in plans:
         plan.traits = frozenset(_own_traits(plan))
+        if _size(plan, sizes) > PARTS:  # written out, as msgspec does: aliases of aliases may be small until then
+            plan.traits |= {"unfit"}
         for child in plan.children:
             users.setdefault(child, []).append(plan)
     left = list(users)
@@ -184,6 +187,17 @@ def _spread(plans: list[Plan]) -> None:
             if not child.traits <= plan.traits:
                 plan.traits |= child.traits
                 left.append(plan)
+
+
+def _size(plan: Plan, known: dict[Plan, int]) -> int:
+    """Count the types that a plan is made of, each as often as it is met; of a record, or within itself, it is one."""
+    size = known.get(plan)
+    if size is None:
+        size = known[plan] = 1
+        for child in plan.children:
+            size += 1 if isinstance(child.view, Record) else _size(child, known)
+        known[plan] = size
+    return size
 
 
 def _own_traits(plan: Plan) -> Iterator[Trait]:
@@ -209,7 +223,8 @@ def _plan_of(annotation: Any, book: dict[Any, Plan], waiting: list[Plan]) -> Pla
     known = book.get(identity(annotation))
     if known is None:
         # A generic class may have a field of itself with ever longer arguments.
-        known = Plan(annotation, view(annotation) if len(book) < _TYPES else unchecked(annotation))
+        kept = annotation if len(book) < TYPES else TooLarge(render(annotation))
+        known = Plan(kept, view(kept))
         book[identity(annotation)] = known
         waiting.append(known)
     return known

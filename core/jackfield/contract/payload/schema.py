@@ -29,6 +29,7 @@ from jackfield.contract.shapes import (
     strip,
     view,
 )
+from jackfield.model.size import PARTS, TYPES, TooLarge, bounded
 from jackfield.model.spec import MISSING, FunctionSpec
 
 _REF: Final = "#/$defs/{name}"
@@ -90,6 +91,8 @@ def _plain(value: Any) -> tuple[Any] | None:
     """Give a default as JSON has it; None for what JSON has not, such as infinity."""
     import json  # noqa: PLC0415  # only for who asks for a schema
 
+    if isinstance(bounded(value), TooLarge):
+        return None
     try:
         return (json.loads(json.dumps(msgspec.to_builtins(value, str_keys=True), allow_nan=False)),)
     except Exception:  # noqa: BLE001  # any object may be a default
@@ -116,6 +119,7 @@ class _Writer:
         self.definitions: dict[str, Any] = {}
         self.names: dict[Any, str] = {}  # of definitions, by the identity of their annotations
         self.within: list[Any] = []  # the identities of the unions that are being written
+        self.parts = 0  # that are written: aliases of aliases may stand for millions
 
     def document(self, body: dict[str, Any]) -> dict[str, Any]:
         whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **body}
@@ -130,6 +134,9 @@ class _Writer:
         return {"anyOf": [body, {"type": "null"}], **({} if plain is None else {"default": plain[0]})}
 
     def of(self, annotation: Any) -> dict[str, Any]:  # noqa: C901, PLR0911  # one for each shape
+        self.parts += 1
+        if self.parts > PARTS:
+            annotation = TooLarge(render(annotation))
         match view(annotation):
             case Leaf(type=kind):
                 return self.leaf(kind)
@@ -150,7 +157,7 @@ class _Writer:
             case Record() as found:
                 return self.defined(annotation, lambda title: self.record(found, title))
             case Anything(note=note):
-                return {} if note is None else {"description": f"{render(annotation)}, which cannot be checked"}
+                return {} if note is None else _unchecked(annotation)
 
     def leaf(self, kind: Any) -> dict[str, Any]:
         if isinstance(kind, enum.EnumMeta):
@@ -293,6 +300,8 @@ class _Writer:
     def defined(self, annotation: Any, write: Any) -> dict[str, Any]:
         """Write a definition once, under a name that no other has."""
         key = identity(strip(annotation))
+        if key not in self.names and len(self.names) >= TYPES:
+            return _unchecked(annotation)
         if key not in self.names:
             title = _name(annotation)
             name = self.names[key] = self.free(title, lambda _: False)  # before its fields, which may refer to it
@@ -309,7 +318,12 @@ class _Writer:
         return name
 
 
+_BITS: Final = 12  # of a flag whose values are listed one by one
 _OF_TEXT: Final = frozenset({"minLength", "maxLength", "pattern"})
+
+
+def _unchecked(annotation: Any) -> dict[str, Any]:
+    return {"description": f"{render(annotation)}, which cannot be checked"}
 
 
 def _name(annotation: Any) -> str:
@@ -345,7 +359,7 @@ def _flags(kind: Any) -> dict[str, Any]:
     every = (1 << known.bit_length()) - 1
     if kind._boundary_ is not enum.STRICT:
         return {"type": "integer"}
-    if known == every:
+    if known == every or known.bit_length() > _BITS:
         return {"type": "integer", "minimum": ~every, "maximum": every}
     return {"enum": [value for value in range(~every, every + 1) if not value & (every ^ known)]}
 

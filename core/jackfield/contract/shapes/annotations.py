@@ -4,7 +4,7 @@ import functools
 import inspect
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final, Literal, get_args, get_origin
 
@@ -14,7 +14,10 @@ from jackfield.model.generics import is_union, is_unpacked, lineage, packed, sub
 from jackfield.model.spelling import evaluate, is_alias
 
 _SHOWN: Final = 100  # characters of what is no type
+_NAME: Final = 200  # characters of the name of a class
 _NESTED: Final = 20  # levels of a type that are shown
+_PARTS: Final = 2_000  # parts of a type that are shown
+_REST: Final = "…"
 _PLAINLY: Final = {type(None): "None", inspect.Parameter.empty: "anything"}
 
 
@@ -90,19 +93,21 @@ def render(annotation: Any) -> str:
         'dict[str, int | None]'
     """
     try:
-        return _rendered(annotation, ())
+        return _rendered(annotation, (), iter(range(_PARTS)))
     except Exception:  # noqa: BLE001  # names and `repr` of what is no type are a stranger's code
         return f"an annotation of type {type(annotation).__name__}"
 
 
-def _rendered(annotation: Any, outer: tuple[Any, ...]) -> str:  # noqa: C901, PLR0911, PLR0912  # one for each kind of type
+def _rendered(annotation: Any, outer: tuple[Any, ...], left: Iterator[int]) -> str:  # noqa: C901, PLR0911, PLR0912  # one for each kind
     """Name a type; an alias within itself, and what is nested too deeply, by its bare name."""
+    if next(left, None) is None:
+        return _REST
     if type(annotation) is type:  # most are, and errors name them
         return _PLAINLY.get(annotation) or _class_name(annotation)
     if is_alias(annotation) and any(annotation is one for one in outer):
         return str(annotation.__name__)
     inside = (*outer, annotation)
-    inner = functools.partial(_rendered, outer=inside)
+    inner = functools.partial(_rendered, outer=inside, left=left)
     bare = strip(annotation)
     origin, args = get_origin(bare), get_args(bare)
     if bare is Any:
@@ -110,13 +115,13 @@ def _rendered(annotation: Any, outer: tuple[Any, ...]) -> str:  # noqa: C901, PL
     if bare is type(None):
         return "None"
     if is_union(bare):
-        return " | ".join(map(inner, args))
+        return " | ".join(_listed(map(inner, args)))
     if origin is Literal:
-        return " | ".join(map(repr, args))
+        return " | ".join(_listed(_REST if next(left, None) is None else repr(one) for one in args))
     if bare is ...:
         return "..."
     if isinstance(bare, list):  # the parameters of a `Callable`
-        return f"[{', '.join(map(inner, bare))}]"
+        return f"[{', '.join(_listed(map(inner, bare)))}]"
     if is_unpacked(bare):
         return f"*{inner(packed(bare))}"
     if isinstance(origin or bare, type):
@@ -129,8 +134,17 @@ def _rendered(annotation: Any, outer: tuple[Any, ...]) -> str:  # noqa: C901, PL
         return f"{name}[...]" if args else name
     if origin is tuple and not args:
         return "tuple[()]"
-    return f"{name}[{', '.join(map(inner, args))}]" if args else name
+    return f"{name}[{', '.join(_listed(map(inner, args)))}]" if args else name
+
+
+def _listed(parts: Iterable[str]) -> Iterator[str]:
+    """Give the parts as far as any are shown."""
+    for part in parts:
+        yield part
+        if part == _REST:
+            return
 
 
 def _class_name(cls: type) -> str:
-    return cls.__qualname__.rpartition("<locals>.")[2]
+    name = cls.__qualname__.rpartition("<locals>.")[2]
+    return name if len(name) <= _NAME else f"{name[:_NAME]}{_REST}"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
 import attrs
 
+from jackfield.model.size import bounded
 from jackfield.model.spelling import DEEPEST, aliased, is_alias
 
 _MARKERS: Final = frozenset({"Final", "Required", "NotRequired", "ReadOnly"})
@@ -54,13 +55,13 @@ def unwrap(annotation: Any) -> Layers:
             markers.add(marker)
             (annotation,) = get_args(annotation)
         elif isinstance(annotation, typing.NewType):
-            annotation = annotation.__supertype__
+            annotation = bounded(annotation.__supertype__)
         elif isinstance(annotation, dataclasses.InitVar):
             annotation = annotation.type
         elif is_alias(annotation) or is_alias(origin):
             annotation = aliased(annotation)
         elif isinstance(annotation, TypeVar):
-            annotation = _allowed(annotation)
+            annotation = bounded(_allowed(annotation))
         else:
             return Layers(_plainer(annotation), metadata, frozenset(markers))
     raise ValueError("a circular alias")

@@ -8,7 +8,7 @@ import sys
 import types
 import typing
 from collections import abc
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, get_args, get_origin
 
 import attrs
@@ -33,6 +33,7 @@ from jackfield.contract.shapes.kinds import (
 )
 from jackfield.contract.shapes.layers import Layers, unwrap
 from jackfield.model.generics import bindings_of, has_default, is_union, is_unpacked, lineage, packed, substitute
+from jackfield.model.size import TooLarge
 from jackfield.model.spec import MISSING, Parameter
 
 _ARRAYS: Final[Mapping[Any, type]] = {
@@ -215,6 +216,9 @@ def parameters(listed: Iterable[Parameter]) -> Record:
 
 
 def _struct_record(cls: Any, annotation: Any) -> Record:
+    known = hints(annotation)
+    if any(isinstance(hint, TooLarge) for hint in known.values()):  # msgspec would walk them
+        return Record(cls, "struct", tuple(_struct_fields(cls, known)), native=False)
     try:
         listed = msgspec.structs.fields(annotation)
     except Exception:  # noqa: BLE001  # it evaluates every annotation at once
@@ -222,6 +226,14 @@ def _struct_record(cls: Any, annotation: Any) -> Record:
     bound = bindings_of(getattr(cls, "__parameters__", ()), get_args(annotation))
     fields = (Field(item.encode_name, substitute(item.type, bound), item.required, item.name) for item in listed)
     return Record(cls, "struct", tuple(fields))
+
+
+def _struct_fields(cls: Any, known: Mapping[str, Any]) -> Iterator[Field]:
+    """Read the fields of a Struct without msgspec; defaults are those of the last ones."""
+    defaults = cls.__struct_defaults__
+    given = (msgspec.NODEFAULT,) * (len(cls.__struct_fields__) - len(defaults)) + defaults
+    for name, encoded, default in zip(cls.__struct_fields__, cls.__struct_encode_fields__, given, strict=True):
+        yield Field(encoded, known.get(name, Any), default is msgspec.NODEFAULT, name)
 
 
 def _typed_dict_record(cls: Any, annotation: Any) -> Record:
