@@ -31,7 +31,7 @@ import functools
 import logging
 import pkgutil
 from importlib import resources
-from typing import Annotated, Optional, Union
+from typing import Annotated, Optional, SupportsInt, Union
 import attrs
 from jackfield import function, hookimpl, provides
 from .prices import PRICE
@@ -65,6 +65,7 @@ def charge(amount: int) -> int:
     log.debug("charging %s", amount)
     names = [found.name for found in pkgutil.iter_modules(__path__)]
     assert names == ["prices"], names
+    assert not isinstance(Loan(), SupportsInt)
     assert resources.files(__name__).joinpath("data.txt").read_text() == "data"
     return PRICE * amount + late.NOTHING + cached(0).loan.amount
 

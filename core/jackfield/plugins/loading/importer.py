@@ -5,6 +5,7 @@ removal of what failed are its own; one finder on `sys.meta_path` answers for th
 there with the first plugin of that kind and stays, for taking it away could make an import in another thread skip one.
 """
 
+import inspect
 import linecache
 import logging
 import os
@@ -163,9 +164,18 @@ def forget(root: str, content: Content) -> None:
             if _within(name, root):
                 loggers.pop(name, None)
         _forget_files(root, content)
-    # `Optional[Loan]` stays in a cache of the typing module, and with it the class, its functions and their module.
-    for clear in getattr(typing, "_cleanups", ()):
+    _clear_caches()
+
+
+def _clear_caches() -> None:
+    """Clear the caches of the standard library that hold on to classes, and so to their functions and module."""
+    for clear in getattr(typing, "_cleanups", ()):  # `Optional[Loan]`
         clear()
+    # Of 3.12.0 to 3.12.3, https://github.com/python/cpython/issues/118013: the class of whatever `getattr_static` or
+    # `isinstance` with a protocol was asked about.
+    of_inspect = getattr(inspect, "_shadowed_dict_from_mro_tuple", None)
+    if of_inspect is not None:
+        of_inspect.cache_clear()
 
 
 def _forget_files(root: str, content: Content) -> None:
