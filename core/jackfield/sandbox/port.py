@@ -123,12 +123,15 @@ class Confiner(Protocol):
         """Say what is obviously missing for it, and how to get it; "" when only a start can tell."""
         ...
 
-    def launch(self, command: tuple[str, ...], confinement: Confinement, *, label: str | None = None) -> Launch:
+    def launch(
+        self, command: tuple[str, ...], confinement: Confinement, *, descriptors: int = 1, label: str | None = None
+    ) -> Launch:
         """Say how a guest is started.
 
         Args:
             command: the guest: a program by its absolute path, and its arguments. It enters the stages by itself.
             confinement: what it may reach.
+            descriptors: how many it gets beside the first three.
             label: the SELinux label of its tenant.
 
         Raises:
