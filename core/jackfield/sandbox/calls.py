@@ -86,12 +86,12 @@ _RULES: Final[Mapping[str, tuple[Conditions, ...]]] = {
     "clone": _THREADS_ONLY,
     # A stream or a sequence of packets: a datagram socket could send to the sockets of other processes by their path.
     "socketpair": tuple((Low(0, _UNIX), Low(1, kind, _TYPE_MASK)) for kind in (_STREAM, _SEQPACKET)),
-    "ioctl": tuple((Low(1, command),) for command in (0x5421, 0x5451, 0x5450, 0x5401)),  # FIONBIO FIOCLEX FIONCLEX TCGETS
+    "ioctl": tuple(
+        (Low(1, command),) for command in (0x5421, 0x5451, 0x5450, 0x5401)
+    ),  # FIONBIO FIOCLEX FIONCLEX TCGETS
     # F_DUPFD F_GETFD F_SETFD F_GETFL F_SETFL, locks, F_DUPFD_CLOEXEC, seals. Not F_SETOWN and F_SETSIG, with which the
     # kernel would send any signal, SIGKILL too, to any process of the same user.
-    "fcntl": tuple(
-        (Low(1, command),) for command in (1030, 3, 4, 1, 2, 0, 5, 6, 7, 36, 37, 38, 1033, 1034)
-    ),
+    "fcntl": tuple((Low(1, command),) for command in (1030, 3, 4, 1, 2, 0, 5, 6, 7, 36, 37, 38, 1033, 1034)),
     "open": ((Low(1, 0, _OPEN_READ_MASK),),),
     "openat": ((Low(2, 0, _OPEN_READ_MASK),),),
     "prlimit64": ((Low(0, 0), Null(2)),),  # what its own are; it sets none

@@ -45,7 +45,9 @@ _NAMES = 53
 _SHARED_PREFIXES = ("/", "/usr", "/usr/local")
 
 
-def interpreter_paths(prefix: str = sys.base_prefix, version: tuple[int, int] = sys.version_info[:2]) -> tuple[str, ...]:
+def interpreter_paths(
+    prefix: str = sys.base_prefix, version: tuple[int, int] = sys.version_info[:2]
+) -> tuple[str, ...]:
     """Give what an interpreter reads of itself.
 
     Args:

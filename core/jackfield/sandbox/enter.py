@@ -110,7 +110,7 @@ def _rlimits(limits: Limits, *, alone: bool) -> "Iterator[tuple[int, int]]":
 
 def _system_tasks() -> int:
     try:
-        with open("/proc/loadavg", encoding="ascii") as file:  # noqa: PTH123  # no pathlib in a guest
+        with open("/proc/loadavg", encoding="ascii") as file:
             return int(file.read().split()[3].partition("/")[2])
     except OSError:  # some containers hide it
         return 4096

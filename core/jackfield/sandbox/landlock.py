@@ -51,14 +51,16 @@ def notes(confinement: Confinement, version: int) -> tuple[str, ...]:
 
 
 def restrict(confinement: Confinement) -> None:
-    """Let this thread, and what it starts, reach only what a confinement names. A path that is not there is passed over.
+    """Let this thread, and what it starts, reach only what is named; a path that is not there is passed over.
 
     Raises:
         Unavailable: when the kernel has no Landlock, or refuses a rule.
     """
     version = abi()
     if not version:
-        raise Unavailable("sandbox", "this kernel has no Landlock, or a container forbids it (Linux 5.13, lsm=landlock)")
+        raise Unavailable(
+            "sandbox", "this kernel has no Landlock, or a container forbids it (Linux 5.13, lsm=landlock)"
+        )
     paths = sum(rights for since, rights in _RIGHTS.items() if since <= version)
     handled = (paths, _BIND | _CONNECT, _ABSTRACT_SOCKETS | _SIGNALS)
     if confinement.ports == ():  # anywhere, yet it listens nowhere

@@ -89,9 +89,7 @@ def _probe(tier: Confiner, timeout: float) -> Finding:
 
 
 def _ask(tier: Confiner, until: float) -> Told:
-    confinement = confine(
-        (sys.prefix, *interpreter_paths(), *runtime_paths()), tier=tier.tier, limits=_LIMITS
-    )
+    confinement = confine((sys.prefix, *interpreter_paths(), *runtime_paths()), tier=tier.tier, limits=_LIMITS)
     command = guest_command("from jackfield.sandbox.guest import main; main()")
     mine, its = socket.socketpair()
     with mine, tempfile.TemporaryFile() as said:

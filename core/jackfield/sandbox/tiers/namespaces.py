@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 
 import attrs
 
@@ -53,13 +54,7 @@ class Namespaces:
         argv = [program, "--unshare-all", "--die-with-parent", "--new-session", "--as-pid-1", "--clearenv"]
         for name, value in environment.items():
             argv += ["--setenv", name, value]
-        argv += ["--ro-bind", "/usr", "/usr"]
-        for name in MERGED:
-            if os.path.islink(f"/{name}"):
-                argv += ["--symlink", os.readlink(f"/{name}"), f"/{name}"]
-            elif os.path.isdir(f"/{name}"):
-                argv += ["--ro-bind", f"/{name}", f"/{name}"]
-        argv += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", SCRATCH]
+        argv += [*_system(), "--proc", "/proc", "--dev", "/dev", "--tmpfs", SCRATCH]
         for path in views(confinement, command):
             argv += ["--ro-bind", path, path]
         for path in confinement.writable:
@@ -72,3 +67,12 @@ class Namespaces:
         if label is not None:
             argv += ["--exec-label", label]
         return Launch((*argv, "--", *command), environment)
+
+
+def _system() -> Iterator[str]:
+    yield from ("--ro-bind", "/usr", "/usr")
+    for name in MERGED:
+        if os.path.islink(f"/{name}"):
+            yield from ("--symlink", os.readlink(f"/{name}"), f"/{name}")
+        elif os.path.isdir(f"/{name}"):
+            yield from ("--ro-bind", f"/{name}", f"/{name}")

@@ -44,7 +44,9 @@ class Oci:
         if sys.platform != "linux":
             return f"{sys.platform} has no OCI runtimes of Linux → run the host on Linux"
         if self._found() is None:
-            return f"{self.program or ' and '.join(RUNTIMES)} not found → apt install runc, or name a runtime by its path"
+            return (
+                f"{self.program or ' and '.join(RUNTIMES)} not found → apt install runc, or name a runtime by its path"
+            )
         return ""
 
     def _found(self) -> str | None:
@@ -66,7 +68,9 @@ class Oci:
             folder = tempfile.mkdtemp(prefix="jackfield-oci-")
             _write(folder, command, confinement, label)
         except OSError as error:
-            raise Unavailable("tier oci", f"no bundle can be written: {error}", cause="start_failed", ran=False) from error
+            raise Unavailable(
+                "tier oci", f"no bundle can be written: {error}", cause="start_failed", ran=False
+            ) from error
         name = f"jackfield-{secrets.token_hex(8)}"
         called = (*_private_mounts(runtime), runtime, "--root", f"{folder}/state")
         kept = ("--preserve-fds", str(descriptors)) if descriptors else ()
