@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ import msgspec
 from seccompy import syscalls
 
 from jackfield.sandbox.confining import confine, interpreter_paths
+from jackfield.sandbox.port import Tier
 from jackfield.sandbox.probing import guest_command, runtime_paths
 from jackfield.sandbox.starting import finish, start
 from jackfield.sandbox.tiers import confiner
@@ -75,32 +77,72 @@ class Guest:
         finish(self.launch)
 
 
-def attacks_in(tier, setting, *, program=None, **may):
-    """Give what comes of every attack in a guest: while it imports, and while it works."""
-    source = (Path(__file__).parent / "attacks.py").read_text("utf-8")
-    code = (
-        f"source, setting, numbers = json.loads({json.dumps(json.dumps([source, setting, numbers()]))})\n"
-        "namespace = {'__name__': 'attacks'}\n"
-        "exec(compile(source, 'attacks', 'exec'), namespace)\n"
-        "namespace['NUMBERS'].update(numbers)\n"
-        "import threading, resource\n"
-        "enter_stage_one(confinement)\n"
-        "tell(namespace['attempt_all'](setting))\n"
-        "woken, came = threading.Event(), []\n"
-        "thread = threading.Thread(target=lambda: (woken.wait(), came.append(namespace['outcome'](os.pipe))))\n"
-        "thread.start()\n"
-        "enter_stage_two(confinement)\n"
-        "woken.set(); thread.join()\n"
-        "tell({**namespace['attempt_all'](setting), 'a thread from before stage two': came[0]})\n"
-        "tell(sum(range(10)))\n"
-    )
-    with Guest(tier, code, program=program, **may) as guest:
-        importing, working = guest.hear(), guest.hear()
-        assert guest.hear() == 45, "it lives on"
-        guest.wait()
-        return importing, working
+def attacks_in(tier, folder, *, program=None):
+    """Give what comes of every attack in a guest: while it imports, and while it works.
+
+    What is attacked is there and could be had: files that everybody may write, a process and a socket of the same user.
+    """
+    names = ("secret", "configuration", "environment", "writable", "new")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams, subprocess.Popen(["/bin/sleep", "60"]) as host:
+        datagrams.bind(f"{folder}/datagrams-{tier}-{os.getpid()}")
+        setting = {
+            **{name: f"{folder}/{name}" for name in names},
+            "folder": str(folder),
+            "datagrams": datagrams.getsockname(),
+            "host": host.pid,
+            "foreign": has_foreign_calls(),
+        }
+        try:
+            with Guest(
+                tier, _ATTACKS.format(given=json.dumps([source(), setting, numbers()])), program=program
+            ) as guest:
+                importing, working = guest.hear(), guest.hear()
+                assert guest.hear() == "it lives on"
+            assert host.poll() is None
+        finally:
+            host.kill()
+    return importing, working
+
+
+_ATTACKS = """
+import resource, threading
+source, setting, numbers = json.loads({given!r})
+space = {{"__name__": "attacks"}}
+exec(compile(source, "attacks", "exec"), space)
+space["NUMBERS"].update(numbers)
+attempt_all, outcome = space["attempt_all"], space["outcome"]
+enter_stage_one(confinement)
+tell(attempt_all(setting))
+woken, came = threading.Event(), []
+thread = threading.Thread(target=lambda: (woken.wait(), came.append(outcome(os.pipe))))
+thread.start()
+enter_stage_two(confinement)
+woken.set()
+thread.join()
+tell(dict(attempt_all(setting), **{{"a thread from before stage two": came[0]}}))
+tell("it lives on")
+"""
+
+
+def source():
+    """Give the attacks as text."""
+    return (Path(__file__).parent / "attacks.py").read_text("utf-8")
 
 
 def numbers():
     """Give the numbers of this machine's calls."""
     return {"x86_64": syscalls.X86_64_SYSCALLS, "aarch64": syscalls.AARCH64_SYSCALLS}[os.uname().machine]
+
+
+def has_foreign_calls():
+    """Whether this kernel takes calls of 32-bit x86; where it does not, making one ends the process."""
+    if os.uname().machine != "x86_64":
+        return False
+    space = "import os; space = {'__name__': 'attacks'}; exec(os.environ['ATTACKS'], space); space['foreign']()"
+    tried = subprocess.run([sys.executable, "-c", space], env={"ATTACKS": source()}, check=False)
+    return tried.returncode == 0
+
+
+if __name__ == "__main__":  # as another user: TIER FOLDER PROGRAM
+    _, which, where, what = sys.argv
+    print(json.dumps(attacks_in(Tier(which), where, program=what or None)))  # noqa: T201  # for the test that started it
