@@ -142,6 +142,7 @@ class Confiner(Protocol):
 
 ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "HOME": "/",
         "LANG": "C.UTF-8",
         "PATH": "/usr/bin:/bin",
         # Each thread would get an arena of 64 MiB of address space.

@@ -5,8 +5,9 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
+from typing import Any
 
 import attrs
 
@@ -54,7 +55,8 @@ def start(
             opened.callback(os.close, nowhere)
             wanted = [nowhere, nowhere if stdout is None else stdout, nowhere if stderr is None else stderr]
             sources = [moved(each) for each in (*wanted, *descriptors)]
-            actions = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in enumerate(sources)]
+            actions: list[Any] = [(os.POSIX_SPAWN_DUP2, source, number) for number, source in enumerate(sources)]
+            actions += [(os.POSIX_SPAWN_CLOSE, number) for number in _inheritable() if number >= len(sources)]
             with _labelled(launch.label):
                 return os.posix_spawn(
                     launch.argv[0],
@@ -70,6 +72,14 @@ def start(
             raise Unavailable(
                 "sandbox", f"{launch.argv[0]} cannot be started: {error}", cause="start_failed", ran=False
             ) from error
+
+
+def _inheritable() -> Iterator[int]:
+    """Give the descriptors that whatever this process executes would get; Python makes none unasked, libraries do."""
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # the listing's own is gone by now
+            if os.get_inheritable(int(name)):
+                yield int(name)
 
 
 def _labelled(label: str | None) -> ExitStack:
