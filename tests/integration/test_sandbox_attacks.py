@@ -21,10 +21,10 @@ if sys.platform != "linux":
 
 from support.attacks import ATTACKS
 from support.guests import attacks_in, source
+from support.nobody import as_nobody, interpreter_for_nobody
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "sandbox-tiers.md"
 COLUMNS = ("importing", *Tier)
-NOBODY = 65534
 TIERS = [(Tier.SELF, ""), (Tier.NAMESPACES, ""), (Tier.OCI, "runc"), (Tier.OCI, "crun")]
 
 
@@ -150,38 +150,3 @@ def receiver(folder):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as made:
         made.bind(str(folder / "datagrams"))
         yield made.getsockname()
-
-
-def as_nobody(*command):
-    """Run a Python as nobody, and give what it prints."""
-    paths = os.pathsep.join(
-        [*runtime_paths(("jackfield", "attrs", "attr", "msgspec", "seccompy")), str(Path(__file__).parents[1])]
-    )
-    done = subprocess.run(
-        [shutil.which("setpriv"), f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *command],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"},
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def interpreter_for_nobody():
-    """Find a Python of this version that nobody may read."""
-    if shutil.which("setpriv") is None:
-        pytest.skip("there is no setpriv")
-    version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    for python in (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}"):
-        try:
-            as_nobody(
-                python,
-                "-c",
-                "import os, sys, msgspec, jackfield.sandbox.enter; assert os.access(sys.executable, os.X_OK)",
-            )
-        except (AssertionError, OSError):
-            continue
-        return python
-    pytest.skip(f"nobody may read no {version} here")

@@ -1,5 +1,7 @@
 """Guests that import, compute, read, write and connect as far as granted; and guests that would do harm."""
 
+import errno
+import json
 import os
 import select
 import signal
@@ -24,6 +26,7 @@ if sys.platform != "linux":
 from jackfield.sandbox.scheduling import is_idle, make_idle
 from jackfield.sandbox.starting import guest_of, seen
 from support.guests import Guest
+from support.nobody import as_nobody, interpreter_for_nobody
 
 ENTER = "enter_stage_one(confinement); enter_stage_two(confinement)\n"
 TRY = """
@@ -512,3 +515,32 @@ def test_low_priority_cannot_be_left():
         assert is_idle(guest.pid)
         guest.answer()
         assert guest.hear() == "out"
+
+
+BOMB = """
+import resource
+enter_stage_one(confinement)
+def bomb():
+    for count in range(60):
+        try:
+            if os.fork() == 0: channel.recv(1); os._exit(0)
+        except OSError as error: return [error.errno, count]
+    return [0, count]
+tell([*bomb(), resource.getrlimit(resource.RLIMIT_NPROC)[0]])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_tasks_are_bounded_without_a_cgroup_by_the_user_s_limit():
+    """In a user namespace of its own a guest may have as many as it was given; in none, its share above what all have."""
+    code = "import sys\nfrom support.guests import Guest, Tier\nfrom jackfield.sandbox.port import Limits\n"
+    code += "from jackfield.sandbox.probing import probe\n"
+    code += "tier = Tier(sys.argv[1])\nif probe(tier).reason: print([0, 0, 0]); sys.exit()\n"
+    code += f"with Guest(tier, {BOMB!r}, forks=True, limits=Limits(pids=20)) as guest: print(guest.hear())\n"
+    python = interpreter_for_nobody()
+    told = {tier: json.loads(as_nobody(python, "-c", code, tier.value)) for tier in Tier}
+    if any(told[Tier.NAMESPACES]):
+        assert told[Tier.NAMESPACES] == [errno.EAGAIN, 19, 20]
+    assert told[Tier.SELF][:2] == [0, 59]
+    assert told[Tier.SELF][2] > 532

@@ -5,6 +5,7 @@ What it gets is a `Confinement` on its first descriptor, up to the end; what it 
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -25,11 +26,22 @@ class Told:
         reason: why it could not enter a stage; "" when it could.
         wrong: what it could do and must not, and what it could not do and must.
         notes: what `enter_stage_one` gave.
+        namespaces: those that it was started in, as `namespaces` gives them.
     """
 
     reason: str = ""
     wrong: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+
+
+def namespaces() -> tuple[str, ...]:
+    """Give the names of the namespaces that this process sees processes and files in, as far as it can."""
+    found = []
+    for kind in ("pid", "mnt"):
+        with suppress(OSError):
+            found.append(os.readlink(f"/proc/self/ns/{kind}"))
+    return tuple(found)
 
 
 def main() -> None:
@@ -44,6 +56,7 @@ def main() -> None:
 def _enter(confinement: Confinement) -> Told:
     import socket  # noqa: PLC0415  # as above
 
+    around = namespaces()
     try:
         notes = enter_stage_one(confinement)
         wrong = [f"stage one: {each}" for each in _tried(socket.socket)]
@@ -53,7 +66,7 @@ def _enter(confinement: Confinement) -> Told:
         return Told(reason=str(error))
     except OSError as error:  # which a container may answer with where the kernel would not
         return Told(reason=f"{type(error).__name__}: {error}")
-    return Told(notes=notes, wrong=tuple(wrong))
+    return Told(notes=notes, wrong=tuple(wrong), namespaces=around)
 
 
 def _tried(socket: Callable[[], Any]) -> Iterator[str]:

@@ -16,7 +16,7 @@ import msgspec
 
 from jackfield.errors import JackfieldError
 from jackfield.sandbox.confining import confine, interpreter_paths
-from jackfield.sandbox.guest import Told
+from jackfield.sandbox.guest import Told, namespaces
 from jackfield.sandbox.port import Confiner, Finding, Launch, Limits, Tier
 from jackfield.sandbox.starting import finish, start
 from jackfield.sandbox.tiers import confiner
@@ -85,6 +85,10 @@ def _probe(tier: Confiner, timeout: float) -> Finding:
         return Finding(tier.tier, printable(f"a guest cannot be started: {error}"))
     if told.reason or told.wrong:
         return Finding(tier.tier, printable(told.reason or f"a guest is not confined: {'; '.join(told.wrong)}"))
+    if tier.tier is not Tier.SELF and (shared := set(told.namespaces) & set(namespaces())):
+        return Finding(
+            tier.tier, f"a guest has started, but nothing is around it: it shares {', '.join(sorted(shared))}"
+        )
     return Finding(tier.tier, notes=told.notes, seconds=monotonic() - began)
 
 
