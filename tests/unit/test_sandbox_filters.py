@@ -135,6 +135,7 @@ FORK = 0x1200000 | 17
         ("strict", "pidfd_open", (), ENOSYS),
         ("import", "pidfd_open", (), ALLOW),
         ("strict", "restart_syscall", (), EINTR),
+        ("strict", "ppoll", (), ALLOW),
         ("strict", "socketpair", (UNIX, STREAM), ALLOW),
         ("strict", "socketpair", (UNIX, STREAM | CLOEXEC), ALLOW),
         ("strict", "socketpair", (UNIX, SEQPACKET | CLOEXEC), ALLOW),

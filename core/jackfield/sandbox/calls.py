@@ -108,6 +108,9 @@ _RULES: Final[Mapping[str, tuple[Conditions, ...]]] = {
     "prctl": ((Low(0, 1), Low(1, 9)),),  # PR_SET_PDEATHSIG, SIGKILL
 }
 
+_ALIKE: Final = {"poll": "ppoll"}
+"""What newer Pythons, from 3.15 on, and libcs call in place of one: they do the same."""
+
 _GENERAL: Final = {
     "access": "faccessat",
     "epoll_wait": "epoll_pwait",
@@ -140,6 +143,7 @@ class Policy:
     def on(self, table: Mapping[str, int]) -> "Policy":
         """Give the same for a machine that has these calls."""
         calls = {name if name in table else _GENERAL.get(name, name) for name in self.calls}
+        calls |= {alike for name, alike in _ALIKE.items() if name in self.calls}
         return attrs.evolve(
             self,
             calls=frozenset(calls & table.keys()),
