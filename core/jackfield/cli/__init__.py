@@ -16,6 +16,7 @@ from jackfield.cli.listing import list_entries
 from jackfield.cli.new import new
 from jackfield.cli.plugin_verbs import reload, restart, start, stop, unload
 from jackfield.cli.route_verbs import canary, rollback, route
+from jackfield.cli.sandbox import sandbox
 from jackfield.cli.serve import serve
 from jackfield.cli.status import dump_state, events, status
 
@@ -111,6 +112,11 @@ for _name, _verb, _examples in (
     ("doctor", doctor, ("pluginctl doctor", "pluginctl doctor --json | jq .faults")),
     ("graph", graph, ("pluginctl graph", "pluginctl graph --format dot | dot -Tsvg > graph.svg")),
     ("new", new, ("pluginctl new my-plugin", "pluginctl new my-plugin --kind provider")),
+    (
+        "sandbox",
+        sandbox,
+        ("pluginctl sandbox", "pluginctl sandbox --json | jq '.tiers[]'", "pluginctl sandbox --oci crun"),
+    ),
     (
         "serve",
         serve,
