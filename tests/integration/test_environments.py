@@ -1,6 +1,5 @@
 """Environments: real wheels, real installers, real kills."""
 
-import errno
 import json
 import os
 import shutil
@@ -15,7 +14,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from support.wheels import wheel
 from typer.testing import CliRunner
 
 import jackfield
@@ -23,6 +21,7 @@ from jackfield import PluginError
 from jackfield.cli import app
 from jackfield.environments import Environments, EnvironmentSettings
 from jackfield.plugins.discovery import scan
+from support.wheels import wheel
 
 HAS_UV = bool(shutil.which("uv", path=sysconfig.get_path("scripts")) or shutil.which("uv"))
 UV = pytest.param("uv", marks=pytest.mark.skipif(not HAS_UV, reason="uv is not installed"))
@@ -183,7 +182,7 @@ def test_what_cannot_be_had_is_refused_before_anything_is_built(
 def test_a_distribution_without_functions_is_refused_unless_a_configuration_names_them(environments):
     """The environment is there all the same."""
     made = environments()
-    with pytest.raises(PluginError, match="demo-mute 1.0 advertises neither"):
+    with pytest.raises(PluginError, match=r"demo-mute 1\.0 advertises neither"):
         made.get("demo-mute")
     assert made.get("demo-mute", serving=False).distribution.groups == ()
 
@@ -197,7 +196,7 @@ def test_an_index_that_is_away_is_named(environments, monkeypatch, installer):
     monkeypatch.setenv("PIP_RETRIES", "0")
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     monkeypatch.delenv("PIP_CONFIG_FILE", raising=False)
-    with pytest.raises(PluginError, match="index cannot be reached: .*127.0.0.1") as refused:
+    with pytest.raises(PluginError, match=r"index cannot be reached: .*127\.0\.0\.1") as refused:
         environments(installer, offline=False).get("demo-unheard-of==1.0")
     assert "offline = true" in refused.value.fix
     assert "secret" not in str(refused.value)
@@ -453,11 +452,15 @@ def small(tmp_path):
     """A disk of two megabytes."""
     place = tmp_path / "small"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "none", str(place)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+    mount = [shutil.which("mount") or "/bin/mount", "-t", "tmpfs", "-o", "size=2m,mode=700", "none", str(place)]
+    try:
+        failed = subprocess.run(mount, capture_output=True, check=False).returncode
+    except OSError:
+        failed = True
+    if failed:
         pytest.skip("no small disk can be mounted here")
     yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    subprocess.run([mount[0].replace("mount", "umount"), "-l", str(place)], check=True)
 
 
 @pytest.mark.slow
@@ -469,7 +472,6 @@ def test_a_full_disk_is_named_and_nothing_is_left_on_it(environments, small, ins
         made.get("demo-a==1.0")
     assert "pluginctl env collect" in refused.value.fix
     assert nothing_left(small / "cache")
-    assert os.strerror(errno.ENOSPC)
 
 
 def pluginctl(*arguments):

@@ -87,7 +87,7 @@ def resolve(job: Job) -> Lock:
     try:
         pins = _resolve(job, (jackfield, *libraries), job.find_links)
     except Failed as failed:
-        if is_away(failed.said) or is_full(failed.said):
+        if not failed.started or is_away(failed.said) or is_full(failed.said):
             raise
         pins = _resolve(job, (jackfield,), (*job.find_links, str(job.folder / "host")))
     return Lock(tuple(_of_host(pin, host) for pin in pins), host)
@@ -111,7 +111,8 @@ def install(job: Job, lock: Lock, place: Path) -> tuple[Path, Listing, Stamps]:
     """
     finished = job.folder / _FINISHED
     site = finished / SITE
-    site.mkdir(parents=True, mode=0o700)
+    finished.mkdir(mode=0o700)
+    site.mkdir(mode=0o700)
     job.tell(Phase.INSTALLING, f"{len(lock.pins)} distributions")
     lines = job.folder / "lock.txt"
     lines.write_text(lock.lines, encoding="utf-8")

@@ -37,7 +37,7 @@ from jackfield.log import host_log
 
 _PHASES: Final = tuple(Phase)
 _INSTALL_UV: Final = "`pip install uv`; or `python -m ensurepip`, for pip"
-_SOURCES: Final = (".tar.gz", ".zip", ".tar.bz2")
+_ENDINGS: Final = (".whl", ".html", ".tar.gz", ".zip")
 
 
 class Environments:
@@ -223,6 +223,8 @@ class Environments:
                     if not self._cache.is_finished(address):
                         self._cache.publish(*install(job, resolved, self._cache.place(address)), address)
         except Failed as failed:
+            if not failed.started:
+                raise refused(request.name, failed.said) from failed
             raise from_installer(
                 request.name,
                 failed.said,
@@ -345,16 +347,16 @@ def _contents(link: str, plugin: str) -> Any:
     if _is_url(link) and urlsplit(link).scheme != "file":
         return link
     path = Path(url2pathname(urlsplit(link).path) if _is_url(link) else link)
-    if not path.exists():
-        raise refused(plugin, f"{path}, of find_links, is not there", "make it, or take it out of find_links")
-    files = path.iterdir() if path.is_dir() else (path,)
-    endings = (".whl", ".html", *_SOURCES)
-    found = [
-        (file.name, (status := file.stat()).st_size, status.st_mtime_ns)
-        for file in files
-        if file.name.endswith(endings)
-    ]
-    return [link, sorted(found)]
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        status = [(file.name, file.stat()) for file in files if file.name.endswith(_ENDINGS) or file == path]
+    except FileNotFoundError as error:
+        fix = "make it, or take it out of find_links"
+        raise refused(plugin, f"{error.filename}, of find_links, is not there", fix) from error
+    except OSError as error:
+        fix = "make it readable, or take it out of find_links"
+        raise refused(plugin, f"{path}, of find_links, cannot be read: {error.strerror}", fix) from error
+    return [link, [(name, found.st_size, found.st_mtime_ns) for name, found in status]]
 
 
 def _is_url(link: str) -> bool:

@@ -10,7 +10,7 @@ from jackfield.errors import Fault, PluginError
 _LONGEST: Final = 500
 _FRAME: Final = re.compile(r"[\u00d7\u2570\u2500\u25b6\u2502\u251c]+")  # what uv draws
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
-_LABEL: Final = re.compile(r"((error|cause|caused by|hint)\s*:\s*)+", re.IGNORECASE)
+_LABEL: Final = re.compile(r"^((error|cause|caused by|hint)\s*:\s*)+", re.IGNORECASE)
 _LINE: Final = re.compile(r"-r \S*wanted\.txt \(line (\d+)\)")
 _PLACE: Final = re.compile(r" \(from \S+\.whl\)")
 _NOISE: Final = re.compile(
@@ -26,7 +26,7 @@ _NOISE: Final = re.compile(
 _AWAY: Final = re.compile(
     r"error sending request|dns error|failed to lookup address|connection (refused|reset|timed out|error)|"
     r"connect timeout|operation timed out|failed to establish a new connection|name resolution|max retries exceeded|"
-    r"tls handshake|certificate verify failed|could not fetch url|NewConnectionError|unreachable|"
+    r"tls handshake|certificate verify failed|could not fetch url .* - skipping|NewConnectionError|unreachable|"
     r"failed to fetch: .*5\d\d|network connectivity is disabled",
     re.IGNORECASE,
 )
@@ -84,7 +84,7 @@ def from_installer(
         return _full(plugin, folder)
     if is_away(said) and not offline:
         fix = "try again when it answers; or put the wheels into a folder of find_links, with offline = true"
-        told = shorten("\n".join(line for line in said.splitlines() if is_away(line)) or said)
+        told = shorten(next((line for line in said.splitlines() if is_away(line)), said))
         return refused(plugin, f"the package index cannot be reached: {told}", fix)
     if _HASH.search(said):
         fix = "the index or find_links has other files than when it was resolved: find out why, then build it anew"
@@ -97,9 +97,10 @@ def from_installer(
         fix = f"loosen its pin: the worker runs this host's own jackfield, which needs {runtime}"
         fix += f"; or {more}" if offline else ""
         return refused(plugin, f"it cannot be resolved together with what a worker runs on: {words}", fix)
-    return refused(
-        plugin, f"it cannot be resolved: {words}", "check its name and version" + (f"; {more}" if offline else "")
-    )
+    fix = "check its name and version"
+    if "(from versions: none)" in said and not build:  # all that pip says
+        fix += "; if it is there, then without a wheel for this interpreter"
+    return refused(plugin, f"it cannot be resolved: {words}", f"{fix}; or {more}" if offline else fix)
 
 
 def is_away(said: str) -> bool:

@@ -49,6 +49,9 @@ _TIED: Final = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "
     "os.getppid() == int(sys.argv[1]) or os._exit(1); os.execv(sys.argv[2], sys.argv[2:])"
 )
+_UNFETCHED: Final = re.compile(
+    r"Could not fetch URL .*(?:connection error|5\d\d Server Error|timed out|confirming the ssl certificate).*"
+)
 _HASH: Final = re.compile(r"--hash=(sha256:[0-9a-f]{64})")
 _PIN: Final = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*(?:==\s*([^\s;\\]+)|@\s*([^\s\\]+))")
 
@@ -90,11 +93,13 @@ class Failed(Exception):  # never leaves the package: it becomes a PluginError
 
     Args:
         said: all that it said.
+        started: whether it said that itself; else it is why it did not run to its end.
     """
 
-    def __init__(self, said: str) -> None:
+    def __init__(self, said: str, *, started: bool = True) -> None:
         super().__init__(said)
         self.said = said
+        self.started = started
 
 
 class Runner:
@@ -129,7 +134,7 @@ class Runner:
         temporary.mkdir(mode=0o700, exist_ok=True)
         with self._guard:
             if self.closed:
-                raise Failed("it was given up: the host stops")
+                raise Failed("it was given up: the host stops", started=False)
             try:
                 process = subprocess.Popen(  # noqa: S603  # uv or pip, found here
                     command,
@@ -144,7 +149,7 @@ class Runner:
                     pass_fds=() if sys.platform == "win32" else (held,),
                 )
             except OSError as error:
-                raise Failed(f"{command[0]} cannot be started: {error.strerror}") from error
+                raise Failed(f"{command[0]} cannot be started: {error.strerror}", started=False) from error
             self._running.add(process)
         try:
             out, err = process.communicate()
@@ -152,7 +157,7 @@ class Runner:
             with self._guard:
                 self._running.discard(process)
         if self.closed:
-            raise Failed("it was given up: the host stops")
+            raise Failed("it was given up: the host stops", started=False)
         return Done(process.returncode, out, err)
 
     def close(self) -> None:
@@ -236,24 +241,26 @@ class Pip:
         """Resolve a requirements file, as `Installer` has it."""
         report = folder / "report.json"
         flags = ["--dry-run", "--ignore-installed", "--report", str(report), "--target", str(folder / "nowhere")]
-        done = self._run([*flags, "-r", str(wanted)], find_links, folder, held)
-        if done.code:
-            raise Failed(f"{done.err}\n{done.out}")
+        self._run([*flags, "-r", str(wanted)], find_links, folder, held)
         return _sorted(map(_reported, json.loads(report.read_bytes())["install"]))
 
     def install(self, lock: Path, find_links: Sequence[str], target: Path, folder: Path, held: int) -> None:
         """Install a requirements file, as `Installer` has it."""
         flags = ["--target", str(target), "--require-hashes", "--no-deps", "--no-compile", "--no-warn-script-location"]
-        done = self._run([*flags, "-r", str(lock)], find_links, folder, held)
-        if done.code:
-            raise Failed(f"{done.err}\n{done.out}")
+        self._run([*flags, "-r", str(lock)], find_links, folder, held)
 
-    def _run(self, rest: Sequence[str], find_links: Sequence[str], folder: Path, held: int) -> Done:
-        flags = ["--progress-bar", "off"]
+    def _run(self, rest: Sequence[str], find_links: Sequence[str], folder: Path, held: int) -> None:
+        # That an index is away, pip says in its log alone: to its user a distribution is just not to be found.
+        log = folder / "pip.log"
+        log.unlink(missing_ok=True)
+        flags = ["--progress-bar", "off", "--log", str(log)]
         flags += ["--no-index"] if self.settings.offline else []
         flags += [] if self.settings.build else ["--only-binary", ":all:"]
         flags += [part for link in find_links for part in ("--find-links", link)]
-        return self.runner.run([sys.executable, "-I", "-m", "pip", "install", *flags, *rest], folder, held)
+        done = self.runner.run([sys.executable, "-I", "-m", "pip", "install", *flags, *rest], folder, held)
+        if done.code:
+            logged = log.read_text("utf-8", "replace") if log.exists() else ""
+            raise Failed("\n".join([*_UNFETCHED.findall(logged), done.err, done.out]))
 
 
 def find_installer(wanted: str | None, runner: Runner, settings: EnvironmentSettings) -> Installer | None:
