@@ -1,5 +1,6 @@
 """Environments: real wheels, real installers, real kills."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -304,12 +305,11 @@ def _listing(site):
 def test_what_was_tampered_with_is_refused_until_it_is_removed(environments, cache, tamper, reason):
     """And is then built anew."""
     made = environments(folder=cache)
-    environment = made.get("demo-a==1.0")
+    made.release(environment := made.get("demo-a==1.0"))
     tamper(environment.paths[0])
     with pytest.raises(PluginError, match=f"tampered with: {reason}") as refused:
         made.get("demo-a==1.0")
     assert f"pluginctl env remove {environment.address[:12]}" in refused.value.fix
-    made.release(environment)
     made.remove(environment.address)
     assert made.get("demo-a==1.0").address == environment.address
 
@@ -317,7 +317,8 @@ def test_what_was_tampered_with_is_refused_until_it_is_removed(environments, cac
 def test_a_cache_that_was_copied_is_read_once(environments, cache):
     """Its files have other times and inodes than those that were noted; what they are then is noted."""
     made = environments(folder=cache)
-    place = made.get("demo-a==1.0").folder
+    made.release(environment := made.get("demo-a==1.0"))
+    place = environment.folder
     (noted := place / "stamps").chmod(0o600)
     inode = noted.stat().st_ino
     made.get("demo-a==1.0")
@@ -344,6 +345,16 @@ def child(wheels, folder, installer="", requirement="demo-a==1.0"):
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
+def working_in(folder):
+    """Give the command lines of processes that work there still."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            line = file.read_bytes()
+            found += [line] if str(folder / ".new-").encode() in line else []
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="nothing is killed so there")
 @pytest.mark.parametrize("installer", INSTALLERS)
@@ -364,6 +375,7 @@ def test_what_was_killed_half_way_leaves_nothing_usable_and_is_cleaned_up(
     environment = environments(installer).get("demo-a==1.0")
     assert run(environment, "import demo_a; print(demo_a.run())") == "1.0 with 1.0"
     assert nothing_left(folder)
+    assert working_in(folder) == []
 
 
 @pytest.mark.slow
@@ -390,6 +402,36 @@ def test_eight_threads_at_once_build_it_once(environments):
         tasks = [pool.submit(environments().get, "demo-a==1.0", progress=note) for _ in range(8)]
         assert len({task.result().address for task in tasks}) == 1
     assert phases.count("installing") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("installer", INSTALLERS)
+def test_a_host_that_stops_gives_up_what_it_builds(environments, tmp_path, installer):
+    """The thread that waits for it is told, and nothing is left."""
+    made = environments(installer)
+
+    def stop(step):
+        if step.phase == "installing":
+            made.close()
+
+    with pytest.raises(PluginError, match="given up: the host stops"):
+        made.get("demo-a==1.0", progress=stop)
+    with pytest.raises(PluginError, match="given up: the host stops"):
+        made.get("demo-a==1.0")
+    assert nothing_left(tmp_path / "cache")
+    assert made.list() == ()
+
+
+def test_what_is_open_is_closed_when_its_last_user_lets_go(environments, cache):
+    """However many threads of a process have it: it is one lock, and one check."""
+    made = environments(folder=cache)
+    one, two = made.get("demo-a==1.0"), made.get("demo-a ==1.0")
+    made.release(one)
+    with pytest.raises(PluginError, match="a live process uses"):
+        made.remove(two.address)
+    made.release(two)
+    made.release(two)
+    assert made.remove(two.address).requirement == "demo-a==1.0"
 
 
 def test_what_is_used_least_recently_goes_first(environments, cache):

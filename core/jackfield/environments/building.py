@@ -1,9 +1,9 @@
 """Building one environment: resolve with the host's own jackfield, install by the lock, compile, seal."""
 
+import os
 import re
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -12,11 +12,12 @@ import attrs
 from jackfield.environments.cache import SITE, Listing
 from jackfield.environments.faults import is_away, is_full, refused
 from jackfield.environments.host import Wheel, interpreter, pack
-from jackfield.environments.installers import Failed, Installer, Pin
+from jackfield.environments.installers import Failed, Installer, Pin, Runner
 from jackfield.environments.seal import Stamps, seal
 from jackfield.environments.values import Phase, Request
 
 _GROUP: Final = re.compile(r"^\[\s*(jackfield\.\w+)\s*\]", re.MULTILINE)
+_COMPILERS: Final = min(4, os.cpu_count() or 1)
 _FINISHED: Final = "finished"
 
 Tell = Callable[[Phase, str], None]
@@ -29,6 +30,7 @@ class Job:
     Attributes:
         request: what is wanted.
         installer: uv or pip.
+        runner: starts whatever else works in the folder.
         find_links: where wheels are beside the index.
         folder: to work in; empty at first.
         held: the descriptor of the lock on it.
@@ -37,6 +39,7 @@ class Job:
 
     request: Request
     installer: Installer
+    runner: Runner
     find_links: tuple[str, ...]
     folder: Path
     held: int
@@ -118,7 +121,7 @@ def install(job: Job, lock: Lock, place: Path) -> tuple[Path, Listing, Stamps]:
     lines.write_text(lock.lines, encoding="utf-8")
     job.installer.install(lines, job.find_links, site, job.folder, job.held)
     job.tell(Phase.COMPILING, "its modules")
-    _compile(site, place / SITE)
+    _compile(job, site, place / SITE)
     job.tell(Phase.CHECKING, "its files")
     distributions = tuple(_distributions(site))
     missing = {pin.name for pin in lock.pins} - {name for name, *_ in distributions}
@@ -145,16 +148,23 @@ def _of_host(pin: Pin, host: Sequence[Wheel]) -> Pin:
     return Pin(wheel.name, wheel.version, "", (f"sha256:{wheel.sha256}",))
 
 
-def _compile(site: Path, place: Path) -> None:
+def _compile(job: Job, site: Path, place: Path) -> None:
     """Compile every module, once for all processes; what has no valid syntax (templates, old code) is left as it is.
 
     Nothing checks the sources again, since they do not change; and tracebacks name the place that they will have.
     """
-    command = [str(interpreter()), "-I", "-S", "-m", "compileall", "-q", "-f", "-j", "0"]
-    command += ["--invalidation-mode", "unchecked-hash", "-s", str(site), "-p", str(place), str(site)]
-    nothing = subprocess.DEVNULL
-    with suppress(OSError):  # slower at each start, and no less right
-        subprocess.run(command, stdin=nothing, stdout=nothing, stderr=nothing, check=False)  # noqa: S603  # Python
+    modules = sorted(map(str, site.rglob("*.py")))
+    command = [str(interpreter()), "-I", "-S", "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash"]
+    command += ["-s", str(site), "-p", str(place), "-i"]
+
+    # Not `-j` of compileall: its children outlive it when it is killed.
+    def compile_some(number: int) -> None:
+        listed = job.folder / f"compile-{number}.txt"
+        listed.write_text("".join(f"{module}\n" for module in modules[number::_COMPILERS]), "utf-8", "surrogateescape")
+        job.runner.run([*command, str(listed)], job.folder, job.held)
+
+    with ThreadPoolExecutor(_COMPILERS) as pool:
+        list(pool.map(compile_some, range(_COMPILERS)))
 
 
 def _distributions(site: Path) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:

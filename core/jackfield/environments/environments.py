@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import attrs
 import msgspec
 
 from jackfield.environments.building import Job, install, resolve
@@ -43,8 +44,8 @@ _ENDINGS: Final = (".whl", ".html", ".tar.gz", ".zip")
 class Environments:
     """The environments of this user, for one process.
 
-    Everything blocks: it is for threads of a pool, any number of them. What `get` gives stays until `release`, `close`
-    or the end of the process: nobody else collects it.
+    Everything blocks: it is for threads of a pool, any number of them. What `get` gives is open until it is released as
+    often, until `close`, or until the process ends: it is checked once, and nobody collects it.
 
     Args:
         settings: what `[environments]` says.
@@ -67,8 +68,8 @@ class Environments:
         self._confine = confine
         self._runner = Runner(confine if self.settings.build else None)
         self._guard = threading.Lock()
-        self._held: dict[str, list[FileLock]] = {}
-        weakref.finalize(self, _let_go, self._held)
+        self._open: dict[str, _Open] = {}
+        weakref.finalize(self, _let_go, self._open)
 
     def get(
         self,
@@ -114,12 +115,14 @@ class Environments:
     def release(self, environment: Environment) -> None:
         """Say that this process does not need an environment any more, once for each `get`."""
         with self._guard:
-            held = self._held.get(environment.address)
-            lock = held.pop() if held else None
-            if not held:
-                self._held.pop(environment.address, None)
-        if lock is not None:
-            lock.release()
+            opened = self._open.get(environment.address)
+            if opened is None:
+                return
+            opened.users -= 1
+            if opened.users:
+                return
+            del self._open[environment.address]
+        opened.lock.release()
 
     def list(self) -> tuple[Kept, ...]:
         """List what is in the cache, what was used last first.
@@ -182,7 +185,7 @@ class Environments:
         """End what is being built, and let go of every environment. May be repeated."""
         self._runner.close()
         with self._guard:
-            _let_go(self._held)
+            _let_go(self._open)
 
     def __enter__(self) -> Self:
         return self
@@ -202,23 +205,24 @@ class Environments:
 
     def _key(self, request: Request) -> str:
         """Give what a request is remembered by: all that may lead it elsewhere and can be told without an index."""
-        links = [_contents(link, request.name) for link in self._links()]
-        return _digest([request.requirement, request.further, links, self.settings.build, *_here()])
+        places = [*((link, "of find_links") for link in self._links()), *((url, "asked for") for url in request.urls)]
+        found = [_contents(place, whence, request.name) for place, whence in places]
+        return _digest([request.requirement, request.further, found, self.settings.build, *_here()])
 
     def _links(self) -> tuple[str, ...]:
         return tuple(link if _is_url(link) else str(Path(link).absolute()) for link in self.settings.find_links)
 
     def _remembered(self, key: str, request: Request, tell: "_Teller") -> Environment | None:
         address = self._cache.remembered(key)
-        return None if address is None else self._open(address, request, tell)
+        return None if address is None else self._opened(address, request, tell)
 
     def _make(self, request: Request, key: str, folder: Path, lock: FileLock, tell: "_Teller") -> Environment:
-        job = Job(request, self._find(request), self._links(), folder, lock.descriptor, tell)
+        job = Job(request, self._find(request), self._runner, self._links(), folder, lock.descriptor, tell)
         try:
             resolved = resolve(job)
             address = _digest([resolved.text, *_here()])
             # Two spellings of one requirement lead to one address; a collector may come in between.
-            while (environment := self._open(address, request, tell)) is None:
+            while (environment := self._opened(address, request, tell)) is None:
                 with self._cache.alone(address, tell.wait):
                     if not self._cache.is_finished(address):
                         self._cache.publish(*install(job, resolved, self._cache.place(address)), address)
@@ -249,22 +253,29 @@ class Environments:
             )
         return installer
 
-    def _open(self, address: str, request: Request, tell: "_Teller") -> Environment | None:
-        """Check an environment and keep it; None when there is none."""
+    def _opened(self, address: str, request: Request, tell: "_Teller") -> Environment | None:
+        """Keep an environment, checked when this process opens it; None when there is none."""
+        with self._guard:
+            if opened := self._open.get(address):
+                opened.users += 1
+                return _asked_for(opened.environment, request)
         lock = self._cache.use(address, tell.wait)
         if lock is None:
             return None
-        kept = False
         try:
             environment = self._checked(address, request)
-            with self._guard:
-                if self._runner.closed:
-                    raise refused(request.name, "the host stops")
-                self._held.setdefault(address, []).append(lock)
-                kept = True
-        finally:
-            if not kept:
-                lock.release()
+        except BaseException:
+            lock.release()
+            raise
+        with self._guard:
+            # Another thread may have been quicker.
+            opened = None if self._runner.closed else self._open.setdefault(address, _Open(environment, lock))
+            if opened is not None:
+                opened.users += 1
+        if opened is None or opened.lock is not lock:
+            lock.release()
+        if opened is None:
+            raise refused(request.name, "it was given up: the host stops")
         self._cache.touch(address)
         return environment
 
@@ -292,6 +303,15 @@ class Environments:
             tuple(Distribution(*one) for one in listing.distributions),
             size_of(listing.files),
         )
+
+
+@attrs.define(eq=False)
+class _Open:
+    """An environment that this process has open, for so many users."""
+
+    environment: Environment
+    lock: FileLock
+    users: int = 0
 
 
 class _Teller:
@@ -330,11 +350,14 @@ def _without_functions(one: Distribution) -> Exception:
     )
 
 
-def _let_go(held: dict[str, list[FileLock]]) -> None:
-    for locks in held.values():
-        for lock in locks:
-            lock.release()
-    held.clear()
+def _let_go(opened: dict[str, _Open]) -> None:
+    for each in opened.values():
+        each.lock.release()
+    opened.clear()
+
+
+def _asked_for(environment: Environment, request: Request) -> Environment:
+    return attrs.evolve(environment, requirement=request.requirement, further=request.further)
 
 
 def _here() -> tuple[str, ...]:
@@ -342,7 +365,7 @@ def _here() -> tuple[str, ...]:
     return (*machine(), runtime().version, runtime().digest)
 
 
-def _contents(link: str, plugin: str) -> Any:
+def _contents(link: str, whence: str, plugin: str) -> Any:
     """Give what is in a folder of wheels, as far as its listing tells; of a page in the network, its address."""
     if _is_url(link) and urlsplit(link).scheme != "file":
         return link
@@ -351,11 +374,10 @@ def _contents(link: str, plugin: str) -> Any:
         files = sorted(path.iterdir()) if path.is_dir() else [path]
         status = [(file.name, file.stat()) for file in files if file.name.endswith(_ENDINGS) or file == path]
     except FileNotFoundError as error:
-        fix = "make it, or take it out of find_links"
-        raise refused(plugin, f"{error.filename}, of find_links, is not there", fix) from error
+        raise refused(plugin, f"{error.filename}, {whence}, is not there", "make it, or leave it out") from error
     except OSError as error:
-        fix = "make it readable, or take it out of find_links"
-        raise refused(plugin, f"{path}, of find_links, cannot be read: {error.strerror}", fix) from error
+        reason = f"{path}, {whence}, cannot be read: {error.strerror}"
+        raise refused(plugin, reason, "make it readable, or leave it out") from error
     return [link, [(name, found.st_size, found.st_mtime_ns) for name, found in status]]
 
 

@@ -103,7 +103,7 @@ class Failed(Exception):  # never leaves the package: it becomes a PluginError
 
 
 class Runner:
-    """Starts installers in one folder, and ends them when it is closed.
+    """Starts what works in a folder, and ends it when it is closed.
 
     Args:
         confine: what puts a command into a sandbox.

@@ -42,11 +42,13 @@ class Request:
         requirement: as PEP 508 has it, in its normal spelling.
         name: of the distribution, normalised.
         further: requirements of the other distributions that are to be there.
+        urls: of those that are asked for by URL.
     """
 
     requirement: str
     name: str
     further: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, requirement: str, further: Sequence[str] = ()) -> "Request":
@@ -57,7 +59,7 @@ class Request:
 
         Examples:
             >>> Request.parse("Demo_OCR == 2.0", ("my-providers==1.0",))
-            Request(requirement='Demo_OCR==2.0', name='demo-ocr', further=('my-providers==1.0',))
+            Request(requirement='Demo_OCR==2.0', name='demo-ocr', further=('my-providers==1.0',), urls=())
         """
         from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415  # slow, and rarely needed
         from packaging.utils import canonicalize_name  # noqa: PLC0415  # as above
@@ -72,7 +74,8 @@ class Request:
             if one.marker is not None and not one.marker.evaluate():
                 raise refused(one.name, f"{text!r} does not apply to this interpreter", "leave its marker out")
         first, *others = parsed
-        return cls(str(first), canonicalize_name(first.name), tuple(sorted(map(str, others))))
+        urls = tuple(one.url for one in parsed if one.url)
+        return cls(str(first), canonicalize_name(first.name), tuple(sorted(map(str, others))), urls)
 
 
 @attrs.frozen
