@@ -325,6 +325,39 @@ def test_a_cache_that_was_copied_is_read_once(environments, cache):
     assert noted.stat().st_ino == inode
 
 
+_UPGRADED = """
+import sys
+from pathlib import Path
+from jackfield import PluginError
+from jackfield.environments import Environments, EnvironmentSettings
+
+environments = Environments(EnvironmentSettings((sys.argv[1],), offline=True), folder=Path(sys.argv[2]))
+try:
+    environments.get("demo-unheard-of")
+except PluginError:
+    pass  # it has looked at what it runs
+here = Path(sys.modules["jackfield"].__file__)
+assert here.is_relative_to(sys.argv[3]), here
+here.write_text(here.read_text() + "# another version\\n")
+try:
+    environments.get("demo-a==1.0")
+except PluginError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+def test_a_jackfield_that_was_upgraded_under_its_host_is_told(wheels, tmp_path):
+    """A worker would run another one than the host."""
+    copy = tmp_path / "copy"
+    shutil.copytree(Path(jackfield.__file__).parent, copy / "jackfield", ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-c", _UPGRADED, str(wheels), str(tmp_path / "cache"), str(copy)]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(copy)}, capture_output=True, text=True, check=True
+    )
+    assert "__init__.py, of jackfield, has changed since this process has started: restart it" in done.stdout
+
+
 _CHILD = """
 import sys
 from pathlib import Path

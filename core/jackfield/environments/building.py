@@ -11,7 +11,7 @@ import attrs
 
 from jackfield.environments.cache import SITE, Listing
 from jackfield.environments.faults import is_away, is_full, refused
-from jackfield.environments.host import Wheel, interpreter, pack
+from jackfield.environments.host import Changed, Wheel, interpreter, pack
 from jackfield.environments.installers import Failed, Installer, Pin, Runner
 from jackfield.environments.seal import Stamps, seal
 from jackfield.environments.values import Phase, Request
@@ -85,7 +85,10 @@ def resolve(job: Job) -> Lock:
         OSError: when the folder cannot be written.
     """
     job.tell(Phase.RESOLVING, "what it needs")
-    host = pack(job.folder / "host")
+    try:
+        host = pack(job.folder / "host")
+    except Changed as changed:
+        raise Failed(str(changed), started=False) from changed
     jackfield, *libraries = host
     try:
         pins = _resolve(job, (jackfield, *libraries), job.find_links)

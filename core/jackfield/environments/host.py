@@ -15,6 +15,7 @@ import sys
 import sysconfig
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +29,7 @@ _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _LEFT_OUT: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "entry_points.txt")
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)
 class Part:
     """One distribution of the host's.
 
@@ -45,6 +46,15 @@ class Part:
     tag: str
     files: Mapping[str, Path]
     texts: Mapping[str, bytes]
+
+    @functools.cached_property
+    def sums(self) -> Mapping[str, str]:
+        """The sha256 of each file, as it was when this was looked at first."""
+        return {name: hashlib.sha256(self.files[name].read_bytes()).hexdigest() for name in sorted(self.files)}
+
+
+class Changed(Exception):  # never leaves the package: it becomes a PluginError
+    """What this process runs is not what is installed any more."""
 
 
 @attrs.frozen
@@ -95,8 +105,7 @@ def runtime() -> Runtime:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(f"{part.name}=={part.version} {part.tag}\n".encode())
-        for name in sorted(part.files):
-            digest.update(f"{name} {hashlib.sha256(part.files[name].read_bytes()).hexdigest()}\n".encode())
+        digest.update("".join(f"{name} {found}\n" for name, found in part.sums.items()).encode())
     return Runtime(version, digest.hexdigest(), needs, parts)
 
 
@@ -128,6 +137,7 @@ def pack(folder: Path) -> tuple[Wheel, ...]:
         folder: where; it is made.
 
     Raises:
+        Changed: if another version has been installed in the meantime.
         OSError: if they cannot be written.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -141,7 +151,7 @@ def _pack(part: Part, folder: Path) -> Wheel:
     rows = []
     with zipfile.ZipFile(held, "w") as archive:  # not compressed: it is unpacked at once
         for name in sorted({*part.files, *part.texts}):
-            content = part.texts[name] if name in part.texts else part.files[name].read_bytes()
+            content = part.texts[name] if name in part.texts else _content(part, name)
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
             digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
             quoted = f'"{name}"' if "," in name else name
@@ -150,6 +160,14 @@ def _pack(part: Part, folder: Path) -> Wheel:
     path = folder / f"{stem}-{part.version}-{part.tag}.whl"
     path.write_bytes(held.getvalue())
     return Wheel(part.name, part.version, path, hashlib.sha256(held.getvalue()).hexdigest())
+
+
+def _content(part: Part, name: str) -> bytes:
+    with suppress(FileNotFoundError):
+        content = part.files[name].read_bytes()
+        if hashlib.sha256(content).hexdigest() == part.sums[name]:
+            return content
+    raise Changed(f"{part.files[name]}, of {part.name}, has changed since this process has started: restart it")
 
 
 def _version() -> str:
