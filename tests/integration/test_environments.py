@@ -203,6 +203,21 @@ def test_an_index_that_is_away_is_named(environments, monkeypatch, installer):
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "requirement",
+    ["demo-a @ http://me:secret@127.0.0.1:9/demo_a-1.0-py3-none-any.whl", "demo-a @ http://me:secret@127.0.0.1:9 1.0"],
+)
+def test_no_credentials_are_told(environments, monkeypatch, requirement):
+    """Neither in an error, nor in the steps, which are logged."""
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    steps = []
+    with pytest.raises(PluginError) as refused:
+        environments(offline=False).get(requirement, progress=steps.append)
+    assert "secret" not in f"{refused.value} {refused.value.faults} {steps}"
+
+
 def test_a_folder_of_find_links_that_is_not_there_is_named(environments, tmp_path):
     """It is a slip, not an empty folder."""
     with pytest.raises(PluginError, match="nowhere, of find_links, is not there"):

@@ -24,7 +24,7 @@ from typing import Final
 import msgspec
 
 from jackfield.config.trust import Trust
-from jackfield.environments.faults import refused
+from jackfield.environments.faults import refused, without_credentials
 from jackfield.environments.locks import FileLock
 from jackfield.environments.seal import Files, Stamps
 from jackfield.environments.values import Kept
@@ -35,6 +35,7 @@ _STAMPS: Final = "stamps"
 _ADDRESS: Final = re.compile(r"[0-9a-f]{32}")
 _NEW: Final = ".new-"
 _OLD: Final = ".old-"
+_USE: Final = ".use"
 
 
 class Listing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -228,8 +229,8 @@ class Cache:
             lock.release()
         return Kept(
             address,
-            listing.requirement,
-            listing.further,
+            without_credentials(listing.requirement),
+            tuple(map(without_credentials, listing.further)),
             tuple(f"{name}=={version}" for name, version, *_ in listing.distributions),
             sum(size for size, _ in listing.files.values()),
             self._used(address),
@@ -243,18 +244,22 @@ class Cache:
             return time.time()
 
     def _use(self, address: str) -> Path:
-        return self._locks / f"{address}.use"
+        return self._locks / f"{address}{_USE}"
 
     def _clear(self) -> None:
         """Remove what killed processes have left."""
-        for path in list(self.folder.iterdir()):
-            if path.name.startswith(_OLD):
-                delete(path)
-            elif path.name.startswith(_NEW):
-                lock = FileLock.take(self._locks / path.name.removeprefix(_NEW))
-                if lock is not None:
-                    delete(path)
-                    lock.release(remove=True)
+        names = [path.name for path in self.folder.iterdir()]
+        locks = [path.name for path in self._locks.iterdir()]
+        for name in names:
+            if name.startswith(_OLD):
+                delete(self.folder / name)
+        gone = {name for name in locks if name.endswith(_USE) and not self.place(name.removesuffix(_USE)).exists()}
+        begun = {name.removeprefix(_NEW) for name in names if name.startswith(_NEW)}
+        for key in gone | begun | {name for name in locks if not name.endswith(_USE)}:
+            lock = FileLock.take(self._locks / key)
+            if lock is not None:
+                delete(self.folder / f"{_NEW}{key}")
+                lock.release(remove=True)
 
 
 def delete(folder: Path) -> None:

@@ -17,7 +17,7 @@ import msgspec
 
 from jackfield.environments.building import Job, install, resolve
 from jackfield.environments.cache import SITE, Cache
-from jackfield.environments.faults import from_installer, from_system, refused
+from jackfield.environments.faults import from_installer, from_system, refused, without_credentials
 from jackfield.environments.host import machine, runtime
 from jackfield.environments.installers import Failed, Installer, Runner, find_installer
 from jackfield.environments.locks import FileLock
@@ -319,12 +319,13 @@ class _Teller:
 
     def __init__(self, request: Request, progress: Progress, runner: Runner) -> None:
         self._request = request
+        self._requirement = without_credentials(request.requirement)
         self._progress = progress
         self._runner = runner
         self._waits = False
 
     def __call__(self, phase: Phase, text: str) -> None:
-        self._progress(Step(self._request.requirement, phase, text, _PHASES.index(phase), len(_PHASES) - 1))
+        self._progress(Step(self._requirement, phase, text, _PHASES.index(phase), len(_PHASES) - 1))
 
     def wait(self) -> None:
         """Tell once that somebody else works on it; give up when the host stops."""

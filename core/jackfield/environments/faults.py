@@ -47,6 +47,7 @@ def refused(plugin: str, reason: str, fix: str = "") -> PluginError:
         reason: as a clause without a full stop.
         fix: what to do, likewise.
     """
+    plugin, reason = without_credentials(plugin), without_credentials(reason)
     fault = Fault("environment", plugin, plugin, reason, fix)
     return PluginError(plugin, "environment", reason, fix, (fault,))
 
@@ -103,6 +104,16 @@ def from_installer(
     return refused(plugin, f"it cannot be resolved: {words}", f"{fix}; or {more}" if offline else fix)
 
 
+def without_credentials(text: str) -> str:
+    """Take what stands before the `@` of a URL out of a text: requirements and settings of indexes may have secrets.
+
+    Examples:
+        >>> without_credentials("demo @ https://me:secret@index.example/demo.whl")
+        'demo @ https://index.example/demo.whl'
+    """
+    return _CREDENTIALS.sub("", text)
+
+
 def is_away(said: str) -> bool:
     """Tell whether an installer failed because it could not reach what it asked."""
     return bool(_AWAY.search(said))
@@ -134,7 +145,7 @@ def shorten(said: str, asked: Sequence[str] = ()) -> str:
         if plain and not _NOISE.fullmatch(plain) and plain not in lines:
             lines.append(plain)
     named = dict(enumerate(asked, 1))
-    text = _CREDENTIALS.sub("", " ".join(lines))
+    text = without_credentials(" ".join(lines))
     text = _LINE.sub(lambda found: named.get(int(found[1]), "what a worker runs on"), _PLACE.sub("", text))
     text = text.rstrip(".") or "it gave no reason"
     return text if len(text) <= _LONGEST else text[:_LONGEST].rpartition(" ")[0] + " …"
