@@ -1,5 +1,6 @@
 """pluginctl: one thin module per verb. What a verb needs is imported when that verb runs."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -9,6 +10,7 @@ from jackfield.cli.apply import apply, diff
 from jackfield.cli.call import call
 from jackfield.cli.check import check
 from jackfield.cli.doctor import doctor
+from jackfield.cli.env import build, collect, list_environments, remove
 from jackfield.cli.explain import explain
 from jackfield.cli.graph import graph
 from jackfield.cli.info import info
@@ -50,6 +52,8 @@ class _Verbs(TyperGroup):
         return _spared(super().get_params(ctx))
 
 
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
 # No rich markup in help and no pretty tracebacks: rich would triple the time that `--help` takes.
 app = typer.Typer(
     name="pluginctl",
@@ -59,7 +63,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings=_CONTEXT,
 )
 
 
@@ -79,6 +83,10 @@ def _options(
     ] = False,
 ) -> None:
     pass
+
+
+def _add(group: typer.Typer, name: str, verb: Callable[..., None], examples: tuple[str, ...]) -> None:
+    group.command(name, cls=_Verb, epilog="\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples))(verb)
 
 
 for _name, _verb, _examples in (
@@ -159,7 +167,26 @@ for _name, _verb, _examples in (
     ("events", events, ("pluginctl events", "pluginctl events --follow --json | jq .event")),
     ("dump-state", dump_state, ("pluginctl dump-state", "pluginctl dump-state --json | jq .in_flight")),
 ):
-    app.command(_name, cls=_Verb, epilog="\b\nExamples:\n" + "\n".join(f"  {line}" for line in _examples))(_verb)
+    _add(app, _name, _verb, _examples)
+
+_env = typer.Typer(cls=_Verbs, no_args_is_help=True, rich_markup_mode=None, context_settings=_CONTEXT)
+_each: Callable[..., None]
+for _name, _each, _examples in (
+    ("list", list_environments, ("pluginctl env list", "pluginctl env list --json | jq '.[].address'")),
+    (
+        "build",
+        build,
+        (
+            "pluginctl env build demo-ocr==2.0",
+            "pluginctl env build demo-ocr==2.0 --with my-providers==1.0",
+            "pluginctl env build demo-ocr==2.0 --find-links ./wheels --offline",
+        ),
+    ),
+    ("remove", remove, ("pluginctl env remove 54462745",)),
+    ("collect", collect, ("pluginctl env collect --size 1GiB", "pluginctl env collect --size 0")),
+):
+    _add(_env, _name, _each, _examples)
+app.add_typer(_env, name="env", help="Build, list and remove the environments of plugins that run apart.")
 
 
 def main() -> None:
