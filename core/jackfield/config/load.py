@@ -79,7 +79,7 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
         from jackfield.config.structure import structure  # noqa: PLC0415  # cattrs is for those whose file is wrong
 
         document, problems = structure(raw)
-    plugins, more = check(document, here.parent, executors)
+    plugins, environments, more = check(document, here.parent, executors)
     if problems := [*problems, *more]:
         raise _error(file, raw, problems, index_lines(text))
     return Configuration(
@@ -88,6 +88,7 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
         routes=document.routes,
         tenants=document.tenants,
         observability=document.observability,
+        environments=environments,
         discover=document.discover,
         timeout=document.timeout,
         strict=document.strict,
