@@ -17,7 +17,7 @@ from jackfield.config import (
     load_config,
     parse_config,
 )
-from jackfield.config.load import SIZE_LIMIT, _read
+from jackfield.config.load import KIND, SIZE_LIMIT
 from jackfield.errors import ConfigError
 from jackfield.model.grants import Resources
 
@@ -331,7 +331,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path):
         else:
             os.utime(file, (0, 0))  # long settled
 
-    assert _read(file, meanwhile) == b"strict = true # 2"
+    assert KIND.read(file, meanwhile) == b"strict = true # 2"
 
 
 def test_a_file_that_never_stops_changing_is_refused(tmp_path):
@@ -339,7 +339,7 @@ def test_a_file_that_never_stops_changing_is_refused(tmp_path):
     file = tmp_path / "jackfield.toml"
     file.write_text("strict = false")
     with pytest.raises(ConfigError, match=r"kept changing while it was read .* rename that into its place"):
-        _read(file, file.touch)
+        KIND.read(file, file.touch)
 
 
 def test_a_file_that_was_just_written_is_read(tmp_path):
