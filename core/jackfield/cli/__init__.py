@@ -13,6 +13,7 @@ from jackfield.cli.explain import explain
 from jackfield.cli.graph import graph
 from jackfield.cli.info import info
 from jackfield.cli.listing import list_entries
+from jackfield.cli.manifest import manifest
 from jackfield.cli.new import new
 from jackfield.cli.plugin_verbs import reload, restart, start, stop, unload
 from jackfield.cli.route_verbs import canary, rollback, route
@@ -111,6 +112,11 @@ for _name, _verb, _examples in (
     ("doctor", doctor, ("pluginctl doctor", "pluginctl doctor --json | jq .faults")),
     ("graph", graph, ("pluginctl graph", "pluginctl graph --format dot | dot -Tsvg > graph.svg")),
     ("new", new, ("pluginctl new my-plugin", "pluginctl new my-plugin --kind provider")),
+    (
+        "manifest",
+        manifest,
+        ("pluginctl manifest my-plugin", "pluginctl manifest . --write", "pluginctl manifest --schema"),
+    ),
     (
         "serve",
         serve,

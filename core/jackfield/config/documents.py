@@ -74,24 +74,26 @@ class Kind:
         problems: Sequence[Problem],
         lines: Mapping[KeyPath, int],
         plugin: Callable[[KeyPath], str] = lambda _: "",
+        located: Sequence[tuple[int, Problem]] = (),
     ) -> ConfigError:
         """Make one error of everything that is wrong, in the order of the lines.
 
         Args:
             file: where.
-            problems: what; at least one.
+            problems: what; here or in `located` at least one.
             lines: path → line.
             plugin: tells whose key it is.
+            located: what is wrong on a line that is known.
         """
-        located = sorted(
-            ((_line(problem.path, lines), problem) for problem in problems),
+        found = sorted(
+            (*located, *((_line(problem.path, lines), problem) for problem in problems)),
             key=lambda pair: (pair[0] is None, pair[0] or 0),
         )
         faults = tuple(
             Fault(self.stage, plugin(problem.path), _entry(problem.path, line), problem.reason, problem.fix)
-            for line, problem in located
+            for line, problem in found
         )
-        line, first = located[0]
+        line, first = found[0]
         # With a single fault nothing else is listed: its fix belongs to the reason then.
         reason = f"{first.reason} → {first.fix}" if first.fix and len(faults) == 1 else first.reason
         return ConfigError(str(file), line, key_text(first.path), reason, faults)

@@ -39,6 +39,6 @@ Cpu = (
 )
 _SIZE = "bytes as in '512Mi', '1Gi' or 1048576"
 Size = (
-    Annotated[str, Meta(pattern=r"^(?=.*[1-9])\d{1,6}(\.\d{1,6})?([kKMGT]i?B?)$(?!\n)", description=_SIZE)]
+    Annotated[str, Meta(pattern=r"^(?=.*[1-9])(\d{1,15}|\d{1,6}(\.\d{1,6})?[kKMGT]i?)B?$(?!\n)", description=_SIZE)]
     | Annotated[int, Meta(ge=1, le=2**50, description=_SIZE)]
 )

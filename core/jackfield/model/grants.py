@@ -166,7 +166,9 @@ def cores(text: str | float) -> float | None:
         >>> cores("500m"), cores("2"), cores(0.25), cores("fast")
         (0.5, 2.0, 0.25, None)
     """
-    match = _CPU.fullmatch(str(text))
+    if not isinstance(text, str):
+        return float(text) if text > 0 else None
+    match = _CPU.fullmatch(text)
     if match is None:
         return None
     found = float(match[1]) / (1000 if match[2] else 1)
@@ -183,7 +185,8 @@ def size(text: str | int) -> int | None:
     match = _SIZE.fullmatch(str(text))
     if match is None:
         return None
-    return int(Decimal(match[1]) * _UNITS[match[2] or ""]) or None
+    found = Decimal(match[1]) * _UNITS[match[2] or ""]
+    return max(1, int(found)) if found else None
 
 
 def capability_fault(text: str) -> tuple[str, str] | None:
