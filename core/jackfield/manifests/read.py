@@ -150,12 +150,12 @@ def _check(document: Document) -> list[Problem]:
         for place, text in enumerate(capabilities):
             if text != PLACEHOLDER and (wrong := capability_fault(text)):
                 problems.append(Problem((*path, place), *wrong))
-    for key, text in (
+    for key, probe in (
         ("healthcheck", document.lifecycle.healthcheck),
         ("graceful-shutdown", document.lifecycle.graceful_shutdown),
     ):
-        if text is not None and Probe.parse(text) is None:
-            reason = f"{quoted(text)} names no function or method of the plugin"
+        if probe is not None and Probe.parse(probe) is None:
+            reason = f"{quoted(probe)} names no function or method of the plugin"
             problems.append(Problem(("lifecycle", key), reason, _PROBE_FIX))
     return problems
 

@@ -20,7 +20,7 @@ def json_schema() -> dict[str, Any]:
         listed = {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}}
         capabilities["items"] = {"anyOf": [capabilities["items"], listed]}
     idempotent = schema["properties"]["idempotent"]
-    words = {key: idempotent.pop(key) for key in ("description", "default")}
+    words: dict[str, Any] = {key: idempotent.pop(key) for key in ("description", "default")}
     schema["properties"]["idempotent"] = {"anyOf": [{"type": "boolean"}, idempotent], **words}
     for table in (schema, *schema["$defs"].values()):  # a key without a value is not there
         table["properties"] = {key: _or_null(value) for key, value in table["properties"].items()}
@@ -33,6 +33,6 @@ def schema_text() -> str:
 
 
 def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
-    words = {key: schema[key] for key in ("description", "default") if key in schema}
+    words: dict[str, Any] = {key: schema[key] for key in ("description", "default") if key in schema}
     rest = {key: value for key, value in schema.items() if key not in words}
     return {"anyOf": [*(rest["anyOf"] if rest.keys() == {"anyOf"} else [rest]), {"type": "null"}], **words}
