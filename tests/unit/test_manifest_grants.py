@@ -32,7 +32,12 @@ def asking(*capabilities, **keys):
         (["storage:readonly"], [], [], []),
         (["storage:scratch"], [], ["storage:scratch"], []),
         (["storage:readonly:/data/in"], ["storage:readonly:/data"], ["storage:readonly:/data/in"], []),
-        (["storage:readonly:/data"], ["storage:readonly:/data/in"], ["storage:readonly:/data/in"], ["storage:readonly:/data"]),
+        (
+            ["storage:readonly:/data"],
+            ["storage:readonly:/data/in"],
+            ["storage:readonly:/data/in"],
+            ["storage:readonly:/data"],
+        ),
         (["storage:readonly:/database"], ["storage:readonly:/data"], [], ["storage:readonly:/database"]),
         (["storage:readonly:/data"], ["storage:/data"], ["storage:readonly:/data"], []),
         (["storage:/data"], ["storage:readonly:/data"], ["storage:readonly:/data"], ["storage:/data"]),
@@ -42,11 +47,16 @@ def asking(*capabilities, **keys):
         (["calls:*"], ["calls:text.*"], ["calls:text.*"], ["calls:*"]),
         (["calls:text"], ["calls:text.*"], [], ["calls:text"]),
         (["publish:orders.Paid"], ["subscribe:orders.Paid"], [], ["publish:orders.Paid"]),
-        (["publish:mine.events.Done", "subscribe:mine.events.*"], [], ["publish:mine.events.Done", "subscribe:mine.events.*"], []),
+        (
+            ["publish:mine.events.Done", "subscribe:mine.events.*"],
+            [],
+            ["publish:mine.events.Done", "subscribe:mine.events.*"],
+            [],
+        ),
         (["publish:mines.Done"], [], [], ["publish:mines.Done"]),
         (["publish:*"], [], [], ["publish:*"]),
     ],
-)  # fmt: skip
+)
 def test_what_is_granted_and_what_is_missing(asks, allow, granted, missing):
     """The narrower of what both say; the rest of what is asked for is named."""
     found = permission(asking(*asks), WorkerConfig(allow=tuple(allow)), own={"mine"})

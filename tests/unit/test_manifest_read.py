@@ -116,7 +116,10 @@ def test_ten_faults_show_ten_with_lines():
         ("restart: on-failure", Manifest(restart="on-failure")),
         ("imports: eager", Manifest(asks=Grants(eager=True))),
         ("imports: lazy", Manifest()),
-        ("resources: {cpu: 2, memory: 1048576, pids: 8, open_files: 64}", Manifest(resources=Resources(2, 1 << 20, 8, 64))),
+        (
+            "resources: {cpu: 2, memory: 1048576, pids: 8, open_files: 64}",
+            Manifest(resources=Resources(2, 1 << 20, 8, 64)),
+        ),
         ("resources: {cpu: 0.25, memory: '2GB'}", Manifest(resources=Resources(0.25, 2 * 10**9))),
         ("lifecycle: {healthcheck: health}", Manifest(healthcheck=Probe("health", 5.0))),
         ("lifecycle: {healthcheck: 'ocr.health?timeout=250ms'}", Manifest(healthcheck=Probe("ocr.health", 0.25))),
@@ -126,7 +129,9 @@ def test_ten_faults_show_ten_with_lines():
         ),
         (
             "capabilities:\n- network:outbound: [db:5432, 'api.example.com:443']\n- storage:readonly: [/data]\n",
-            Manifest(asks=Grants(network=(Endpoint("db", 5432), Endpoint("api.example.com", 443)), read=(Path("/data"),))),
+            Manifest(
+                asks=Grants(network=(Endpoint("db", 5432), Endpoint("api.example.com", 443)), read=(Path("/data"),))
+            ),
         ),
         (
             "capabilities: [storage:scratch, storage:/var/x, 'calls:text.*', publish:a.B, subscribe:c.D]",
@@ -137,7 +142,7 @@ def test_ten_faults_show_ten_with_lines():
             ),
         ),
     ],
-)  # fmt: skip
+)
 def test_what_a_manifest_may_say(text, expected):
     """And what it comes to."""
     assert parse(text) == expected
@@ -173,7 +178,11 @@ def test_what_a_manifest_may_say(text, expected):
         ("resources: {pids: 1.5}", "resources.pids (line 1)", "a whole number from 1"),
         ("resources: {gpu: 1}", "resources.gpu (line 1)", "unknown key"),
         ("capabilities: [network:inbound]", "capabilities[0] (line 1)", "write 'network:outbound'"),
-        ("capabilities:\n- network:outbound: [db]\n", 'capabilities[0]."network:outbound"[0] (line 2)', "not HOST:PORT"),
+        (
+            "capabilities:\n- network:outbound: [db]\n",
+            'capabilities[0]."network:outbound"[0] (line 2)',
+            "not HOST:PORT",
+        ),
         ("capabilities: ['network:outbound:db:99999']", "capabilities[0] (line 1)", "99999 is not a port"),
         ("capabilities: ['storage:/a/../etc']", "capabilities[0] (line 1)", "goes up again"),
         ("capabilities: [3]", "capabilities[0] (line 1)", "expected a capability"),
@@ -188,7 +197,7 @@ def test_what_a_manifest_may_say(text, expected):
         ("{a: " * 10_000, "text (line 1)", "nested more than 16 levels deep"),
         ("".join(f"{'  ' * depth}a:\n" for depth in range(100)), "text (line 18)", "nested more than 16"),
     ],
-)  # fmt: skip
+)
 def test_each_fault_has_its_place_and_a_fix(text, entry, said):
     """One mistake gives one fault, whatever it is."""
     ((found, message),) = faults_of(text)
