@@ -12,6 +12,7 @@ import jackfield
 from jackfield import errors
 from jackfield.cli import app
 from jackfield.config import model as configured
+from jackfield.config.keys import key_of
 from jackfield.observe.record import Record
 
 ROOT = Path(__file__).parents[2]
@@ -20,11 +21,13 @@ REFERENCE = ROOT / "docs" / "reference"
 CONFIGURED = {
     "The top of the file": configured.Document,
     "[[plugin]]": configured.PluginConfig,
+    "[plugin.worker]": configured.WorkerConfig,
     "[routes]": configured.RouteConfig,
     "[tenants.NAME]": configured.TenantConfig,
     "[observability]": configured.ObservabilityConfig,
     "[observability.logs]": configured.LogsConfig,
     "[observability.metrics]": configured.MetricsConfig,
+    "[environments]": configured.EnvironmentsConfig,
 }
 
 
@@ -124,11 +127,11 @@ def test_the_page_of_the_configuration_has_every_key():
         keys = {
             quoted(row[0])[0]: row[2].strip() for row in cells if len(row) == len(("key", "type", "default", "meaning"))
         }
-        assert list(keys) == [field.name for field in attrs.fields(model)]
+        assert list(keys) == [key_of(field) for field in attrs.fields(model)]
         for field in attrs.fields(model):
-            shown = quoted(keys[field.name])
+            shown = quoted(keys[key_of(field)])
             assert not shown or json.loads(shown[0]) == default(field), f"{title}.{field.name}"
-            assert (not keys[field.name]) is (field.default is attrs.NOTHING), f"{title}.{field.name}"
+            assert (not keys[key_of(field)]) is (field.default is attrs.NOTHING), f"{title}.{field.name}"
 
 
 def default(field):

@@ -19,12 +19,14 @@ FILE = Path("jackfield.toml")
 KEY_NAMES = (
     "plugin name path depends_on auto_start version executor timeout functions options restart restart_limit "
     "restart_backoff start_timeout stop_timeout routes default shares tenants versions weight labels permissions "
-    "observability traces logs stream format successes messages metrics port discover strict lazy password a b f.g"
+    "observability traces logs stream format successes messages metrics port discover strict lazy password a b f.g "
+    "worker allow with with_ min max idle calls cpu memory pids open_files tier enforce share environments find_links "
+    "size"
 )
 KNOWN = st.sampled_from(KEY_NAMES.split(" "))
 KEYS = KNOWN | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=8)
 WORDS = st.sampled_from(
-    ["a", "b", "pkg", "pkg:X", "./x.py", "1.0", "env:HOME", "file:x", "thread", "never", "stderr", "*"]
+    ["a", "b", "pkg", "pkg:X", "./x.py", "1.0", "env:HOME", "file:x", "thread", "worker", "never", "stderr", "*", "1Gi"]
 )
 SCALARS = (
     st.booleans()
@@ -38,7 +40,14 @@ VALUES = st.recursive(
 )
 PLUGINS = st.lists(
     st.fixed_dictionaries(
-        {}, optional={"name": WORDS | VALUES, "path": WORDS | VALUES, "depends_on": st.lists(WORDS) | VALUES}
+        {},
+        optional={
+            "name": WORDS | VALUES,
+            "path": WORDS | VALUES,
+            "depends_on": st.lists(WORDS) | VALUES,
+            "executor": WORDS,
+            "worker": st.dictionaries(KNOWN, VALUES, max_size=4),
+        },
     )
     | st.dictionaries(KEYS, VALUES, max_size=6)
     | VALUES,
@@ -53,6 +62,7 @@ DOCUMENTS = st.builds(
             "routes": st.dictionaries(KEYS, VALUES, max_size=3),
             "tenants": st.dictionaries(KEYS, VALUES, max_size=3),
             "observability": VALUES,
+            "environments": VALUES,
             "timeout": VALUES,
             "strict": VALUES,
         },

@@ -53,6 +53,12 @@ def plugin(**keys: str) -> str:
     return "[[plugin]]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items() if value)
 
 
+def worker(**keys: str) -> str:
+    """Write a good plugin that runs in workers, with some keys of their table; values as TOML."""
+    text = plugin(executor='"worker"') + "[plugin.worker]\n"
+    return text + "".join(f"{key} = {value}\n" for key, value in keys.items())
+
+
 def test_a_file_with_ten_faults_shows_eleven_with_their_lines():
     """Types, names, files, dependencies, secrets and shares are judged together (a misspelled `path` counts twice)."""
     with pytest.raises(ConfigError) as caught:
@@ -173,6 +179,36 @@ def test_a_single_fault_is_shown_with_its_fix():
         ("[tenants.acme.com]\n", "tenants.acme.com (line 1)", "a dotted name needs quotes: 'acme.com'"),
         ("[tenants.a]\npermissions = ['text.*', 'a b']", "tenants.a.permissions[1] (line 2)", "got the text 'a b'"),
         ("[tenants.a]\nlabels = { x = 1 }", "tenants.a.labels.x (line 2)", "expected a text, got 1"),
+        (plugin(worker="{}"), "plugin[0].worker (line 4)", "the plugin has no executor, and only workers heed this"),
+        (
+            plugin(executor='"thread"', worker="{ max = 4 }"),
+            "plugin[0].worker (line 5)",
+            "the executor is 'thread', and only workers heed this table → add executor = \"worker\"",
+        ),
+        (worker(max="0"), "plugin[0].worker.max (line 6)", "a whole number from 1 to 1,000,000, got 0"),
+        (worker(min="3"), "plugin[0].worker.min (line 6)", "3 are kept warm, of 2 that there may be"),
+        (worker(cpu='"fast"'), "plugin[0].worker.cpu (line 6)", "expected cores as in '500m' or 2 (at most 100,000)"),
+        (worker(cpu="0"), "plugin[0].worker.cpu (line 6)", "got 0"),
+        (worker(cpu="true"), "plugin[0].worker.cpu (line 6)", "got true"),
+        (worker(memory='"1 GB"'), "plugin[0].worker.memory (line 6)", "bytes as in '512Mi', '1Gi' or 1048576"),
+        (worker(memory='"0Mi"'), "plugin[0].worker.memory (line 6)", "got the text '0Mi'"),
+        (worker(memory="1.5"), "plugin[0].worker.memory (line 6)", "got 1.5"),
+        (worker(tier='"slef"'), "plugin[0].worker.tier (line 6)", "did you mean 'self'?"),
+        (worker(alow="[]"), "plugin[0].worker.alow (line 6)", "did you mean 'allow'?"),
+        (worker(with_="[]"), "plugin[0].worker.with_ (line 6)", "did you mean 'with'?"),
+        (worker(allow='"all"'), "plugin[0].worker.allow (line 6)", "expected an array, got the text 'all'"),
+        (worker(allow='["none"]'), "plugin[0].worker.allow[0] (line 6)", "'none' is not a capability → known here"),
+        (worker(allow="[3]"), "plugin[0].worker.allow[0] (line 6)", "expected a capability as in 'network:outbound'"),
+        (worker(allow='["netwrok:outbound"]'), "plugin[0].worker.allow[0] (line 6)", "did you mean 'network'?"),
+        (worker(allow='["all", "calls:a b"]'), "plugin[0].worker.allow[1] (line 6)", "is not a pattern of functions"),
+        (worker(allow='["storage:data"]'), "plugin[0].worker.allow[0] (line 6)", "'data' is not an absolute path"),
+        (worker(allow='["storage:/a/../b"]'), "plugin[0].worker.allow[0] (line 6)", "goes up again with '..'"),
+        (worker(allow='["network:outbound:db:0"]'), "plugin[0].worker.allow[0] (line 6)", "0 is not a port"),
+        (worker(allow='["network:inbound"]'), "plugin[0].worker.allow[0] (line 6)", "write 'network:outbound'"),
+        (worker(**{"with": '["a=1"]'}), "plugin[0].worker.with[0] (line 6)", "'a=1' is not a requirement → write it"),
+        ("[environments]\nsize = '4 GB'", "environments.size (line 2)", "got the text '4 GB'"),
+        ("[environments]\nfind_links = ['./no']", "environments.find_links[0] (line 2)", "there is no folder './no'"),
+        ("[environments]\nofline = true", "environments.ofline (line 2)", "did you mean 'offline'?"),
         ("[observability]\ntraces = 'off'", "observability.traces (line 2)", "expected true or false"),
         ("[observability.logs]\nstream = 'file'", "observability.logs.stream (line 2)", "known here: stderr, stdout"),
         ("[observability.metrics]\nport = 65536", "observability.metrics.port (line 2)", "got 65536"),

@@ -17,8 +17,9 @@ from jackfield.config import (
     load_config,
     parse_config,
 )
-from jackfield.config.load import SIZE_LIMIT, _read
+from jackfield.config.load import KIND, SIZE_LIMIT
 from jackfield.errors import ConfigError
+from jackfield.model.grants import Resources
 
 EVERYTHING = """
 discover = true
@@ -330,7 +331,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path):
         else:
             os.utime(file, (0, 0))  # long settled
 
-    assert _read(file, meanwhile) == b"strict = true # 2"
+    assert KIND.read(file, meanwhile) == b"strict = true # 2"
 
 
 def test_a_file_that_never_stops_changing_is_refused(tmp_path):
@@ -338,7 +339,7 @@ def test_a_file_that_never_stops_changing_is_refused(tmp_path):
     file = tmp_path / "jackfield.toml"
     file.write_text("strict = false")
     with pytest.raises(ConfigError, match=r"kept changing while it was read .* rename that into its place"):
-        _read(file, file.touch)
+        KIND.read(file, file.touch)
 
 
 def test_a_file_that_was_just_written_is_read(tmp_path):
@@ -354,3 +355,51 @@ def _plugin(name: str, needs: list[str] | None = None) -> str:
 
 def _parse(text: str):
     return parse_config(text.encode(), Path("jackfield.toml"))
+
+
+def test_workers_and_environments_are_read(tmp_path):
+    """Every key of the two tables; quantities come out as numbers, folders absolute."""
+    (tmp_path / "wheels").mkdir()
+    text = """
+[environments]
+find_links = ["wheels", "https://example.com/simple"]
+offline = true
+build = true
+size = "1GiB"
+
+[[plugin]]
+name = "ocr"
+path = "demo-ocr"
+executor = "worker"
+[plugin.worker]
+allow = ["network:outbound:api.example.com:443", "storage:readonly:/data", "calls:text.*", "all"]
+with = ["my-providers==1.0"]
+min = 1
+max = 4
+idle = 5
+calls = 0
+cpu = "500m"
+memory = "512Mi"
+pids = 8
+open_files = 64
+tier = "namespaces"
+enforce = true
+share = true
+per_tenant = true
+"""
+    config = parse_config(text.encode(), tmp_path / "jackfield.toml")
+    worker = config.plugins["ocr"].worker
+    assert worker.with_ == ("my-providers==1.0",)
+    assert (worker.min, worker.max, worker.idle, worker.calls, worker.tier) == (1, 4, 5.0, 0, "namespaces")
+    assert (worker.enforce, worker.share, worker.per_tenant) == (True, True, True)
+    assert worker.resources == Resources(0.5, 512 << 20, 8, 64)
+    environments = config.environments
+    assert environments.find_links == (str(tmp_path / "wheels"), "https://example.com/simple")
+    assert (environments.offline, environments.build, environments.size_in_bytes) == (True, True, 1 << 30)
+
+
+def test_without_the_tables_there_are_defaults():
+    """A plugin that does not run apart has no such table; the cache has a bound all the same."""
+    config = parse_config(b'[[plugin]]\nname = "a"\npath = "b"\n', Path("jackfield.toml"))
+    assert config.plugins["a"].worker is None
+    assert config.environments.size_in_bytes == 4 << 30

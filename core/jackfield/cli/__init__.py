@@ -15,6 +15,7 @@ from jackfield.cli.explain import explain
 from jackfield.cli.graph import graph
 from jackfield.cli.info import info
 from jackfield.cli.listing import list_entries
+from jackfield.cli.manifest import manifest
 from jackfield.cli.new import new
 from jackfield.cli.plugin_verbs import reload, restart, start, stop, unload
 from jackfield.cli.route_verbs import canary, rollback, route
@@ -124,6 +125,11 @@ for _name, _verb, _examples in (
         "sandbox",
         sandbox,
         ("pluginctl sandbox", "pluginctl sandbox --json | jq '.tiers[]'", "pluginctl sandbox --oci crun"),
+    ),
+    (
+        "manifest",
+        manifest,
+        ("pluginctl manifest my-plugin", "pluginctl manifest . --write", "pluginctl manifest --schema"),
     ),
     (
         "serve",

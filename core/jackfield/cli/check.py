@@ -12,6 +12,7 @@ from jackfield.cli.taken import number
 from jackfield.text import printable
 
 if TYPE_CHECKING:
+    from jackfield.cli.asks import Asking
     from jackfield.errors import Fault
 
 
@@ -44,7 +45,8 @@ def check(
 
     if names and len(names) == 1 and names[0].endswith(".toml"):
         functions, notes, faults = _configuration(Path(names[0]), timeout)
-        _show(functions, notes, faults, strict=strict_contracts, as_json=as_json)
+        asks, wrong = _configured_asks(Path(names[0]))
+        _show(functions, notes, [*faults, *wrong], asks, strict=strict_contracts, as_json=as_json)
         return
     files = [name for name in names or () if given(name) is not None]
     installed = [name for name in names or () if name not in files]
@@ -58,7 +60,29 @@ def check(
     functions = [function for result in results for function in result["functions"]]
     notes = [note for result in results for note in result["notes"]]
     faults = [fault for report in reports for fault in report.faults]
-    _show(functions, notes, faults, strict=strict_contracts, as_json=as_json)
+    asks, wrong = _installed_asks(installed) if installed or not files else ([], [])
+    _show(functions, notes, [*faults, *wrong], asks, strict=strict_contracts, as_json=as_json)
+
+
+def _installed_asks(names: list[str]) -> tuple[list["Asking"], list["Fault"]]:
+    from jackfield.cli.asks import installed
+    from jackfield.cli.child import concerns
+
+    catalogue = read_catalogue()
+    wanted = {one.plugin: None for one in catalogue.candidates if concerns(tuple(names), one.name, one.plugin)}
+    return installed(sorted(wanted), catalogue)
+
+
+def _configured_asks(path: Path) -> tuple[list["Asking"], list["Fault"]]:
+    from jackfield.cli.asks import configured
+    from jackfield.config import load_config
+    from jackfield.errors import ConfigError
+
+    try:
+        configuration = load_config(path)
+    except ConfigError:  # told already
+        return [], []
+    return configured(configuration, read_catalogue())
 
 
 def _configuration(path: Path, timeout: float) -> tuple[list[str], list[dict[str, str]], Sequence["Fault"]]:
@@ -71,6 +95,7 @@ def _show(
     functions: Sequence[str],
     notes: Sequence[dict[str, str]],
     faults: Sequence["Fault"],
+    asks: Sequence["Asking"],
     *,
     strict: bool,
     as_json: bool,
@@ -79,17 +104,26 @@ def _show(
     if strict:
         notes, faults = (), (*faults, *map(_fault, notes))
     if as_json:
-        write_json({"ok": not faults, "functions": functions, "notes": notes, "faults": faults})
+        write_json({"ok": not faults, "functions": functions, "notes": notes, "faults": faults, "asks": asks})
     else:
         for note in notes:
             whose = f" [{note['plugin']}]" if note["plugin"] else ""
             line = printable(f"{note['function']}{whose}: {note['note']}")
             typer.echo(f"{styled('note', 'odd')} {line}")
+        for asking in asks:
+            if line := _line(asking):
+                typer.echo(f"{styled('asks', 'odd')} {printable(line)}")
         show_faults(faults)
         verdict = styled(counted(len(faults), "fault"), "bad") if faults else styled("no faults", "good")
         typer.echo(f"{counted(len(functions), 'function')} can be called, {verdict}")
     if faults:
         raise typer.Exit(1)
+
+
+def _line(asking: "Asking") -> str:
+    from jackfield.cli.asks import shown
+
+    return shown(asking)
 
 
 def _fault(note: dict[str, str]) -> "Fault":

@@ -1,11 +1,14 @@
 """`pluginctl info`."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jackfield.cli.entries import Row, complete_name, read_catalogue, rows, unknown
 from jackfield.cli.output import columns, fail, show_faults, styled, write_json
+
+if TYPE_CHECKING:
+    from jackfield.cli.asks import Asking
 
 
 def info(
@@ -51,14 +54,19 @@ def info(
         if catalogue.find(name) is None:
             fail(f"no function {name!r} is served: `pluginctl explain {name}` says why")
         shown = _contract((name,))
+    from jackfield.cli.asks import installed
+
+    asks, wrong = installed(sorted({row.plugin for row in found}), catalogue)
+    faults = (*explanation.faults, *wrong)
     if as_json:
-        write_json(
-            {"name": name, "entries": [row._asdict() for row in found], "faults": explanation.faults, "contract": shown}
-        )
+        entries = [row._asdict() for row in found]
+        write_json({"name": name, "entries": entries, "faults": faults, "contract": shown, "asks": asks})
         return
     for row in found:
         _show(row)
-    show_faults(explanation.faults)
+    for asking in asks:
+        _show_asking(asking)
+    show_faults(faults)
     if shown is not None:
         _show_contract(shown)
 
@@ -81,6 +89,17 @@ def _show(row: Row) -> None:
         ("reference", row.reference),
         ("metadata", row.location),
         ("status", status),
+    ]
+    for line in columns(fields, "  "):
+        typer.echo(line)
+
+
+def _show_asking(asking: "Asking") -> None:
+    typer.echo(styled(asking.plugin, "head"))
+    fields = [
+        ("manifest", asking.manifest),
+        *(("asks" if number == 0 else "", text) for number, text in enumerate(asking.asks or ["nothing"])),
+        *([("missing", asking.allow)] if asking.missing else []),
     ]
     for line in columns(fields, "  "):
         typer.echo(line)

@@ -31,7 +31,7 @@ $entry_points
 where = ["src"]
 
 [tool.setuptools.package-data]
-$package = ["py.typed"]
+$package = ["py.typed", "plugin-manifest.yaml"]
 
 [tool.pytest.ini_options]
 addopts = ["-ra", "--strict-markers", "--strict-config", "--import-mode=importlib"]

@@ -10,6 +10,8 @@ The model is imported with every host; what reads a file (cattrs, tomllib) when 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from jackfield.config.apart import EnvironmentsConfig, WorkerConfig
+from jackfield.config.leaves import RestartPolicy
 from jackfield.config.model import (
     EXECUTORS,
     Configuration,
@@ -17,7 +19,6 @@ from jackfield.config.model import (
     MetricsConfig,
     ObservabilityConfig,
     PluginConfig,
-    RestartPolicy,
     RouteConfig,
     Source,
     TenantConfig,
@@ -37,6 +38,7 @@ _HOMES: Final = {
 __all__ = [
     "EXECUTORS",
     "Configuration",
+    "EnvironmentsConfig",
     "LogsConfig",
     "MetricsConfig",
     "ObservabilityConfig",
@@ -46,6 +48,7 @@ __all__ = [
     "Secret",
     "Source",
     "TenantConfig",
+    "WorkerConfig",
     "json_schema",
     "load_config",
     "parse_config",

@@ -7,6 +7,8 @@ from typing import Any
 
 import attrs
 
+from jackfield.config.apart import EnvironmentsConfig
+from jackfield.config.apart_check import find_links, worker_problems
 from jackfield.config.model import Document, PluginConfig, RouteConfig, Source
 from jackfield.config.problems import PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
 from jackfield.config.secrets import resolve_secrets
@@ -23,7 +25,7 @@ _SUGGESTIONS = 50
 
 def check(
     document: Document, folder: Path, executors: Collection[str]
-) -> tuple[tuple[PluginConfig, ...], list[Problem]]:
+) -> tuple[tuple[PluginConfig, ...], EnvironmentsConfig, list[Problem]]:
     """Check a document as a whole, and resolve what is relative or a reference.
 
     Args:
@@ -32,7 +34,8 @@ def check(
         executors: the executors there are.
 
     Returns:
-        The plugins with absolute paths and with secrets in their options, and everything that is wrong.
+        The plugins with absolute paths and with secrets in their options, the environments with absolute folders, and
+        everything that is wrong.
     """
     plugins: list[PluginConfig] = []
     problems: list[Problem] = []
@@ -54,7 +57,8 @@ def check(
     problems += _tenant_problems(document.tenants or {})
     for name, route in document.routes.items():
         problems += _route_problems(name, route, document.tenants, suggest)
-    return tuple(plugins), problems
+    environments, more = find_links(document.environments, folder)
+    return tuple(plugins), environments, [*problems, *more]
 
 
 def _suggestions() -> Callable[[str, Collection[str]], str]:
@@ -72,6 +76,8 @@ def _plugin_problems(plugin: PluginConfig, at: KeyPath, executors: Collection[st
         yield Problem((*at, "executor"), reason, did_you_mean(plugin.executor, executors))
     for name in plugin.functions:
         yield from _of(name_fault(name), (*at, "functions", name))
+    if plugin.worker is not None:
+        yield from worker_problems(plugin, plugin.worker, (*at, "worker"))
 
 
 def _of(fault: Fault | None, path: KeyPath) -> Iterator[Problem]:

@@ -3,23 +3,24 @@
 import hashlib
 import os
 import re
-import stat
 import tomllib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from jackfield.config import files
 from jackfield.config.check import check
+from jackfield.config.documents import Kind
 from jackfield.config.lines import PluginLines, index_lines
 from jackfield.config.model import EXECUTORS, Configuration
-from jackfield.config.problems import KeyPath, Problem, key_text
+from jackfield.config.problems import KeyPath, Problem
 from jackfield.config.quick import structure_quickly
 from jackfield.config.trust import Trust
 from jackfield.errors import ConfigError, Fault
 from jackfield.log import host_log
 
 SIZE_LIMIT = 1024 * 1024
+KIND = Kind("config", SIZE_LIMIT, "a configuration is a small TOML file", "jackfield.toml")
 _NESTING_LIMIT = 64
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)\Z")
 
@@ -41,7 +42,7 @@ def load_config(path: str | os.PathLike[str], *, executors: Collection[str] = EX
             write it, which other users are warned of.
     """
     file = Path(path)
-    data = _read(file)
+    data = KIND.read(file)
     _believe(file)
     return parse_config(data, file, executors=executors)
 
@@ -71,7 +72,7 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
           - plugin[0].path (line 1) [text]: config: required, and missing → add path = "module:Object"
           - plugin[0].paht (line 3) [text]: config: unknown key → did you mean 'path'?
     """
-    text = _decode(data, file)
+    text = KIND.decode(data, file)
     raw = _parse(text, file)
     here = Path(files.whole(str(file)))
     document, problems = structure_quickly(raw), list[Problem]()
@@ -79,15 +80,16 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
         from jackfield.config.structure import structure  # noqa: PLC0415  # cattrs is for those whose file is wrong
 
         document, problems = structure(raw)
-    plugins, more = check(document, here.parent, executors)
+    plugins, environments, more = check(document, here.parent, executors)
     if problems := [*problems, *more]:
-        raise _error(file, raw, problems, index_lines(text))
+        raise KIND.error(file, problems, index_lines(text), lambda path: _plugin(path, raw))
     return Configuration(
         file=here,
         plugins={plugin.name: plugin for plugin in plugins},
         routes=document.routes,
         tenants=document.tenants,
         observability=document.observability,
+        environments=environments,
         discover=document.discover,
         timeout=document.timeout,
         strict=document.strict,
@@ -95,37 +97,6 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
         lines=PluginLines(text, [plugin.name for plugin in plugins]),
         digest=hashlib.sha256(data).hexdigest(),
     )
-
-
-def _wrong_file(file: Path, reason: str, fix: str, *, line: int | None = None, key: str = "file") -> ConfigError:
-    entry = key if line is None else f"{key} (line {line})"
-    return ConfigError(str(file), line, key, f"{reason} → {fix}", (Fault("config", "", entry, reason, fix),))
-
-
-def _error(file: Path, raw: Mapping[str, Any], problems: list[Problem], lines: Mapping[KeyPath, int]) -> ConfigError:
-    located = sorted(
-        ((_line(problem.path, lines), problem) for problem in problems),
-        key=lambda pair: (pair[0] is None, pair[0] or 0),
-    )
-    faults = tuple(
-        Fault("config", _plugin(problem.path, raw), _entry(problem.path, line), problem.reason, problem.fix)
-        for line, problem in located
-    )
-    line, first = located[0]
-    # With a single fault nothing else is listed: its fix belongs to the reason then.
-    reason = f"{first.reason} → {first.fix}" if first.fix and len(faults) == 1 else first.reason
-    return ConfigError(str(file), line, key_text(first.path), reason, faults)
-
-
-def _line(path: KeyPath, lines: Mapping[KeyPath, int]) -> int | None:
-    """Give the line of a key, or of the nearest table around it when the key itself is what is missing."""
-    while path and path not in lines:
-        path = path[:-1]
-    return lines.get(path)
-
-
-def _entry(path: KeyPath, line: int | None) -> str:
-    return key_text(path) if line is None else f"{key_text(path)} (line {line})"
 
 
 def _plugin(path: KeyPath, raw: Mapping[str, Any]) -> str:
@@ -138,16 +109,6 @@ def _plugin(path: KeyPath, raw: Mapping[str, Any]) -> str:
             return ""
 
 
-def _decode(data: bytes, file: Path) -> str:
-    if len(data) > SIZE_LIMIT:
-        raise _wrong_file(file, f"larger than {SIZE_LIMIT:,} bytes", "a configuration is a small TOML file")
-    try:
-        return data.decode("utf-8-sig")  # some editors begin a file with a byte order mark
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise _wrong_file(file, "not UTF-8 text", "save it as UTF-8", line=line, key="text") from None
-
-
 def _parse(text: str, file: Path) -> dict[str, Any]:
     try:
         raw = tomllib.loads(text)
@@ -158,9 +119,9 @@ def _parse(text: str, file: Path) -> dict[str, Any]:
         line = int(position[1]) if position and position[1] else text.rstrip("\n").count("\n") + 1 if position else None
         column = f" (column {position[2]})" if position and position[2] else ""
         reason = f"not valid TOML: {_POSITION.sub('', str(error))}{column}"
-        raise _wrong_file(file, reason, "correct this line or the one before", line=line, key="text") from None
+        raise KIND.wrong(file, reason, "correct this line or the one before", line=line, key="text") from None
     if not raw:
-        raise _wrong_file(file, "it declares nothing", "begin with a [[plugin]], or with discover = true")
+        raise KIND.wrong(file, "it declares nothing", "begin with a [[plugin]], or with discover = true")
     level, depth = [raw], 0
     while level := [child for item in level for child in _children(item)]:
         depth += 1
@@ -175,25 +136,7 @@ def _children(value: Any) -> list[Any]:
 
 
 def _nested(file: Path) -> ConfigError:
-    return _wrong_file(file, f"nested more than {_NESTING_LIMIT} levels deep", "flatten it", key="text")
-
-
-def _read(file: Path, pause: Callable[[], None] = files.pause) -> bytes:
-    """Read a file that nobody changes meanwhile."""
-
-    def content(_: str, size: int) -> bytes:
-        with file.open("rb") as stream:
-            return stream.read(size + 1)
-
-    try:
-        _, found = files.read_settled(lambda: {"": files.stamp(_stat(file))}, content, pause=pause)
-    except files.Unsettled:
-        reason = f"it kept changing while it was read ({files.ATTEMPTS} times)"
-        raise _wrong_file(file, reason, "write a new file beside it and rename that into its place") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or str(error)
-        raise _wrong_file(file, f"cannot be read: {reason}", "give the path of a readable file") from None
-    return found[""]
+    return KIND.wrong(file, f"nested more than {_NESTING_LIMIT} levels deep", "flatten it", key="text")
 
 
 def _believe(file: Path) -> None:
@@ -206,22 +149,10 @@ def _believe(file: Path) -> None:
     try:
         doubt = trust.doubt(str(file))
     except OSError as error:
-        raise _wrong_file(file, f"cannot be looked at: {error.strerror}", "give the path of a readable file") from None
+        raise KIND.wrong(file, f"cannot be looked at: {error.strerror}", "give the path of a readable file") from None
     if doubt is not None and trust.strict:
         reason = f"others decide what is in it: {doubt.reason}"
-        raise _wrong_file(file, reason, f"{doubt.fix}; root believes only what it alone may write")
+        raise KIND.wrong(file, reason, f"{doubt.fix}; root believes only what it alone may write")
     if doubt is not None:
         fault = Fault("config", "", "file", f"others decide what is in {file}: {doubt.reason}", doubt.fix)
         host_log("WARNING", fault)
-
-
-def _stat(file: Path) -> os.stat_result:
-    found = file.stat()
-    if stat.S_ISDIR(found.st_mode):
-        raise _wrong_file(file, "it is a folder", f"give the file in it, as in {file / 'jackfield.toml'}")
-    if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for its writer
-        raise _wrong_file(file, "it is not a regular file", "write the configuration to a file")
-    if found.st_size > SIZE_LIMIT:
-        reason = f"it has {found.st_size:,} bytes, {SIZE_LIMIT:,} are allowed"
-        raise _wrong_file(file, reason, "a configuration is a small TOML file")
-    return found

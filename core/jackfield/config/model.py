@@ -9,40 +9,15 @@ from collections.abc import Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import attrs
-from msgspec import Meta
+
+from jackfield.config.apart import EnvironmentsConfig, WorkerConfig
+from jackfield.config.leaves import Attribute, Count, Pattern, Port, RestartPolicy, Seconds, Share, Text, Weight
 
 EXECUTORS = ("inline", "thread", "worker", "ray")
 """The executors that a configuration may name unless the host says otherwise."""
-
-RestartPolicy = Literal["never", "on-failure", "always"]
-"""When a plugin that has left `running` is started again."""
-
-_YEAR = 365 * 24 * 3600
-Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
-Seconds = Annotated[
-    float, Meta(gt=0, le=_YEAR, description="a number of seconds above 0 (and at most a year), as in 0.5")
-]
-Count = Annotated[int, Meta(ge=0, le=1_000_000, description="a whole number from 0 to 1,000,000")]
-Share = Annotated[float, Meta(ge=0, le=1, description="a share from 0 to 1 (0.2 is 20 %)")]
-Weight = Annotated[float, Meta(gt=0, le=1_000_000, description="a number above 0 (and at most 1,000,000), as in 2.0")]
-Port = Annotated[int, Meta(ge=0, le=65_535, description="a port number from 0 (any free one) to 65535")]
-Pattern = Annotated[
-    str,
-    Meta(
-        pattern=r"^[A-Za-z0-9_*-]+(\.[A-Za-z0-9_*-]+)*$(?!\n)",
-        description="a function name in which '*' stands for anything, as in 'text.*'",
-    ),
-]
-Attribute = Annotated[
-    str,
-    Meta(
-        pattern=r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)*:)?[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$(?!\n)",
-        description="an attribute as in 'slugify' or 'Text.slugify', or 'module:attribute'",
-    ),
-]
 
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 
@@ -121,6 +96,7 @@ class PluginConfig:
         stop_timeout: seconds that its stop may take.
         import_in: `thread`, for at most `start_timeout`; or `main`, for a module that only the main thread can import,
             without a limit.
+        worker: how it runs apart, with `executor = "worker"`.
     """
 
     name: Text
@@ -138,6 +114,7 @@ class PluginConfig:
     start_timeout: Seconds = 30.0
     stop_timeout: Seconds = 10.0
     import_in: Literal["thread", "main"] = "thread"
+    worker: WorkerConfig | None = None
 
     @property
     def source(self) -> Source:
@@ -235,6 +212,7 @@ class Document:
         tenants: tenant → what it may do; once there is such a table, only tenants with `versions = true` may pick
             versions.
         observability: what is seen of the calls.
+        environments: where plugins that run apart get their packages from.
         discover: whether installed plugins that are not declared here load too.
         timeout: seconds that a call may take when neither caller, function nor plugin says otherwise.
         strict: whether any fault at all keeps the host from starting.
@@ -245,6 +223,7 @@ class Document:
     routes: Mapping[str, RouteConfig] = attrs.field(factory=dict)
     tenants: Mapping[str, TenantConfig] | None = None
     observability: ObservabilityConfig = attrs.field(factory=ObservabilityConfig)
+    environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
     discover: bool = False
     timeout: Seconds | None = None
     strict: bool = False
@@ -267,6 +246,7 @@ class Configuration:
         routes: function name → which version is called, read-only.
         tenants: tenant → what it may do, read-only; None when the file has no `[tenants]`.
         observability: what is seen of the calls.
+        environments: where plugins that run apart get their packages from; folders absolute.
         discover: whether installed plugins that are not declared load too.
         timeout: seconds that a call may take when nothing else says so, or None.
         strict: whether any fault keeps the host from starting.
@@ -282,6 +262,7 @@ class Configuration:
         default=None, converter=attrs.converters.optional(_read_only)
     )
     observability: ObservabilityConfig = attrs.field(factory=ObservabilityConfig)
+    environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
     discover: bool = False
     timeout: float | None = None
     strict: bool = False

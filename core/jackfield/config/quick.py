@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
-import attrs
 import msgspec
 
+from jackfield.config.apart import EnvironmentsConfig, WorkerConfig
+from jackfield.config.keys import keys
 from jackfield.config.model import (
     Document,
     LogsConfig,
@@ -18,8 +19,18 @@ from jackfield.config.model import (
 )
 
 _KEYS: Final[Mapping[type, frozenset[str]]] = {
-    cls: frozenset(field.name for field in attrs.fields(cls))
-    for cls in (Document, PluginConfig, RouteConfig, TenantConfig, ObservabilityConfig, LogsConfig, MetricsConfig)
+    cls: frozenset(keys(cls))
+    for cls in (
+        Document,
+        PluginConfig,
+        WorkerConfig,
+        RouteConfig,
+        TenantConfig,
+        ObservabilityConfig,
+        LogsConfig,
+        MetricsConfig,
+        EnvironmentsConfig,
+    )
 }
 
 
@@ -37,11 +48,26 @@ def structure_quickly(raw: Mapping[str, Any]) -> Document | None:
         rules = {name: {"default": rule} if isinstance(rule, str) else rule for name, rule in routes.items()}
         raw = {**raw, "routes": rules}
     try:
-        document = msgspec.convert(raw, Document)
+        document = msgspec.convert(_renamed(raw), Document)
     except msgspec.ValidationError:
         return None
     # Now every table is one: what is left is to see that none has a key that nobody knows.
     return document if all(keys <= _KEYS[cls] for cls, keys in _tables(raw)) else None
+
+
+def _renamed(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Call what Python has a word for (`with`) as the model calls it."""
+    plugins = raw.get("plugin")
+    if not isinstance(plugins, list) or not any(isinstance(one, dict) and "worker" in one for one in plugins):
+        return raw
+    renamed = []
+    for plugin in plugins:
+        worker = plugin.get("worker") if isinstance(plugin, dict) else None
+        if isinstance(worker, dict):
+            names = keys(WorkerConfig)
+            plugin = {**plugin, "worker": {names.get(key, key): value for key, value in worker.items()}}  # noqa: PLW2901
+        renamed.append(plugin)
+    return {**raw, "plugin": renamed}
 
 
 def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[type, AbstractSet[str]]]:
@@ -52,6 +78,9 @@ def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[type, AbstractSet[str]]]:
         (TenantConfig, raw.get("tenants", {}).values()),
     ):
         yield from ((cls, table.keys()) for table in tables)
+    for plugin in raw.get("plugin", ()):
+        yield WorkerConfig, plugin.get("worker", {}).keys()
+    yield EnvironmentsConfig, raw.get("environments", {}).keys()
     seen = raw.get("observability", {})
     yield ObservabilityConfig, seen.keys()
     yield LogsConfig, seen.get("logs", {}).keys()

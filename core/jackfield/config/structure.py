@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from types import GenericAlias, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import attrs
 import msgspec
@@ -14,13 +14,15 @@ from cattrs.errors import (
     ForbiddenExtraKeysError,
     IterableValidationNote,
 )
-from cattrs.gen import make_dict_structure_fn
+from cattrs.gen import make_dict_structure_fn, override
 
+from jackfield.config.keys import key_of, keys
 from jackfield.config.model import Document, PluginConfig, RouteConfig
 from jackfield.config.problems import PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
 
 _EXAMPLES: Mapping[str | int, str] = {"name": 'add name = "…"', "path": 'add path = "module:Object"'}
 _HUGE = 10**18
+_T = TypeVar("_T")
 _CONTAINERS: tuple[Any, ...] = (tuple, Mapping, list, dict)  # the model's two, and what cattrs walks them as
 _NAMES: Mapping[type, str] = {list: "an array", dict: "a table"}
 
@@ -42,24 +44,41 @@ def structure(raw: Mapping[str, Any]) -> tuple[Document, list[Problem]]:
         The document, with defaults and placeholders for whatever is wrong, and everything that is wrong. Without
         problems there are no placeholders.
     """
+    document, problems = structure_as(Document, raw, _repair)
+    return document, [_hinted(problem, raw) for problem in problems]
+
+
+def structure_as(
+    model: type[_T], raw: Mapping[str, Any], repair: Callable[[dict[str, Any], Problem], None]
+) -> tuple[_T, list[Problem]]:
+    """Convert plain data to any model of tables and leaves, and go on where something is wrong.
+
+    Args:
+        model: an attrs class.
+        raw: of bounded nesting; it is not changed.
+        repair: takes out of a copy what a problem is about, so that the rest can be converted.
+
+    Returns:
+        The value, and everything that is wrong.
+    """
     try:
-        return _CONVERTER.structure(raw, Document), []
+        return _CONVERTER.structure(raw, model), []
     except BaseValidationError as error:
-        problems = [_hinted(problem, raw) for problem in _problems(error, ())]
+        problems = list(_problems(error, ()))
     repaired = copy.deepcopy(dict(raw))
     for problem in problems:
-        _repair(repaired, problem)
-    return _CONVERTER.structure(repaired, Document), problems
+        repair(repaired, problem)
+    return _CONVERTER.structure(repaired, model), problems
 
 
 def _problems(error: BaseException, path: KeyPath) -> Iterator[Problem]:
     """Flatten cattrs' tree of exceptions; each level's place is in the notes of the one below."""
     if isinstance(error, BaseValidationError):
         for inner in error.exceptions:
-            step = _step(inner)
+            step = _step(inner, error.cl)
             yield from _problems(inner, path if step is None else (*path, step))
     elif isinstance(error, ForbiddenExtraKeysError):
-        known = [field.name for field in attrs.fields(error.cl)]
+        known = list(keys(error.cl))
         for key in sorted(error.extra_fields):
             yield Problem((*path, key), "unknown key", did_you_mean(key, known))
     elif isinstance(error, KeyError):
@@ -70,10 +89,10 @@ def _problems(error: BaseException, path: KeyPath) -> Iterator[Problem]:
         raise error
 
 
-def _step(error: BaseException) -> str | int | None:
+def _step(error: BaseException, cls: type) -> str | int | None:
     for note in getattr(error, "__notes__", ()):
         if isinstance(note, AttributeValidationNote):
-            return note.name
+            return key_of(attrs.fields_dict(cls)[note.name])
         if isinstance(note, IterableValidationNote):
             return note.index
     return None
@@ -135,7 +154,7 @@ def _is_container(hint: Any) -> bool:
 
 
 def _expected(hint: Any) -> str:
-    (part,) = _parts(hint)
+    part = _parts(hint)[0]  # those of a union say the same
     if get_origin(part) is Annotated:
         return str(next(meta.description for meta in part.__metadata__ if isinstance(meta, msgspec.Meta)))
     if get_origin(part) is Literal:
@@ -146,6 +165,8 @@ def _expected(hint: Any) -> str:
 def _shown(value: object) -> str:
     """Name a value of a key that is known, and therefore no secret."""
     match value:
+        case None:
+            return "nothing"
         case "":
             return "an empty text"
         case str():
@@ -162,7 +183,7 @@ def _leaf(value: Any, hint: Any) -> Any:
     try:
         return msgspec.convert(value, hint)
     except msgspec.ValidationError:
-        (part,) = _parts(hint)
+        part = _parts(hint)[0]
         if get_origin(part) is Literal and isinstance(value, str):
             raise _Wrong(f"unknown value {quoted(value)}", did_you_mean(value, get_args(part))) from None
         raise _Wrong(f"expected {_expected(hint)}, got {_shown(value)}") from None
@@ -186,8 +207,13 @@ def _container(hint: Any) -> Callable[[Any, Any], Any]:
 
 
 def _table(cls: type) -> Callable[[Any, Any], Any]:
+    names = {field.name: override(rename=key_of(field)) for field in attrs.fields(cls) if field.metadata}
     walk: Callable[[Any, Any], Any] = make_dict_structure_fn(
-        cls, _CONVERTER, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True
+        cls,
+        _CONVERTER,
+        _cattrs_forbid_extra_keys=True,
+        _cattrs_detailed_validation=True,
+        **names,  # type: ignore[arg-type]  # a field's name is none of its own arguments
     )
 
     def convert(value: Any, _: Any) -> Any:

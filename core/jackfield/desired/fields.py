@@ -5,7 +5,8 @@ from typing import Any
 
 import attrs
 
-from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantConfig
+from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantConfig, WorkerConfig
+from jackfield.config.keys import keys
 from jackfield.desired.plan import FieldChange
 
 SET = "(set)"
@@ -50,9 +51,12 @@ def plugin_changes(before: PluginConfig, after: PluginConfig) -> tuple[FieldChan
     found: list[FieldChange] = []
     for name in _names(PluginConfig):
         old, new = getattr(before, name), getattr(after, name)
-        if old == new and name != "options":
-            continue
-        found += _options(old, new) if name == "options" else [FieldChange(name, shown(old), shown(new))]
+        if name == "options":
+            found += _options(old, new)
+        elif name == "worker":
+            found += _differing(old or WorkerConfig(), new or WorkerConfig(), "worker.")
+        elif old != new:
+            found.append(FieldChange(name, shown(old), shown(new)))
     return tuple(found)
 
 
@@ -101,12 +105,13 @@ def host_changes(before: Configuration, after: Configuration) -> tuple[FieldChan
         if old != new:
             found.append(FieldChange(name, shown(old), shown(new)))
     found += _differing(before.observability, after.observability, "observability.")
+    found += _differing(before.environments, after.environments, "environments.")
     return tuple(found)
 
 
 def _differing(before: Any, after: Any, prefix: str) -> tuple[FieldChange, ...]:
-    pairs = ((name, getattr(before, name), getattr(after, name)) for name in _names(type(before)))
-    return tuple(FieldChange(prefix + name, shown(old), shown(new)) for name, old, new in pairs if old != new)
+    pairs = ((key, getattr(before, name), getattr(after, name)) for key, name in keys(type(before)).items())
+    return tuple(FieldChange(prefix + key, shown(old), shown(new)) for key, old, new in pairs if old != new)
 
 
 def _names(cls: type[Any]) -> tuple[str, ...]:
