@@ -29,7 +29,7 @@ from jackfield.errors import (
     Unavailable,
 )
 from jackfield.events import EventBus, PluginBus
-from jackfield.executors.places import Places
+from jackfield.executors.places import BUILT_IN, Places
 from jackfield.hooks import Hooks
 from jackfield.injection.closing import TeardownFailure
 from jackfield.injection.injector import Injector
@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from jackfield.desired.plan import Plan
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canaries, Canary
+    from jackfield.workers.workers import Workers
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -134,7 +135,7 @@ class Host(Caller):
         self._places = Places(self._home, self._pool, executors or {})
         self.events = EventBus(lambda coroutine: self._home.submit("events", coroutine), self._pool)
 
-        code = Code(Importing(self._pool))
+        code = Code(Importing(self._pool), lambda: self._workers)
         registry, hooks = Registry(), Hooks()
         unknown = compile_refusal(_UNKNOWN, self._refusal, self._observers)
         super().__init__(registry, unknown, self._find, self._pool)
@@ -232,7 +233,7 @@ class Host(Caller):
         configuration = (
             path
             if isinstance(path, Configuration)
-            else load_config(Path(path), executors=("inline", "thread", *(executors or ())))
+            else load_config(Path(path), executors=(*BUILT_IN, *(executors or ())))
         )
         limit = timeout if configuration.timeout is None else configuration.timeout
         host = cls(observers=observers, executors=executors, store=store, timeout=limit)
@@ -879,6 +880,8 @@ class Host(Caller):
                 self._control.run(self._states.release(), _STOP_AT_LEAST)
             except Exception as error:  # noqa: BLE001  # the store is somebody else's; its lease ends by itself
                 host_log("WARNING", "the host's id could not be given back", error)
+        if "workers" in self._late:
+            self._workers.close()
         self._states.close(_STOP_AT_LEAST)
         self._control.close()
         self._home.close()
@@ -924,6 +927,16 @@ class Host(Caller):
             made = self._late.setdefault("canaries", fresh)
         canaries: Canaries = made
         return canaries
+
+    @property
+    def _workers(self) -> "Workers":
+        from jackfield.workers.workers import Workers  # noqa: PLC0415  # for those who have plugins there
+
+        made = self._late.get("workers")
+        if made is None:  # as above
+            made = self._late.setdefault("workers", Workers(self._control, self._pool, self._plain_caller))
+        workers: Workers = made
+        return workers
 
     @property
     def _applier(self) -> "Applier":

@@ -25,6 +25,7 @@ from jackfield.cli.unforeseen import described
 from jackfield.config import Configuration, LogsConfig, MetricsConfig
 from jackfield.control import ControlServer
 from jackfield.errors import JackfieldError, PayloadError, PluginError, Unavailable
+from jackfield.executors.places import BUILT_IN
 from jackfield.host import Host
 from jackfield.log import host_log
 from jackfield.model.record import PluginState
@@ -116,7 +117,7 @@ class Service:
     def _run(self) -> int:
         with ExitStack() as stack:
             signals = stack.enter_context(Signals(self._act))
-            configuration, self._seen = read(self._file, ("inline", "thread"))
+            configuration, self._seen = read(self._file, BUILT_IN)
             host = self._open_host(configuration, stack)
             self._opened.set()
             signals.claim()  # plugins were imported in this thread

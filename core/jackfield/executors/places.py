@@ -7,13 +7,14 @@ from typing import Final
 from jackfield.errors import ContractError, Fault
 from jackfield.executors.inline import InlineExecutor
 from jackfield.executors.thread import ThreadExecutor
+from jackfield.executors.worker import WorkerExecutor
 from jackfield.model.place import place_of
 from jackfield.model.spec import FunctionSpec
 from jackfield.ports import Executor, ExecutorStats, missing_members
 from jackfield.runtime.home import HomeLoop
 from jackfield.runtime.pool import Pool
 
-BUILT_IN: Final = ("inline", "thread")
+BUILT_IN: Final = ("inline", "thread", "worker")
 _MOVE: Final = "an executor has `bind` since 0.2: docs/how-to/executors.md shows how to move one"
 
 
@@ -36,6 +37,7 @@ class Places:
         self._pool = pool
         self.inline: Final = InlineExecutor(home)
         self.thread = ThreadExecutor(pool)
+        self._worker = WorkerExecutor()
         self._further = dict(further)
 
     def open(self) -> None:
@@ -51,6 +53,8 @@ class Places:
         name = spec.policy.executor
         if name is None or name == "inline":
             return None
+        if name == "worker":
+            return self._worker
         return self.thread if name == "thread" else self._further[name]
 
     def check(self, spec: FunctionSpec) -> None:

@@ -1,7 +1,7 @@
 """What loading learns of a function: `FunctionSpec` and its parts."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Final, Literal, get_args, get_origin
 
@@ -121,6 +121,27 @@ class Parameter:
 PayloadShape = Literal["none", "one", "many", "opaque"]
 
 
+@attrs.frozen
+class RemoteContract:
+    """The contract of a function that runs in another process, whose types are there.
+
+    Attributes:
+        payload: JSON Schema of what it takes.
+        result: JSON Schema of what it gives.
+        parameters: those that the payload fills, for people.
+        returns: the type of the result, for people.
+        dependencies: what is injected there, for people.
+        place: where it is defined, as `file:line`; "" if nobody knows.
+    """
+
+    payload: Mapping[str, Any]
+    result: Mapping[str, Any]
+    parameters: tuple[str, ...] = ()
+    returns: str = ""
+    dependencies: tuple[str, ...] = ()
+    place: str = ""
+
+
 @attrs.frozen(eq=False)
 class FunctionSpec:
     """All that loading learned of a function. Two specs are never equal: each registration is its own.
@@ -143,6 +164,7 @@ class FunctionSpec:
         summary: the first line of its docstring.
         notes: what `pluginctl check` says of it although it is no fault: annotations that could not be evaluated and
             the like.
+        remote: its contract, when it runs in another process; `parameters` have no types then.
     """
 
     name: str
@@ -159,6 +181,7 @@ class FunctionSpec:
     policy: Policy = Policy()
     summary: str = ""
     notes: tuple[str, ...] = ()
+    remote: RemoteContract | None = None
 
     @property
     def key(self) -> str:

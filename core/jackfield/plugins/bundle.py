@@ -51,6 +51,7 @@ class PluginBundle:
         hooks: the hook implementations: those of classes are instantiated already.
         faults: what was left out, and why.
         content: the bytes of a file or folder, as they were loaded.
+        apart: what keeps the processes that it runs in; None when it runs in this one.
     """
 
     name: str
@@ -75,6 +76,7 @@ class PluginBundle:
     hooks: tuple[Implementation, ...] = ()
     faults: tuple[Fault, ...] = ()
     content: "Content | None" = attrs.field(default=None, repr=False)
+    apart: Any = attrs.field(default=None, repr=False)
 
     @property
     def reloadable(self) -> bool:

@@ -4,7 +4,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import attrs
 
@@ -24,11 +24,28 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Apart(Protocol):
+    """Loads plugins into processes of their own."""
+
+    def load(self, config: "PluginConfig") -> PluginBundle:
+        """Load a plugin there.
+
+        Raises:
+            PluginError: with every fault, when nothing of it can be used.
+        """
+        ...
+
+    def drop(self, pool: Any) -> None:
+        """End the processes of a bundle: what it has as `apart`."""
+        ...
+
+
 class Code:
     """Loads plugins, and keeps what must be purged when they go.
 
     Args:
         importing: runs what imports them.
+        apart: loads those that say `executor = "worker"`; made when there is one.
 
     Attributes:
         catalogue: what the scan found.
@@ -39,8 +56,9 @@ class Code:
         turns: at plugins, for whoever brings one in.
     """
 
-    def __init__(self, importing: Importing) -> None:
+    def __init__(self, importing: Importing, apart: Callable[[], Apart]) -> None:
         self._importing = importing
+        self._apart = apart
         self._replaced: dict[str, tuple[PluginBundle, ...]] = {}
         self._books = threading.RLock()  # held to exchange `faults`, which several threads may add to, and for no more
         self.catalogue = Catalogue()
@@ -77,12 +95,20 @@ class Code:
         Raises:
             PluginError: with every fault, when nothing of it can be used.
         """
+        if config.executor == "worker":
+            return self._apart().load(config)
         try:
             bundle = self._import(config, lambda: loading.load_bundle(config, self.catalogue, only), loading.purge)
         except PluginError as error:
             faults = tuple(map(hinted, as_faults(error, config.name)))
             raise PluginError(error.plugin, error.stage, error.reason, faults[0].fix, faults) from error.__cause__
         return attrs.evolve(bundle, faults=tuple(map(hinted, bundle.faults)))
+
+    def purge(self, bundle: PluginBundle) -> None:
+        """Take the code of a version that serves no more out of the interpreter, or end its processes."""
+        if bundle.apart is not None:
+            self._apart().drop(bundle.apart)
+        loading.purge(bundle)
 
     def load_function(self, candidate: Candidate) -> FunctionSpec:
         """Import one more function of a plugin.

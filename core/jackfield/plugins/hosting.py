@@ -17,7 +17,6 @@ from jackfield.model.call import Call
 from jackfield.model.record import PluginRecord
 from jackfield.model.route import Endpoint
 from jackfield.model.spec import Colour, FunctionSpec
-from jackfield.plugins import loading
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.code import Code
 from jackfield.plugins.ledger import Ledger, Ledgers
@@ -160,7 +159,7 @@ class Hosting:
         providers = [provider for provider in bundle.providers if provider in there]
         if providers or self._injector.supersedes(bundle.root):
             self._close_after(self._injector.remove(*providers, version=bundle.root))
-        loading.purge(bundle)
+        self._code.purge(bundle)
 
     def _take_code(self, bundle: PluginBundle, ledger: Ledger, faults: list[Fault]) -> None:
         name = bundle.name

@@ -21,7 +21,7 @@ from dataclasses import is_dataclass
 from functools import partial
 from itertools import islice
 from pathlib import PurePath
-from types import NoneType
+from types import MappingProxyType, NoneType
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -71,11 +71,13 @@ class Format:
         scalar: writes a `str`, `int`, `float`, `bool` or `bytes`; raises `NoForm`.
         key: writes the key of a mapping, which is such a scalar, or None.
         quick: the types of which every value is written as it is; `plain` is told when that was wrong.
+        exact: of these very types, not of classes derived from them, what writes a value as the format's own.
     """
 
     scalar: Callable[[Any], Any]
     key: Callable[[Any], Any]
     quick: frozenset[type] = _PLAIN
+    exact: Mapping[type, Callable[[Any], Any]] = MappingProxyType({})
 
 
 def plain(value: Any, form: Format, odd: Odd, *, careful: bool = False) -> Any:
@@ -250,6 +252,8 @@ class _Walk:
             return self._table(value.copy())  # a copy: another thread may change it
         if kind in _BUILT_IN:
             return self._row(list(value))
+        if (write := self._form.exact.get(kind)) is not None and not key:
+            return write(value)
         scalar = _scalar(value, kind)
         if scalar is not _MISSING:
             exact = isinstance(scalar, str | int | float | bytes) and not isinstance(scalar, bool)

@@ -69,6 +69,8 @@ def payload_schema(spec: FunctionSpec) -> dict[str, Any]:
         >>> payload_schema(specify("shape.area", area))["required"]
         ['width']
     """
+    if spec.remote is not None:
+        return dict(spec.remote.payload)
     writer = _Writer()
     match spec.shape:
         case "one":
@@ -108,6 +110,8 @@ def result_schema(spec: FunctionSpec) -> dict[str, Any]:
     Returns:
         The schema; `{}` with a description where JSON cannot say it.
     """
+    if spec.remote is not None:
+        return dict(spec.remote.result)
     writer = _Writer()
     return writer.document(writer.of(spec.result))
 

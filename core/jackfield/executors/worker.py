@@ -1,0 +1,87 @@
+"""The executor `worker`: functions in the processes of their plugin."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import attrs
+
+from jackfield.model.call import Call
+from jackfield.model.spec import Colour, FunctionSpec
+from jackfield.ports import BoundExecutor, ExecutorStats
+
+
+class Worker(Protocol):
+    """A process that runs one plugin."""
+
+    def run(self, function: int, call: Call, release: Callable[[], object]) -> Any:
+        """Run a function, and wait for its result."""
+        ...
+
+    async def arun(self, function: int, call: Call, release: Callable[[], object]) -> Any:
+        """Await its result."""
+        ...
+
+
+class Workers(Protocol):
+    """The workers of one plugin."""
+
+    def take(self, call: Call, *, exclusive: bool) -> Worker:
+        """Wait for one that is free."""
+        ...
+
+    async def atake(self, call: Call, *, exclusive: bool) -> Worker:
+        """Await one that is free."""
+        ...
+
+    def give_back(self, worker: Any, *, exclusive: bool) -> None:
+        """Give it back."""
+        ...
+
+
+class WorkerExecutor:
+    """Run functions in child processes; adapter of `ports.Executor`.
+
+    The target of such a function has its plugin's workers as `pool`, and its `number` there.
+    """
+
+    injects = True
+
+    def refusal(self, spec: FunctionSpec) -> str:
+        """Refuse what is in this process: a whole plugin goes to workers."""
+        if spec.remote is not None:
+            return ""
+        return (
+            "workers run whole plugins, and this one has been imported here: say `executor = 'worker'` of the plugin in"
+            " its configuration"
+        )
+
+    def bind(self, spec: FunctionSpec, local: Callable[[Call], Any]) -> BoundExecutor:
+        """Bind to one function."""
+        del local
+        target: Any = spec.target
+        return _Bound(target.pool, target.number, spec.colour is Colour.SYNC)
+
+    def stats(self) -> ExecutorStats:
+        """Give counts that are all zero: each plugin's pool has its own."""
+        return ExecutorStats()
+
+
+@attrs.frozen
+class _Bound:
+    _pool: Workers
+    _number: int
+    _exclusive: bool
+
+    def run(self, call: Call, /) -> Any:
+        """Wait for the result, at most until the call's deadline."""
+        worker = self._pool.take(call, exclusive=self._exclusive)
+        return worker.run(self._number, call, partial(self._pool.give_back, worker, exclusive=self._exclusive))
+
+    async def arun(self, call: Call, /) -> Any:
+        """Await the result."""
+        worker = await self._pool.atake(call, exclusive=self._exclusive)
+        return await worker.arun(self._number, call, partial(self._pool.give_back, worker, exclusive=self._exclusive))
+
+    def close(self) -> None:
+        """Do nothing: the workers are everybody's of the plugin."""

@@ -1,0 +1,131 @@
+"""What crosses to another process: plain data in MessagePack, in which dates, decimals and the like stay what they are.
+
+MessagePack has numbers, text, bytes, lists and tables. What Python has besides is an extension whose body is text:
+
+    code  type               text
+    1     decimal.Decimal    as `str` writes it
+    2     uuid.UUID          32 hexadecimal digits
+    3     datetime.datetime  ISO 8601
+    4     datetime.date      ISO 8601
+    5     datetime.time      ISO 8601
+    6     datetime.timedelta days, seconds and microseconds
+    7     int                of more than 64 bits, hexadecimal
+
+A set and a tuple arrive as a list, a record as a table: what they are made into again is up to who has their types.
+"""
+
+import datetime as dt
+import decimal
+import uuid
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from jackfield.wire.values import Format, NoForm, name_of, plain, text_of
+
+Ext = msgspec.msgpack.Ext
+
+
+def pack(value: Any) -> bytes:
+    """Write a value for another process.
+
+    Args:
+        value: what `jackfield.to_json` can write, and bytes, dates, decimals and the like as themselves.
+
+    Returns:
+        MessagePack.
+
+    Raises:
+        TypeError: with the path of what has no form.
+
+    Examples:
+        >>> unpack(pack({"total": decimal.Decimal("9.90"), "on": dt.date(2026, 11, 26)}))
+        {'total': Decimal('9.90'), 'on': datetime.date(2026, 11, 26)}
+    """
+    if type(value) in _FORM.quick:
+        made = value
+    else:
+        made = plain(value, _FORM, _refuse)
+    try:
+        return _encode(made)
+    except (ValueError, TypeError, OverflowError):  # a lone surrogate, a large integer
+        return _encode(plain(made, _FORM, _refuse, careful=True))
+
+
+def unpack(data: Any) -> Any:
+    """Read what `pack` wrote.
+
+    Args:
+        data: bytes, or a `msgspec.Raw`.
+
+    Raises:
+        ValueError: if it is nothing that `pack` writes.
+    """
+    try:
+        return _decode(data)
+    except (decimal.InvalidOperation, OverflowError, RecursionError) as error:
+        raise ValueError(f"not what another process of jackfield writes: {type(error).__name__}") from None
+
+
+def shown(value: Any) -> Any:
+    """Copy a value into plain data that can be written, whatever it is: what has no form is shown as its `repr`."""
+    return plain(value, _FORM, text_of, careful=True)
+
+
+def _refuse(leaf: Any, path: str, reason: str) -> Any:
+    raise TypeError(f"{path}: {name_of(leaf)} {reason}, so it cannot go to another process")
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return Ext(7, f"{value:x}".encode())
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value.encode(errors="backslashreplace").decode()
+    return value
+
+
+def _key(key: Any) -> Any:
+    if isinstance(key, int) and not isinstance(key, bool) and not -(2**63) <= key < 2**64:
+        raise NoForm("has more than 64 bits")
+    return key if key is None or isinstance(key, bool) else _scalar(key)
+
+
+_WRITERS: Final[Mapping[type, Callable[[Any], Any]]] = MappingProxyType(
+    {
+        decimal.Decimal: lambda value: Ext(1, str(value).encode()),
+        uuid.UUID: lambda value: Ext(2, value.hex.encode()),
+        dt.datetime: lambda value: Ext(3, value.isoformat().encode()),
+        dt.date: lambda value: Ext(4, value.isoformat().encode()),
+        dt.time: lambda value: Ext(5, value.isoformat().encode()),
+        dt.timedelta: lambda value: Ext(6, f"{value.days} {value.seconds} {value.microseconds}".encode()),
+        Ext: lambda value: value,
+    }
+)
+_READERS: Final[Mapping[int, Callable[[str], Any]]] = MappingProxyType(
+    {
+        1: decimal.Decimal,
+        2: lambda text: uuid.UUID(hex=text),
+        3: dt.datetime.fromisoformat,
+        4: dt.date.fromisoformat,
+        5: dt.time.fromisoformat,
+        6: lambda text: dt.timedelta(*map(int, text.split(" ", 2))),
+        7: lambda text: int(text, 16),
+    }
+)
+_FORM: Final = Format(_scalar, _key, exact=_WRITERS)
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+def _extension(code: int, data: memoryview) -> Any:
+    read = _READERS.get(code)
+    if read is None:
+        raise ValueError(f"extension {code} is none of jackfield's")
+    return read(bytes(data).decode())
+
+
+_decode: Final = msgspec.msgpack.Decoder(ext_hook=_extension).decode

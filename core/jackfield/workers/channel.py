@@ -1,0 +1,364 @@
+"""A channel between a host and a worker: frames on a stream socket, read by whoever waits for one.
+
+    frame   4 bytes   the length of the body, big-endian, at most the limit
+            n bytes   one MessagePack value, of the type that this side expects
+
+There is no thread that reads. Of the threads that wait for something on a channel one reads, for itself and for the
+others, and hands that on when it has what it waited for; so a call from a thread costs no change of threads. Whoever
+awaits on an event loop has that loop watch the socket, if no thread reads already.
+"""
+
+import asyncio
+import select
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+
+M = TypeVar("M")
+
+LIMIT: Final = 16 * 1024 * 1024
+"""The most bytes that the body of one frame may have."""
+
+_HEAD: Final = 4
+_CHUNK: Final = 256 * 1024
+_NONE: Final = object()
+
+
+class ChannelBroken(Exception):
+    """The other side is gone, or has broken the protocol; `breach` says how, "" when it is just gone."""
+
+    def __init__(self, breach: str = "") -> None:
+        super().__init__(breach or "the other side has ended")
+        self.breach = breach
+
+
+class Ticket:
+    """Something that somebody waits for on a channel; whoever reads settles it.
+
+    Attributes:
+        value: what came, once it is settled.
+        error: why nothing will.
+    """
+
+    __slots__ = ("_told", "_woken", "error", "value")
+
+    def __init__(self, tell: Callable[[], object] | None = None) -> None:
+        self.value: Any = _NONE
+        self.error: BaseException | None = None
+        self._told = tell
+        self._woken: threading.Lock | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it is settled."""
+        return self.value is not _NONE or self.error is not None
+
+    def settle(self, value: Any, error: BaseException | None = None) -> None:
+        """Give it what it waits for; for whoever reads."""
+        self.value, self.error = value, error
+        self.wake()
+        if self._told is not None:
+            self._told()
+
+    def wake(self) -> None:
+        """Have its thread look again, if one waits that does not read itself."""
+        woken = self._woken
+        if woken is not None:
+            try:
+                woken.release()
+            except RuntimeError:  # it has been woken already
+                return
+
+    def sleep(self, timeout: float | None) -> bool:
+        """Wait until it is woken; for its own thread. Give whether it was, in time."""
+        woken = self._woken
+        assert woken is not None  # noqa: S101  # `prepare` comes first
+        return woken.acquire(timeout=-1 if timeout is None else min(timeout, threading.TIMEOUT_MAX))
+
+    def prepare(self) -> None:
+        """Make it possible to wait for it."""
+        if self._woken is None:
+            self._woken = threading.Lock()
+            self._woken.acquire()
+
+    def result(self) -> Any:
+        """Give what came, or raise why nothing will."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class Channel(Generic[M]):
+    """Sends messages, and reads those of the other side for whoever waits.
+
+    Args:
+        connection: the socket; this object closes it.
+        expected: the type of the other side's messages.
+        take: gets each message, in the thread of whoever reads, with nothing locked; it settles tickets, and must not
+            wait. What it raises of `ChannelBroken` breaks the channel.
+        limit: the most bytes of one body.
+    """
+
+    def __init__(self, connection: socket.socket, expected: Any, take: Callable[[M], object], limit: int = LIMIT) -> None:
+        connection.setblocking(False)
+        self._socket = connection
+        self._fd = connection.fileno()
+        self._decode: Callable[[Any], M] = msgspec.msgpack.Decoder(expected).decode
+        self._encode = msgspec.msgpack.Encoder().encode_into
+        self._take = take
+        self._limit = limit
+        self._held = bytearray()
+        self._sending = threading.Lock()
+        self._lock = threading.Lock()  # of what follows
+        self._reading = False
+        self._watcher: asyncio.AbstractEventLoop | None = None
+        self._awaited = 0  # tickets that the watching loop, or loops behind it, wait for
+        self._threads: deque[Ticket] = deque()  # of threads that wait and do not read
+        self.broken: ChannelBroken | None = None
+
+    # --- Sending ----------------------------------------------------------------------------------------------------
+
+    def send(self, message: msgspec.Struct, deadline: float | None = None) -> None:
+        """Send a message; wait while the other side does not read.
+
+        Args:
+            message: what.
+            deadline: when to give up, on `time.monotonic`'s clock. What was sent in part breaks the channel.
+
+        Raises:
+            ValueError: if it is larger than the limit; nothing was sent.
+            TimeoutError: when the other side does not read in time.
+            ChannelBroken: when it is gone.
+        """
+        frame = bytearray(_HEAD)
+        self._encode(message, frame, _HEAD)
+        size = len(frame) - _HEAD
+        if size > self._limit:
+            raise ValueError(f"{size:,} bytes, and a message may have {self._limit:,}")
+        frame[:_HEAD] = size.to_bytes(_HEAD, "big")
+        if not self._sending.acquire(timeout=_timeout(deadline)):
+            raise TimeoutError("the other side does not read")
+        try:
+            if self.broken is not None:
+                raise self.broken
+            try:
+                sent = self._socket.send(frame)
+            except BlockingIOError:
+                sent = 0
+            if sent < len(frame):
+                self._send_rest(memoryview(frame), sent, deadline)
+        except OSError as error:
+            raise ChannelBroken from error
+        finally:
+            self._sending.release()
+
+    def _send_rest(self, frame: memoryview, sent: int, deadline: float | None) -> None:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        while sent < len(frame):
+            if not poll.poll(_milliseconds(deadline)) and sent == 0:
+                raise TimeoutError("the other side does not read")
+            try:
+                sent += self._socket.send(frame[sent:])
+            except BlockingIOError:
+                if deadline is not None and monotonic() >= deadline:
+                    self._break(ChannelBroken())  # half a message cannot be taken back
+                    raise TimeoutError("the other side does not read") from None
+
+    # --- Waiting, in a thread ----------------------------------------------------------------------------------------
+
+    def wait(self, ticket: Ticket, deadline: float | None = None) -> bool:
+        """Wait until a ticket is settled, reading for everybody if nobody else does.
+
+        Args:
+            ticket: what for.
+            deadline: when to give up, on `time.monotonic`'s clock.
+
+        Returns:
+            Whether it is settled.
+        """
+        while not ticket.done:
+            with self._lock:
+                if ticket.done:
+                    break
+                mine = not self._reading and self._watcher is None and self.broken is None
+                if mine:
+                    self._reading = True
+                else:
+                    ticket.prepare()
+                    self._threads.append(ticket)
+            if mine:
+                try:
+                    in_time = self._read(ticket, deadline)
+                finally:
+                    self._hand_over()
+            else:
+                in_time = ticket.sleep(None if deadline is None else max(deadline - monotonic(), 0.0))
+                with self._lock:
+                    if ticket in self._threads:
+                        self._threads.remove(ticket)
+            if not in_time:
+                if not mine:
+                    self._hand_over(still=True)  # it may have been woken in this very moment, in order to read
+                return ticket.done
+        return True
+
+    def _read(self, ticket: Ticket, deadline: float | None) -> bool:
+        """Read until a ticket is settled; give whether it is."""
+        receive = self._socket.recv
+        poll: select.poll | None = None
+        while not ticket.done and self.broken is None:
+            try:
+                piece = receive(_CHUNK)
+            except BlockingIOError:
+                if poll is None:
+                    poll = select.poll()
+                    poll.register(self._fd, select.POLLIN)
+                if not poll.poll(_milliseconds(deadline)) and deadline is not None and monotonic() >= deadline:
+                    return False
+                continue
+            except OSError:
+                piece = b""
+            self._feed(piece)
+        return True
+
+    def _hand_over(self, *, still: bool = False) -> None:
+        """Let somebody else read: a thread that waits, else a loop that does."""
+        with self._lock:
+            if not still:
+                self._reading = False
+            elif self._reading or self._watcher is not None:
+                return
+            follower = next((each for each in self._threads if not each.done), None)
+        if follower is not None:
+            follower.wake()
+
+    # --- Awaiting ----------------------------------------------------------------------------------------------------
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Count one more ticket that an event loop waits for; the loop reads if nobody does. On that loop."""
+        with self._lock:
+            self._awaited += 1
+            begin = self._watcher is None and self.broken is None
+            if begin:
+                self._watcher = loop
+        if begin:
+            loop.add_reader(self._fd, self._on_readable)
+
+    def unwatch(self) -> None:
+        """Count one less; the last one lets threads read again. On any of the loops that watch."""
+        with self._lock:
+            self._awaited -= 1
+            if self._awaited:
+                return
+            loop, self._watcher = self._watcher, None
+            follower = next((each for each in self._threads if not each.done), None)
+        if loop is not None and not loop.is_closed():
+            if asyncio._get_running_loop() is loop:  # noqa: SLF001  # documented; does not raise
+                loop.remove_reader(self._fd)
+            else:
+                loop.call_soon_threadsafe(self._forget, loop)
+        if follower is not None:
+            follower.wake()
+
+    def _forget(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._lock:
+            if self._watcher is loop:  # it watches again
+                return
+        if self._fd >= 0 and self.broken is None:
+            loop.remove_reader(self._fd)
+
+    def _on_readable(self) -> None:
+        with self._lock:
+            if self._reading:  # a thread that had begun before: it goes on until it has what it waits for
+                return
+            self._reading = True
+        try:
+            try:
+                piece = self._socket.recv(_CHUNK)
+            except BlockingIOError:
+                return
+            except OSError:
+                piece = b""
+            self._feed(piece)
+        finally:
+            with self._lock:
+                self._reading = False
+                loop = self._watcher
+                if self.broken is not None:
+                    self._watcher = None
+            if self.broken is not None and loop is not None:  # else it would be readable for ever
+                loop.remove_reader(self._fd)
+
+    # --- What came ---------------------------------------------------------------------------------------------------
+
+    def _feed(self, piece: bytes) -> None:
+        """Take in a piece: whole messages go to `take`, in order."""
+        if not piece:
+            self._break(ChannelBroken())
+            return
+        held = self._held
+        data: Any = piece
+        if held:
+            held += piece
+            data = held
+        start, end = 0, len(data)
+        try:
+            while end - start >= _HEAD:
+                size = int.from_bytes(data[start : start + _HEAD], "big")
+                if size > self._limit:
+                    raise ChannelBroken(f"it announced {size:,} bytes, and a message may have {self._limit:,}")
+                if end - start < _HEAD + size:
+                    break
+                start += _HEAD + size
+                # Bytes of its own, since what is decoded refers to them: see `msgspec.Raw`.
+                self._take(self._decode(bytes(data[start - size : start])))
+        except ChannelBroken as error:
+            self._break(error)
+            return
+        except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
+            self._break(ChannelBroken(f"it sent what is no message: {type(error).__name__}"))
+            return
+        if data is held:
+            del held[:start]
+        elif start < end:
+            held += piece[start:]
+
+    def _break(self, error: ChannelBroken) -> None:
+        if self.broken is None:
+            self.broken = error
+            self.on_break(error)
+
+    on_break: Callable[[ChannelBroken], object] = staticmethod(lambda _: None)
+    """Called once, in the thread that finds it: the other side is gone. It settles whatever is open."""
+
+    def close(self) -> None:
+        """Close the socket; who waits is told that the other side is gone."""
+        self._break(ChannelBroken())
+        with self._lock:
+            loop, self._watcher = self._watcher, None
+        if loop is not None and not loop.is_closed():
+            if asyncio._get_running_loop() is loop:  # noqa: SLF001  # as above
+                loop.remove_reader(self._fd)
+            else:
+                loop.call_soon_threadsafe(self._shut, loop)
+                return
+        self._socket.close()
+
+    def _shut(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.remove_reader(self._fd)
+        self._socket.close()
+
+
+def _timeout(deadline: float | None) -> float:
+    return -1 if deadline is None else min(max(deadline - monotonic(), 0.0), threading.TIMEOUT_MAX)
+
+
+def _milliseconds(deadline: float | None) -> float | None:
+    # A millisecond more: `poll` rounds, and would come back before the time is up.
+    return None if deadline is None else min(max((deadline - monotonic()) * 1000.0 + 1.0, 0.0), 2**31 - 1)

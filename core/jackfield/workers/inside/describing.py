@@ -1,0 +1,97 @@
+"""What a plugin's import gave, in plain data: all that its host can know of it."""
+
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import attrs
+
+from jackfield.contract.payload.schema import payload_schema, result_schema
+from jackfield.contract.shapes import render
+from jackfield.errors import Fault
+from jackfield.model.place import place_of
+from jackfield.model.spec import MISSING, FunctionSpec
+from jackfield.plugins.bundle import PluginBundle
+from jackfield.plugins.instance import METHODS
+from jackfield.strangers import Broken, barrier
+from jackfield.workers.messages import Described, FaultFact, FunctionFact, ParameterFact
+
+
+def described(bundle: PluginBundle, faults: Iterable[Fault], notes: Sequence[str], hooks: Sequence[Any]) -> Described:
+    """Describe a plugin.
+
+    Args:
+        bundle: what it brought, without what is faulty.
+        faults: what was left out.
+        notes: what the sandbox could not hold.
+        hooks: its hook implementations, which no worker calls.
+    """
+    found = [fault_fact(fault) for fault in dict.fromkeys(faults)]
+    if hooks:
+        reason = "its hooks are not called: they run in the host, and the plugin does not"
+        fix = "move them to a plugin that runs in the host"
+        found.append(FaultFact("hooks", bundle.name, "hooks", reason, fix))
+    return Described(
+        tuple(_function(spec) for spec in bundle.specs),
+        tuple(name for name in METHODS if _has(bundle.object, name)),
+        bundle.version,
+        bundle.distribution,
+        bundle.digest,
+        tuple(found),
+        None,
+        _tasks(),
+        tuple(notes),
+    )
+
+
+def fault_fact(fault: Fault | str, plugin: str = "") -> FaultFact:
+    """Write a fault, or one of a plugin that cannot be loaded at all."""
+    if isinstance(fault, str):
+        return FaultFact("import", plugin, plugin, fault, "correct it, or leave it out")
+    return FaultFact(*(str(getattr(fault, field.name) or "") for field in attrs.fields(Fault)))
+
+
+def _function(spec: FunctionSpec) -> FunctionFact:
+    return FunctionFact(
+        spec.name,
+        spec.version,
+        spec.colour.value,
+        spec.shape,
+        tuple(
+            ParameterFact(each.name, int(each.kind), each.default is MISSING, render(each.annotation))
+            for each in spec.parameters
+        ),
+        tuple(f"{each.parameter}: {each.key}" for each in spec.dependencies),
+        render(spec.result),
+        _schema(payload_schema, spec),
+        _schema(result_schema, spec),
+        spec.policy.timeout,
+        spec.policy.idempotent,
+        spec.summary,
+        spec.notes,
+        str(place_of(spec.target) or ""),
+    )
+
+
+def _schema(write: Any, spec: FunctionSpec) -> dict[str, Any]:
+    try:
+        with barrier("writing its schema"):
+            made: dict[str, Any] = write(spec)
+            return made
+    except Broken:
+        return {}
+
+
+def _has(target: Any, name: str) -> bool:
+    try:
+        with barrier():
+            return callable(getattr(target, name, None))
+    except Broken:
+        return False
+
+
+def _tasks() -> int:
+    with suppress(OSError):
+        return len(os.listdir("/proc/self/task"))
+    return 1

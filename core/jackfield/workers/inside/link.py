@@ -1,0 +1,151 @@
+"""A worker's side of its two channels: calls come in on one, everything that belongs to none goes over the other."""
+
+import os
+import socket
+import threading
+from collections.abc import Callable
+from itertools import count
+from time import monotonic
+from typing import Any
+
+import msgspec
+
+from jackfield.errors import DeadlineExceeded, JackfieldError, Unavailable
+from jackfield.model.call import Call, current
+from jackfield.wire.crossing import pack, unpack
+from jackfield.wire.errors import restore
+from jackfield.workers import messages
+from jackfield.workers.channel import Channel, ChannelBroken, Ticket
+from jackfield.workers.messages import Answer, Ready, Request, Said
+
+EMPTY = msgspec.Raw(b"\xc0")  # None
+
+
+class Link:
+    """Asks the host, and tells it. It is made before there is a channel, for what is injected.
+
+    Args:
+        take: gets what comes that is no answer, with whether it came as a call; it must not wait.
+    """
+
+    calls: Channel[Any]
+    side: Channel[Any]
+
+    def __init__(self, take: Callable[[Any, bool], object]) -> None:
+        self._take = take
+        self._numbers = count(1)
+        self._open: dict[int, Ticket] = {}
+        self._ids: dict[int, int] = {}  # number of a call that runs here → its id on the channel
+
+    def meet(self, calls: socket.socket, side: socket.socket) -> None:
+        """Say that this worker is there; begin to listen beside its calls.
+
+        Args:
+            calls: the socket that calls come on.
+            side: the socket for everything else.
+        """
+        self.calls = Channel(calls, messages.ToWorker, lambda message: self._took(message, True))
+        self.side = Channel(side, messages.ToWorker, lambda message: self._took(message, False))
+        self.calls.on_break = self.side.on_break = _end
+        ready = Ready(messages.VERSION, os.getpid())
+        self.side.send(ready)
+        self.calls.send(ready)
+        threading.Thread(target=self.side.wait, args=(Ticket(),), name="jackfield-side", daemon=True).start()
+
+    def _took(self, message: Any, of_calls: bool) -> None:
+        if isinstance(message, Answer):
+            ticket = self._open.pop(message.id, None)
+            if ticket is not None:
+                ticket.settle(message)
+        else:
+            self._take(message, of_calls)
+
+    # --- Calls that run here -----------------------------------------------------------------------------------------
+
+    def begin(self, call: Call, number: int) -> None:
+        """Note that a call runs here, under this number on its channel."""
+        assert call.number is not None  # noqa: S101  # the host gave it
+        self._ids[call.number] = number
+
+    def finish(self, call: Call) -> None:
+        """Note that it has ended."""
+        self._ids.pop(call.number or 0, None)
+
+    def here(self) -> int:
+        """Give the number on its channel of the call in which this runs; 0 outside of any."""
+        call = current.get()
+        while call is not None:
+            if call.number is not None and (found := self._ids.get(call.number)) is not None:
+                return found
+            call = call.parent
+        return 0
+
+    # --- Asking ------------------------------------------------------------------------------------------------------
+
+    def ask(self, kind: str, body: Any, what: str, deadline: float | None = None) -> Any:
+        """Ask the host something, and wait for the answer.
+
+        Args:
+            kind: of the question.
+            body: the question.
+            what: it is about, for errors.
+            deadline: when to give up, on `time.monotonic`'s clock.
+
+        Raises:
+            DeadlineExceeded: when the answer does not come in time.
+            JackfieldError: what the host refuses it with.
+        """
+        ticket = Ticket()
+        channel, number = self._send(kind, body, ticket)
+        if not channel.wait(ticket, deadline):
+            self._open.pop(number, None)
+            raise DeadlineExceeded(what, monotonic() - (deadline or 0.0), "the host has not answered")
+        return _answered(ticket, what)
+
+    async def aask(self, kind: str, body: Any, what: str) -> Any:
+        """Do the same without blocking the running event loop."""
+        import asyncio  # noqa: PLC0415  # for those who have a loop
+
+        loop = asyncio.get_running_loop()
+        came: asyncio.Future[None] = loop.create_future()
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(lambda: came.done() or came.set_result(None))
+
+        ticket = Ticket(tell)
+        _, number = self._send(kind, body, ticket)
+        try:
+            await came
+        finally:
+            self._open.pop(number, None)
+        return _answered(ticket, what)
+
+    def _send(self, kind: str, body: Any, ticket: Ticket) -> tuple[Channel[Any], int]:
+        call = self.here()
+        channel = self.calls if call else self.side
+        number = next(self._numbers)
+        self._open[number] = ticket
+        channel.send(Request(number, call, kind, msgspec.Raw(pack(body))))
+        return channel, number
+
+    def say(self, level: str, text: str, fields: dict[str, Any], where: tuple[str, str, int]) -> None:
+        """Have the host log something."""
+        call = self.here()
+        (self.calls if call else self.side).send(Said(call, level, text, fields, where))
+
+
+def _answered(ticket: Ticket, what: str) -> Any:
+    answer = ticket.result()
+    if answer.failure is not None:
+        raise restore(answer.failure, what)
+    return unpack(answer.result)
+
+
+def _end(error: ChannelBroken) -> None:
+    """End with the host: it is gone, or has closed the channel, and nobody waits for anything here."""
+    os._exit(71 if error.breach else 0)
+
+
+def refused(what: str, reason: str) -> JackfieldError:
+    """Make the error of what a worker cannot do."""
+    return Unavailable(what, reason)

@@ -1,0 +1,317 @@
+"""One plugin in a worker: imported once by the plugin's zygote, and served by each process that this is forked to."""
+
+import site
+import socket
+import sys
+from collections import deque
+from concurrent.futures import Future
+from time import monotonic
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from jackfield.calls.dispatch import Caller
+from jackfield.calls.pipeline import compile_endpoint
+from jackfield.config import PluginConfig
+from jackfield.errors import Cancelled, JackfieldError, PluginError
+from jackfield.events import EventBus
+from jackfield.executors.places import Places
+from jackfield.injection.injector import Injector
+from jackfield.injection.providers import describe as describe_provider
+from jackfield.model.call import Call, current
+from jackfield.model.headers import Headers
+from jackfield.model.options import Config
+from jackfield.model.route import Endpoint
+from jackfield.model.spec import Colour, FunctionSpec
+from jackfield.observe.logger import Logger
+from jackfield.plugins import loading
+from jackfield.plugins.background import Background, Backgrounds
+from jackfield.plugins.bundle import PluginBundle
+from jackfield.plugins.discovery import scan
+from jackfield.plugins.handover import give_state, take_state
+from jackfield.plugins.instance import Instance
+from jackfield.plugins.ledger import Ledgers
+from jackfield.runtime.control import ControlLoop
+from jackfield.runtime.home import HomeLoop
+from jackfield.runtime.pool import Pool
+from jackfield.strangers import Broken, barrier, is_a
+from jackfield.wire.crossing import pack, unpack
+from jackfield.wire.errors import Failure, describe
+from jackfield.workers.channel import Ticket
+from jackfield.workers.configs import read_config
+from jackfield.workers.inside.describing import described, fault_fact
+from jackfield.workers.inside.link import EMPTY, Link
+from jackfield.workers.inside.services import WorkerBus, WorkerCaller, WorkerLogger, WorkerSecret, log_to
+from jackfield.workers.messages import About, Cancel, Described, Invoke, Method, Prepare, Result
+
+_PLAIN: Final = About()
+
+
+@attrs.frozen
+class Trace:
+    """The span of the host that a call runs in; has what OpenTelemetry's `SpanContext` has."""
+
+    trace_id: int
+    span_id: int
+    trace_flags: int
+
+
+class Runtime:
+    """A plugin, and what it needs around it.
+
+    Args:
+        message: which plugin, and how.
+    """
+
+    def __init__(self, message: Prepare) -> None:
+        self._message = message
+        self._link = Link(self._took)
+        self._config = read_config(message.config, lambda reference: WorkerSecret(reference, self._link))
+        self._confinement: Any = None
+        self._bundle: PluginBundle
+        self._endpoints: list[Endpoint] = []
+        self._instance: Instance | None = None
+        self._queue: deque[Invoke] = deque()
+        self._running: dict[int, Future[Any]] = {}
+        self._home = HomeLoop()
+        self._pool = Pool()
+        self._control = ControlLoop()
+        self._places = Places(self._home, self._pool, {})
+        self._backgrounds = Backgrounds(self._home, Ledgers(), self._pool, self._control)
+
+    # --- In the plugin's zygote --------------------------------------------------------------------------------------
+
+    def prepare(self) -> Described:
+        """Enter the sandbox, import the plugin, and say what it gave."""
+        message = self._message
+        notes: tuple[str, ...] = ()
+        if message.confinement:
+            from jackfield.sandbox.enter import enter_stage_one  # noqa: PLC0415  # Linux alone has it
+            from jackfield.sandbox.port import Confinement  # noqa: PLC0415  # as above
+
+            self._confinement = msgspec.msgpack.decode(message.confinement, type=Confinement)
+            notes = enter_stage_one(self._confinement)
+        sys.path[:] = message.paths
+        for each in message.sites:  # code of `.pth` files runs here, inside the sandbox
+            site.addsitedir(each)
+        config = attrs.evolve(self._config, executor=None)
+        try:
+            with barrier("loading it"):
+                bundle = loading.load_bundle(config, scan(list(sys.path), cache=False))
+            return self._take_in(bundle, notes)
+        except PluginError as error:
+            first = error.faults[0]
+            return Described(fault=fault_fact(first), faults=tuple(map(fault_fact, error.faults)))
+        except Broken as broken:
+            return Described(fault=fault_fact(broken.reason, config.name))
+
+    def _take_in(self, bundle: PluginBundle, notes: tuple[str, ...]) -> Described:
+        contextual = {
+            Logger: lambda plugin: WorkerLogger(self._link, plugin),
+            Config: lambda plugin: Config(plugin, self._config.options),
+            Caller: lambda _: WorkerCaller(self._link),
+            EventBus: lambda _: WorkerBus(self._link),
+            Background: self._backgrounds.of,
+        }
+        self._injector = Injector(contextual, start=self._pool.start)
+        self._injector.add(*bundle.providers)
+        diagnosis = self._injector.diagnose(bundle.specs)
+        faults = [*bundle.faults, *(fault for found in diagnosis.providers.values() for fault in found)]
+        faults += (fault for found in diagnosis.functions.values() for fault in found)
+        self._bundle = _here(bundle.without(diagnosis.functions))
+        for spec in self._bundle.functions:
+            self._endpoints.append(self._compiled(spec))
+        return described(self._bundle, faults, notes, bundle.hooks)
+
+    def _compiled(self, spec: FunctionSpec) -> Endpoint:
+        return compile_endpoint(
+            spec, injector=self._injector, observers=(), places=self._places, timeout=None, again=_gone
+        )
+
+    # --- In a worker -------------------------------------------------------------------------------------------------
+
+    def work(self, calls: socket.socket, side: socket.socket, *, low: bool) -> None:
+        """Serve calls until the host has ended.
+
+        Args:
+            calls: where they come.
+            side: where everything else comes.
+            low: whether to run only when nothing else wants to.
+        """
+        if low:
+            from jackfield.sandbox.scheduling import make_idle  # noqa: PLC0415  # Linux alone has it
+
+            make_idle()
+        if self._confinement is not None:
+            from jackfield.sandbox.enter import enter_stage_two  # noqa: PLC0415  # as above
+
+            enter_stage_two(self._confinement)
+        link = self._link
+        log_to(link)
+        link.meet(calls, side)
+        while True:
+            if not self._queue:
+                self._wanted = wanted = Ticket()
+                if not self._queue:
+                    link.calls.wait(wanted)
+            self._invoke(self._queue.popleft())
+
+    _wanted: Any = None
+
+    def _took(self, message: Any, of_calls: bool) -> None:
+        """Take in what the host sent, in the thread of whoever reads: nothing may wait here."""
+        if isinstance(message, Invoke) and of_calls:
+            if self._endpoints[message.function].spec.colour is Colour.ASYNC:
+                self._begin(message)
+                return
+            self._queue.append(message)
+            wanted, self._wanted = self._wanted, None
+            if wanted is not None:
+                wanted.settle(None)
+        elif isinstance(message, Cancel):
+            running = self._running.get(message.id)
+            if running is not None:
+                running.cancel()
+        elif isinstance(message, Method):
+            self._pool.start(f"{self._config.name}:{message.name}", lambda: self._method(message))
+
+    def _invoke(self, message: Invoke) -> None:
+        """Run a sync function, in this thread."""
+        endpoint = self._endpoints[message.function]
+        call = call_of(message, endpoint)
+        self._link.begin(call, message.id)
+        try:
+            result = endpoint.run(call)
+        except BaseException as error:  # noqa: BLE001  # whatever it is belongs to the caller
+            self._answer(message.id, call, None, error)
+        else:
+            self._answer(message.id, call, result)
+
+    def _begin(self, message: Invoke) -> None:
+        """Run an async function, on this worker's loop."""
+        endpoint = self._endpoints[message.function]
+        call = call_of(message, endpoint)
+        self._link.begin(call, message.id)
+        future = self._home.submit(call.name, endpoint.arun(call))
+        self._running[message.id] = future
+
+        def ended(future: "Future[Any]") -> None:
+            self._running.pop(message.id, None)
+            if future.cancelled():
+                self._answer(message.id, call, None, Cancelled(call.name, "its caller has left"))
+            elif (error := future.exception()) is not None:
+                self._answer(message.id, call, None, error)
+            else:
+                self._answer(message.id, call, future.result())
+
+        future.add_done_callback(ended)
+
+    def _answer(self, number: int, call: Call, result: Any, error: BaseException | None = None) -> None:
+        self._link.finish(call)
+        self._link.calls.send(outcome(number, call.name, result, error))
+
+    # --- The plugin object -------------------------------------------------------------------------------------------
+
+    def _method(self, message: Method) -> None:
+        """Call a method of the plugin object, in a thread of its own."""
+        ends = monotonic() + message.budget
+        current.set(Call("", deadline=ends))
+        name, result, failure = self._config.name, None, None
+        try:
+            with barrier(f"{message.name}()"):
+                result = self._perform(message, ends)
+        except BaseException as error:  # noqa: BLE001  # whatever it is belongs to whoever asked
+            failure = error
+        self._link.side.send(outcome(message.id, name, result, failure))
+
+    def _perform(self, message: Method, ends: float) -> Any:
+        if message.name == "start":
+            return self._start(message.state, ends)
+        if self._instance is None:
+            return None
+        if message.name == "snapshot":
+            return take_state(self._instance, ends)
+        if message.name == "stop":
+            self._backgrounds.of(self._config.name).stopping.set()
+        return self._instance.checked(message.name, ends=ends)
+
+    def _start(self, state: bytes | None, ends: float) -> None:
+        """Make the plugin object, give it its state, start it, and bind its methods."""
+        bundle = self._bundle
+        self._backgrounds.of(bundle.name).open()
+        made = bundle.object
+        if is_a(made, type):
+            described = describe_provider(made, plugin=bundle.name)
+            spec = FunctionSpec(
+                f"{bundle.name}.object",
+                bundle.version,
+                bundle.name,
+                bundle.distribution,
+                target=made,
+                colour=Colour.SYNC,
+                dependencies=described.dependencies,
+            )
+            made = self._injector.body(spec)(Call(spec.name), None)
+        self._instance = Instance(bundle.name, made, self._home)
+        if state is not None and self._instance.has("restore"):
+            give_state(self._instance, state, ends)
+        self._instance.checked("start", ends=ends)
+        for spec in bundle.bound(made)[len(bundle.functions) :]:
+            self._endpoints.append(self._compiled(spec))
+
+
+def _here(bundle: PluginBundle) -> PluginBundle:
+    """Let functions that ask for a worker run where they are: in one."""
+
+    def moved(spec: FunctionSpec) -> FunctionSpec:
+        if spec.policy.executor not in ("worker", "thread"):
+            return spec
+        return attrs.evolve(spec, policy=attrs.evolve(spec.policy, executor=None))
+
+    return attrs.evolve(
+        bundle,
+        functions=tuple(map(moved, bundle.functions)),
+        methods=tuple((name, moved(spec)) for name, spec in bundle.methods),
+    )
+
+
+def call_of(message: Invoke, endpoint: Endpoint) -> Call:
+    """Make the call that the host described."""
+    about = message.about or _PLAIN
+    trace = about.trace
+    spec = endpoint.spec
+    return Call(
+        spec.name,
+        unpack(message.payload),
+        spec.version,
+        message.revision,
+        None if message.budget is None else monotonic() + message.budget,
+        about.tenant,
+        about.rule,
+        int.from_bytes(message.number, "big"),
+        Headers(about.headers),
+        None,
+        about.attempt,
+        None if trace is None else Trace(int.from_bytes(trace[0], "big"), int.from_bytes(trace[1], "big"), trace[2]),  # type: ignore[arg-type]  # has what is read of one
+    )
+
+
+def outcome(number: int, name: str, result: Any, error: BaseException | None) -> Result:
+    """Say how something has ended, whatever it gave."""
+    if error is None:
+        try:
+            return Result(number, msgspec.Raw(pack(result)))
+        except Exception as wrong:  # noqa: BLE001  # what has no form, or is too large
+            error = wrong
+    try:
+        return Result(number, EMPTY, describe(error, name))
+    except BaseException as worse:  # noqa: BLE001  # out of memory, the stack is full
+        kind = type(worse).__name__
+        return Result(number, EMPTY, Failure("FunctionCrashed", kind, "crashed", {"function": name, "error_type": kind}))
+
+
+def _gone(call: Call) -> Any:
+    raise JackfieldError(f"{call.name} is not there any more")
+
+

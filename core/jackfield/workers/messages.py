@@ -1,0 +1,322 @@
+"""What host, zygotes and workers say to one another: typed values, in frames as `channel` makes them.
+
+The host believes nothing that a worker or the zygote of a plugin says: a message of another shape is a breach of the
+protocol, and costs that process its life. Times are remaining seconds, since two processes share no clock.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from jackfield.wire.errors import Failure
+
+VERSION: Final = 1
+"""Of this protocol; both sides are of one installation, and say so when they meet."""
+
+
+class _Message(msgspec.Struct, frozen=True, array_like=True):
+    pass
+
+
+# --- Host → worker ---------------------------------------------------------------------------------------------------
+
+
+class Invoke(_Message, tag=1):
+    """Call a function.
+
+    Attributes:
+        id: of this call on this channel.
+        function: its place in `Described.functions`.
+        payload: plain data.
+        budget: seconds that are left; None without a limit.
+        number: the call's own, 16 bytes.
+        revision: of the host's snapshot.
+        about: what few calls have.
+    """
+
+    id: int
+    function: int
+    payload: msgspec.Raw
+    budget: float | None
+    number: bytes
+    revision: int
+    about: "About | None" = None
+
+
+class About(msgspec.Struct, frozen=True, array_like=True):
+    """What few calls have.
+
+    Attributes:
+        tenant: whom it is for.
+        headers: as the caller gave them.
+        rule: why this version runs.
+        attempt: 1 for the first try.
+        trace: numbers of its trace and span, and the flags; None when it is not traced.
+    """
+
+    tenant: str | None = None
+    headers: dict[str, str] = {}
+    rule: str = ""
+    attempt: int = 1
+    trace: tuple[bytes, bytes, int] | None = None
+
+
+class Cancel(_Message, tag=2):
+    """Nobody waits for a call any more.
+
+    Attributes:
+        id: of the call.
+    """
+
+    id: int
+
+
+class Method(_Message, tag=3):
+    """Call one of the optional methods of the plugin object.
+
+    Attributes:
+        id: of this question on this channel.
+        name: `start`, `stop`, `health`, `snapshot` or `restore`.
+        state: what `restore` gets.
+        budget: seconds that are left.
+    """
+
+    id: int
+    name: str
+    state: bytes | None
+    budget: float
+
+
+class Answer(_Message, tag=4):
+    """Answer what a worker asked of its host.
+
+    Attributes:
+        id: of the question.
+        result: plain data; empty with a failure.
+        failure: why there is none.
+    """
+
+    id: int
+    result: msgspec.Raw
+    failure: Failure | None = None
+
+
+ToWorker = Invoke | Cancel | Method | Answer
+"""What a worker takes."""
+
+
+# --- Worker → host ---------------------------------------------------------------------------------------------------
+
+
+class Ready(_Message, tag=1):
+    """The first that a worker says, on both its channels.
+
+    Attributes:
+        version: of the protocol.
+        pid: as it sees itself.
+    """
+
+    version: int
+    pid: int
+
+
+class Result(_Message, tag=2):
+    """A call or a method has ended.
+
+    Attributes:
+        id: of it.
+        result: plain data.
+        failure: what it raised instead.
+    """
+
+    id: int
+    result: msgspec.Raw
+    failure: Failure | None = None
+
+
+class Request(_Message, tag=3):
+    """Ask something of the host.
+
+    Attributes:
+        id: of the question.
+        call: the call, on this channel, in which it is asked; 0 outside of any.
+        kind: `call`, `publish` or `secret`.
+        body: what is asked, by kind.
+    """
+
+    id: int
+    call: int
+    kind: str
+    body: msgspec.Raw
+
+
+class Said(_Message, tag=4):
+    """Something was logged.
+
+    Attributes:
+        call: as in `Request`.
+        level: loguru's name of the level.
+        text: what.
+        fields: more of it, as plain data.
+        where: module, function and line.
+    """
+
+    call: int
+    level: str
+    text: str
+    fields: dict[str, Any]
+    where: tuple[str, str, int]
+
+
+ToHost = Ready | Result | Request | Said
+"""What a host takes of a worker."""
+
+
+class CallRequest(msgspec.Struct, frozen=True, array_like=True):
+    """The body of a `Request` of kind `call`."""
+
+    name: str
+    payload: Any
+    timeout: float | None = None
+    tenant: str | None = None
+    version: str | None = None
+    headers: dict[str, str] | None = None
+
+
+# --- What a zygote finds of a plugin ------------------------------------------------------------------------------------
+
+
+class ParameterFact(msgspec.Struct, frozen=True):
+    """One parameter of a function, as far as another process can know it."""
+
+    name: str
+    kind: int
+    required: bool
+    shown: str
+
+
+class FunctionFact(msgspec.Struct, frozen=True):
+    """One function, as far as another process can know it: what `FunctionSpec` has, in plain data."""
+
+    name: str
+    version: str
+    colour: str
+    shape: str
+    parameters: tuple[ParameterFact, ...]
+    dependencies: tuple[str, ...]
+    result: str
+    payload_schema: dict[str, Any]
+    result_schema: dict[str, Any]
+    timeout: float | None
+    idempotent: bool
+    summary: str
+    notes: tuple[str, ...]
+    place: str
+
+
+class FaultFact(msgspec.Struct, frozen=True):
+    """A fault, as `jackfield.Fault`."""
+
+    stage: str
+    plugin: str
+    entry: str
+    reason: str
+    fix: str = ""
+    where: str = ""
+
+
+class Described(_Message, tag=1):
+    """What a plugin's import gave.
+
+    Attributes:
+        functions: all that can be called.
+        methods: those that its object has.
+        version: of the plugin.
+        distribution: the installed distribution that it is, or "".
+        digest: of its file or folder, or "".
+        faults: what was left out.
+        fault: why nothing of it can be used.
+        threads: how many threads there are after the import; more than one cannot be forked.
+        notes: what the sandbox could not hold.
+    """
+
+    functions: tuple[FunctionFact, ...] = ()
+    methods: tuple[str, ...] = ()
+    version: str = "0"
+    distribution: str = ""
+    digest: str = ""
+    faults: tuple[FaultFact, ...] = ()
+    fault: FaultFact | None = None
+    threads: int = 1
+    notes: tuple[str, ...] = ()
+
+
+class Forked(_Message, tag=2):
+    """A worker has begun.
+
+    Attributes:
+        pid: its number, as the zygote sees it; 0 if none could be made.
+        reason: why.
+    """
+
+    pid: int
+    reason: str = ""
+
+
+class Ended(_Message, tag=3):
+    """A process has ended.
+
+    Attributes:
+        pid: as in `Forked`.
+        status: as `os.waitstatus_to_exitcode` gives it: below 0 a signal.
+    """
+
+    pid: int
+    status: int
+
+
+FromZygote = Described | Forked | Ended
+"""What a host takes of a zygote."""
+
+
+class Prepare(_Message, tag=1):
+    """Become the zygote of one plugin: with its own control socket.
+
+    Attributes:
+        config: the plugin's configuration, in MessagePack.
+        paths: `sys.path`.
+        sites: those of them whose `.pth` files are obeyed, inside the sandbox.
+        switches: variables of the host that discovery looks at.
+        confinement: what it may, in MessagePack; empty without a sandbox.
+    """
+
+    config: bytes
+    paths: tuple[str, ...]
+    sites: tuple[str, ...] = ()
+    confinement: bytes = b""
+
+
+class Fork(_Message, tag=2):
+    """Make a worker, which gets the descriptors that come with this: two channels, standard output and error.
+
+    Attributes:
+        here: whether the zygote itself is to become that worker, since it cannot be forked.
+        low: whether the worker runs only when nothing else wants to.
+    """
+
+    here: bool = False
+    low: bool = False
+
+
+class End(_Message, tag=3):
+    """Kill a plugin's zygote, with all that it has forked, and tell when it is gone.
+
+    Attributes:
+        pid: the zygote's.
+    """
+
+    pid: int
+
+
+ToZygote = Prepare | Fork | End
+"""What a zygote takes."""

@@ -1,0 +1,139 @@
+"""What the workers of one plugin may ask of their host, and what becomes of it: within grants, as the call that asks."""
+
+from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+import msgspec
+
+from jackfield import log
+from jackfield.calls.dispatch import Caller
+from jackfield.config.secrets import Secret
+from jackfield.errors import PermissionDenied, Unavailable
+from jackfield.model.call import Call
+from jackfield.runtime.pool import Pool
+from jackfield.text import printable
+from jackfield.wire.crossing import unpack
+from jackfield.workers.messages import Request, Said
+
+_LEVELS: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR"})
+_TEXT: Final = 16_000  # characters of a message
+
+
+class HostServices:
+    """Answers the workers of one plugin.
+
+    Args:
+        plugin: its name.
+        options: what the operator configured for it: the secrets that these name it may read.
+        caller: makes nested calls.
+        pool: where threads come from.
+        calls: patterns of the functions that it may call beside its own.
+        own: gives the names of its own functions.
+    """
+
+    def __init__(
+        self,
+        plugin: str,
+        options: Mapping[str, Any],
+        caller: Caller,
+        pool: Pool,
+        calls: tuple[str, ...],
+        own: Callable[[], frozenset[str]],
+    ) -> None:
+        self._plugin, self._caller, self._pool, self._calls, self._own = plugin, caller, pool, calls, own
+        self._secrets = {secret.reference: secret for secret in _secrets(options)}
+
+    def answer(self, request: Request, call: Call | None) -> Any:
+        """Answer a question in this thread; what is raised is what the worker gets."""
+        body = self._body(request)
+        if request.kind == "call":
+            name, payload, options = self._nested(body, call)
+            return self._caller.call(name, payload, **options)
+        return self._simple(request.kind, body)
+
+    async def aanswer(self, request: Request, call: Call | None) -> Any:
+        """Do the same on an event loop."""
+        body = self._body(request)
+        if request.kind == "call":
+            name, payload, options = self._nested(body, call)
+            return await self._caller.acall(name, payload, **options)
+        return self._simple(request.kind, body)
+
+    def said(self, said: Said, call: Call | None) -> None:
+        """Log what a worker said, as what its plugin says in the call that the host has."""
+        level = said.level if said.level in _LEVELS else "INFO"
+        fields = {key: value for key, value in said.fields.items() if key not in _OF_CALL}
+        fields |= {"plugin": self._plugin, **_of_call(call)}
+        text = printable(said.text[:_TEXT])
+        module, function, line = said.where
+        if log.heard():
+            if level != "DEBUG":
+                log.tell(log.Message(level, text, fields, None, module, function, line))
+            return
+        from loguru import logger  # noqa: PLC0415  # not before there is something to log
+
+        def place(record: Any) -> None:
+            record.update({"name": module, "function": function, "line": line})
+
+        logger.bind(**fields).patch(place).log(level, text.replace("{", "{{").replace("}", "}}") if fields else text)
+
+    def start(self, name: str, body: Callable[[], object]) -> None:
+        """Do something in a thread of its own."""
+        self._pool.start(name, body)
+
+    def _body(self, request: Request) -> Any:
+        try:
+            return unpack(request.body)
+        except (ValueError, TypeError, msgspec.MsgspecError) as error:
+            raise Unavailable(self._plugin, f"what it asked cannot be read: {error}", "protocol") from None
+
+    def _nested(self, body: Any, call: Call | None) -> tuple[str, Any, dict[str, Any]]:
+        if not isinstance(body, list) or len(body) != 6 or not isinstance(body[0], str):  # noqa: PLR2004  # as `services` of the worker writes it
+            raise Unavailable(self._plugin, "it asked for a call that is none", "protocol")
+        name, payload, timeout, tenant, version, headers = body
+        if name not in self._own() and not any(fnmatchcase(name, pattern) for pattern in self._calls):
+            shown = printable(name[:200])
+            fix = f'allow = ["calls:{shown}"] under [plugin.worker] of {self._plugin} lets it'
+            raise PermissionDenied(shown, f"the plugin {self._plugin} may not call it from its worker: {fix}")
+        if tenant is not None and (call is None or tenant != call.tenant):
+            raise PermissionDenied(name, "a worker calls for the tenant of the call that it runs, and for no other")
+        return name, payload, {"timeout": timeout, "version": version, "headers": headers}
+
+    def _simple(self, kind: str, body: Any) -> Any:
+        if kind == "secret":
+            secret = self._secrets.get(body) if isinstance(body, str) else None
+            if secret is None:
+                raise PermissionDenied(self._plugin, "its options name no such secret")
+            return secret.reveal()
+        if kind == "publish":
+            raise Unavailable("events", f"the plugin {self._plugin} runs in a worker, which publishes no events yet")
+        raise Unavailable(self._plugin, "it asked what no host answers", "protocol")
+
+
+_OF_CALL: Final = frozenset({"plugin", "func_name", "version", "tenant", "trace_id", "span_id"})
+
+
+def _of_call(call: Call | None) -> dict[str, object]:
+    if call is None:
+        return {}
+    fields: dict[str, object] = {"func_name": call.name, "version": call.version}
+    if call.tenant is not None:
+        fields["tenant"] = call.tenant
+    if call.trace is not None:
+        fields["trace_id"] = f"{call.trace.trace_id:032x}"
+        fields["span_id"] = f"{call.trace.span_id:016x}"
+    return fields
+
+
+def _secrets(value: Any) -> Iterator[Secret]:
+    if isinstance(value, Secret):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _secrets(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _secrets(item)
+
+

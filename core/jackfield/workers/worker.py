@@ -1,0 +1,465 @@
+"""One worker as its host sees it: a process, its two channels, and the calls that it has open."""
+
+import asyncio
+import os
+import signal
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import count
+from time import monotonic
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from jackfield.errors import DeadlineExceeded, JackfieldError, PayloadError, Unavailable
+from jackfield.model.call import NO_HEADERS, Call
+from jackfield.wire.crossing import pack, unpack
+from jackfield.wire.errors import describe, restore
+from jackfield.workers import messages
+from jackfield.workers.channel import LIMIT, Channel, ChannelBroken, Ticket
+from jackfield.workers.messages import About, Answer, Cancel, Invoke, Method, Ready, Request, Result, Said
+from jackfield.workers.outputs import Drain
+
+GRACE: Final = 0.5
+"""Seconds that a call may go on past its deadline, having been told, before its worker is killed."""
+
+_CREDENTIALS: Final = struct.Struct("3i")
+_NOTHING: Final = msgspec.Raw(b"\xc0")
+_LEFT: Final = "its worker has been told, and is killed if it does not end"
+
+
+class Services(Protocol):
+    """What a worker may ask of its host."""
+
+    def answer(self, request: Request, call: Call | None) -> Any:
+        """Answer a question in this thread, within the call in which it was asked; raise what the worker is to get."""
+        ...
+
+    async def aanswer(self, request: Request, call: Call | None) -> Any:
+        """Do the same on an event loop."""
+        ...
+
+    def said(self, said: Said, call: Call | None) -> None:
+        """Log what a worker said."""
+        ...
+
+    def start(self, name: str, body: Callable[[], object]) -> None:
+        """Do something in a thread of its own."""
+        ...
+
+
+class _Entry:
+    """A call, or a method, that is open."""
+
+    __slots__ = ("abandoned", "call", "inbox", "ticket")
+
+    def __init__(self, call: Call | None) -> None:
+        self.call = call
+        self.inbox: deque[Any] = deque()
+        self.ticket: Ticket | None = None
+        self.abandoned: Callable[[], object] | None = None
+
+    def put(self, message: Any) -> None:
+        """Give something to whoever waits."""
+        self.inbox.append(message)
+        ticket = self.ticket
+        if ticket is not None and not ticket.done:
+            ticket.settle(None)
+
+
+class Worker:
+    """A process that runs one plugin.
+
+    Args:
+        plugin: its name.
+        calls: the host's end of the channel for calls.
+        side: that of the channel for everything else.
+        services: what it may ask.
+        drains: its standard output and error.
+        post: has something done on the control loop.
+
+    Attributes:
+        pid: of the process, as the kernel says.
+        served: how many calls it has been given.
+        exclusive: whether it runs a sync function.
+        shared: how many async ones it runs.
+        on_death: called once, on the control loop, when it is gone.
+    """
+
+    def __init__(
+        self,
+        plugin: str,
+        calls: socket.socket,
+        side: socket.socket,
+        services: Services,
+        drains: Sequence[Drain],
+        post: Callable[..., None],
+    ) -> None:
+        self.plugin = plugin
+        self.pid = 0
+        self.began = monotonic()
+        self.served = 0
+        self.answered = False
+        self.exclusive = False
+        self.shared = 0
+        self.dead = False
+        self.killed_for = ""
+        self.on_death: Callable[[Worker, ChannelBroken], object] = lambda *_: None
+        self._post = post
+        self._services = services
+        self._drains = drains
+        self._pidfd = -1
+        self._ids = count(1)
+        self._open: dict[int, _Entry] = {}
+        self._greeted = 0
+        self._met: asyncio.Future[None] | None = None
+        self._side_socket = side
+        self.calls: Channel[Any] = Channel(calls, messages.ToHost, self._took_call)
+        self.side: Channel[Any] = Channel(side, messages.ToHost, self._took_beside)
+        self.calls.on_break = self.side.on_break = self._broke
+
+    # --- Its life, on the control loop -------------------------------------------------------------------------------
+
+    async def meet(self, timeout: float) -> None:
+        """Wait until it has said that it is there; learn from the kernel which process it is.
+
+        Raises:
+            TimeoutError: when it does not say so in time.
+            Unavailable: when it has ended.
+        """
+        loop = asyncio.get_running_loop()
+        self._met = loop.create_future()
+        async with asyncio.timeout(timeout):
+            self.pid = await self._sender(loop)
+            with suppress(OSError):
+                self._pidfd = os.pidfd_open(self.pid)
+            self.calls.watch(loop)
+            self.side.watch(loop)
+            await self._met
+            self.calls.unwatch()
+
+    async def _sender(self, loop: asyncio.AbstractEventLoop) -> int:
+        """Give the process that sends on the side channel, as the kernel says it: the plugin has no say in that."""
+        readable = loop.create_future()
+        loop.add_reader(self._side_socket, lambda: readable.done() or readable.set_result(None))
+        try:
+            await readable
+        finally:
+            loop.remove_reader(self._side_socket)
+        space = socket.CMSG_SPACE(_CREDENTIALS.size)
+        data, ancillary, _, _ = self._side_socket.recvmsg(1, space, socket.MSG_PEEK)
+        for level, kind, content in ancillary:
+            if data and level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                return int(_CREDENTIALS.unpack(content[: _CREDENTIALS.size])[0])
+        raise Unavailable(self.plugin, "its worker ended before it was there", "start_failed", ran=False)
+
+    async def method(self, name: str, budget: float, state: bytes | None = None) -> Any:
+        """Call a method of the plugin object, and await its result.
+
+        Args:
+            name: `start`, `stop`, `health` or `snapshot`.
+            budget: seconds that it may take.
+            state: what an earlier instance left, for `start`.
+
+        Raises:
+            TimeoutError: when it takes longer.
+            PluginError: when it fails.
+            Unavailable: when the worker has ended.
+        """
+        loop = asyncio.get_running_loop()
+        came: asyncio.Future[None] = loop.create_future()
+        number, entry = next(self._ids), _Entry(None)
+        entry.ticket = Ticket(lambda: loop.call_soon_threadsafe(lambda: came.done() or came.set_result(None)))
+        self._open[number] = entry
+        try:
+            self.side.send(Method(number, name, state, budget), monotonic() + budget)
+            if self.dead:
+                raise self._gone()
+            await asyncio.wait_for(came, budget + GRACE)
+        except ChannelBroken:
+            raise self._gone() from None
+        finally:
+            self._open.pop(number, None)
+        return self._finished(entry.inbox[0], self.plugin)
+
+    def kill(self, why: str) -> None:
+        """Kill it; whoever waits is told why."""
+        self.killed_for = self.killed_for or why
+        if self._pidfd >= 0:
+            with suppress(OSError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        self.calls.close()
+        self.side.close()
+
+    def end(self, error: JackfieldError) -> None:
+        """Tell everybody who waits that it is gone; on the control loop, once it is."""
+        while self._open:
+            _, entry = self._open.popitem()
+            if entry.abandoned is not None:
+                entry.abandoned()
+            entry.put(error)
+        self.calls.close()
+        self.side.close()
+        for drain in self._drains:
+            drain.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def _broke(self, error: ChannelBroken) -> None:
+        if not self.dead:
+            self.dead = True
+            self._post(self.on_death, self, error)
+
+    def _gone(self) -> Unavailable:
+        return Unavailable(self.plugin, "its worker has ended", "crashed")
+
+    # --- Calls, in any thread -----------------------------------------------------------------------------------------
+
+    def run(self, function: int, call: Call, release: Callable[[], object]) -> Any:
+        """Run a function, and wait for its result in this thread.
+
+        Args:
+            function: its number.
+            call: the call.
+            release: gives the worker back, when it is done with the call: in this thread or later.
+        """
+        number, entry = self._begin(function, call, release)
+        try:
+            while True:
+                while entry.inbox:
+                    message = entry.inbox.popleft()
+                    if type(message) is not Request:
+                        release()
+                        return self._finished(message, call.name)
+                    self._reply(message, *self._answered(message, call))
+                entry.ticket = ticket = Ticket()
+                if not entry.inbox and not self.calls.wait(ticket, call.deadline) and not entry.inbox:
+                    raise DeadlineExceeded(call.name, monotonic() - (call.deadline or 0.0), _LEFT)
+        except BaseException:
+            self._abandon(number, entry, call, release)
+            raise
+
+    async def arun(self, function: int, call: Call, release: Callable[[], object]) -> Any:
+        """Do the same without blocking the running event loop."""
+        loop = asyncio.get_running_loop()
+        number, entry = self._begin(function, call, release)
+        tasks: set[asyncio.Task[None]] = set()
+        self.calls.watch(loop)
+        try:
+            while True:
+                while entry.inbox:
+                    message = entry.inbox.popleft()
+                    if type(message) is not Request:
+                        release()
+                        return self._finished(message, call.name)
+                    task = loop.create_task(self._areply(message, call))
+                    tasks.add(task)
+                    task.add_done_callback(tasks.discard)
+                came: asyncio.Future[None] = loop.create_future()
+                entry.ticket = Ticket(_teller(loop, came))
+                if not entry.inbox:
+                    await came
+        except BaseException as error:
+            self._abandon(number, entry, call, release)
+            if call.deadline is not None and isinstance(error, asyncio.CancelledError) and error.__cause__ is None:
+                error.__cause__ = DeadlineExceeded(call.name, 0.0, _LEFT)
+            raise
+        finally:
+            self.calls.unwatch()
+            for task in tasks:
+                task.cancel()
+
+    def _begin(self, function: int, call: Call, release: Callable[[], object]) -> tuple[int, _Entry]:
+        number, entry = next(self._ids), _Entry(call)
+        try:
+            try:
+                message = self._invoke(number, function, call)
+            except TypeError as error:
+                raise PayloadError(call.name, "$", "plain data, to go to a worker", str(error)) from None
+            self._open[number] = entry
+            self.served += 1
+            self.calls.send(message, call.deadline)
+        except BaseException as error:
+            self._open.pop(number, None)
+            release()
+            if isinstance(error, ValueError):
+                raise PayloadError(call.name, "$", f"at most {LIMIT:,} bytes", str(error)) from None
+            if isinstance(error, TimeoutError):
+                late = monotonic() - (call.deadline or 0.0)
+                raise DeadlineExceeded(call.name, late, "its worker did not take it") from None
+            if isinstance(error, ChannelBroken):
+                raise Unavailable(call.name, "its worker has just ended", "crashed", ran=False) from None
+            raise
+        if self.dead and not entry.inbox and self._open.pop(number, None) is not None:
+            release()
+            raise Unavailable(call.name, "its worker has just ended", "crashed", ran=False)
+        return number, entry
+
+    def _invoke(self, number: int, function: int, call: Call) -> Invoke:
+        own = call.number
+        if own is None or own < 0:
+            own = int(call.id, 16)
+        about = None
+        if call.tenant is not None or call.trace is not None or call.rule or call.headers is not NO_HEADERS:
+            trace = call.trace
+            about = About(
+                call.tenant,
+                dict(call.headers),
+                call.rule,
+                call.attempt,
+                None
+                if trace is None
+                else (trace.trace_id.to_bytes(16, "big"), trace.span_id.to_bytes(8, "big"), int(trace.trace_flags)),
+            )
+        budget = None if call.deadline is None else max(call.deadline - monotonic(), 0.0)
+        return Invoke(
+            number, function, msgspec.Raw(pack(call.payload)), budget, own.to_bytes(16, "big"), call.revision, about
+        )
+
+    def _abandon(self, number: int, entry: _Entry, call: Call, release: Callable[[], object]) -> None:
+        """Leave a call behind: its worker is told, and killed if it goes on past the deadline."""
+        entry.abandoned = release
+        if number not in self._open:  # it has ended in this very moment
+            if entry.inbox:
+                entry.abandoned = None
+                release()
+            return
+        with suppress(ChannelBroken, TimeoutError):
+            self.calls.send(Cancel(number), monotonic())
+        self._post(self._watch_over, number, entry, call)
+
+    def _watch_over(self, number: int, entry: _Entry, call: Call) -> None:
+        """Wait on the control loop for the end of a call that nobody waits for any more."""
+        loop = asyncio.get_running_loop()
+        if number not in self._open:
+            return
+        self.calls.watch(loop)
+        timer: asyncio.TimerHandle | None = None
+
+        def ended() -> None:
+            loop.call_soon_threadsafe(settle)
+
+        def settle() -> None:
+            if timer is not None:
+                timer.cancel()
+            self.calls.unwatch()
+
+        entry.ticket = Ticket(ended)
+        if number not in self._open:
+            settle()
+            return
+        if call.deadline is not None:
+            wait = max(call.deadline - monotonic(), 0.0) + GRACE
+            timer = loop.call_later(wait, self.kill, f"{call.name} went on {GRACE:g} s past its deadline")
+
+    def _finished(self, message: Any, name: str) -> Any:
+        """Give a result, or raise what there is instead."""
+        if type(message) is not Result:
+            raise message
+        if message.failure is not None:
+            raise restore(message.failure, name)
+        try:
+            return unpack(message.result)
+        except (ValueError, TypeError) as error:
+            self.kill("it sent what cannot be read")
+            raise Unavailable(name, f"its worker sent what cannot be read: {error}", "protocol", ran=True) from None
+
+    # --- What it asks -------------------------------------------------------------------------------------------------
+
+    def _answered(self, request: Request, call: Call | None) -> tuple[Any, BaseException | None]:
+        try:
+            return self._services.answer(request, call), None
+        except Exception as error:  # noqa: BLE001  # whatever it is goes to the worker
+            return None, error
+
+    def _reply(self, request: Request, result: Any, error: BaseException | None) -> None:
+        channel = self.calls if request.call else self.side
+        message = Answer(request.id, _NOTHING)
+        try:
+            if error is None:
+                message = Answer(request.id, msgspec.Raw(pack(result)))
+        except (TypeError, ValueError) as wrong:
+            error = wrong
+        if error is not None:
+            message = Answer(request.id, _NOTHING, describe(error, request.kind))
+        with suppress(ChannelBroken, TimeoutError):  # it is gone, or does not read: its call ends by that
+            channel.send(message, monotonic() + 5.0)
+
+    async def _areply(self, request: Request, call: Call) -> None:
+        try:
+            result, error = await self._services.aanswer(request, call), None
+        except Exception as wrong:  # noqa: BLE001  # as above
+            result, error = None, wrong
+        self._reply(request, result, error)
+
+    # --- What comes, in the thread of whoever reads -------------------------------------------------------------------
+
+    def _took_call(self, message: Any) -> None:
+        kind = type(message)
+        if kind is Result:
+            entry = self._open.pop(message.id, None)
+            if entry is None:
+                raise ChannelBroken("it answered what nobody has asked")
+            self.answered = True
+            abandoned = entry.abandoned
+            entry.put(message)
+            if abandoned is not None:
+                abandoned()
+        elif kind is Request or kind is Said:
+            entry = self._open.get(message.call)
+            if entry is None or entry.call is None:
+                raise ChannelBroken("it spoke for a call that it does not run")
+            if kind is Said:
+                self._services.said(message, entry.call)
+            else:
+                entry.put(message)
+        else:
+            self._met_by(message)
+
+    def _took_beside(self, message: Any) -> None:
+        kind = type(message)
+        if kind is Result:
+            entry = self._open.get(message.id)
+            if entry is None or entry.call is not None:
+                return  # a method that nobody waits for any more
+            entry.put(message)
+        elif kind is Said and not message.call:
+            self._services.said(message, None)
+        elif kind is Request and not message.call:
+            self._ask_beside(message)
+        else:
+            self._met_by(message)
+
+    def _ask_beside(self, request: Request) -> None:
+        def answer() -> None:
+            self._reply(request, *self._answered(request, None))
+
+        self._services.start(f"{self.plugin}:asked", answer)
+
+    def _met_by(self, message: Any) -> None:
+        if type(message) is not Ready or message.version != messages.VERSION or self._greeted == 2:  # noqa: PLR2004  # two channels
+            raise ChannelBroken("it speaks another version of the protocol, or greets again")
+        self._greeted += 1
+        met = self._met
+        if self._greeted == 2 and met is not None:  # noqa: PLR2004  # as above
+            self._post(lambda: met.done() or met.set_result(None))
+
+
+def _teller(loop: asyncio.AbstractEventLoop, came: "asyncio.Future[None]") -> Callable[[], object]:
+    def settle() -> None:
+        if not came.done():
+            came.set_result(None)
+
+    def tell() -> None:
+        if asyncio._get_running_loop() is loop:  # noqa: SLF001  # documented; does not raise
+            settle()
+            return
+        with suppress(RuntimeError):  # it is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle)
+
+    return tell
+
