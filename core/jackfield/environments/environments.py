@@ -1,16 +1,12 @@
 """Requirement → lock → environment: found in the cache, or resolved and built there once."""
 
-import hashlib
-import json
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
+from typing import Final, Self
 
 import attrs
 import msgspec
@@ -18,8 +14,9 @@ import msgspec
 from jackfield.environments.building import Job, install, resolve
 from jackfield.environments.cache import SITE, Cache
 from jackfield.environments.faults import from_installer, from_system, refused, without_credentials
-from jackfield.environments.host import machine, runtime
+from jackfield.environments.host import runtime
 from jackfield.environments.installers import Failed, Installer, Runner, find_installer
+from jackfield.environments.keys import address_of, is_url, request_key
 from jackfield.environments.locks import FileLock
 from jackfield.environments.seal import differs, size_of
 from jackfield.environments.values import (
@@ -38,7 +35,6 @@ from jackfield.log import host_log
 
 _PHASES: Final = tuple(Phase)
 _INSTALL_UV: Final = "`pip install uv`; or `python -m ensurepip`, for pip"
-_ENDINGS: Final = (".whl", ".html", ".tar.gz", ".zip")
 
 
 class Environments:
@@ -63,6 +59,7 @@ class Environments:
         confine: Confine | None = None,
     ) -> None:
         self.settings = settings or EnvironmentSettings()
+        self._links = tuple(link if is_url(link) else str(Path(link).absolute()) for link in self.settings.find_links)
         self._cache = Cache(folder)
         self._installer = installer
         self._confine = confine
@@ -99,7 +96,7 @@ class Environments:
         request = Request.parse(requirement, with_)
         tell = _Teller(request, progress or _log, self._runner)
         with self._reached(request.name):
-            key = self._key(request)
+            key = request_key(request, self._links, build=self.settings.build)
             environment = None if refresh else self._remembered(key, request, tell)
             if environment is None:
                 with self._cache.working(f"request-{key}", tell.wait) as (folder, lock):
@@ -203,24 +200,15 @@ class Environments:
         except OSError as error:
             raise from_system(plugin, error, self._cache.folder) from error
 
-    def _key(self, request: Request) -> str:
-        """Give what a request is remembered by: all that may lead it elsewhere and can be told without an index."""
-        places = [*((link, "of find_links") for link in self._links()), *((url, "asked for") for url in request.urls)]
-        found = [_contents(place, whence, request.name) for place, whence in places]
-        return _digest([request.requirement, request.further, found, self.settings.build, *_here()])
-
-    def _links(self) -> tuple[str, ...]:
-        return tuple(link if _is_url(link) else str(Path(link).absolute()) for link in self.settings.find_links)
-
     def _remembered(self, key: str, request: Request, tell: "_Teller") -> Environment | None:
         address = self._cache.remembered(key)
         return None if address is None else self._opened(address, request, tell)
 
     def _make(self, request: Request, key: str, folder: Path, lock: FileLock, tell: "_Teller") -> Environment:
-        job = Job(request, self._find(request), self._runner, self._links(), folder, lock.descriptor, tell)
+        job = Job(request, self._find(request), self._runner, self._links, folder, lock.descriptor, tell)
         try:
             resolved = resolve(job)
-            address = _digest([resolved.text, *_here()])
+            address = address_of(resolved.text)
             # Two spellings of one requirement lead to one address; a collector may come in between.
             while (environment := self._opened(address, request, tell)) is None:
                 with self._cache.alone(address, tell.wait):
@@ -359,32 +347,3 @@ def _let_go(opened: dict[str, _Open]) -> None:
 
 def _asked_for(environment: Environment, request: Request) -> Environment:
     return attrs.evolve(environment, requirement=request.requirement, further=request.further)
-
-
-def _here() -> tuple[str, ...]:
-    """Give what fits only this interpreter, this platform and this host."""
-    return (*machine(), runtime().version, runtime().digest)
-
-
-def _contents(link: str, whence: str, plugin: str) -> Any:
-    """Give what is in a folder of wheels, as far as its listing tells; of a page in the network, its address."""
-    if _is_url(link) and urlsplit(link).scheme != "file":
-        return link
-    path = Path(url2pathname(urlsplit(link).path) if _is_url(link) else link)
-    try:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        status = [(file.name, file.stat()) for file in files if file.name.endswith(_ENDINGS) or file == path]
-    except FileNotFoundError as error:
-        raise refused(plugin, f"{error.filename}, {whence}, is not there", "make it, or leave it out") from error
-    except OSError as error:
-        reason = f"{path}, {whence}, cannot be read: {error.strerror}"
-        raise refused(plugin, reason, "make it readable, or leave it out") from error
-    return [link, [(name, found.st_size, found.st_mtime_ns) for name, found in status]]
-
-
-def _is_url(link: str) -> bool:
-    return urlsplit(link).scheme in {"http", "https", "file"}
-
-
-def _digest(what: Any) -> str:
-    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
