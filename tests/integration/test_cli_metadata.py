@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from jackfield.cli import app
 
-VERBS = ["list", "info", "explain", "call", "check", "doctor", "graph", "new"]
+VERBS = ["list", "info", "explain", "call", "check", "doctor", "graph", "new", "manifest"]
 
 
 def install(site, name, version, functions, **groups):

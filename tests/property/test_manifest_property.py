@@ -86,10 +86,12 @@ def test_any_text_gives_a_manifest_or_faults(text):
     try:
         found = parse(text.encode("utf-8", "surrogatepass"))
     except ConfigError as error:
-        assert error.faults
-        assert all(fault.stage == "manifest" and fault.reason for fault in error.faults)
+        faults = error.faults
     else:
         assert isinstance(found, Manifest)
+        return
+    assert faults
+    assert all(fault.stage == "manifest" and fault.reason for fault in faults)
 
 
 @given(LISTS, LISTS)

@@ -297,7 +297,7 @@ class Prepare(_Message, tag=1):
 
 
 class Fork(_Message, tag=2):
-    """Make a worker, which gets the descriptors that come with this: two channels, standard output and error.
+    """Make a worker, which gets the descriptors that come with this: its two channels.
 
     Attributes:
         here: whether the zygote itself is to become that worker, since it cannot be forked.

@@ -166,7 +166,7 @@ class Nest:
         """Make a worker.
 
         Args:
-            descriptors: its ends of two channels, standard output and error.
+            descriptors: its ends of two channels.
             low: whether it runs only when nothing else wants to.
 
         Returns:

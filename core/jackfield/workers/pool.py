@@ -1,7 +1,6 @@
 """The workers of one plugin: taken for a call and given back, started when they are needed, replaced when they die."""
 
 import asyncio
-import os
 import socket
 import threading
 from collections import deque
@@ -19,7 +18,6 @@ from jackfield.runtime.control import ControlLoop
 from jackfield.workers.channel import ChannelBroken, Ticket
 from jackfield.workers.messages import Described, Prepare
 from jackfield.workers.nursery import Nest, Nursery
-from jackfield.workers.outputs import Drain
 from jackfield.workers.settings import BACKOFF, BREAKER, LONGEST, PENDING, SHARED, WorkerSettings
 from jackfield.workers.worker import Services, Worker
 
@@ -371,21 +369,15 @@ class WorkerPool:
     async def _hatch(self) -> Worker:
         """Make a worker, and start the plugin in it."""
         nest = await self._parent()
-        loop = asyncio.get_running_loop()
         calls, side = socket.socketpair(), socket.socketpair()
-        out, err = os.pipe(), os.pipe()
-        theirs = (calls[1].fileno(), side[1].fileno(), out[1], err[1])
-        drains = [Drain(loop, out[0], self.plugin, "INFO"), Drain(loop, err[0], self.plugin, "WARNING")]
         side[0].setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        worker = Worker(self.plugin, calls[0], side[0], self._services, drains, self._control.post)
+        worker = Worker(self.plugin, calls[0], side[0], self._services, self._control.post)
         try:
             try:
-                number = await nest.fork(theirs)
+                number = await nest.fork((calls[1].fileno(), side[1].fileno()))
             finally:
                 calls[1].close()
                 side[1].close()
-                os.close(out[1])
-                os.close(err[1])
             worker.on_death = partial(self._died, nest, number)
             began = monotonic()
             await worker.meet(self.settings.start_timeout)

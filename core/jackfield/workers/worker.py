@@ -6,7 +6,7 @@ import signal
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from time import monotonic
@@ -21,7 +21,6 @@ from jackfield.wire.errors import describe, restore
 from jackfield.workers import messages
 from jackfield.workers.channel import LIMIT, Channel, ChannelBroken, Ticket
 from jackfield.workers.messages import About, Answer, Cancel, Invoke, Method, Ready, Request, Result, Said
-from jackfield.workers.outputs import Drain
 
 GRACE: Final = 0.5
 """Seconds that a call may go on past its deadline, having been told, before its worker is killed."""
@@ -78,7 +77,6 @@ class Worker:
         calls: the host's end of the channel for calls.
         side: that of the channel for everything else.
         services: what it may ask.
-        drains: its standard output and error.
         post: has something done on the control loop.
 
     Attributes:
@@ -95,7 +93,6 @@ class Worker:
         calls: socket.socket,
         side: socket.socket,
         services: Services,
-        drains: Sequence[Drain],
         post: Callable[..., None],
     ) -> None:
         self.plugin = plugin
@@ -110,7 +107,6 @@ class Worker:
         self.on_death: Callable[[Worker, ChannelBroken], object] = lambda *_: None
         self._post = post
         self._services = services
-        self._drains = drains
         self._pidfd = -1
         self._ids = count(1)
         self._open: dict[int, _Entry] = {}
@@ -203,8 +199,6 @@ class Worker:
             entry.put(error)
         self.calls.close()
         self.side.close()
-        for drain in self._drains:
-            drain.close()
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1

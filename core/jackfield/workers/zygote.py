@@ -27,7 +27,8 @@ from jackfield.workers.messages import Described, End, Ended, FaultFact, Fork, F
 MESSAGE: Final = 8 * 1024 * 1024
 """The most bytes of one control message."""
 
-_DESCRIPTORS: Final = 4  # of a worker: two channels, standard output and error
+_DESCRIPTORS: Final = 3  # of a plugin's zygote: its control socket, standard output and error
+_CHANNELS: Final = 2  # of a worker
 _encode: Final = msgspec.msgpack.encode
 _decode: Final = msgspec.msgpack.Decoder(messages.ToZygote).decode
 
@@ -207,11 +208,11 @@ class PluginZygote:
         if not data:
             return False
         message = _decode(data)
-        if not isinstance(message, Fork) or len(descriptors) != _DESCRIPTORS:
+        if not isinstance(message, Fork) or len(descriptors) != _CHANNELS:
             return False
         if message.here:
             self._work(message, descriptors)
-        threads = len(os.listdir("/proc/self/task"))
+        threads = self._runtime.threads()
         if threads > 1:
             _say(self._control, Forked(0, f"importing it has left {threads - 1} threads"))
         else:
@@ -234,8 +235,7 @@ class PluginZygote:
         """Be a worker."""
         self._reaper.close()
         self._control.close()
-        calls, side, out, err = descriptors
-        _stand_in(out, err)
+        calls, side = descriptors
         self._runtime.work(socket.socket(fileno=calls), socket.socket(fileno=side), low=message.low)
         os._exit(0)
 

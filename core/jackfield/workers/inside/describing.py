@@ -1,8 +1,6 @@
 """What a plugin's import gave, in plain data: all that its host can know of it."""
 
-import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -18,7 +16,9 @@ from jackfield.strangers import Broken, barrier
 from jackfield.workers.messages import Described, FaultFact, FunctionFact, ParameterFact
 
 
-def described(bundle: PluginBundle, faults: Iterable[Fault], notes: Sequence[str], hooks: Sequence[Any]) -> Described:
+def described(
+    bundle: PluginBundle, faults: Iterable[Fault], notes: Sequence[str], hooks: Sequence[Any], threads: int
+) -> Described:
     """Describe a plugin.
 
     Args:
@@ -26,6 +26,7 @@ def described(bundle: PluginBundle, faults: Iterable[Fault], notes: Sequence[str
         faults: what was left out.
         notes: what the sandbox could not hold.
         hooks: its hook implementations, which no worker calls.
+        threads: how many there are after its import.
     """
     found = [fault_fact(fault) for fault in dict.fromkeys(faults)]
     if hooks:
@@ -40,7 +41,7 @@ def described(bundle: PluginBundle, faults: Iterable[Fault], notes: Sequence[str
         bundle.digest,
         tuple(found),
         None,
-        _tasks(),
+        threads,
         tuple(notes),
     )
 
@@ -89,9 +90,3 @@ def _has(target: Any, name: str) -> bool:
             return callable(getattr(target, name, None))
     except Broken:
         return False
-
-
-def _tasks() -> int:
-    with suppress(OSError):
-        return len(os.listdir("/proc/self/task"))
-    return 1

@@ -1,5 +1,6 @@
 """One plugin in a worker: imported once by the plugin's zygote, and served by each process that this is forked to."""
 
+import os
 import site
 import socket
 import sys
@@ -69,6 +70,7 @@ class Runtime:
         self._link = Link(self._took)
         self._config = read_config(message.config, lambda reference: WorkerSecret(reference, self._link))
         self._confinement: Any = None
+        self._tasks = -1  # a descriptor: the sandbox lets nobody open it any more
         self._bundle: PluginBundle
         self._endpoints: list[Endpoint] = []
         self._instance: Instance | None = None
@@ -85,6 +87,7 @@ class Runtime:
     def prepare(self) -> Described:
         """Enter the sandbox, import the plugin, and say what it gave."""
         message = self._message
+        self._tasks = os.open("/proc/self/task", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         notes: tuple[str, ...] = ()
         if message.confinement:
             from jackfield.sandbox.enter import enter_stage_one  # noqa: PLC0415  # Linux alone has it
@@ -98,7 +101,7 @@ class Runtime:
         config = attrs.evolve(self._config, executor=None)
         try:
             with barrier("loading it"):
-                bundle = loading.load_bundle(config, scan(list(sys.path), cache=False))
+                bundle = loading.load_bundle(config, scan(list(message.sites), cache=False))
             return self._take_in(bundle, notes)
         except PluginError as error:
             first = error.faults[0]
@@ -122,7 +125,11 @@ class Runtime:
         self._bundle = _here(bundle.without(diagnosis.functions))
         for spec in self._bundle.functions:
             self._endpoints.append(self._compiled(spec))
-        return described(self._bundle, faults, notes, bundle.hooks)
+        return described(self._bundle, faults, (*notes,), bundle.hooks, self.threads())
+
+    def threads(self) -> int:
+        """Count the threads of this process, native ones included."""
+        return len(os.listdir(self._tasks))
 
     def _compiled(self, spec: FunctionSpec) -> Endpoint:
         return compile_endpoint(
@@ -139,6 +146,7 @@ class Runtime:
             side: where everything else comes.
             low: whether to run only when nothing else wants to.
         """
+        os.close(self._tasks)
         if low:
             from jackfield.sandbox.scheduling import make_idle  # noqa: PLC0415  # Linux alone has it
 
