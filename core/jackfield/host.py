@@ -16,6 +16,7 @@ from jackfield.calls.access import permissions
 from jackfield.calls.dispatch import Caller
 from jackfield.calls.handles import Function, Registration
 from jackfield.calls.pipeline import compile_endpoint, compile_refusal
+from jackfield.config.apart import EnvironmentsConfig
 from jackfield.contract import fits
 from jackfield.errors import (
     AsyncCallRequired,
@@ -127,6 +128,7 @@ class Host(Caller):
         self._timeout = None if timeout is None else seconds_of(timeout)
         self._unwatch: list[Callable[[], None]] = []
         self._strict = False
+        self._environments = EnvironmentsConfig()
         self._late: dict[str, Any] = {}  # what is made when it is first needed
         self._stop = threading.Lock()  # held by the stop that is under way, which nobody waits for
         self._home = HomeLoop()
@@ -244,6 +246,7 @@ class Host(Caller):
         from jackfield.desired.hosted import rule_of  # noqa: PLC0415  # as `_applier`
 
         switches = self._inventory.scan()
+        self._environments = configuration.environments
         self._functions.set_rules({name: rule_of(name, route) for name, route in configuration.routes.items()})
         self._functions.set_permissions(permissions(configuration.tenants))
         discover, lazy = configuration.discover, configuration.lazy
@@ -930,11 +933,14 @@ class Host(Caller):
 
     @property
     def _workers(self) -> "Workers":
-        from jackfield.workers.workers import Workers  # noqa: PLC0415  # for those who have plugins there
+        from jackfield.environments import EnvironmentSettings  # noqa: PLC0415  # for those who have plugins there
+        from jackfield.workers.workers import Workers  # noqa: PLC0415
 
         made = self._late.get("workers")
         if made is None:  # as above
-            made = self._late.setdefault("workers", Workers(self._control, self._pool, self._plain_caller))
+            said = self._environments
+            settings = EnvironmentSettings(said.find_links, said.offline, said.build, said.size_in_bytes)
+            made = self._late.setdefault("workers", Workers(self._control, self._pool, self._plain_caller, settings))
         workers: Workers = made
         return workers
 

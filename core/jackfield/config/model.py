@@ -20,6 +20,7 @@ EXECUTORS = ("inline", "thread", "worker", "ray")
 """The executors that a configuration may name unless the host says otherwise."""
 
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+_REQUIREMENT = re.compile(rf"{_DISTRIBUTION.pattern}\s*(?:\[[^\]]*\]\s*)?(?:===?|[<>~!]=|[<>]|@\s)", re.ASCII)
 
 
 def _dotted(text: str) -> bool:
@@ -31,13 +32,14 @@ class Source:
     """Where a plugin's code is.
 
     Attributes:
-        kind: `file` (a `.py` file), `folder` (a package), `module` (importable), `distribution` (installed), or `name`:
-            spelled so that it can be either of the last two, and whoever loads it looks which is there.
+        kind: `file` (a `.py` file), `folder` (a package), `module` (importable), `distribution` (installed), `name`:
+            spelled so that it can be either of the last two, and whoever loads it looks which is there; or
+            `requirement` (a distribution and its version, in an environment of its own).
         target: the path, the dotted module or the distribution's name.
         object: the attribute after the colon, "" when there is none.
     """
 
-    kind: Literal["file", "folder", "module", "distribution", "name"]
+    kind: Literal["file", "folder", "module", "distribution", "name", "requirement"]
     target: str
     object: str = ""
 
@@ -57,6 +59,8 @@ class Source:
             >>> Source.parse("./plugins/audit.py").kind, Source.parse("my-billing").kind, Source.parse("billing").kind
             ('file', 'distribution', 'name')
         """
+        if _REQUIREMENT.match(text):
+            return cls("requirement", text)
         target, colon, attribute = text.rpartition(":")
         if not colon or "/" in attribute or "\\" in attribute:  # no colon, or a drive letter's
             target, attribute = text, ""

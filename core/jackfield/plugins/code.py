@@ -27,8 +27,12 @@ T = TypeVar("T")
 class Apart(Protocol):
     """Loads plugins into processes of their own."""
 
-    def load(self, config: "PluginConfig") -> PluginBundle:
+    def load(self, config: "PluginConfig", catalogue: Catalogue) -> PluginBundle:
         """Load a plugin there.
+
+        Args:
+            config: its configuration.
+            catalogue: what is installed here.
 
         Raises:
             PluginError: with every fault, when nothing of it can be used.
@@ -96,7 +100,7 @@ class Code:
             PluginError: with every fault, when nothing of it can be used.
         """
         if config.executor == "worker":
-            return self._apart().load(config)
+            return self._apart().load(config, self.catalogue)
         try:
             bundle = self._import(config, lambda: loading.load_bundle(config, self.catalogue, only), loading.purge)
         except PluginError as error:

@@ -243,7 +243,7 @@ class _Walk:
             reason = f"is a key that cannot be read: it raises {name_of(error)}"
         return self._form.key(self._last(self._odd(key, f"{_shown(path)}[key]", reason), path))
 
-    def _read(self, value: Any, *, key: bool = False) -> Any:  # noqa: PLR0911  # one for each kind of value
+    def _read(self, value: Any, *, key: bool = False) -> Any:  # noqa: C901, PLR0911  # one for each kind of value
         """Read a value one level deep: `_Items`, `_Pairs`, `_Instead`, or its plain data."""
         kind = type(value)
         if kind is NoneType or kind is bool:

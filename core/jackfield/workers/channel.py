@@ -104,8 +104,10 @@ class Channel(Generic[M]):
         limit: the most bytes of one body.
     """
 
-    def __init__(self, connection: socket.socket, expected: Any, take: Callable[[M], object], limit: int = LIMIT) -> None:
-        connection.setblocking(False)
+    def __init__(
+        self, connection: socket.socket, expected: Any, take: Callable[[M], object], limit: int = LIMIT
+    ) -> None:
+        connection.setblocking(False)  # noqa: FBT003  # its only parameter
         self._socket = connection
         self._fd = connection.fileno()
         self._decode: Callable[[Any], M] = msgspec.msgpack.Decoder(expected).decode
@@ -312,7 +314,9 @@ class Channel(Generic[M]):
             while end - start >= _HEAD:
                 size = int.from_bytes(data[start : start + _HEAD], "big")
                 if size > self._limit:
-                    raise ChannelBroken(f"it announced {size:,} bytes, and a message may have {self._limit:,}")
+                    raise ChannelBroken(  # noqa: TRY301  # caught with what `take` raises
+                        f"it announced {size:,} bytes, and a message may have {self._limit:,}"
+                    )
                 if end - start < _HEAD + size:
                     break
                 start += _HEAD + size
@@ -353,6 +357,12 @@ class Channel(Generic[M]):
     def _shut(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.remove_reader(self._fd)
         self._socket.close()
+
+
+def settle(came: "asyncio.Future[None]") -> None:
+    """Settle a future, unless its waiter was cancelled; on its loop."""
+    if not came.done():
+        came.set_result(None)
 
 
 def _timeout(deadline: float | None) -> float:

@@ -21,7 +21,7 @@ class _Message(msgspec.Struct, frozen=True, array_like=True):
 # --- Host → worker ---------------------------------------------------------------------------------------------------
 
 
-class Invoke(_Message, tag=1):
+class Invoke(_Message, frozen=True, array_like=True, tag=1):
     """Call a function.
 
     Attributes:
@@ -61,7 +61,7 @@ class About(msgspec.Struct, frozen=True, array_like=True):
     trace: tuple[bytes, bytes, int] | None = None
 
 
-class Cancel(_Message, tag=2):
+class Cancel(_Message, frozen=True, array_like=True, tag=2):
     """Nobody waits for a call any more.
 
     Attributes:
@@ -71,7 +71,7 @@ class Cancel(_Message, tag=2):
     id: int
 
 
-class Method(_Message, tag=3):
+class Method(_Message, frozen=True, array_like=True, tag=3):
     """Call one of the optional methods of the plugin object.
 
     Attributes:
@@ -87,7 +87,7 @@ class Method(_Message, tag=3):
     budget: float
 
 
-class Answer(_Message, tag=4):
+class Answer(_Message, frozen=True, array_like=True, tag=4):
     """Answer what a worker asked of its host.
 
     Attributes:
@@ -108,7 +108,7 @@ ToWorker = Invoke | Cancel | Method | Answer
 # --- Worker → host ---------------------------------------------------------------------------------------------------
 
 
-class Ready(_Message, tag=1):
+class Ready(_Message, frozen=True, array_like=True, tag=1):
     """The first that a worker says, on both its channels.
 
     Attributes:
@@ -120,7 +120,7 @@ class Ready(_Message, tag=1):
     pid: int
 
 
-class Result(_Message, tag=2):
+class Result(_Message, frozen=True, array_like=True, tag=2):
     """A call or a method has ended.
 
     Attributes:
@@ -134,7 +134,7 @@ class Result(_Message, tag=2):
     failure: Failure | None = None
 
 
-class Request(_Message, tag=3):
+class Request(_Message, frozen=True, array_like=True, tag=3):
     """Ask something of the host.
 
     Attributes:
@@ -150,7 +150,7 @@ class Request(_Message, tag=3):
     body: msgspec.Raw
 
 
-class Said(_Message, tag=4):
+class Said(_Message, frozen=True, array_like=True, tag=4):
     """Something was logged.
 
     Attributes:
@@ -183,7 +183,7 @@ class CallRequest(msgspec.Struct, frozen=True, array_like=True):
     headers: dict[str, str] | None = None
 
 
-# --- What a zygote finds of a plugin ------------------------------------------------------------------------------------
+# --- What a zygote finds of a plugin ---------------------------------------------------------------------------------
 
 
 class ParameterFact(msgspec.Struct, frozen=True):
@@ -225,7 +225,7 @@ class FaultFact(msgspec.Struct, frozen=True):
     where: str = ""
 
 
-class Described(_Message, tag=1):
+class Described(_Message, frozen=True, array_like=True, tag=1):
     """What a plugin's import gave.
 
     Attributes:
@@ -251,7 +251,7 @@ class Described(_Message, tag=1):
     notes: tuple[str, ...] = ()
 
 
-class Forked(_Message, tag=2):
+class Forked(_Message, frozen=True, array_like=True, tag=2):
     """A worker has begun.
 
     Attributes:
@@ -263,7 +263,7 @@ class Forked(_Message, tag=2):
     reason: str = ""
 
 
-class Ended(_Message, tag=3):
+class Ended(_Message, frozen=True, array_like=True, tag=3):
     """A process has ended.
 
     Attributes:
@@ -279,14 +279,13 @@ FromZygote = Described | Forked | Ended
 """What a host takes of a zygote."""
 
 
-class Prepare(_Message, tag=1):
+class Prepare(_Message, frozen=True, array_like=True, tag=1):
     """Become the zygote of one plugin: with its own control socket.
 
     Attributes:
         config: the plugin's configuration, in MessagePack.
-        paths: `sys.path`.
-        sites: those of them whose `.pth` files are obeyed, inside the sandbox.
-        switches: variables of the host that discovery looks at.
+        paths: what is on `sys.path`, after Python's own library.
+        sites: those of them whose metadata is read, and whose `.pth` files are obeyed, inside the sandbox.
         confinement: what it may, in MessagePack; empty without a sandbox.
     """
 
@@ -296,7 +295,7 @@ class Prepare(_Message, tag=1):
     confinement: bytes = b""
 
 
-class Fork(_Message, tag=2):
+class Fork(_Message, frozen=True, array_like=True, tag=2):
     """Make a worker, which gets the descriptors that come with this: its two channels.
 
     Attributes:
@@ -308,7 +307,7 @@ class Fork(_Message, tag=2):
     low: bool = False
 
 
-class End(_Message, tag=3):
+class End(_Message, frozen=True, array_like=True, tag=3):
     """Kill a plugin's zygote, with all that it has forked, and tell when it is gone.
 
     Attributes:

@@ -15,27 +15,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import msgspec
 
 from jackfield.errors import Unavailable
 from jackfield.log import host_log
+from jackfield.sandbox.port import ENVIRONMENT
 from jackfield.workers import messages
 from jackfield.workers.messages import Described, End, Ended, Fork, Forked, Prepare
 from jackfield.workers.outputs import Drain
 from jackfield.workers.zygote import MESSAGE
 
-ENVIRONMENT: Final = {
-    "LANG": "C.UTF-8",
-    "PATH": "/usr/bin:/bin",
-    "MALLOC_ARENA_MAX": "1",  # each thread would get an arena of 64 MiB of address space
-    "MKL_NUM_THREADS": "1",  # an import that starts threads cannot be forked from
-    "NUMEXPR_NUM_THREADS": "1",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-}
-"""All variables of zygotes and workers."""
+LIBRARIES: Final = ("jackfield", "attr", "attrs", "msgspec", "pluggy", "packaging", "typing_extensions")
+"""Top-level modules of the runtime of workers."""
 
-_LIBRARIES: Final = ("jackfield", "attr", "attrs", "msgspec", "pluggy", "packaging", "typing_extensions")
 _STARTS: Final = 20.0  # seconds that the clean zygote may take
 
 _encode: Final = msgspec.msgpack.encode
@@ -52,7 +45,7 @@ class Line:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, connection: socket.socket, what: str) -> None:
-        connection.setblocking(False)
+        connection.setblocking(False)  # noqa: FBT003  # its only parameter
         self._loop, self._socket, self._what = loop, connection, what
         self._questions: deque[asyncio.Future[Any]] = deque()
         self._ends: dict[int, asyncio.Future[int]] = {}
@@ -129,6 +122,23 @@ class Line:
                 question.exception()  # somebody may have left
 
 
+@attrs.frozen(eq=False)
+class _Clean:
+    """A zygote that has imported nothing of anybody else."""
+
+    process: "subprocess.Popen[bytes]"
+    line: Line
+
+    async def kill(self, pid: int, patience: float = 5.0) -> None:
+        """Kill a plugin's zygote and everything in its process group; wait until it is gone."""
+        ended = self.line.ended(pid)
+        both: list[asyncio.Future[Any]] = [ended, self.line.gone]
+        with suppress(Unavailable):
+            self.line.send(End(pid))
+        await asyncio.wait(both, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        self.line.forget(pid)
+
+
 class Nest:
     """The zygote of one plugin.
 
@@ -137,8 +147,8 @@ class Nest:
         pid: of its process.
     """
 
-    def __init__(self, nursery: "Nursery", line: Line, pid: int, drains: Sequence[Drain]) -> None:
-        self._nursery, self._line, self._drains = nursery, line, drains
+    def __init__(self, clean: _Clean, line: Line, pid: int, drains: Sequence[Drain]) -> None:
+        self._clean, self._line, self._drains = clean, line, drains
         self._forking = asyncio.Lock()
         self.pid = pid
         self.described = Described()
@@ -190,17 +200,39 @@ class Nest:
 
     async def status(self, pid: int, patience: float = 0.5) -> int | None:
         """Give the exit code of a worker that has ended, or None if nobody says it soon."""
-        ended = self._nursery.ended(pid) if pid == self.pid else self._line.ended(pid)
-        await asyncio.wait([ended, self._line.gone], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        ended = self._clean.line.ended(pid) if pid == self.pid else self._line.ended(pid)
+        both: list[asyncio.Future[Any]] = [ended, self._line.gone]
+        await asyncio.wait(both, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         self._line.forget(pid)
         return ended.result() if ended.done() else None
 
     async def end(self) -> None:
         """Kill it, with all that it has forked, and wait until it is gone."""
         self._line.close()
-        await self._nursery.kill(self.pid)
+        await self._clean.kill(self.pid)
         for drain in self._drains:
             drain.close()
+
+
+@attrs.frozen
+class Source:
+    """Where the zygotes of one plugin come from.
+
+    Attributes:
+        nursery: what makes them.
+        runtime: where jackfield's runtime is imported from.
+    """
+
+    nursery: "Nursery"
+    runtime: tuple[str, ...]
+
+    async def open(self, prepare: Prepare, plugin: str, timeout: float) -> Nest:
+        """Make one; as `Nursery.open`."""
+        return await self.nursery.open(prepare, plugin, timeout, self.runtime)
+
+    async def drop(self, nest: Nest) -> None:
+        """Kill one, with all its workers."""
+        await self.nursery.drop(nest)
 
 
 class Nursery:
@@ -211,22 +243,24 @@ class Nursery:
     """
 
     def __init__(self) -> None:
-        self._clean: tuple[subprocess.Popen[bytes], Line] | None = None
+        self._clean: dict[tuple[str, ...], _Clean] = {}  # by where their runtime is imported from
         self._starting = asyncio.Lock()
         self.nests: set[Nest] = set()
 
     @property
     def used(self) -> bool:
         """Whether there is anything to end."""
-        return self._clean is not None
+        return bool(self._clean)
 
-    async def open(self, prepare: Prepare, plugin: str, timeout: float) -> Nest:
+    async def open(self, prepare: Prepare, plugin: str, timeout: float, runtime: tuple[str, ...] = ()) -> Nest:
         """Make the zygote of a plugin, and have it import the plugin.
 
         Args:
             prepare: which plugin, and how.
             plugin: its name.
             timeout: seconds that the import may take.
+            runtime: where jackfield's runtime is imported from; the host's own by default. An environment with other
+                versions of its libraries has its own.
 
         Returns:
             The zygote; `described` says what the import gave.
@@ -237,7 +271,8 @@ class Nursery:
         """
         loop = asyncio.get_running_loop()
         async with self._starting:
-            line = await self._cleanly()
+            clean = await self._cleanly(runtime or runtime_paths())
+            line = clean.line
             mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             out, err = os.pipe(), os.pipe()
             try:
@@ -257,7 +292,7 @@ class Nursery:
         if not isinstance(found, Forked) or not found.pid:
             mine.close()
             raise Unavailable(plugin, getattr(found, "reason", "no process"), "start_failed", ran=False)
-        nest = Nest(self, Line(loop, mine, plugin), found.pid, drains)
+        nest = Nest(clean, Line(loop, mine, plugin), found.pid, drains)
         self.nests.add(nest)
         try:
             await asyncio.wait_for(nest.describe(), timeout)
@@ -271,52 +306,34 @@ class Nursery:
         self.nests.discard(nest)
         await nest.end()
 
-    def ended(self, pid: int) -> "asyncio.Future[int]":
-        """Give what is settled when a plugin's zygote has ended."""
-        if self._clean is None:
-            done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            done.set_result(-9)
-            return done
-        return self._clean[1].ended(pid)
-
-    async def kill(self, pid: int, patience: float = 5.0) -> None:
-        """Kill a plugin's zygote and everything in its process group; wait until it is gone."""
-        if self._clean is None:
-            return
-        line = self._clean[1]
-        ended = line.ended(pid)
-        with suppress(Unavailable):
-            line.send(End(pid))
-        await asyncio.wait([ended, line.gone], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-        line.forget(pid)
-
     async def close(self) -> None:
         """Kill everything."""
         for nest in list(self.nests):
             await self.drop(nest)
-        clean, self._clean = self._clean, None
-        if clean is not None:
-            process, line = clean
-            line.close()  # it ends by itself then
-            await asyncio.get_running_loop().run_in_executor(None, _reap, process)
+        ending, self._clean = self._clean, {}
+        for clean in ending.values():
+            clean.line.close()  # it ends by itself then
+        for clean in ending.values():
+            await asyncio.get_running_loop().run_in_executor(None, _reap, clean.process)
 
-    async def _cleanly(self) -> Line:
-        """Give the control socket of the clean zygote, and start that if there is none."""
-        if self._clean is not None and not self._clean[1].gone.done():
-            return self._clean[1]
+    async def _cleanly(self, runtime: tuple[str, ...]) -> _Clean:
+        """Give a clean zygote, and start one if there is none."""
+        there = self._clean.get(runtime)
+        if there is not None and not there.line.gone.done():
+            return there
         if sys.platform != "linux":
             reason = f"workers need Linux, and this is {sys.platform}: run the plugin in the host, without `executor`"
             raise Unavailable("worker", reason, "start_failed", ran=False)
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            code = f"import sys; sys.path[:0] = {list(runtime_paths())!r}; "
-            code += f"from jackfield.workers.zygote import main; main({theirs.fileno()})"
+            code = f"import sys; library = tuple(sys.path); sys.path[:0] = {list(runtime)!r}; "
+            code += f"from jackfield.workers.zygote import main; main({theirs.fileno()}, library)"
             argv = (sys.executable, "-I", "-S", "-X", "frozen_modules=on", "-c", code)
-            process = subprocess.Popen(  # noqa: S603  # our own interpreter and code
-                argv, env=ENVIRONMENT, cwd="/", stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),)
+            process = subprocess.Popen(  # noqa: ASYNC220, S603  # our own interpreter and code; it returns at once
+                argv, env=dict(ENVIRONMENT), cwd="/", stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),)
             )
-        self._clean = process, Line(asyncio.get_running_loop(), mine, "worker")
-        return self._clean[1]
+        made = self._clean[runtime] = _Clean(process, Line(asyncio.get_running_loop(), mine, "worker"))
+        return made
 
 
 def _reap(process: "subprocess.Popen[bytes]") -> None:
@@ -330,7 +347,7 @@ def _reap(process: "subprocess.Popen[bytes]") -> None:
 def runtime_paths() -> tuple[str, ...]:
     """Give the folders that jackfield's runtime is imported from."""
     found = []
-    for name in _LIBRARIES:
+    for name in LIBRARIES:
         spec = find_spec(name)
         if spec is not None and spec.origin is not None:
             folder = Path(spec.origin).parent

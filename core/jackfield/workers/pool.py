@@ -1,6 +1,7 @@
 """The workers of one plugin: taken for a call and given back, started when they are needed, replaced when they die."""
 
 import asyncio
+import os
 import socket
 import threading
 from collections import deque
@@ -15,13 +16,24 @@ from jackfield.log import host_log
 from jackfield.model.call import Call
 from jackfield.ports import ExecutorStats
 from jackfield.runtime.control import ControlLoop
-from jackfield.workers.channel import ChannelBroken, Ticket
+from jackfield.sandbox.starting import seen
+from jackfield.workers.channel import ChannelBroken, Ticket, settle
 from jackfield.workers.messages import Described, Prepare
-from jackfield.workers.nursery import Nest, Nursery
+from jackfield.workers.nursery import Nest, Source
 from jackfield.workers.settings import BACKOFF, BREAKER, LONGEST, PENDING, SHARED, WorkerSettings
 from jackfield.workers.worker import Services, Worker
 
-_SIGNALS: Final = {4: "illegal instruction", 6: "abort", 7: "bus error", 8: "arithmetic fault", 9: "killed", 11: "segmentation fault"}
+_SIGNALS: Final = {
+    4: "illegal instruction",
+    6: "abort",
+    7: "bus error",
+    8: "arithmetic fault",
+    9: "killed",
+    11: "segmentation fault",
+}
+
+
+_STAGES: Final = 2  # filters of a worker beside those that the host has itself
 
 
 class _Waiter(Ticket):
@@ -52,7 +64,7 @@ class WorkerPool:
         plugin: str,
         prepare: Prepare,
         settings: WorkerSettings,
-        nursery: Nursery,
+        nursery: Source,
         control: ControlLoop,
         services: Services,
     ) -> None:
@@ -166,7 +178,7 @@ class WorkerPool:
         for task in list(self._tasks):
             task.cancel()
 
-    # --- Calls, in any thread ------------------------------------------------------------------------------------------
+    # --- Calls, in any thread -----------------------------------------------------------------------------------------
 
     def take(self, call: Call, *, exclusive: bool) -> Worker:
         """Take a worker for a call; wait for one if need be, at most until the call's deadline.
@@ -198,7 +210,7 @@ class WorkerPool:
 
         def tell() -> None:
             with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(lambda: came.done() or came.set_result(None))
+                loop.call_soon_threadsafe(settle, came)
 
         worker, waiter = self._pick(call, exclusive, tell)
         if worker is not None:
@@ -296,7 +308,7 @@ class WorkerPool:
             told.append((self._line.popleft(), worker))
         return told
 
-    # --- On the control loop -------------------------------------------------------------------------------------------
+    # --- On the control loop ------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
         task = asyncio.get_running_loop().create_task(self._start_one())
@@ -309,7 +321,7 @@ class WorkerPool:
             if self._failures:
                 await asyncio.sleep(min(BACKOFF * 2 ** (self._failures - 1), LONGEST))
             worker = await self._hatch()
-        except BaseException as error:  # noqa: BLE001  # told to those who wait
+        except BaseException as error:  # told to those who wait
             with self._lock:
                 self._starting -= 1
                 self._failures += 1
@@ -346,8 +358,8 @@ class WorkerPool:
         loop = asyncio.get_running_loop()
         with self._lock:
             spare = worker in self._idle and len(self._all) > self.settings.min
-            unused = spare and worker.served == getattr(worker, "seen", -1)
-            worker.seen = worker.served  # type: ignore[attr-defined]
+            unused = spare and worker.served == worker.served_then
+            worker.served_then = worker.served
             if unused:
                 self._idle.remove(worker)
                 self._all.discard(worker)
@@ -381,12 +393,22 @@ class WorkerPool:
             worker.on_death = partial(self._died, nest, number)
             began = monotonic()
             await worker.meet(self.settings.start_timeout)
+            self._check_confined(worker.pid)
             left = max(self.settings.start_timeout - (monotonic() - began), 0.0)
             await worker.method("start", left, self._state)
         except BaseException:
             worker.kill("it did not start")
             raise
         return worker
+
+    def _check_confined(self, pid: int) -> None:
+        """Look from outside whether a worker has entered its sandbox: code that was imported may have kept it from it.
+
+        Raises:
+            Unavailable: if it has not.
+        """
+        if self._prepare.confinement and seen(pid).filters < seen(os.getpid()).filters + _STAGES:
+            raise Unavailable(self.plugin, "its worker has not entered its sandbox", "protocol", ran=False)
 
     async def _parent(self) -> Nest:
         """Give the zygote of the plugin, made anew if the last one is gone or cannot be forked."""
@@ -395,9 +417,7 @@ class WorkerPool:
         async with self._opening:
             nest = self._nest
             if nest is None or not nest.alive or (nest.used and not nest.forks):
-                self._nest = nest = await self._nursery.open(
-                    self._prepare, self.plugin, self.settings.start_timeout
-                )
+                self._nest = nest = await self._nursery.open(self._prepare, self.plugin, self.settings.start_timeout)
                 if nest.described.fault is not None:
                     raise Unavailable(self.plugin, nest.described.fault.reason, "start_failed", ran=False)
             if not nest.forks:
@@ -405,7 +425,7 @@ class WorkerPool:
             return nest
 
     def _died(self, nest: Nest, number: int, worker: Worker, error: ChannelBroken) -> None:
-        async def settle() -> None:
+        async def follow() -> None:
             with self._lock:
                 known = worker in self._all
                 self._all.discard(worker)
@@ -426,11 +446,11 @@ class WorkerPool:
             if begin:
                 self._begin()
 
-        task = asyncio.get_running_loop().create_task(settle())
+        task = asyncio.get_running_loop().create_task(follow())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # --- For people ------------------------------------------------------------------------------------------------------
+    # --- For people ---------------------------------------------------------------------------------------------------
 
     @property
     def workers(self) -> tuple[Worker, ...]:

@@ -1,4 +1,4 @@
-"""What the workers of one plugin may ask of their host, and what becomes of it: within grants, as the call that asks."""
+"""What the workers of one plugin may ask of their host: within its grants, and as the call that asks."""
 
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatchcase
@@ -135,5 +135,3 @@ def _secrets(value: Any) -> Iterator[Secret]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _secrets(item)
-
-

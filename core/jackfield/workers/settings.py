@@ -1,8 +1,13 @@
 """How the workers of one plugin are kept."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
+
+from jackfield.config.apart import WorkerConfig
+
+if TYPE_CHECKING:
+    from jackfield.config import PluginConfig
 
 
 @attrs.frozen
@@ -24,6 +29,12 @@ class WorkerSettings:
     calls: int = 10_000
     start_timeout: float = 30.0
     stop_timeout: float = 10.0
+
+
+def settings_of(config: "PluginConfig") -> WorkerSettings:
+    """Read them from a plugin's configuration."""
+    said = config.worker or WorkerConfig()
+    return WorkerSettings(said.min, said.max, said.idle, said.calls, config.start_timeout, config.stop_timeout)
 
 
 PENDING: Final = 1000

@@ -77,13 +77,16 @@ class RemoteObject:
         self._state = msgspec.msgpack.encode(state)
 
 
-def bundle_of(config: "PluginConfig", described: Described, pool: "WorkerPool") -> PluginBundle:
+def bundle_of(
+    config: "PluginConfig", described: Described, pool: "WorkerPool", faults: tuple[Fault, ...] = ()
+) -> PluginBundle:
     """Make the bundle of a plugin whose code is in workers.
 
     Args:
         config: the plugin's.
         described: what its import gave there.
         pool: its workers.
+        faults: what is wrong besides.
     """
     return attrs.evolve(
         loading.settings(config),
@@ -95,7 +98,7 @@ def bundle_of(config: "PluginConfig", described: Described, pool: "WorkerPool") 
             _spec(config, described, fact, RemoteFunction(pool, number, fact.name))
             for number, fact in enumerate(described.functions)
         ),
-        faults=tuple(fault_of(fact, config.name) for fact in described.faults),
+        faults=(*faults, *(fault_of(fact, config.name) for fact in described.faults)),
         apart=pool,
     )
 

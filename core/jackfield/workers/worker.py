@@ -19,7 +19,7 @@ from jackfield.model.call import NO_HEADERS, Call
 from jackfield.wire.crossing import pack, unpack
 from jackfield.wire.errors import describe, restore
 from jackfield.workers import messages
-from jackfield.workers.channel import LIMIT, Channel, ChannelBroken, Ticket
+from jackfield.workers.channel import LIMIT, Channel, ChannelBroken, Ticket, settle
 from jackfield.workers.messages import About, Answer, Cancel, Invoke, Method, Ready, Request, Result, Said
 
 GRACE: Final = 0.5
@@ -82,6 +82,7 @@ class Worker:
     Attributes:
         pid: of the process, as the kernel says.
         served: how many calls it has been given.
+        served_then: the same when somebody looked last whether it is needed.
         exclusive: whether it runs a sync function.
         shared: how many async ones it runs.
         on_death: called once, on the control loop, when it is gone.
@@ -99,6 +100,7 @@ class Worker:
         self.pid = 0
         self.began = monotonic()
         self.served = 0
+        self.served_then = -1
         self.answered = False
         self.exclusive = False
         self.shared = 0
@@ -140,7 +142,7 @@ class Worker:
     async def _sender(self, loop: asyncio.AbstractEventLoop) -> int:
         """Give the process that sends on the side channel, as the kernel says it: the plugin has no say in that."""
         readable = loop.create_future()
-        loop.add_reader(self._side_socket, lambda: readable.done() or readable.set_result(None))
+        loop.add_reader(self._side_socket, settle, readable)
         try:
             await readable
         finally:
@@ -168,7 +170,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         came: asyncio.Future[None] = loop.create_future()
         number, entry = next(self._ids), _Entry(None)
-        entry.ticket = Ticket(lambda: loop.call_soon_threadsafe(lambda: came.done() or came.set_result(None)))
+        entry.ticket = Ticket(_teller(loop, came))
         self._open[number] = entry
         try:
             self.side.send(Method(number, name, state, budget), monotonic() + budget)
@@ -232,7 +234,7 @@ class Worker:
                     self._reply(message, *self._answered(message, call))
                 entry.ticket = ticket = Ticket()
                 if not entry.inbox and not self.calls.wait(ticket, call.deadline) and not entry.inbox:
-                    raise DeadlineExceeded(call.name, monotonic() - (call.deadline or 0.0), _LEFT)
+                    raise DeadlineExceeded(call.name, monotonic() - (call.deadline or 0.0), _LEFT)  # noqa: TRY301  # left behind as any other
         except BaseException:
             self._abandon(number, entry, call, release)
             raise
@@ -335,16 +337,16 @@ class Worker:
         timer: asyncio.TimerHandle | None = None
 
         def ended() -> None:
-            loop.call_soon_threadsafe(settle)
+            loop.call_soon_threadsafe(finish)
 
-        def settle() -> None:
+        def finish() -> None:
             if timer is not None:
                 timer.cancel()
             self.calls.unwatch()
 
         entry.ticket = Ticket(ended)
         if number not in self._open:
-            settle()
+            finish()
             return
         if call.deadline is not None:
             wait = max(call.deadline - monotonic(), 0.0) + GRACE
@@ -440,20 +442,15 @@ class Worker:
         self._greeted += 1
         met = self._met
         if self._greeted == 2 and met is not None:  # noqa: PLR2004  # as above
-            self._post(lambda: met.done() or met.set_result(None))
+            self._post(settle, met)
 
 
 def _teller(loop: asyncio.AbstractEventLoop, came: "asyncio.Future[None]") -> Callable[[], object]:
-    def settle() -> None:
-        if not came.done():
-            came.set_result(None)
-
     def tell() -> None:
         if asyncio._get_running_loop() is loop:  # noqa: SLF001  # documented; does not raise
-            settle()
+            settle(came)
             return
         with suppress(RuntimeError):  # it is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle)
+            loop.call_soon_threadsafe(settle, came)
 
     return tell
-

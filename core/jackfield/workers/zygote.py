@@ -33,11 +33,12 @@ _encode: Final = msgspec.msgpack.encode
 _decode: Final = msgspec.msgpack.Decoder(messages.ToZygote).decode
 
 
-def main(descriptor: int) -> NoReturn:
+def main(descriptor: int, library: tuple[str, ...]) -> NoReturn:
     """Be the clean zygote of the host that started this process.
 
     Args:
         descriptor: of the control socket.
+        library: what is on `sys.path` of Python's own.
     """
     control = socket.socket(fileno=descriptor)
     control.set_inheritable(False)
@@ -47,7 +48,7 @@ def main(descriptor: int) -> NoReturn:
 
     gc.collect()
     gc.freeze()  # so that no collection in a child writes to the pages of this one
-    _Clean(control).serve()
+    _Clean(control, library).serve()
     os._exit(0)
 
 
@@ -71,7 +72,7 @@ class _Reaper:
         """Give number and exit code of each child that has ended."""
         with suppress(BlockingIOError):
             os.read(self.wake, 512)
-        found = []
+        found: list[tuple[int, int]] = []
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -92,8 +93,8 @@ class _Reaper:
 class _Clean:
     """The loop of the clean zygote."""
 
-    def __init__(self, control: socket.socket) -> None:
-        self._control = control
+    def __init__(self, control: socket.socket, library: tuple[str, ...]) -> None:
+        self._control, self._library = control, library
         self._reaper = _Reaper()
         self._children: set[int] = set()
 
@@ -163,7 +164,7 @@ class _Clean:
         os.setpgid(0, 0)
         control, out, err = descriptors
         _stand_in(out, err)
-        PluginZygote(socket.socket(fileno=control), message).serve()
+        PluginZygote(socket.socket(fileno=control), message, self._library).serve()
 
 
 class PluginZygote:
@@ -172,14 +173,15 @@ class PluginZygote:
     Args:
         control: to the host.
         message: what to become.
+        library: what is on `sys.path` of Python's own.
     """
 
-    def __init__(self, control: socket.socket, message: Prepare) -> None:
+    def __init__(self, control: socket.socket, message: Prepare, library: tuple[str, ...]) -> None:
         from jackfield.workers.inside.runtime import Runtime  # noqa: PLC0415  # imported by the clean one
 
         self._control = control
         self._reaper = _Reaper()
-        self._runtime = Runtime(message)
+        self._runtime = Runtime(message, library)
 
     def serve(self) -> None:
         """Import the plugin, say what it gave, and fork workers until the host has ended."""

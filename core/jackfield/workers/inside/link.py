@@ -15,7 +15,7 @@ from jackfield.model.call import Call, current
 from jackfield.wire.crossing import pack, unpack
 from jackfield.wire.errors import restore
 from jackfield.workers import messages
-from jackfield.workers.channel import Channel, ChannelBroken, Ticket
+from jackfield.workers.channel import Channel, ChannelBroken, Ticket, settle
 from jackfield.workers.messages import Answer, Ready, Request, Said
 
 EMPTY = msgspec.Raw(b"\xc0")  # None
@@ -44,15 +44,15 @@ class Link:
             calls: the socket that calls come on.
             side: the socket for everything else.
         """
-        self.calls = Channel(calls, messages.ToWorker, lambda message: self._took(message, True))
-        self.side = Channel(side, messages.ToWorker, lambda message: self._took(message, False))
+        self.calls = Channel(calls, messages.ToWorker, lambda message: self._took(message, of_calls=True))
+        self.side = Channel(side, messages.ToWorker, lambda message: self._took(message, of_calls=False))
         self.calls.on_break = self.side.on_break = _end
         ready = Ready(messages.VERSION, os.getpid())
         self.side.send(ready)
         self.calls.send(ready)
         threading.Thread(target=self.side.wait, args=(Ticket(),), name="jackfield-side", daemon=True).start()
 
-    def _took(self, message: Any, of_calls: bool) -> None:
+    def _took(self, message: Any, *, of_calls: bool) -> None:
         if isinstance(message, Answer):
             ticket = self._open.pop(message.id, None)
             if ticket is not None:
@@ -110,7 +110,7 @@ class Link:
         came: asyncio.Future[None] = loop.create_future()
 
         def tell() -> None:
-            loop.call_soon_threadsafe(lambda: came.done() or came.set_result(None))
+            loop.call_soon_threadsafe(settle, came)
 
         ticket = Ticket(tell)
         _, number = self._send(kind, body, ticket)

@@ -14,7 +14,6 @@ import msgspec
 
 from jackfield.calls.dispatch import Caller
 from jackfield.calls.pipeline import compile_endpoint
-from jackfield.config import PluginConfig
 from jackfield.errors import Cancelled, JackfieldError, PluginError
 from jackfield.events import EventBus
 from jackfield.executors.places import Places
@@ -39,7 +38,7 @@ from jackfield.runtime.pool import Pool
 from jackfield.strangers import Broken, barrier, is_a
 from jackfield.wire.crossing import pack, unpack
 from jackfield.wire.errors import Failure, describe
-from jackfield.workers.channel import Ticket
+from jackfield.workers.channel import LIMIT, Ticket
 from jackfield.workers.configs import read_config
 from jackfield.workers.inside.describing import described, fault_fact
 from jackfield.workers.inside.link import EMPTY, Link
@@ -47,6 +46,7 @@ from jackfield.workers.inside.services import WorkerBus, WorkerCaller, WorkerLog
 from jackfield.workers.messages import About, Cancel, Described, Invoke, Method, Prepare, Result
 
 _PLAIN: Final = About()
+_ROOM: Final = 1024  # bytes of a message around what it carries
 
 
 @attrs.frozen
@@ -63,10 +63,12 @@ class Runtime:
 
     Args:
         message: which plugin, and how.
+        library: what is on `sys.path` of Python's own.
     """
 
-    def __init__(self, message: Prepare) -> None:
+    def __init__(self, message: Prepare, library: tuple[str, ...]) -> None:
         self._message = message
+        self._library = library
         self._link = Link(self._took)
         self._config = read_config(message.config, lambda reference: WorkerSecret(reference, self._link))
         self._confinement: Any = None
@@ -95,7 +97,7 @@ class Runtime:
 
             self._confinement = msgspec.msgpack.decode(message.confinement, type=Confinement)
             notes = enter_stage_one(self._confinement)
-        sys.path[:] = message.paths
+        sys.path[:] = (*self._library, *message.paths)
         for each in message.sites:  # code of `.pth` files runs here, inside the sandbox
             site.addsitedir(each)
         config = attrs.evolve(self._config, executor=None)
@@ -129,7 +131,7 @@ class Runtime:
 
     def threads(self) -> int:
         """Count the threads of this process, native ones included."""
-        return len(os.listdir(self._tasks))
+        return len(os.listdir(self._tasks))  # noqa: PTH208  # of a descriptor
 
     def _compiled(self, spec: FunctionSpec) -> Endpoint:
         return compile_endpoint(
@@ -201,7 +203,8 @@ class Runtime:
         endpoint = self._endpoints[message.function]
         call = call_of(message, endpoint)
         self._link.begin(call, message.id)
-        future = self._home.submit(call.name, endpoint.arun(call))
+        walk: Any = endpoint.arun(call)  # a coroutine, since the function is async
+        future: Future[Any] = self._home.submit(call.name, walk)
         self._running[message.id] = future
 
         def ended(future: "Future[Any]") -> None:
@@ -309,17 +312,23 @@ def outcome(number: int, name: str, result: Any, error: BaseException | None) ->
     """Say how something has ended, whatever it gave."""
     if error is None:
         try:
-            return Result(number, msgspec.Raw(pack(result)))
-        except Exception as wrong:  # noqa: BLE001  # what has no form, or is too large
+            packed = pack(result)
+            if len(packed) < LIMIT - _ROOM:
+                return Result(number, msgspec.Raw(packed))
+            error = ValueError(f"its result has {len(packed):,} bytes, and at most {LIMIT:,} go to another process")
+        except Exception as wrong:  # noqa: BLE001  # what has no form
             error = wrong
     try:
-        return Result(number, EMPTY, describe(error, name))
+        failure = describe(error, name)
+        if len(msgspec.msgpack.encode(failure)) > LIMIT - _ROOM:
+            failure = failure.shortened()
+        return Result(number, EMPTY, failure)
     except BaseException as worse:  # noqa: BLE001  # out of memory, the stack is full
         kind = type(worse).__name__
-        return Result(number, EMPTY, Failure("FunctionCrashed", kind, "crashed", {"function": name, "error_type": kind}))
+        return Result(
+            number, EMPTY, Failure("FunctionCrashed", kind, "crashed", {"function": name, "error_type": kind})
+        )
 
 
 def _gone(call: Call) -> Any:
     raise JackfieldError(f"{call.name} is not there any more")
-
-

@@ -1,0 +1,152 @@
+"""Where a plugin's code comes from in its workers, and what they may: worked out before anything of it is imported."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from jackfield.environments.values import Environment
+from jackfield.manifests.grants import Permission, permission
+from jackfield.plugins.discovery import Catalogue, scan
+from jackfield.plugins.manifest import manifest_of, modules, of_distribution
+from jackfield.sandbox.confining import confine, interpreter_paths
+from jackfield.sandbox.port import Confinement, Limits
+from jackfield.workers.nursery import LIBRARIES, runtime_paths
+
+if TYPE_CHECKING:
+    from jackfield.config import PluginConfig
+    from jackfield.environments import Environments
+
+_OPEN_FILES: Final = 256
+_SITES: Final = frozenset({"site-packages", "dist-packages"})
+
+
+@attrs.frozen
+class Origin:
+    """Where a plugin's code comes from, and what it may.
+
+    Attributes:
+        config: the plugin's configuration as its workers load it.
+        paths: what is on `sys.path` there, after Python's own library.
+        sites: those of them whose metadata and `.pth` files count.
+        runtime: where jackfield and what it needs are imported from there.
+        readable: what it may read beside the interpreter.
+        permission: what it is granted, and what of its manifest is missing.
+        environment: the one that was made for it; None with the host's own packages.
+    """
+
+    config: "PluginConfig"
+    paths: tuple[str, ...]
+    sites: tuple[str, ...]
+    runtime: tuple[str, ...]
+    readable: tuple[str, ...]
+    permission: Permission
+    environment: Environment | None = None
+
+    def confinement(self, scratch: str | None) -> Confinement:
+        """Say what its zygote and its workers are held to.
+
+        Args:
+            scratch: a folder of its own, if it is granted one.
+        """
+        grants, resources = self.permission.grants, self.permission.resources
+        return confine(
+            (*interpreter_paths(), *self.readable),
+            read=map(str, grants.read),
+            write=map(str, grants.write),
+            scratch=scratch,
+            ports=None if grants.network is None else [each.port for each in grants.network],
+            eager=grants.eager,
+            forks=True,
+            limits=Limits(memory=resources.memory, pids=resources.pids, open_files=resources.open_files or _OPEN_FILES),
+        )
+
+
+def of_requirement(config: "PluginConfig", environments: "Environments") -> Origin:
+    """Work it out for a requirement: an environment of its own, which is built if there is none.
+
+    Args:
+        config: the plugin's.
+        environments: where they are.
+
+    Raises:
+        PluginError: if the environment cannot be had.
+        ConfigError: if the plugin's manifest is faulty.
+    """
+    further = config.worker.with_ if config.worker is not None else ()
+    environment = environments.get(config.path, with_=further, serving=not config.functions)
+    paths = tuple(map(str, environment.paths))
+    inside = attrs.evolve(config, path=environment.distribution.name)
+    runtime = runtime_paths() if _same_libraries(environment) else paths
+    allowed = _permission(inside, scan(list(paths), cache=False))
+    return Origin(inside, paths, paths, runtime, (*paths, *_libraries()), allowed, environment)
+
+
+def of_host(config: "PluginConfig", catalogue: Catalogue) -> Origin:
+    """Work it out for what is in the host's own packages, or a file or folder: these are read, and not changed.
+
+    Args:
+        config: the plugin's.
+        catalogue: what is installed.
+
+    Raises:
+        ConfigError: if the plugin's manifest is faulty.
+    """
+    sites = tuple(each for each in sys.path if Path(each).name in _SITES and Path(each).is_dir())
+    roots, packages = [], []
+    for root, package in _places(_tops(config, catalogue)):
+        roots.append(root)
+        packages.append(package)
+    paths = tuple(dict.fromkeys((*sites, *roots)))
+    source = config.source
+    own = (source.target,) if source.kind in ("file", "folder") else ()
+    readable = (*sites, *packages, *own, *_libraries())
+    return Origin(config, paths, sites, runtime_paths(), readable, _permission(config, catalogue))
+
+
+def _permission(config: "PluginConfig", catalogue: Catalogue) -> Permission:
+    manifest = manifest_of(config, catalogue)
+    return permission(manifest, config.worker, frozenset(_tops(config, catalogue)))
+
+
+def _tops(config: "PluginConfig", catalogue: Catalogue) -> tuple[str, ...]:
+    """Name the top-level modules that a plugin is in, but for a file or folder."""
+    source = config.source
+    if source.kind in ("file", "folder"):
+        return ()
+    named = modules(of_distribution(source.target, catalogue))
+    if not named and source.kind in ("module", "name"):
+        named = (source.target,)
+    return tuple(dict.fromkeys(each.partition(".")[0] for each in named))
+
+
+def _places(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Give the folder on `sys.path` and the package or file of each top-level module; nothing is imported."""
+    for name in names:
+        with suppress(ImportError, ValueError, AttributeError):
+            spec = find_spec(name)
+            folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+            for folder in folders:
+                yield str(Path(folder).parent), folder
+            if spec is not None and spec.origin is not None and not folders:
+                yield str(Path(spec.origin).parent), spec.origin
+
+
+def _libraries() -> tuple[str, ...]:
+    return tuple(package for _, package in _places(LIBRARIES))
+
+
+def _same_libraries(environment: Environment) -> bool:
+    """Tell whether an environment has what jackfield needs in the versions that the host has."""
+    there = {each.name: each.version for each in environment.distributions}
+    for name in ("attrs", "msgspec", "pluggy", "packaging", "typing-extensions"):
+        with suppress(PackageNotFoundError):
+            if name in there and there[name] != installed_version(name):
+                return False
+    return True
