@@ -311,6 +311,20 @@ def test_memory_past_the_limit_is_a_memory_error(tier):
 
 
 @pytest.mark.slow
+def test_where_there_is_no_tier_there_are_limits():
+    """What macOS gets: rlimits, and a word on what nothing holds."""
+    code = TRY + (
+        "from jackfield.sandbox.enter import enter_limits\n"
+        "notes = enter_limits(confinement.limits)\n"
+        "tell([len(notes), notes[0], tried(lambda: bytearray(1 << 30))])\n"
+    )
+    with Guest(Tier.SELF, code, limits=Limits(memory=1 << 28)) as guest:
+        count, note, allocated = guest.hear()
+    assert (count, allocated) == (1, "MemoryError")
+    assert "nothing holds files, network and system calls" in note
+
+
+@pytest.mark.slow
 def test_threads_without_end_are_refused_and_the_guest_lives_on(tier):
     """What its memory allows is the bound where no cgroup is."""
     code = (

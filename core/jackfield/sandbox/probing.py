@@ -132,5 +132,6 @@ def _received(mine: socket.socket, until: float) -> bytes:
 def _end(pid: int, launch: Launch) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    with contextlib.suppress(ChildProcessError):  # where the program at hand ignores SIGCHLD
+        os.waitpid(pid, 0)
     finish(launch)
