@@ -32,7 +32,7 @@ def start(
     Args:
         launch: what a tier says.
         descriptors: what the guest finds as 3, 4, … .
-        stdout: where its output goes, a pipe of its own (it can change the flags of a file that is shared); None: nowhere.
+        stdout: where its output goes, a pipe of its own (it can change the flags of what is shared); None: nowhere.
         stderr: the same for its errors.
 
     Returns:
