@@ -20,6 +20,7 @@ from jackfield.sandbox.guest import Told, namespaces
 from jackfield.sandbox.port import Confiner, Finding, Launch, Limits, Tier
 from jackfield.sandbox.starting import finish, start
 from jackfield.sandbox.tiers import confiner
+from jackfield.sandbox.tiers.oci import sweep
 from jackfield.text import printable
 
 TIMEOUT: Final = 10.0
@@ -77,6 +78,8 @@ def _probe(tier: Confiner, timeout: float) -> Finding:
     began = monotonic()
     if reason := tier.missing():
         return Finding(tier.tier, reason)
+    if tier.tier is Tier.OCI:
+        sweep()
     try:
         told = _ask(tier, began + timeout)
     except JackfieldError as error:
