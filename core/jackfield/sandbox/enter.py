@@ -2,7 +2,7 @@
 
 Both are one way. What is imported in between is hostile for all that is known: it runs in stage one, which therefore
 lets nothing through that would harm anybody outside; and it could keep stage two from being entered, which is why
-`jackfield.sandbox.seen` looks from outside.
+`jackfield.sandbox.starting.seen` looks from outside.
 """
 
 import os
