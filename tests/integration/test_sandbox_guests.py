@@ -25,6 +25,7 @@ if sys.platform != "linux":
 
 from jackfield.sandbox.scheduling import is_idle, make_idle
 from jackfield.sandbox.starting import guest_of, seen
+from jackfield.sandbox.tiers.oci import sweep
 from support.guests import Guest
 from support.nobody import as_nobody, interpreter_for_nobody
 
@@ -311,6 +312,20 @@ def test_memory_past_the_limit_is_a_memory_error(tier):
 
 
 @pytest.mark.slow
+def test_where_there_is_no_tier_there_are_limits():
+    """What macOS gets: rlimits, and a word on what nothing holds."""
+    code = TRY + (
+        "from jackfield.sandbox.enter import enter_limits\n"
+        "notes = enter_limits(confinement.limits)\n"
+        "tell([len(notes), notes[0], tried(lambda: bytearray(1 << 30))])\n"
+    )
+    with Guest(Tier.SELF, code, limits=Limits(memory=1 << 28)) as guest:
+        count, note, allocated = guest.hear()
+    assert (count, allocated) == (1, "MemoryError")
+    assert "nothing holds files, network and system calls" in note
+
+
+@pytest.mark.slow
 def test_threads_without_end_are_refused_and_the_guest_lives_on(tier):
     """What its memory allows is the bound where no cgroup is."""
     code = (
@@ -435,8 +450,9 @@ def test_a_guest_that_ignores_every_signal_is_killed(tier, wait):
 
 
 @pytest.mark.slow
-def test_a_guest_dies_with_the_thread_that_started_it(tier):
+def test_a_guest_dies_with_the_thread_that_started_it(tier, tmp_path, monkeypatch):
     """Nobody is left when the host is killed, however busy the guest."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     code = ENTER + "tell('in')\nwhile True: pass\n"
     reader, writer = os.pipe()
     child = os.fork()
@@ -444,13 +460,14 @@ def test_a_guest_dies_with_the_thread_that_started_it(tier):
         try:
             guest = Guest(tier, code)
             guest.hear()
-            os.write(writer, f"{guest_of(guest.pid, tier)}\n".encode())
+            os.write(writer, f"{guest_of(guest.pid, tier)} {guest.launch.argv[-1]}\n".encode())
             signal.pause()
         finally:
             os._exit(1)
     os.close(writer)
     with os.fdopen(reader, "rb") as told:
-        inside = int(told.readline())
+        number, name = told.readline().decode().split(" ", 1)
+        inside, name = int(number), name.strip()
         descriptor = os.pidfd_open(inside)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -458,6 +475,26 @@ def test_a_guest_dies_with_the_thread_that_started_it(tier):
         poll.register(descriptor, select.POLLIN)
         assert poll.poll(20_000), "it lives on"
         os.close(descriptor)
+    if tier is Tier.OCI:
+        assert sweep(older=0) >= 1, "what it left is found by the next host"
+        assert sweep(older=0) == 0
+        assert not [each for each in Path("/sys/fs/cgroup").glob("*/jackfield-*") if name in each.name]
+
+
+@pytest.mark.slow
+def test_a_sweep_leaves_what_runs(tmp_path, monkeypatch):
+    """A container that runs keeps its bundle, however old."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    if reason := probe(Tier.OCI).reason:
+        pytest.skip(reason)
+    with Guest(Tier.OCI, ENTER + "tell('in'); channel.recv(1); tell('out')") as guest:
+        guest.hear()
+        sweep(older=0)
+        assert Path(guest.launch.folder).exists()
+        guest.answer()
+        assert guest.hear() == "out"
+        guest.wait()
+    assert not Path(guest.launch.folder).exists()
 
 
 @pytest.mark.slow

@@ -80,6 +80,7 @@ ATTACKS = {
     "list the root folder": lambda s: os.listdir("/"),
     "learn that a file exists": lambda s: os.stat(s["secret"]) and None,
     "read the host's variables": lambda s: open(f"/proc/{s['host']}/environ").close(),
+    "learn which program the host is": lambda s: os.readlink(f"/proc/{s['host']}/exe") and None,
     "read the host's memory": lambda s: open(f"/proc/{s['host']}/mem").close(),
     "open a file for writing": open_for(os.O_WRONLY),
     "open a file for appending": open_for(os.O_WRONLY | os.O_APPEND),

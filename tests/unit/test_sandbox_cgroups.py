@@ -131,3 +131,15 @@ def test_a_group_that_cannot_be_made_leaves_nothing(system):
     find(system.proc).make("one", Budget(pids=1))
     with pytest.raises(Unavailable, match="one cannot be made"):
         find(system.proc).make("one", Budget())
+
+
+def test_groups_that_were_left_are_swept(system):
+    """The empty ones of that name, when they are old enough; a folder with anything in it stays."""
+    home = system.is_second()
+    for name in ("jackfield-1", "jackfield-2", "other"):
+        (home / name).mkdir()
+    (home / "jackfield-2" / "busy").touch()
+    found = find(system.proc)
+    assert found.sweep("jackfield-") == 0
+    assert found.sweep("jackfield-", older=-1.0) == 1
+    assert sorted(each.name for each in home.iterdir() if each.is_dir()) == ["jackfield-2", "other"]

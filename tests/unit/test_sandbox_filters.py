@@ -157,7 +157,7 @@ FORK = 0x1200000 | 17
         ("strict", "ioctl", (0, 0x5412), EPERM),
         ("strict", "ioctl", (3, 0x8901), EPERM),
         ("strict", "fcntl", (3, 3), ALLOW),
-        *(("strict", "fcntl", (3, command), EPERM) for command in (8, 10, 15, 1024, 1026, 1031)),
+        *(("strict", "fcntl", (3, command), EPERM) for command in (8, 10, 15, 1024, 1026, 1031, 1033)),
         ("strict", "openat", (0, 1, 0o2000000), ALLOW),
         *(("strict", "openat", (0, 1, flag), EPERM) for flag in (1, 2, 3, 0o100, 0o1000, 0o20000000)),
         ("strict, everything", "openat", (0, 1, 0o1102), ALLOW),

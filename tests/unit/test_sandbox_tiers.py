@@ -102,8 +102,9 @@ def test_bubblewrap_is_given_what_is_to_be_seen(tmp_path):
 
 
 @LINUX
-def test_a_bundle_says_the_same_to_a_runtime(tmp_path):
+def test_a_bundle_says_the_same_to_a_runtime(tmp_path, monkeypatch):
     """Namespaces, no capabilities, nothing written but what was granted; and a command that takes it away."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     runtime = tmp_path / "runtime"
     runtime.touch(mode=0o755)
     launch = confiner(Tier.OCI, str(runtime)).launch(COMMAND, plain(limits=Limits(pids=5)), descriptors=2, label="l")

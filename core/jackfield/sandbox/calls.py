@@ -89,9 +89,9 @@ _RULES: Final[Mapping[str, tuple[Conditions, ...]]] = {
     "ioctl": tuple(
         (Low(1, command),) for command in (0x5421, 0x5451, 0x5450, 0x5401)
     ),  # FIONBIO FIOCLEX FIONCLEX TCGETS
-    # F_DUPFD F_GETFD F_SETFD F_GETFL F_SETFL, locks, F_DUPFD_CLOEXEC, seals. Not F_SETOWN and F_SETSIG, with which the
-    # kernel would send any signal, SIGKILL too, to any process of the same user.
-    "fcntl": tuple((Low(1, command),) for command in (1030, 3, 4, 1, 2, 0, 5, 6, 7, 36, 37, 38, 1033, 1034)),
+    # F_DUPFD F_GETFD F_SETFD F_GETFL F_SETFL, locks, F_DUPFD_CLOEXEC, F_GET_SEALS. Not F_SETOWN and F_SETSIG, with
+    # which the kernel would send any signal, SIGKILL too, to any process of the same user.
+    "fcntl": tuple((Low(1, command),) for command in (1030, 3, 4, 1, 2, 0, 5, 6, 7, 36, 37, 38, 1034)),
     "open": ((Low(1, 0, _OPEN_READ_MASK),),),
     "openat": ((Low(2, 0, _OPEN_READ_MASK),),),
     "prlimit64": ((Low(0, 0), Null(2)),),  # what its own are; it sets none

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 from types import MappingProxyType
 from typing import Final
 
@@ -149,6 +149,25 @@ class Cgroups:
                 _removed(folder)
             raise Unavailable("cgroup", f"{name} cannot be made: {error}") from error
         return group
+
+    def sweep(self, prefix: str, older: float = 60.0) -> int:
+        """Take away groups that hosts have left that were killed: the empty ones, since the system removes no other.
+
+        Args:
+            prefix: how their names begin.
+            older: seconds for which a group is left alone, since a process may be about to come.
+
+        Returns:
+            How many folders are gone.
+        """
+        gone = 0
+        for home in set(self.homes.values()):
+            for folder in home.glob(f"{prefix}*"):
+                with suppress(OSError):
+                    if folder.stat().st_mtime < time() - older:
+                        folder.rmdir()
+                        gone += 1
+        return gone
 
     def unheld(self, budget: Budget) -> tuple[str, ...]:
         """Say which limits of a budget nothing holds here, and why.

@@ -2,11 +2,12 @@
 
 Both are one way. What is imported in between is hostile for all that is known: it runs in stage one, which therefore
 lets nothing through that would harm anybody outside; and it could keep stage two from being entered, which is why
-`jackfield.sandbox.seen` looks from outside.
+`jackfield.sandbox.starting.seen` looks from outside.
 """
 
 import os
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from jackfield.errors import Unavailable
@@ -37,7 +38,8 @@ def enter_stage_one(confinement: Confinement) -> tuple[str, ...]:
     kernel.forbid_new_privileges()
     os.umask(0o077)
     os.chdir(confinement.scratch or "/")
-    _limit(confinement.limits, alone=confinement.tier is Tier.SELF)
+    for _, kind, most in _rlimits(confinement.limits, alone=confinement.tier is Tier.SELF):
+        _lower(kind, most)
     notes = landlock.notes(confinement, landlock.abi()) if landlock.abi() else ()
     if landlock.abi() or confinement.tier is Tier.SELF:
         landlock.restrict(confinement)
@@ -66,6 +68,26 @@ def enter_stage_two(confinement: Confinement) -> None:
     kernel.load_filter(confinement.filter_strict)
 
 
+def enter_limits(limits: Limits) -> tuple[str, ...]:
+    """Limit this process where there is no tier for it, on macOS and Windows: as far as the system has limits.
+
+    Args:
+        limits: what it may use.
+
+    Returns:
+        What is not held here, in words.
+    """
+    if find_spec("resource") is None:
+        return (f"{sys.platform} has neither a sandbox nor limits of memory, tasks and descriptors",)
+    notes = [f"{sys.platform} has no sandbox here: nothing holds files, network and system calls"]
+    for name, kind, most in _rlimits(limits, alone=True):
+        try:
+            _lower(kind, most)
+        except (OSError, ValueError) as error:  # macOS refuses some that it has
+            notes.append(f"{name} cannot be set: {error}")
+    return tuple(notes)
+
+
 def _require_one_task() -> None:
     if sys.platform != "linux":
         raise Unavailable("sandbox", f"{sys.platform} has neither seccomp nor Landlock: run it on Linux")
@@ -81,31 +103,34 @@ def _require_one_task() -> None:
         )
 
 
-def _limit(limits: Limits, *, alone: bool) -> None:
+def _lower(kind: int, most: int) -> None:
     import resource  # noqa: PLC0415  # Windows has none
 
-    for kind, most in _rlimits(limits, alone=alone):
-        _, hard = resource.getrlimit(kind)
-        if hard != resource.RLIM_INFINITY:
-            most = min(most, hard)  # noqa: PLW2901  # a limit is only ever lowered
-        resource.setrlimit(kind, (most, most))
+    _, hard = resource.getrlimit(kind)
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
+    resource.setrlimit(kind, (most, most))
 
 
-def _rlimits(limits: Limits, *, alone: bool) -> "Iterator[tuple[int, int]]":
+def _rlimits(limits: Limits, *, alone: bool) -> "Iterator[tuple[str, int, int]]":
+    """Give name, number and value of each limit that this system has."""
     import resource  # noqa: PLC0415  # as above
 
-    yield resource.RLIMIT_CORE, 0
-    yield resource.RLIMIT_MEMLOCK, 0
-    yield resource.RLIMIT_MSGQUEUE, 0
-    if limits.memory is not None:
-        yield resource.RLIMIT_DATA, limits.memory
-    if limits.address_space is not None:
-        yield resource.RLIMIT_AS, limits.address_space
-    if limits.open_files is not None:
-        yield resource.RLIMIT_NOFILE, limits.open_files
-    if limits.pids is not None:
-        # It counts all tasks of the user, unless the guest has a user namespace of its own. It does not hold for root.
-        yield resource.RLIMIT_NPROC, limits.pids + (_system_tasks() + _HEADROOM if alone else 0)
+    # RLIMIT_NPROC counts all tasks of the user, unless the guest has a user namespace of its own; not for root.
+    others = _system_tasks() + _HEADROOM if alone else 0
+    wanted = {
+        "RLIMIT_CORE": 0,
+        "RLIMIT_MEMLOCK": 0,
+        "RLIMIT_MSGQUEUE": 0,
+        "RLIMIT_DATA": limits.memory,
+        "RLIMIT_AS": limits.address_space,
+        "RLIMIT_NOFILE": limits.open_files,
+        "RLIMIT_NPROC": None if limits.pids is None else limits.pids + others,
+    }
+    for name, most in wanted.items():
+        kind = getattr(resource, name, None)
+        if kind is not None and most is not None:
+            yield name, kind, most
 
 
 def _system_tasks() -> int:

@@ -20,6 +20,7 @@ from jackfield.sandbox.guest import Told, namespaces
 from jackfield.sandbox.port import Confiner, Finding, Launch, Limits, Tier
 from jackfield.sandbox.starting import finish, start
 from jackfield.sandbox.tiers import confiner
+from jackfield.sandbox.tiers.oci import sweep
 from jackfield.text import printable
 
 TIMEOUT: Final = 10.0
@@ -77,6 +78,8 @@ def _probe(tier: Confiner, timeout: float) -> Finding:
     began = monotonic()
     if reason := tier.missing():
         return Finding(tier.tier, reason)
+    if tier.tier is Tier.OCI:
+        sweep()
     try:
         told = _ask(tier, began + timeout)
     except JackfieldError as error:
@@ -132,5 +135,6 @@ def _received(mine: socket.socket, until: float) -> bytes:
 def _end(pid: int, launch: Launch) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    with contextlib.suppress(ChildProcessError):  # where the program at hand ignores SIGCHLD
+        os.waitpid(pid, 0)
     finish(launch)

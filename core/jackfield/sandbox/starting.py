@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -31,7 +32,7 @@ def start(
     Args:
         launch: what a tier says.
         descriptors: what the guest finds as 3, 4, … .
-        stdout: where its output goes; None: nowhere.
+        stdout: where its output goes, a pipe of its own (it can change the flags of what is shared); None: nowhere.
         stderr: the same for its errors.
 
     Returns:
@@ -41,6 +42,8 @@ def start(
     Raises:
         Unavailable: when the system does not start it.
     """
+    if not hasattr(os, "posix_spawn"):
+        raise Unavailable("sandbox", f"guests cannot be started on {sys.platform}", cause="start_failed", ran=False)
     import fcntl  # noqa: PLC0415  # Windows has none
 
     with ExitStack() as opened:
@@ -76,7 +79,7 @@ def start(
 
 def _inheritable() -> Iterator[int]:
     """Give the descriptors that whatever this process executes would get; Python makes none unasked, libraries do."""
-    for name in os.listdir("/proc/self/fd"):
+    for name in os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd"):
         with suppress(OSError):  # the listing's own is gone by now
             if os.get_inheritable(int(name)):
                 yield int(name)

@@ -7,8 +7,12 @@ import json
 import os
 import secrets
 import shutil
+import stat
+import subprocess
 import sys
 import tempfile
+from contextlib import suppress
+from time import time
 from typing import Any, Final
 
 import attrs
@@ -20,6 +24,8 @@ from jackfield.sandbox.tiers.paths import MERGED, SCRATCH, views
 RUNTIMES: Final = ("runc", "crun")
 """What the `PATH` is searched for, in order."""
 
+_PREFIX = "jackfield-oci-"
+_DELETE_TIMEOUT = 10.0
 _HYBRID = "/sys/fs/cgroup/unified"
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 
@@ -65,14 +71,14 @@ class Oci:
         if runtime is None:
             raise Unavailable("tier oci", self.missing(), cause="start_failed", ran=False)
         try:
-            folder = tempfile.mkdtemp(prefix="jackfield-oci-")
-            _write(folder, command, confinement, label)
+            folder = tempfile.mkdtemp(prefix=_PREFIX)
+            called = (*_private_mounts(runtime), runtime, "--root", f"{folder}/state")
+            _write(folder, called, _config(command, confinement, label))
         except OSError as error:
             raise Unavailable(
                 "tier oci", f"no bundle can be written: {error}", cause="start_failed", ran=False
             ) from error
         name = f"jackfield-{secrets.token_hex(8)}"
-        called = (*_private_mounts(runtime), runtime, "--root", f"{folder}/state")
         kept = ("--preserve-fds", str(descriptors)) if descriptors else ()
         return Launch(
             (*_dying_with_parent(), *called, "run", "--bundle", folder, *kept, name),
@@ -99,14 +105,52 @@ def _private_mounts(runtime: str) -> tuple[str, ...]:
     return (unshare, "--mount", "--propagation", "private", shell, "-c", f'umount {_HYBRID}; exec "$@"', "sh")
 
 
-def _write(folder: str, command: tuple[str, ...], confinement: Confinement, label: str | None) -> None:
+def sweep(older: float = 60.0) -> int:
+    """Take away what killed hosts have left: containers that have ended, with their cgroups and bundles.
+
+    Args:
+        older: seconds for which a bundle is left alone, since its container may be about to start.
+
+    Returns:
+        How many bundles are gone.
+    """
+    gone = 0
+    for name in os.listdir(tempfile.gettempdir()):
+        folder = os.path.join(tempfile.gettempdir(), name)
+        with suppress(OSError, ValueError, subprocess.SubprocessError):  # it runs, or another sweeps
+            if name.startswith(_PREFIX) and _is_ours(found := os.lstat(folder)) and found.st_mtime < time() - older:
+                gone += _swept(folder)
+    return gone
+
+
+def _is_ours(found: os.stat_result) -> bool:
+    """Whether nobody else can have written what is in a folder: it says which program is called."""
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+
+
+def _swept(folder: str) -> bool:
+    with open(f"{folder}/called.json", encoding="utf-8") as file:
+        called = [str(word) for word in json.load(file)]
+    state = f"{folder}/state"
+    for name in os.listdir(state) if os.path.isdir(state) else ():
+        # Without --force: it refuses where the container runs.
+        subprocess.run(  # noqa: S603  # what we have written
+            [*called, "delete", name], capture_output=True, timeout=_DELETE_TIMEOUT, check=True
+        )
+    shutil.rmtree(folder)
+    return True
+
+
+def _write(folder: str, called: tuple[str, ...], config: dict[str, Any]) -> None:
     root = f"{folder}/rootfs"
     os.mkdir(root)
     for name in MERGED:
         if os.path.islink(f"/{name}"):
             os.symlink(os.readlink(f"/{name}"), f"{root}/{name}")
     with open(f"{folder}/config.json", "w", encoding="utf-8") as file:
-        json.dump(_config(command, confinement, label), file)
+        json.dump(config, file)
+    with open(f"{folder}/called.json", "w", encoding="utf-8") as file:
+        json.dump(called, file)
 
 
 def _config(command: tuple[str, ...], confinement: Confinement, label: str | None) -> dict[str, Any]:
