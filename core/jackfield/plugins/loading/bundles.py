@@ -126,7 +126,8 @@ def purge(loaded: PluginBundle) -> None:
 
     Removed are its entries in `sys.modules`, `linecache`, `sys.path_importer_cache`, the registry of `logging`, and the
     caches of `typing` and `inspect`. To be called when no call is running in it: its functions keep working, but cannot
-    import its submodules any more. For what is importable by a public name this does nothing: others may have imported it too.
+    import its submodules any more. For what is importable by a public name this does nothing: others may have imported
+    it too.
 
     Args:
         loaded: what `load_bundle` gave; once more is no error.
