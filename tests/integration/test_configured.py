@@ -1,7 +1,6 @@
 """Hosts from a configuration: declared plugins, their order, their functions, and unloading them."""
 
 import asyncio
-import gc
 import json
 import textwrap
 import threading
@@ -9,6 +8,7 @@ import weakref
 
 import attrs
 import pytest
+from tests.support.collected import alive
 
 from jackfield import ConfigError, Host, PermissionDenied, PluginConfig, PluginError, Unavailable
 from jackfield.runtime.pool import Pool
@@ -223,8 +223,7 @@ def test_unloading_leaves_nothing_behind(config):
         report = host.unload("billing")
         assert report.clean, str(report)
         assert host.plugins["billing"].state.value == "unloaded"
-        gc.collect()
-        assert [reference() for reference in references] == [None, None]
+        assert alive(*references) == []
         assert host.call("store.get", "a") == "A"
 
 

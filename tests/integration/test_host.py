@@ -1,13 +1,13 @@
 """The host through its public API: registering, transactions, hooks, handles, injection, lifetimes."""
 
 import asyncio
-import gc
 import threading
 import weakref
 from collections.abc import Iterator
 
 import attrs
 import pytest
+from tests.support.collected import alive
 
 from jackfield import (
     Call,
@@ -448,8 +448,7 @@ def test_nothing_keeps_an_unregistered_function_alive():
         del thing, forgotten, later, threaded, registration
         for number in range(HISTORY):
             host.register(f"turn.over{number}", len)
-        gc.collect()
-        assert [reference() for reference in references] == [None] * len(references)
+        assert alive(*references) == []
 
 
 def test_the_outcome_is_seen_once_by_every_observer():

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tests.support.collected import alive
 
 from jackfield import Host
 from jackfield.config import PluginConfig
@@ -166,8 +167,7 @@ def test_nothing_keeps_a_purged_version_alive(tmp_path, kind):
     fail = module = None
     purge(loaded)
     del loaded
-    gc.collect()
-    assert [probe() for probe in probes if probe() is not None] == []
+    assert alive(*probes) == []
     assert not [name for name in sys.modules if root in name]
     assert not [name for name in linecache.cache if root in name or str(tmp_path) in name]
     assert not [name for name in logging.Logger.manager.loggerDict if root in name]

@@ -14,7 +14,7 @@ import pytest
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 PRELUDE = """
-import asyncio, json, os, signal, sys, time
+import asyncio, atexit, json, os, signal, sys, time
 from prometheus_client.parser import text_string_to_metric_families
 from jackfield import Host, Metrics, Probes, Rejected
 
@@ -36,7 +36,20 @@ def child(body):
             body()
         finally:
             os._exit(0)
+    children.append(pid)
     return pid
+
+children = []
+
+@atexit.register
+def kill():
+    # One that sleeps on has our pipes: whoever reads them would wait for it, and not see why this program failed.
+    for pid in children:
+        try:
+            if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                os.kill(pid, signal.SIGKILL)
+        except ChildProcessError:
+            pass
 
 def ended(body):
     os.waitpid(child(body), 0)

@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import datetime as dt
-import gc
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import attrs
 import msgspec
 import pytest
 from loguru import logger
+from tests.support.collected import alive
 
 from jackfield.errors import Fault, PayloadError, PermissionDenied, ResourceExhausted, Unavailable
 from jackfield.events import (
@@ -543,9 +543,8 @@ def test_a_cancelled_subscription_lets_go_of_handler_events_and_type(how):
         case "close":
             assert bus.close(PATIENCE) == ()
     del kind, listener, announced, subscription
-    gc.collect()
 
-    assert [probe() for probe in probes] == [None, None, None]
+    assert alive(*probes) == []
     assert bus.close(PATIENCE) == ()
 
 

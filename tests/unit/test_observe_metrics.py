@@ -1,12 +1,12 @@
 """Counters, histogram and gauge of calls, and the scheduler's metrics."""
 
-import gc
 import weakref
 
 import pytest
 from opentelemetry.trace import SpanContext, TraceFlags
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.openmetrics import exposition, parser
+from tests.support.collected import alive
 
 from jackfield.errors import Outcome
 from jackfield.model.call import Call
@@ -148,8 +148,7 @@ def test_nothing_refers_to_the_function():
     bound = Metrics(registry).bind(FunctionSpec("f", "1", "", "", function, Colour.SYNC))
     gone = weakref.ref(function)
     del function
-    gc.collect()
-    assert gone() is None
+    assert alive(gone) == []
     bound.close()
 
 
@@ -159,8 +158,7 @@ def test_a_registry_can_go():
     Metrics(registry)
     gone = weakref.ref(registry)
     del registry
-    gc.collect()
-    assert gone() is None
+    assert alive(gone) == []
 
 
 def test_buckets_are_one_set_for_a_registry(registry):

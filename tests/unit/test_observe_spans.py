@@ -1,7 +1,6 @@
 """The span of a call."""
 
 import functools
-import gc
 import weakref
 
 import pytest
@@ -20,6 +19,7 @@ from opentelemetry.sdk.trace.sampling import (
     SamplingResult,
 )
 from opentelemetry.trace import NonRecordingSpan, NoOpTracerProvider, SpanContext, SpanKind, StatusCode, TraceFlags
+from tests.support.collected import alive
 
 from jackfield.errors import OUTCOMES, DeadlineExceeded, FunctionCrashed, Outcome, Rejected
 from jackfield.model.call import Call
@@ -340,6 +340,5 @@ def test_nothing_refers_to_the_function(recorder):
     bound = Spans(recorder.provider).bind(spec(function))
     gone = weakref.ref(function)
     del function
-    gc.collect()
-    assert gone() is None
+    assert alive(gone) == []
     bound.close()
