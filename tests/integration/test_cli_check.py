@@ -108,7 +108,7 @@ def test_check_names_every_sick_plugin_and_checks_the_others(pluginctl):
     done = pluginctl("good exit crash hang raise", "check", "--json", "--timeout", "2")
     assert done.returncode == 1
     report = json.loads(done.stdout)
-    assert list(report) == ["ok", "functions", "notes", "faults"]
+    assert list(report) == ["ok", "functions", "notes", "faults", "asks"]
     assert report["functions"] == ["good.area", "good.query"]
     faults = {fault["entry"].partition("@")[0]: fault for fault in report["faults"]}
     assert {name: fault["stage"] for name, fault in faults.items()} == {

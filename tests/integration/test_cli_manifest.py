@@ -254,6 +254,17 @@ def test_check_says_which_line_a_configuration_lacks(tmp_path, monkeypatch):
     assert any("it has no manifest" in fault["reason"] for fault in faults)
 
 
+def test_check_of_a_file_reads_the_manifest_beside_it(tmp_path):
+    """What it asks for, and what is wrong with it."""
+    (tmp_path / "tool.py").write_text("def f(): ...\n")
+    (tmp_path / MANIFEST).write_text("capabilities: [network:outbound, storage:scratch]\n")
+    shown = json.loads(run("check", str(tmp_path / "tool.py"), "--json").stdout)
+    assert (shown["ok"], shown["asks"][0]["missing"]) == (True, ["network:outbound"])
+    (tmp_path / MANIFEST).write_text("capabilities: [network]\n")
+    shown = json.loads(run("check", str(tmp_path / "tool.py"), "--json").stdout)
+    assert [fault["where"] for fault in shown["faults"]] == [f"{tmp_path / MANIFEST}:1"]
+
+
 @pytest.mark.slow  # pip builds and installs
 @pytest.mark.parametrize("editable", [False, True], ids=["wheel", "editable"])
 def test_what_pip_really_installs_is_found(tmp_path, monkeypatch, editable):

@@ -109,7 +109,7 @@ def test_list_keeps_what_matches(site):
 def test_info_shows_a_function_and_a_plugin(site):
     """Without importing either."""
     shown = json.loads(run("info", "clitest.upper", "--json").stdout)
-    assert list(shown) == ["name", "entries", "faults", "contract"]
+    assert list(shown) == ["name", "entries", "faults", "contract", "asks"]
     assert [entry["plugin"] for entry in shown["entries"]] == ["clitest-first"]
     assert shown["contract"] is None
     text = run("info", "Clitest_First").stdout

@@ -60,7 +60,13 @@ def test_a_new_project_passes_its_own_tests_and_serves_its_function(tmp_path, mo
     called = run(project, source, "jackfield", "call", "newtest_plugin.greet", "name=World")
     assert (called.returncode, called.stdout) == (0, '"Hello, World!"\n')
     checked = run(project, source, "jackfield", "check", "--json")
-    assert json.loads(checked.stdout) == {"ok": True, "functions": ["newtest_plugin.greet"], "notes": [], "faults": []}
+    assert json.loads(checked.stdout) == {
+        "ok": True,
+        "functions": ["newtest_plugin.greet"],
+        "notes": [],
+        "faults": [],
+        "asks": [],
+    }
     assert "$ pip install -e" in (project / "README.md").read_text(encoding="utf-8")
 
 

@@ -228,6 +228,7 @@ def test_a_manifest_is_compared_with_the_metadata_that_ships_it():
     """Name in any spelling, version, functions in both directions."""
     manifest = parse("name: Demo_OCR\nversion: 1.0\nfunctions: [ocr.read]\n")
     assert manifest.disagreements("demo-ocr", "1.0", ["ocr.read"]) == ()
+    assert manifest.disagreements("demo-ocr", "1.0.0", ["ocr.read"]) == ()
     reasons = [fault.reason for fault in manifest.disagreements("ocr", "2.0", ["ocr.write"])]
     assert [reason.split(",")[0] for reason in reasons] == [
         "it says name: Demo_OCR",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from jackfield.errors import ConfigError, Fault
-from jackfield.manifests import Manifest, permission
+from jackfield.manifests import Manifest, beside, permission
 from jackfield.plugins.discovery import Catalogue
 from jackfield.plugins.manifest import (
     disagreements,
@@ -62,6 +62,27 @@ def installed(names: Iterable[str], catalogue: Catalogue) -> tuple[list[Asking],
             found.append(_asking(name, manifest, None, _packages(modules(candidates))))
             faults += disagreements(manifest, candidates)
     return found, faults
+
+
+def of_file(path: str, name: str) -> tuple[list[Asking], list[Fault]]:
+    """Read the manifest beside a plugin that is a file or a folder.
+
+    Args:
+        path: of the file or folder.
+        name: of the plugin.
+
+    Returns:
+        As `installed`.
+    """
+    try:
+        file = beside(path)
+        if file is None:
+            return [], []
+        from jackfield.manifests.read import read_manifest
+
+        return [_asking(name, read_manifest(file), None, _packages([name]))], []
+    except ConfigError as error:
+        return [], _of(error, name)
 
 
 def configured(configuration: "Configuration", catalogue: Catalogue) -> tuple[list[Asking], list[Fault]]:

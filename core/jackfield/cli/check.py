@@ -61,6 +61,9 @@ def check(
     notes = [note for result in results for note in result["notes"]]
     faults = [fault for report in reports for fault in report.faults]
     asks, wrong = _installed_asks(installed) if installed or not files else ([], [])
+    for file in files:
+        more, also = _file_asks(file)
+        asks, wrong = [*asks, *more], [*wrong, *also]
     _show(functions, notes, [*faults, *wrong], asks, strict=strict_contracts, as_json=as_json)
 
 
@@ -71,6 +74,14 @@ def _installed_asks(names: list[str]) -> tuple[list["Asking"], list["Fault"]]:
     catalogue = read_catalogue()
     wanted = {one.plugin: None for one in catalogue.candidates if concerns(tuple(names), one.name, one.plugin)}
     return installed(sorted(wanted), catalogue)
+
+
+def _file_asks(text: str) -> tuple[list["Asking"], list["Fault"]]:
+    from jackfield.cli.asks import of_file
+    from jackfield.cli.files import given
+
+    file = given(text)
+    return of_file(str(file.root), file.plugin) if file is not None and file.root.exists() else ([], [])
 
 
 def _configured_asks(path: Path) -> tuple[list["Asking"], list["Fault"]]:

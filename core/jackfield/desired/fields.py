@@ -54,6 +54,10 @@ def plugin_changes(before: PluginConfig, after: PluginConfig) -> tuple[FieldChan
         if name == "options":
             found += _options(old, new)
         elif name == "worker":
+            if (old is None) != (new is None):
+                found.append(
+                    FieldChange(name, "" if old is None else "configured", "" if new is None else "configured")
+                )
             found += _differing(old or WorkerConfig(), new or WorkerConfig(), "worker.")
         elif old != new:
             found.append(FieldChange(name, shown(old), shown(new)))

@@ -116,7 +116,7 @@ class Manifest:
         if self.name is not None and re.sub(r"[-_.]+", "-", self.name).lower() != name:
             reason, fix = f"it says name: {self.name}, and the distribution is {name}", f"write name: {name}"
             faults.append(Fault("manifest", name, entry, reason, fix))
-        if self.version is not None and self.version != version:
+        if self.version is not None and not _same_version(self.version, version):
             reason = f"it says version: {self.version}, and the distribution is {version}"
             fix = "say the same in both, or leave version out of the manifest"
             faults.append(Fault("manifest", name, entry, reason, fix))
@@ -131,6 +131,17 @@ class Manifest:
                     reason = f"an entry point advertises {function}, which is not among its functions"
                     faults.append(Fault("manifest", name, entry, reason, f"add {function} to functions"))
         return tuple(faults)
+
+
+def _same_version(one: str, other: str) -> bool:
+    if one == other:
+        return True
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415  # 12 ms, and they are the same as a rule
+
+    try:
+        return Version(one) == Version(other)
+    except InvalidVersion:
+        return False
 
 
 @attrs.frozen
