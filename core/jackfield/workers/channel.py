@@ -14,6 +14,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 
@@ -344,6 +345,8 @@ class Channel(Generic[M]):
     def close(self) -> None:
         """Close the socket; who waits is told that the other side is gone."""
         self._break(ChannelBroken())
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # whoever is reading it wakes up
         with self._lock:
             loop, self._watcher = self._watcher, None
         if loop is not None and not loop.is_closed():

@@ -398,6 +398,7 @@ class WorkerPool:
             await worker.method("start", left, self._state)
         except BaseException:
             worker.kill("it did not start")
+            worker.end(Unavailable(self.plugin, "its worker did not start", "start_failed", ran=False))
             raise
         return worker
 
