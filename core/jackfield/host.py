@@ -16,7 +16,6 @@ from jackfield.calls.access import permissions
 from jackfield.calls.dispatch import Caller
 from jackfield.calls.handles import Function, Registration
 from jackfield.calls.pipeline import compile_endpoint, compile_refusal
-from jackfield.config.apart import EnvironmentsConfig
 from jackfield.contract import fits
 from jackfield.errors import (
     AsyncCallRequired,
@@ -71,6 +70,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm  # what type checkers know without an installation
 
     from jackfield.config import Configuration, PluginConfig
+    from jackfield.config.apart import EnvironmentsConfig
     from jackfield.desired.applying import Applier
     from jackfield.desired.plan import Plan
     from jackfield.rollout import Analysis
@@ -128,7 +128,7 @@ class Host(Caller):
         self._timeout = None if timeout is None else seconds_of(timeout)
         self._unwatch: list[Callable[[], None]] = []
         self._strict = False
-        self._environments = EnvironmentsConfig()
+        self._environments: EnvironmentsConfig | None = None
         self._late: dict[str, Any] = {}  # what is made when it is first needed
         self._stop = threading.Lock()  # held by the stop that is under way, which nobody waits for
         self._home = HomeLoop()
@@ -939,7 +939,11 @@ class Host(Caller):
         made = self._late.get("workers")
         if made is None:  # as above
             said = self._environments
-            settings = EnvironmentSettings(said.find_links, said.offline, said.build, said.size_in_bytes)
+            settings = (
+                None
+                if said is None
+                else EnvironmentSettings(said.find_links, said.offline, said.build, said.size_in_bytes)
+            )
             made = self._late.setdefault("workers", Workers(self._control, self._pool, self._plain_caller, settings))
         workers: Workers = made
         return workers
