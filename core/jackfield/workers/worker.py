@@ -137,7 +137,7 @@ class Worker:
             self.calls.watch(loop)
             self.side.watch(loop)
             await self._met
-            self.calls.unwatch()
+            self.calls.unwatch(loop)
 
     async def _sender(self, loop: asyncio.AbstractEventLoop) -> int:
         """Give the process that sends on the side channel, as the kernel says it: the plugin has no say in that."""
@@ -265,7 +265,7 @@ class Worker:
                 error.__cause__ = DeadlineExceeded(call.name, 0.0, _LEFT)
             raise
         finally:
-            self.calls.unwatch()
+            self.calls.unwatch(loop)
             for task in tasks:
                 task.cancel()
 
@@ -342,7 +342,7 @@ class Worker:
         def finish() -> None:
             if timer is not None:
                 timer.cancel()
-            self.calls.unwatch()
+            self.calls.unwatch(loop)
 
         entry.ticket = Ticket(ended)
         if number not in self._open:

@@ -312,11 +312,8 @@ def outcome(number: int, name: str, result: Any, error: BaseException | None) ->
     """Say how something has ended, whatever it gave."""
     if error is None:
         try:
-            packed = pack(result)
-            if len(packed) < LIMIT - _ROOM:
-                return Result(number, msgspec.Raw(packed))
-            error = ValueError(f"its result has {len(packed):,} bytes, and at most {LIMIT:,} go to another process")
-        except Exception as wrong:  # noqa: BLE001  # what has no form
+            return Result(number, msgspec.Raw(_fitting(pack(result))))
+        except Exception as wrong:  # noqa: BLE001  # what has no form, or is too large
             error = wrong
     try:
         failure = describe(error, name)
@@ -328,6 +325,12 @@ def outcome(number: int, name: str, result: Any, error: BaseException | None) ->
         return Result(
             number, EMPTY, Failure("FunctionCrashed", kind, "crashed", {"function": name, "error_type": kind})
         )
+
+
+def _fitting(packed: bytes) -> bytes:
+    if len(packed) > LIMIT - _ROOM:
+        raise ValueError(f"its result has {len(packed):,} bytes, and at most {LIMIT:,} go to another process")
+    return packed
 
 
 def _gone(call: Call) -> Any:
