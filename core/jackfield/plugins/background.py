@@ -107,7 +107,7 @@ class Background:
         def begin(done: Callable[[], None]) -> None:
             work = Work(full, kind)
             work.on_ended(done)
-            if not term.stopping.is_set():
+            if not term.over:
                 term.begin(work, body, partial(self._pool.start, full))
 
         return Schedule(term, term.repeat(full, lambda: Repetition(self._control, seconds, begin)))
