@@ -73,7 +73,6 @@ class Attempt:
         cancelled: whether somebody wants it to end early.
         waits: the async method that it waits for.
         outcome: what its script came to, a result or an error, once it has ended.
-        ended: what the control loop awaits.
     """
 
     live: Live
@@ -85,8 +84,6 @@ class Attempt:
     cancelled: bool = False
     waits: "Future[Any] | None" = None
     outcome: tuple[Any, BaseException | None] = (None, None)
-    ended: "asyncio.Future[None] | None" = None
-    _timer: asyncio.TimerHandle | None = None
     _open: list[None] = attrs.field(factory=lambda: [None])
 
     def settle(self) -> bool:
@@ -110,19 +107,6 @@ class Attempt:
             waits.cancel()
         self.live.term.ask_to_end()
 
-    def bound(self, ended: "asyncio.Future[None] | None") -> None:
-        """Have what the control loop awaits raise `TimeoutError` when the time is up; None when that has come."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self.ended = ended
-        self._timer = ended.get_loop().call_at(self.ends, _give_up, ended) if ended is not None else None
-
-    def hurry(self, until: float) -> None:
-        """Have it given up no later than at a time on the host's clock."""
-        if until < self.ends:
-            self.ends = until
-            self.bound(self.ended)
-
     def overdue(self) -> Fault:
         """Say what took too long."""
         name, stage = self.live.bundle.name, self.stage
@@ -134,11 +118,6 @@ class Attempt:
         long = " (long work belongs into Background.spawn)" if stage == "start" else ""
         reason = f"{self.doing} took longer than {self.ends - self.began:.3g} s, and is left behind in its thread"
         return Fault(stage, name, name, reason, f"{how}{long}, or raise {stage}_timeout")
-
-
-def _give_up(ended: "asyncio.Future[None]") -> None:
-    if not ended.done():
-        ended.set_exception(TimeoutError())
 
 
 @attrs.define(eq=False)
