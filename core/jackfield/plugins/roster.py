@@ -29,6 +29,7 @@ _Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 _Said = tuple[_Level, str | Fault, dict[str, object]]
 ASKING: Final = "asking the store for its state"
 _AGAIN: Final = 1.0  # seconds until a thread to tell in is asked for again, when the system gives none
+_RUNNING, _STOPPING, _FAILED = PluginState.RUNNING, PluginState.STOPPING, PluginState.FAILED  # slow to look up on 3.11
 _MANY: Final = 8  # plugins that went the same way at once, to be told of in one line
 _LEVELS: Mapping[PluginState, _Level] = {
     PluginState.RUNNING: "INFO",
@@ -183,10 +184,11 @@ class Plugin:
 
     def wake(self) -> None:
         """Have whoever waits for something to happen to it look again."""
-        waiting, self.changed = self.changed, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
+        if self.changed:
+            waiting, self.changed = self.changed, []
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
 
     @property
     def is_open(self) -> bool:
@@ -196,7 +198,7 @@ class Plugin:
     @property
     def runs(self) -> bool:
         """Whether it runs."""
-        return self.state is PluginState.RUNNING
+        return self.state is _RUNNING
 
 
 class Roster:
@@ -301,11 +303,11 @@ class Roster:
         self.edit(plugin, fault=fault, since=self._clock.wall(), **fields)
         was, becomes = old._value_, state._value_  # `value` is a property that costs five times as much
         self._events.append(PluginStateChanged(plugin.name, was, becomes))
-        if state is PluginState.RUNNING:
+        if state is _RUNNING:
             self._events.append(PluginStarted(plugin.name, plugin.fields["version"]))
-        elif old is PluginState.STOPPING and state is not PluginState.FAILED:
+        elif old is _STOPPING and state is not _FAILED:
             self._events.append(PluginStopped(plugin.name))
-        elif state is PluginState.FAILED and fault is not None:
+        elif state is _FAILED and fault is not None:
             self._events.append(PluginFailed(plugin.name, fault))
         level = _LEVELS.get(state)
         if level is None or quiet:  # what is on its way is an event, and not worth a line
@@ -318,7 +320,7 @@ class Roster:
 
     def _count(self, plugin: Plugin, old: PluginState) -> None:
         """Keep the counts of its neighbours: who of those they need runs, and who needs them."""
-        if (runs := plugin.runs) is not (old is PluginState.RUNNING):
+        if (runs := plugin.runs) is not (old is _RUNNING):
             for name in self._dependents.get(plugin.name, ()):
                 self.plugins[name].missing += -1 if runs else 1
         if (active := plugin.state in ACTIVE) is not (old in ACTIVE):
