@@ -76,7 +76,7 @@ class Lifecycle:
         self.ledgers = ledgers or Ledgers()
         self.backgrounds = Backgrounds(home, self.ledgers, pool, control)
         self._roster = Roster(deployment, pool, control.clock)
-        steps = Steps(deployment, home, pool)
+        self._steps = steps = Steps(deployment, home, pool)
         self._supervisor = Supervisor(self._roster, steps, self.backgrounds, states, control)
         self._warm = Warm(steps, deployment, self._roster, self._supervisor)
         self._checks = Checks(self._roster, self._supervisor, pool)
@@ -398,11 +398,10 @@ class Lifecycle:
         active = [name for name, plugin in plugins.items() if plugin.state in ACTIVE]
         if timeout is not None:
             self._supervisor.until = self._control.clock() + timeout
+            self._steps.hurry(self._supervisor.until)
         for plugin in plugins.values():
             self._supervisor.restarts.cancel(plugin)
             self._supervisor.want(plugin, wanted=False)
-            if plugin.attempt is not None:
-                plugin.attempt.hurry(self._supervisor.until)
         self._supervisor.review(*plugins)
         await self._supervisor.settled(list(plugins))
         await self._warm.end()
