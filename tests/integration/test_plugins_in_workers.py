@@ -364,8 +364,8 @@ class TestHarm:
 
     @pytest.mark.parametrize("path", ["/etc/passwd", "~/.ssh/id_rsa", "jackfield.toml", "/proc/self/environ"])
     def test_it_reads_nothing_of_others(self, call, folder, path):
-        with pytest.raises(FunctionCrashed, match="PermissionError|FileNotFoundError"):
-            call("shop.reads", str(folder / path) if path.endswith("toml") else os.path.expanduser(path))
+        with pytest.raises(FunctionCrashed, match=r"PermissionError|FileNotFoundError"):
+            call("shop.reads", str(folder / path) if path.endswith("toml") else str(Path(path).expanduser()))
 
     def test_it_does_not_fork(self, call):
         with pytest.raises(FunctionCrashed, match="PermissionError"):
@@ -461,8 +461,8 @@ def below(pid: int | None = None) -> list[int]:
     pid = os.getpid() if pid is None else pid
     found = []
     with suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):
-            children = Path(f"/proc/{pid}/task/{task}/children").read_text().split()
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children = (task / "children").read_text().split()
             for child in map(int, children):
                 found += [child, *below(child)]
     return found
