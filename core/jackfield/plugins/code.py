@@ -4,6 +4,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
@@ -13,13 +14,13 @@ from jackfield.log import host_log
 from jackfield.model.spec import FunctionSpec
 from jackfield.plugins import loading
 from jackfield.plugins.bundle import PluginBundle
-from jackfield.plugins.discovery import Candidate, Catalogue
 from jackfield.plugins.importing import Importing, hinted
 from jackfield.plugins.turns import Turns, carried
 from jackfield.strangers import Broken, barrier, is_a
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
+    from jackfield.plugins.discovery import Candidate, Catalogue
 
 T = TypeVar("T")
 
@@ -31,7 +32,6 @@ class Code:
         importing: runs what imports them.
 
     Attributes:
-        catalogue: what the scan found.
         configs: plugin → by what it was, or will be, loaded.
         options: plugin → what the operator configured for it.
         kept: plugin → what it brought; of those alone whose code could be loaded.
@@ -43,7 +43,6 @@ class Code:
         self._importing = importing
         self._replaced: dict[str, tuple[PluginBundle, ...]] = {}
         self._books = threading.RLock()  # held to exchange `faults`, which several threads may add to, and for no more
-        self.catalogue = Catalogue()
         self.configs: dict[str, PluginConfig] = {}
         self.options: dict[str, Mapping[str, Any]] = {}
         self.kept: dict[str, PluginBundle] = {}
@@ -51,6 +50,13 @@ class Code:
         self.turns = Turns()
         purge_abandoned()
         weakref.finalize(self, _abandoned.append, (self.kept, self._replaced))
+
+    @cached_property
+    def catalogue(self) -> "Catalogue":
+        """What the scan found."""
+        from jackfield.plugins.discovery import Catalogue  # noqa: PLC0415  # for those who have plugins
+
+        return Catalogue()
 
     def fetch(self, config: "PluginConfig", only: Collection[str] | None = None) -> PluginBundle:
         """Load a plugin; one that cannot be loaded has the reason as its fault.
@@ -84,7 +90,7 @@ class Code:
             raise PluginError(error.plugin, error.stage, error.reason, faults[0].fix, faults) from error.__cause__
         return attrs.evolve(bundle, faults=tuple(map(hinted, bundle.faults)))
 
-    def load_function(self, candidate: Candidate) -> FunctionSpec:
+    def load_function(self, candidate: "Candidate") -> FunctionSpec:
         """Import one more function of a plugin.
 
         Raises:
