@@ -22,7 +22,7 @@ PLUGINS = {
     "jackfield.store.identity",
 }
 FUNCTIONS = {"jackfield.contract.shapes", "jackfield.contract.payload", "jackfield.injection.diagnosis", "difflib"}
-FILES = {"pathlib", "urllib.parse"}
+FILES = {"pathlib", "urllib.parse", "hashlib"}
 UNUSED = OBSERVERS | CONFIGURATION | COMMAND_LINE | OTHERS | PLUGINS | FUNCTIONS | FILES
 
 _REPORT = "; import sys, json; print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
