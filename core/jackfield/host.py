@@ -7,16 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
-from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
 
+from jackfield import contract
 from jackfield.calls.access import permissions
 from jackfield.calls.dispatch import Caller
 from jackfield.calls.handles import Function, Registration
 from jackfield.calls.pipeline import compile_endpoint, compile_refusal
-from jackfield.contract import fits
 from jackfield.errors import (
     AsyncCallRequired,
     ContractError,
@@ -235,7 +234,7 @@ class Host(Caller):
         configuration = (
             path
             if isinstance(path, Configuration)
-            else load_config(Path(path), executors=(*BUILT_IN, *(executors or ())))
+            else load_config(path, executors=(*BUILT_IN, *(executors or ())))
         )
         limit = timeout if configuration.timeout is None else configuration.timeout
         host = cls(observers=observers, executors=executors, store=store, timeout=limit)
@@ -500,7 +499,7 @@ class Host(Caller):
             ContractError: if its contract does not fit, with what differs.
         """
         spec = self.describe(name)
-        differences = fits(spec, payload, result)
+        differences = contract.fits(spec, payload, result)
         if differences:
             fix = f"use the types that `pluginctl info {name} --contract` shows"
             where = place_of(spec.target)

@@ -14,7 +14,6 @@ from jackfield.model.spec import FunctionSpec
 from jackfield.plugins import loading
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.code import Code
-from jackfield.plugins.discovery import Switches, scan
 from jackfield.plugins.firstuse import FirstUse
 from jackfield.plugins.hosting import Hosting
 from jackfield.plugins.ledger import UnloadReport
@@ -23,6 +22,7 @@ from jackfield.plugins.swap import SwapReport
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
+    from jackfield.plugins.discovery import Switches
 
 
 class Inventory:
@@ -52,7 +52,7 @@ class Inventory:
 
     # --- Coming in --------------------------------------------------------------------------------------------------
 
-    def scan(self, path: Sequence[str] | None = None) -> Switches:
+    def scan(self, path: Sequence[str] | None = None) -> "Switches":
         """Look what is installed, from metadata alone.
 
         Args:
@@ -61,6 +61,8 @@ class Inventory:
         Returns:
             The operator's switches.
         """
+        from jackfield.plugins.discovery import Switches, scan  # noqa: PLC0415  # for those who look
+
         switches = Switches.from_environment(os.environ)
         self._code.catalogue = scan(path, switches=switches)
         return switches
