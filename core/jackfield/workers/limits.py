@@ -1,7 +1,6 @@
 """What the workers of one plugin may use: control groups around them, where this process may make some, and a watch."""
 
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from typing import Final
@@ -41,16 +40,15 @@ class Allowance:
     enforce: bool = False
 
     @classmethod
-    def of(cls, resources: Resources, *, enforce: bool = False, look: Callable[[], Cgroups] = find) -> "Allowance":
+    def of(cls, resources: Resources, *, enforce: bool = False) -> "Allowance":
         """Look what this system can hold; nowhere, where nothing asks for it.
 
         Args:
             resources: what is allowed.
             enforce: as the attribute.
-            look: finds where groups can be made.
         """
         asked = resources.cpu is not None or resources.memory is not None or resources.pids is not None
-        return cls(resources, look() if asked else None, enforce)
+        return cls(resources, find() if asked else None, enforce)
 
     @property
     def unheld(self) -> tuple[str, ...]:
