@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -87,7 +88,9 @@ class Workers:
             self._control,
             services,
         )
-        kept = _Kept(pool, origin.environment, scratch)
+        kept = _Kept(pool, origin.environment)
+        if scratch is not None:  # at the latest when this process ends
+            kept = attrs.evolve(kept, scratch=weakref.finalize(pool, shutil.rmtree, scratch, ignore_errors=True))
         try:
             described = pool.describe(config.start_timeout)
         except TimeoutError:
@@ -129,7 +132,7 @@ class Workers:
         if kept.environment is not None:
             self._environments.release(kept.environment)
         if kept.scratch is not None:
-            shutil.rmtree(kept.scratch, ignore_errors=True)
+            kept.scratch()
 
 
 @attrs.frozen(eq=False)
@@ -138,7 +141,7 @@ class _Kept:
 
     pool: WorkerPool
     environment: Environment | None
-    scratch: str | None
+    scratch: "weakref.finalize[..., WorkerPool] | None" = None
 
 
 def _missing(config: "PluginConfig", origin: Origin) -> tuple[Fault, ...]:
