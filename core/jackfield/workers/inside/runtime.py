@@ -14,7 +14,7 @@ import msgspec
 
 from jackfield.calls.dispatch import Caller
 from jackfield.calls.pipeline import compile_endpoint
-from jackfield.errors import Cancelled, JackfieldError, PluginError
+from jackfield.errors import Cancelled, JackfieldError, PluginError, ResourceExhausted
 from jackfield.events import EventBus
 from jackfield.executors.places import Places
 from jackfield.injection.injector import Injector
@@ -184,7 +184,10 @@ class Runtime:
             if running is not None:
                 running.cancel()
         elif isinstance(message, Method):
-            self._pool.start(f"{self._config.name}:{message.name}", lambda: self._method(message))
+            try:
+                self._pool.start(f"{self._config.name}:{message.name}", lambda: self._method(message))
+            except ResourceExhausted as error:  # the plugin has used up the threads: whoever reads goes on
+                self._link.side.send(outcome(message.id, self._config.name, None, error))
 
     def _invoke(self, message: Invoke) -> None:
         """Run a sync function, in this thread."""
