@@ -14,8 +14,10 @@ from typing import Any, Final
 from jackfield.errors import DeadlineExceeded, JackfieldError, ResourceExhausted, Unavailable
 from jackfield.log import host_log
 from jackfield.model.call import Call
+from jackfield.model.record import WorkerRecord, WorkerState, WorkerTally
 from jackfield.ports import ExecutorStats
 from jackfield.runtime.control import ControlLoop
+from jackfield.sandbox.memory import resident
 from jackfield.sandbox.starting import seen
 from jackfield.workers.channel import ChannelBroken, Ticket, settle
 from jackfield.workers.messages import Described, Prepare
@@ -57,6 +59,11 @@ class WorkerPool:
         nursery: where they come from.
         control: the loop that they are supervised on.
         services: what they may ask.
+
+    Attributes:
+        version: of the plugin.
+        tier: the sandbox that its workers are in.
+        tally: counts its workers; whoever wants the count to outlive this pool gives another.
     """
 
     def __init__(
@@ -84,6 +91,8 @@ class WorkerPool:
         self._opening: asyncio.Lock | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._state: bytes | None = None
+        self.version, self.tier = "0", ""
+        self.tally = WorkerTally()
 
     # --- Its life, from threads of the pool ---------------------------------------------------------------------------
 
@@ -98,6 +107,7 @@ class WorkerPool:
 
     async def _described(self, timeout: float) -> Described:
         self._nest = await self._nursery.open(self._prepare, self.plugin, timeout)
+        self.version = self._nest.described.version
         return self._nest.described
 
     def start(self, state: bytes | None) -> None:
@@ -399,6 +409,7 @@ class WorkerPool:
         except BaseException:
             worker.kill("it did not start")
             raise
+        self.tally.starts += 1
         return worker
 
     def _check_confined(self, pid: int) -> None:
@@ -436,6 +447,7 @@ class WorkerPool:
             reason, cause = _why(error, worker.killed_for, status)
             worker.end(Unavailable(self.plugin, f"its worker {reason}", cause, ran=True))
             if known and not self._closed:
+                self.tally.deaths[cause] += 1
                 if not worker.answered:
                     self._failures += 1
                     self._failed_at = monotonic()
@@ -457,6 +469,23 @@ class WorkerPool:
         """Those that are there."""
         with self._lock:
             return tuple(self._all)
+
+    def records(self) -> tuple[WorkerRecord, ...]:
+        """Give what there is to know of each, the one that is there the longest first."""
+        with self._lock:
+            seen = [(each, each.exclusive or each.shared > 0) for each in self._all]
+        return tuple(
+            WorkerRecord(
+                self.plugin,
+                self.version,
+                each.pid,
+                WorkerState.BUSY if busy else WorkerState.IDLE,
+                self.tier,
+                each.served,
+                resident(each.pid),
+            )
+            for each, busy in sorted(seen, key=lambda one: one[0].began)
+        )
 
     def stats(self) -> ExecutorStats:
         """Give the counts of this moment."""

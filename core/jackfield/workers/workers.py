@@ -2,6 +2,8 @@
 
 import shutil
 import tempfile
+from collections.abc import Mapping
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -10,8 +12,10 @@ import msgspec
 from jackfield.calls.dispatch import Caller
 from jackfield.environments import Environment, Environments, EnvironmentSettings
 from jackfield.errors import ConfigError, Fault, JackfieldError, PluginError
+from jackfield.model.record import WorkerRecord, WorkerTally
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.discovery import Catalogue
+from jackfield.ports import ExecutorStats
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.pool import Pool
 from jackfield.sandbox.port import Tier
@@ -46,6 +50,8 @@ class Workers:
         self._environments = Environments(environments)
         self._nursery = Nursery()
         self._kept: dict[int, _Kept] = {}
+        self._tallies: dict[str, WorkerTally] = {}
+        self._gone = ExecutorStats()  # what pools had counted that are not there any more
 
     def load(self, config: "PluginConfig", catalogue: Catalogue) -> PluginBundle:
         """Import a plugin in a process of its own, and give what it brings.
@@ -77,8 +83,8 @@ class Workers:
     def _imported(self, config: "PluginConfig", origin: Origin) -> PluginBundle:
         grants = origin.permission.grants
         scratch = tempfile.mkdtemp(prefix="jackfield-") if grants.scratch else None
-        confinement = msgspec.msgpack.encode(origin.confinement(scratch))
-        prepare = Prepare(write_config(origin.config), origin.paths, origin.sites, confinement)
+        confinement = origin.confinement(scratch)
+        prepare = Prepare(write_config(origin.config), origin.paths, origin.sites, msgspec.msgpack.encode(confinement))
         names: set[str] = set()
         services = HostServices(
             config.name, config.options, self._caller, self._pool, grants.calls, lambda: frozenset(names)
@@ -91,6 +97,7 @@ class Workers:
             self._control,
             services,
         )
+        pool.tier, pool.tally = confinement.tier.value, self._tallies.setdefault(config.name, WorkerTally())
         kept = _Kept(pool, origin.environment, scratch)
         try:
             described = pool.describe(config.start_timeout)
@@ -116,10 +123,29 @@ class Workers:
         """The workers of each plugin."""
         return tuple(each.pool for each in list(self._kept.values()))
 
+    @property
+    def records(self) -> tuple[WorkerRecord, ...]:
+        """What there is to know of every worker, by plugin."""
+        return tuple(record for pool in sorted(self.pools, key=lambda pool: pool.plugin) for record in pool.records())
+
+    @property
+    def tallies(self) -> Mapping[str, WorkerTally]:
+        """Plugin → what became of its workers, those of plugins that are unloaded included."""
+        return dict(self._tallies)
+
+    def stats(self) -> ExecutorStats:
+        """Give the counts of the executor `worker`: those of all pools together."""
+        total = self._gone
+        for each in self.pools:
+            total = _plus(total, each.stats())
+        return total
+
     def drop(self, pool: Any) -> None:
         """End the processes of a plugin that is unloaded; once more is no error."""
         kept = self._kept.pop(id(pool), None)
         if kept is not None:
+            counted = kept.pool.stats()
+            self._gone = _plus(self._gone, ExecutorStats(counted.enqueued, counted.rejected, counted.late))
             self._end(kept)
 
     def close(self) -> None:
@@ -143,6 +169,10 @@ class _Kept:
     pool: WorkerPool
     environment: Environment | None
     scratch: str | None
+
+
+def _plus(one: ExecutorStats, other: ExecutorStats) -> ExecutorStats:
+    return ExecutorStats(*map(add, attrs.astuple(one), attrs.astuple(other)))
 
 
 def _missing(config: "PluginConfig", origin: Origin) -> tuple[Fault, ...]:
