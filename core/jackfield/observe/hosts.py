@@ -186,33 +186,17 @@ class HostCollector(Collector):
         # Asked without the lock: hosts take locks of their own.
         seen = {token: _view(host) if host is not None else None for token, host in watched}
         views = [view for view in seen.values() if view is not None]
-        for labels, count in _states(views).items():
-            states.add_metric(labels, count)
+        for state_labels, number in _states(views).items():
+            states.add_metric(state_labels, number)
         for family, counts in zip((restarts, starts, deaths), self._counted(dict(watched), seen), strict=True):
             for labels, count in counts.items():
                 family.add_metric(labels, count)
-        there = [record for view in views for record in view.workers]
-        for plugin in dict.fromkeys(name for view in views for name, *_ in view.starts):
-            mine = [record for record in there if record.plugin == plugin]
-            for at_work in WorkerState:
-                workers.add_metric((plugin, at_work.value), sum(record.state is at_work for record in mine))
-            memory.add_metric((plugin,), sum(record.memory or 0 for record in mine))
+        _add_workers(views, workers, memory)
         for labels, count in Counter((f.plugin, f.stage) for view in views for f in view.faults).items():
             faults.add_metric(labels, count)
         if views:
             revision.add_metric((), max(view.revision for view in views))
-        running = Counter[tuple[str, str, str]]()
-        shares: dict[tuple[str, str], float] = {}
-        for status in (status for view in views for status in view.canaries):
-            name = status.name, status.version
-            for state in CanaryState:
-                running[*name, state.value] += status.state is state
-            if status.state is CanaryState.RUNNING:
-                shares[name] = max(status.share, shares.get(name, 0.0))
-        for trial, count in running.items():
-            canary_state.add_metric(trial, count)
-        for trial_name, part in shares.items():
-            share.add_metric(trial_name, part)
+        _add_canaries(views, canary_state, share)
         build.add_metric((), self._built())
         yield from families
 
@@ -242,8 +226,8 @@ def _view(host: WatchedHost) -> _View | None:
         canaries = {(each.status.name, each.status.version): each.status for each in host.canaries}
         faults = {*host.faults, *(record.fault for record in plugins if record.fault is not None)}
         tallies = host.worker_tallies
-        starts = {(name,): tally.starts for name, tally in tallies.items()}
-        deaths = {
+        starts: dict[tuple[str, ...], int] = {(name,): tally.starts for name, tally in tallies.items()}
+        deaths: dict[tuple[str, ...], int] = {
             (name, cause): count for name, tally in tallies.items() for cause, count in dict(tally.deaths).items()
         }
         return _View(
@@ -260,6 +244,30 @@ def _view(host: WatchedHost) -> _View | None:
             raise
         observer_failed(host, error)
         return None
+
+
+def _add_workers(views: Iterable[_View], workers: GaugeMetricFamily, memory: GaugeMetricFamily) -> None:
+    there = [record for view in views for record in view.workers]
+    for plugin in dict.fromkeys(name for view in views for name, *_ in view.starts):
+        mine = [record for record in there if record.plugin == plugin]
+        for state in WorkerState:
+            workers.add_metric((plugin, state.value), sum(record.state is state for record in mine))
+        memory.add_metric((plugin,), sum(record.memory or 0 for record in mine))
+
+
+def _add_canaries(views: Iterable[_View], canary_state: GaugeMetricFamily, share: GaugeMetricFamily) -> None:
+    running = Counter[tuple[str, str, str]]()
+    shares: dict[tuple[str, str], float] = {}
+    for status in (status for view in views for status in view.canaries):
+        name = status.name, status.version
+        for state in CanaryState:
+            running[*name, state.value] += status.state is state
+        if status.state is CanaryState.RUNNING:
+            shares[name] = max(status.share, shares.get(name, 0.0))
+    for trial, count in running.items():
+        canary_state.add_metric(trial, count)
+    for trial_name, part in shares.items():
+        share.add_metric(trial_name, part)
 
 
 def _restarts(view: _View) -> _Counts:
