@@ -491,6 +491,9 @@ class Host(Caller):
     def function(self, name: str, payload: "TypeForm[P]", result: "TypeForm[R]") -> Function[P, R]:
         """Make a typed handle of a function, checked against its contract now.
 
+        Of a function that runs in another process, the JSON Schemas are compared, and its results, which are plain
+        data, are made into values of the type that is expected.
+
         Args:
             name: the function.
             payload: the type that will be passed; any that an annotation can be, `float | None` among them (PEP 747).
@@ -507,7 +510,11 @@ class Host(Caller):
             where = place_of(spec.target)
             faults = tuple(Fault("contract", spec.plugin, spec.key, text, fix, where) for text in differences)
             raise ContractError(name, faults)
-        return Function(self, name)
+        if spec.remote is None:
+            return Function(self, name)
+        from jackfield.contract.payload import compile_result  # noqa: PLC0415  # for those who call other processes
+
+        return Function(self, name, compile_result(name, result))
 
     def describe(self, name: str, version: str | None = None) -> FunctionSpec:
         """Give all that is known of a function; one that is known by name alone is imported.
