@@ -959,7 +959,7 @@ class Host(Caller):
         if made is None:  # as above
             said = self._environments
             settings = EnvironmentSettings(said.find_links, said.offline, said.build, said.size_in_bytes)
-            fresh = Workers(self._control, self._pool, self._plain_caller, settings)
+            fresh = Workers(self._control, self._pool, self._plain_caller, self.events, settings)
             made = self._late.setdefault("workers", fresh)
             if made is fresh and self._functions.running:
                 self._unwatch += [metrics.watch("worker", _stats(fresh)) for metrics in self._metrics()]

@@ -20,7 +20,7 @@ from jackfield.runtime.control import ControlLoop
 from jackfield.sandbox.memory import resident
 from jackfield.sandbox.starting import seen
 from jackfield.workers.channel import ChannelBroken, Ticket, settle
-from jackfield.workers.messages import Described, Prepare
+from jackfield.workers.messages import EVENT, Described, Prepare
 from jackfield.workers.nursery import Nest, Source
 from jackfield.workers.settings import BACKOFF, BREAKER, LONGEST, PENDING, SHARED, WorkerSettings
 from jackfield.workers.worker import Services, Worker
@@ -35,6 +35,7 @@ _SIGNALS: Final = {
 }
 
 
+_DAY: Final = 86_400.0  # seconds: a handler of events has no deadline
 _STAGES: Final = 2  # filters of a worker beside those that the host has itself
 
 
@@ -63,6 +64,7 @@ class WorkerPool:
     Attributes:
         version: of the plugin.
         tier: the sandbox that its workers are in.
+        on_stop: called when the plugin is being stopped, before its workers are.
         tally: counts its workers; whoever wants the count to outlive this pool gives another.
     """
 
@@ -92,6 +94,7 @@ class WorkerPool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._state: bytes | None = None
         self.version, self.tier = "0", ""
+        self.on_stop: Callable[[], object] = lambda: None
         self.tally = WorkerTally()
 
     # --- Its life, from threads of the pool ---------------------------------------------------------------------------
@@ -144,6 +147,7 @@ class WorkerPool:
             self._closed = True
             workers, waiting = list(self._all), list(self._line)
             self._line.clear()
+        self.on_stop()
         for waiter in waiting:
             waiter.settle(None, Unavailable(self.plugin, "the plugin is being stopped", "stopped", ran=False))
         results = await asyncio.gather(*(each.method("stop", timeout) for each in workers), return_exceptions=True)
@@ -168,6 +172,39 @@ class WorkerPool:
         if worker is None:
             return None
         return await worker.method(name, timeout)
+
+    def deliver(self, subscription: str, event: bytes) -> None:
+        """Have a worker handle an event; wait until it has. One is started if there is none.
+
+        Args:
+            subscription: its key.
+            event: as it crosses.
+
+        Raises:
+            Unavailable: if none of them has that subscription any more.
+        """
+        if not self._control.run(self._delivered(f"{EVENT}{subscription}", event)):
+            raise Unavailable(self.plugin, "no worker of it handles this event any more", "stopped", ran=False)
+
+    async def _delivered(self, name: str, event: bytes) -> bool:
+        with self._lock:
+            workers, closed = sorted(self._all, key=lambda each: each.began), self._closed
+        if closed:
+            raise Unavailable(self.plugin, "the plugin is being stopped", "stopped", ran=False)
+        if not workers:
+            workers = [await self._hatch()]
+            self._admit(workers[0])
+        for worker in workers:
+            with self._lock:
+                worker.shared += 1  # it is needed: nobody ends it for being idle
+                if worker in self._idle:
+                    self._idle.remove(worker)
+            try:
+                if await worker.method(name, _DAY, event):
+                    return True
+            finally:
+                self.give_back(worker, exclusive=False)
+        return False
 
     def close(self) -> None:
         """Kill all that is there; for any thread but the control loop's."""

@@ -12,6 +12,7 @@ import msgspec
 from jackfield.calls.dispatch import Caller
 from jackfield.environments import Environment, Environments, EnvironmentSettings
 from jackfield.errors import ConfigError, Fault, JackfieldError, PluginError
+from jackfield.events import EventBus
 from jackfield.model.record import WorkerRecord, WorkerTally
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.discovery import Catalogue
@@ -21,6 +22,7 @@ from jackfield.runtime.pool import Pool
 from jackfield.sandbox.port import Tier
 from jackfield.sandbox.probing import probe
 from jackfield.workers.configs import write_config
+from jackfield.workers.events import WorkerEvents
 from jackfield.workers.messages import Prepare
 from jackfield.workers.nursery import Nursery, Source
 from jackfield.workers.origin import Origin, of_host, of_requirement
@@ -40,12 +42,19 @@ class Workers:
         control: the loop that they are supervised on.
         pool: where threads come from.
         caller: makes the calls that they ask for.
+        events: where they publish, and subscribe.
         environments: where those come from that are asked for by version.
     """
 
     def __init__(
-        self, control: ControlLoop, pool: Pool, caller: Caller, environments: EnvironmentSettings | None = None
+        self,
+        control: ControlLoop,
+        pool: Pool,
+        caller: Caller,
+        events: EventBus,
+        environments: EnvironmentSettings | None = None,
     ) -> None:
+        self._events = events
         self._control, self._pool, self._caller = control, pool, caller
         self._environments = Environments(environments)
         self._nursery = Nursery()
@@ -86,8 +95,9 @@ class Workers:
         confinement = origin.confinement(scratch)
         prepare = Prepare(write_config(origin.config), origin.paths, origin.sites, msgspec.msgpack.encode(confinement))
         names: set[str] = set()
+        events = WorkerEvents(config.name, self._events, grants, origin.own)
         services = HostServices(
-            config.name, config.options, self._caller, self._pool, grants.calls, lambda: frozenset(names)
+            config.name, config.options, self._caller, self._pool, grants.calls, lambda: frozenset(names), events
         )
         pool = WorkerPool(
             config.name,
@@ -97,6 +107,7 @@ class Workers:
             self._control,
             services,
         )
+        events.deliver, pool.on_stop = pool.deliver, events.close
         pool.tier, pool.tally = confinement.tier.value, self._tallies.setdefault(config.name, WorkerTally())
         kept = _Kept(pool, origin.environment, scratch)
         try:
