@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from jackfield.model.canary import CanaryState, CanaryStatus
     from jackfield.model.deadline import check_deadline, deadline, remaining
     from jackfield.model.options import Config
-    from jackfield.model.record import Health, PluginRecord, PluginState
+    from jackfield.model.record import Health, PluginRecord, PluginState, WorkerRecord, WorkerState
     from jackfield.model.snapshot import Snapshot
     from jackfield.model.spec import FunctionSpec, Key
     from jackfield.observe.logger import Logger
@@ -133,6 +133,8 @@ _HOMES: Final = {
     "SwapReport": "jackfield.plugins.swap",
     "Unavailable": "jackfield.errors",
     "UnloadReport": "jackfield.plugins.ledger",
+    "WorkerRecord": "jackfield.model.record",
+    "WorkerState": "jackfield.model.record",
     "check_deadline": "jackfield.model.deadline",
     "current_call": "jackfield.model.call",
     "deadline": "jackfield.model.deadline",
@@ -207,6 +209,8 @@ __all__ = [
     "SwapReport",
     "Unavailable",
     "UnloadReport",
+    "WorkerRecord",
+    "WorkerState",
     "check_deadline",
     "current_call",
     "deadline",

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from time import monotonic
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypeVar
 
 from jackfield import contract
 from jackfield.calls.access import permissions
@@ -39,7 +39,7 @@ from jackfield.model.canary import CanaryStatus
 from jackfield.model.deadline import seconds_of
 from jackfield.model.options import Config
 from jackfield.model.place import place_of
-from jackfield.model.record import Health, PluginRecord
+from jackfield.model.record import Health, PluginRecord, WorkerRecord, WorkerTally
 from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec
@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from jackfield.config.apart import EnvironmentsConfig
     from jackfield.desired.applying import Applier
     from jackfield.desired.plan import Plan
+    from jackfield.observe.metrics import Metrics
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canaries, Canary
     from jackfield.workers.workers import Workers
@@ -489,6 +490,9 @@ class Host(Caller):
     def function(self, name: str, payload: "TypeForm[P]", result: "TypeForm[R]") -> Function[P, R]:
         """Make a typed handle of a function, checked against its contract now.
 
+        Of a function that runs in another process, the JSON Schemas are compared, and its results, which are plain
+        data, are made into values of the type that is expected.
+
         Args:
             name: the function.
             payload: the type that will be passed; any that an annotation can be, `float | None` among them (PEP 747).
@@ -505,7 +509,11 @@ class Host(Caller):
             where = place_of(spec.target)
             faults = tuple(Fault("contract", spec.plugin, spec.key, text, fix, where) for text in differences)
             raise ContractError(name, faults)
-        return Function(self, name)
+        if spec.remote is None:
+            return Function(self, name)
+        from jackfield.contract.payload import compile_result  # noqa: PLC0415  # for those who call other processes
+
+        return Function(self, name, compile_result(name, result))
 
     def describe(self, name: str, version: str | None = None) -> FunctionSpec:
         """Give all that is known of a function; one that is known by name alone is imported.
@@ -770,7 +778,19 @@ class Host(Caller):
     @property
     def executors(self) -> Mapping[str, ExecutorStats]:
         """Name → the counts of each executor."""
-        return self._places.stats
+        return MappingProxyType({**self._places.stats, **({"worker": there.stats()} if (there := self._there) else {})})
+
+    @property
+    def workers(self) -> tuple[WorkerRecord, ...]:
+        """The child processes that run plugins, by plugin: those of `executor = "worker"`."""
+        there = self._there
+        return () if there is None else there.records
+
+    @property
+    def worker_tallies(self) -> Mapping[str, WorkerTally]:
+        """Plugin → how many workers it has started, and how many have died of what."""
+        there = self._there
+        return {} if there is None else there.tallies
 
     # --- Starting and stopping --------------------------------------------------------------------------------------
 
@@ -799,11 +819,10 @@ class Host(Caller):
         self._home.open()
         self._places.open()
         self._functions.open()
-        if self._observers:
-            from jackfield.observe.metrics import Metrics  # noqa: PLC0415  # as in _default_observers
-
-            for metrics in (observer for observer in self._observers if isinstance(observer, Metrics)):
-                self._unwatch += metrics.watch_host(self), metrics.watch("thread", _stats(self._places.thread))
+        for metrics in self._metrics():
+            self._unwatch += metrics.watch_host(self), metrics.watch("thread", _stats(self._places.thread))
+            if (workers := self._there) is not None:
+                self._unwatch.append(metrics.watch("worker", _stats(workers)))
         if self.plugins:
             try:
                 faults = self._lifecycle.start_all()
@@ -882,8 +901,8 @@ class Host(Caller):
                 self._control.run(self._states.release(), _STOP_AT_LEAST)
             except Exception as error:  # noqa: BLE001  # the store is somebody else's; its lease ends by itself
                 host_log("WARNING", "the host's id could not be given back", error)
-        if "workers" in self._late:
-            self._workers.close()
+        if (workers := self._there) is not None:
+            workers.close()
         self._states.close(_STOP_AT_LEAST)
         self._control.close()
         self._home.close()
@@ -943,9 +962,24 @@ class Host(Caller):
                 if said is None
                 else EnvironmentSettings(said.find_links, said.offline, said.build, said.size_in_bytes)
             )
-            made = self._late.setdefault("workers", Workers(self._control, self._pool, self._plain_caller, settings))
+            fresh = Workers(self._control, self._pool, self._plain_caller, self.events, settings)
+            made = self._late.setdefault("workers", fresh)
+            if made is fresh and self._functions.running:
+                self._unwatch += [metrics.watch("worker", _stats(fresh)) for metrics in self._metrics()]
         workers: Workers = made
         return workers
+
+    @property
+    def _there(self) -> "Workers | None":
+        """The workers, if a plugin has asked for some."""
+        there: Workers | None = self._late.get("workers")
+        return there
+
+    def _metrics(self) -> "Iterator[Metrics]":
+        if self._observers:
+            from jackfield.observe.metrics import Metrics  # noqa: PLC0415  # as in _default_observers
+
+            yield from (observer for observer in self._observers if isinstance(observer, Metrics))
 
     @property
     def _applier(self) -> "Applier":
@@ -998,9 +1032,15 @@ def _default_observers() -> tuple[Observer, ...]:
     return Spans(), Metrics(), Logs()
 
 
-def _stats(threads: Executor) -> Callable[[], ExecutorStats | None]:
+class _Counted(Protocol):
+    def stats(self) -> ExecutorStats:
+        """Give the counts of this moment."""
+        ...
+
+
+def _stats(executor: "_Counted") -> Callable[[], ExecutorStats | None]:
     """Give what asks an executor for its counts and keeps it no longer than its host does."""
-    reference = weakref.ref(threads)
+    reference = weakref.ref(executor)
 
     def stats() -> ExecutorStats | None:
         there = reference()

@@ -28,7 +28,7 @@ T = TypeVar("T")
 class Apart(Protocol):
     """Loads plugins into processes of their own."""
 
-    def load(self, config: "PluginConfig", catalogue: Catalogue) -> PluginBundle:
+    def load(self, config: "PluginConfig", catalogue: "Catalogue") -> PluginBundle:
         """Load a plugin there.
 
         Args:
