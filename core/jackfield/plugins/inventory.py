@@ -167,11 +167,13 @@ class Inventory:
         config = self._code.configs[name]
         if not old.reloadable:
             raise loading.refuse_reload(config)
-        if loading.current_digest(config) == old.digest:
+        if old.digest and loading.current_digest(config) == old.digest:
             return SwapReport(name, old.version, old.version)
         new = self._code.load(config)
-        if new.version == old.version.partition("+")[0]:
-            new = new.labelled(f"{new.version}+{new.digest[:8]}")
+        if new.digest and new.digest == old.digest:  # what was looked up anew has been found to be the same
+            self._hosting.drop(new)
+            return SwapReport(name, old.version, old.version)
+        new = new.beside(old.version)
         try:
             self._hosting.add_providers(new)
             report = self._lifecycle.swap(name, new, keep_warm=keep_warm)

@@ -107,6 +107,7 @@ class Warm:
         stopped = Stopped()
         try:
             await self._steps.run(attempt, partial(self._steps.stop_object, attempt, stopped), _nothing)
+            await self._steps.pool.run(f"{old.bundle.name}:retire", partial(self._deployment.retire, old.bundle))
         except Exception as error:  # noqa: BLE001  # given up, or no thread to be had
             stopped.faults.append(as_fault(error, attempt))
         for fault in stopped.faults:

@@ -109,7 +109,9 @@ class Workers:
             raise PluginError(config.name, faults[0].stage, faults[0].reason, faults[0].fix, faults)
         names.update(each.name for each in described.functions)
         self._kept[id(pool)] = kept
-        return bundle_of(config, described, pool, _missing(config, origin))
+        bundle = bundle_of(config, described, pool, _missing(config, origin))
+        address = origin.environment.address if origin.environment is not None else ""
+        return attrs.evolve(bundle, digest=bundle.digest or address)
 
     @property
     def pools(self) -> tuple[WorkerPool, ...]:
