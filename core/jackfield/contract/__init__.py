@@ -1,6 +1,7 @@
 """Contracts: what a callable takes, gives and needs, learned before its first call.
 
-The parts: `specification` (callable → `FunctionSpec`), `compatibility` (how two of them differ), `shapes` (types as
+The parts: `specification` (callable → `FunctionSpec`), `compatibility` (how two of them differ), `widening` (whether
+one may take the place of the other), `shapes` (types as
 data), `payload` (plain data → what a function takes).
 """
 

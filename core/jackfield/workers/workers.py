@@ -10,6 +10,7 @@ import msgspec
 from jackfield.calls.dispatch import Caller
 from jackfield.environments import Environment, Environments, EnvironmentSettings
 from jackfield.errors import ConfigError, Fault, JackfieldError, PluginError
+from jackfield.manifests.grants import Permission
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.discovery import Catalogue
 from jackfield.runtime.control import ControlLoop
@@ -91,7 +92,7 @@ class Workers:
             self._control,
             services,
         )
-        kept = _Kept(pool, origin.environment, scratch)
+        kept = _Kept(pool, origin.environment, scratch, origin.permission)
         try:
             described = pool.describe(config.start_timeout)
         except TimeoutError:
@@ -117,6 +118,11 @@ class Workers:
     def pools(self) -> tuple[WorkerPool, ...]:
         """The workers of each plugin."""
         return tuple(each.pool for each in list(self._kept.values()))
+
+    def permission(self, pool: Any) -> Permission:
+        """Give what a plugin is granted, and what of its requests is not, by what its bundle has as `apart`."""
+        kept = self._kept.get(id(pool))
+        return kept.permission if kept is not None else Permission()
 
     def drop(self, pool: Any) -> None:
         """End the processes of a plugin that is unloaded; once more is no error."""
@@ -145,6 +151,7 @@ class _Kept:
     pool: WorkerPool
     environment: Environment | None
     scratch: str | None
+    permission: Permission
 
 
 def _missing(config: "PluginConfig", origin: Origin) -> tuple[Fault, ...]:
