@@ -991,6 +991,7 @@ class Host(Caller):
         made = self._late.get("upgrades")
         if made is None:  # as above
             fresh = Upgrades(
+                self._functions,
                 self._inventory,
                 self._lifecycle,
                 self._canaries,

@@ -17,9 +17,12 @@ from jackfield.errors import Fault, JackfieldError, PluginError, ResourceExhaust
 from jackfield.log import host_log
 from jackfield.manifests.grants import Permission
 from jackfield.model.canary import CanaryState, CanaryStatus
+from jackfield.model.snapshot import Snapshot
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.inventory import Inventory
 from jackfield.plugins.lifecycle import Lifecycle
+from jackfield.registry.functions import Functions
+from jackfield.registry.routes import redecided, with_default
 from jackfield.rollout import Analysis
 from jackfield.rollout.canary import Canaries, Canary
 from jackfield.runtime.control import ControlLoop
@@ -43,6 +46,7 @@ class Upgrades:
     """Begins upgrades, and ends what is not needed any more when they have been decided.
 
     Args:
+        functions: where calls go.
         inventory: loads versions, and keeps the books.
         lifecycle: starts and stops them.
         canaries: tries them.
@@ -54,6 +58,7 @@ class Upgrades:
 
     def __init__(
         self,
+        functions: Functions,
         inventory: Inventory,
         lifecycle: Lifecycle,
         canaries: Canaries,
@@ -62,6 +67,7 @@ class Upgrades:
         pool: Pool,
         noted: "Callable[[PluginConfig, str], object]",
     ) -> None:
+        self._functions = functions
         self._inventory, self._lifecycle, self._canaries = inventory, lifecycle, canaries
         self._permission, self._noted = permission, noted
         self._control, self._pool = control, pool
@@ -86,6 +92,7 @@ class Upgrades:
         config, old, new = self._inventory.beside(name, requirement)
         try:
             shared = self._checked(old, new, force=force)
+            self._pin(shared, new.version)
             self._lifecycle.join(name, new)
         except BaseException:
             self._inventory.drop(new)
@@ -96,7 +103,7 @@ class Upgrades:
         """Refuse what is not to take the place of a version; give the functions that both have."""
         name = new.name
         if new.digest == old.digest:
-            raise PluginError(name, "upgrade", f"{new.version} runs already", "name another version")
+            raise PluginError(name, "upgrade", f"{new.version.partition('+')[0]} runs already", "name another version")
         if not force:
             check_compatible(old, new, self._permission(old), self._permission(new))
         shared = sorted({spec.name for spec in old.specs} & {spec.name for spec in new.specs})
@@ -104,6 +111,19 @@ class Upgrades:
             reason = f"{new.version} has none of the functions of {old.version}"
             raise PluginError(name, "upgrade", reason, "unload the plugin, and load the other version in its place")
         return shared
+
+    def _pin(self, functions: list[str], version: str) -> None:
+        """Keep the calls where they are if somebody has once made the version the default that is about to come."""
+
+        def change(snapshot: Snapshot) -> Snapshot | None:
+            routes = {name: snapshot.routes[name] for name in functions if name in snapshot.routes}
+            said = {name: rule.default for name, rule in snapshot.rules.items() if rule.default is not None}
+            there = {name: route.default for name, route in routes.items() if said.get(name) == version}
+            if not there:
+                return None
+            return redecided(snapshot, there, rules=with_default(snapshot.rules, there))
+
+        self._functions.decide(change)
 
     def _tried(
         self,
