@@ -428,10 +428,9 @@ def test_killed_at_any_step_the_next_start_serves_what_the_file_says(configurati
     """And no process is left."""
     file = configuration()
     command = [sys.executable, "-c", PROGRAM, file, str(after)]
-    ran = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
-    assert ran.stdout is not None
-    ran.stdout.readline()
-    assert ran.wait(60) == -signal.SIGKILL
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as ran:
+        assert ran.stdout.readline() == b"2.0 with 2.0\n"
+        assert ran.wait(60) == -signal.SIGKILL
     until(lambda: not processes_of(ran.pid))
     with Host.from_config(file, observers=()) as host:
         assert host.call("ocr.read") == "2.0 with 2.0"

@@ -89,6 +89,11 @@ def is_there(pid):
         return False
 
 
+def descriptors():
+    """Count what this process has open."""
+    return len([*Path("/proc/self/fd").iterdir()])
+
+
 def test_a_file_is_loaded_anew_in_processes_of_its_own(till):
     """The state crosses, the new code serves, and nothing is left of the old processes."""
     with host_of(till) as host:
@@ -164,8 +169,13 @@ def test_a_version_whose_processes_have_ended_is_not_rolled_back_to(till):
 def test_twenty_reloads_under_load_lose_no_call(till):
     """Whoever is inside finishes there, whoever waits for a worker gets one, and everybody else goes to the new one."""
     with host_of(till) as host, load(lambda: host.call("till.label")) as results:
+        before = descriptors()
         for number in range(20):
             till.write_text(TILL.replace("first", f"number {number}"), "utf-8")
             assert host.reload("till").faults == ()
             assert host.call("till.label") == f"number {number}"
+        end = time.monotonic() + 10.0
+        while descriptors() > before + 2:
+            assert time.monotonic() < end, "descriptors are left open"
+            time.sleep(0.01)
     assert set(results) <= {"first", *(f"number {number}" for number in range(20))}

@@ -5,6 +5,7 @@ written down only once it is promoted: a host that is killed before serves at it
 """
 
 import asyncio
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -38,8 +39,12 @@ _HEALTH: Final = 1.0  # seconds between two questions how a version on trial is
 
 @attrs.frozen(eq=False)
 class _Upgrade:
+    """One upgrade; whoever takes what is `open` settles it, and everybody else waits until it is `settled`."""
+
     config: "PluginConfig"
     bundle: PluginBundle
+    open: list[None] = attrs.field(factory=lambda: [None])
+    settled: threading.Event = attrs.field(factory=threading.Event)
 
 
 class Upgrades:
@@ -168,7 +173,18 @@ class Upgrades:
             await self._pool.run(f"upgrade {upgrade.bundle.name}", settle)
 
     def _settle(self, upgrade: _Upgrade, status: CanaryStatus, by: str = "operator") -> None:
-        """End the version that does not stay; nothing happens if that has been done already."""
+        """End the version that does not stay, or wait until whoever was first has done so."""
+        try:
+            upgrade.open.pop()
+        except IndexError:
+            upgrade.settled.wait(upgrade.bundle.stop_timeout * 2)
+            return
+        try:
+            self._end(upgrade, status, by)
+        finally:
+            upgrade.settled.set()
+
+    def _end(self, upgrade: _Upgrade, status: CanaryStatus, by: str) -> None:
         name, promoted = upgrade.bundle.name, status.state is CanaryState.PROMOTED
         report = self._lifecycle.settle(name, upgrade.bundle, promoted=promoted)
         if report is None:
