@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from jackfield.observe.metrics import Metrics
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canaries, Canary
+    from jackfield.workers.upgrades import Upgrades
     from jackfield.workers.workers import Workers
 
 P = TypeVar("P")
@@ -233,9 +234,7 @@ class Host(Caller):
         from jackfield.config import Configuration, load_config  # noqa: PLC0415  # for those who have a configuration
 
         configuration = (
-            path
-            if isinstance(path, Configuration)
-            else load_config(path, executors=(*BUILT_IN, *(executors or ())))
+            path if isinstance(path, Configuration) else load_config(path, executors=(*BUILT_IN, *(executors or ())))
         )
         limit = timeout if configuration.timeout is None else configuration.timeout
         host = cls(observers=observers, executors=executors, store=store, timeout=limit)
@@ -366,6 +365,45 @@ class Host(Caller):
             if isinstance(why, Unavailable):
                 raise why from None
             raise
+
+    def upgrade(
+        self,
+        name: str,
+        requirement: str,
+        *,
+        share: float | None = None,
+        tenants: Iterable[str] = (),
+        analysis: "Analysis | None" = None,
+        force: bool = False,
+    ) -> "Canary":
+        """Replace a plugin that runs in workers by another version of its distribution, without losing a call.
+
+        The environment of the new version is built if there is none, and the new version starts beside the running one,
+        in processes of its own, with the state of that. It must be healthy, and compatible: a version not below the
+        running one and of the same major, which takes what that took, gives what that gave, and asks for no capability
+        beyond those of that which nobody allows. Then it is on trial; when it is promoted, the old one drains and
+        stops, and when it is aborted, the new one.
+
+        Args:
+            name: the plugin; it runs.
+            requirement: the version, as `demo-ocr==2.1`.
+            share: the part of the tenants, and of the calls without tenant, that try it; without a share, tenants or an
+                analysis it is promoted at once.
+            tenants: those that try it in any case.
+            analysis: as for `canary`.
+            force: take it although it is not compatible. What nobody allows it does not get.
+
+        Returns:
+            The trial, as `canary` gives it; it has been promoted already where nobody was to try it first.
+
+        Raises:
+            PluginError: if there is no such version, if it is not compatible, with every difference, or if it does not
+                start or is not healthy; then the old one serves on as if nothing had been.
+            ValueError: if the share is not a part of 1.
+        """
+        return self._upgrades.begin(
+            name, requirement, share=share, tenants=tuple(tenants), analysis=analysis, force=force
+        )
 
     def _note_promotion(self, status: CanaryStatus, by: str) -> None:
         """Note that a trial was promoted: the default of its functions belongs to whoever did it."""
@@ -980,6 +1018,26 @@ class Host(Caller):
             from jackfield.observe.metrics import Metrics  # noqa: PLC0415  # as in _default_observers
 
             yield from (observer for observer in self._observers if isinstance(observer, Metrics))
+
+    @property
+    def _upgrades(self) -> "Upgrades":
+        from jackfield.workers.upgrades import Upgrades  # noqa: PLC0415  # for those who make one
+
+        made = self._late.get("upgrades")
+        if made is None:  # as above
+            fresh = Upgrades(
+                self._functions,
+                self._inventory,
+                self._lifecycle,
+                self._canaries,
+                lambda bundle: self._workers.permission(bundle.apart),
+                self._control,
+                self._pool,
+                lambda config, by: self._applier.loaded(config, by=by, verb="upgrade"),
+            )
+            made = self._late.setdefault("upgrades", fresh)
+        upgrades: Upgrades = made
+        return upgrades
 
     @property
     def _applier(self) -> "Applier":

@@ -29,7 +29,7 @@ def pid() -> int:
 
 @function
 def names() -> list[str]:
-    return [os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "mnt", "net", "ipc")]
+    return [str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in ("pid", "mnt", "net", "ipc")]
 
 @function
 def there(path: str) -> bool:
@@ -68,8 +68,8 @@ def around(tier, *lines):
 def descendants(pid):
     """Give all processes below one."""
     found = []
-    for task in os.listdir(f"/proc/{pid}/task"):
-        for child in Path(f"/proc/{pid}/task/{task}/children").read_text("ascii").split():
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text("ascii").split():
             found += [int(child), *descendants(int(child))]
     return found
 
@@ -92,7 +92,7 @@ def test_workers_of_a_tier_serve_as_others_do(tmp_path, tier):
 def test_workers_of_a_tier_see_nothing_of_the_host(tmp_path, tier):
     """No process, no network, no file but their own: not even that a file is there."""
     with apart(tmp_path, CODE, around(tier)) as host:
-        mine = [os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "mnt", "net", "ipc")]
+        mine = [str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in ("pid", "mnt", "net", "ipc")]
         assert not set(host.call("apart.names")) & set(mine)
         assert not host.call("apart.there", f"/proc/{os.getpid()}")
         assert not host.call("apart.there", "/etc/passwd")
@@ -114,13 +114,13 @@ def test_nothing_of_a_tier_is_left_behind(tmp_path, tier):
     """No process, none that nobody has waited for, and no descriptor."""
     with Host(observers=()) as host:  # what a first one in this process opens stays open
         host.register("f", abs)
-    open_before = len(os.listdir("/proc/self/fd"))
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
     with apart(tmp_path, CODE, around(tier)) as host:
         before = set(descendants(os.getpid()))
         assert before
         host.call("apart.pid")
     assert not before & set(descendants(os.getpid()))
-    assert len(os.listdir("/proc/self/fd")) == open_before
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_before
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -613,9 +613,14 @@ class WorkerPool:
                 host_log("WARNING", f"plugin {self.plugin}: its worker {worker.pid} {reason}")
             self._replace()
 
+        def let_go(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if task.cancelled():  # the plugin is unloaded, and nobody wants to know more
+                worker.end(Unavailable(self.plugin, "its worker has ended", "stopped", ran=True))
+
         task = asyncio.get_running_loop().create_task(follow())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(let_go)
 
     # --- For people ---------------------------------------------------------------------------------------------------
 

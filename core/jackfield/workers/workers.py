@@ -14,6 +14,7 @@ from jackfield.calls.dispatch import Caller
 from jackfield.environments import Environment, Environments, EnvironmentSettings
 from jackfield.errors import ConfigError, Fault, JackfieldError, PluginError
 from jackfield.events import EventBus
+from jackfield.manifests.grants import Permission
 from jackfield.model.record import WorkerRecord, WorkerTally
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.discovery import Catalogue
@@ -106,7 +107,7 @@ class Workers:
         )
         events.deliver, pool.on_stop = pool.deliver, events.close
         pool.tier, pool.tally = confinement.tier.value, self._tallies.setdefault(config.name, WorkerTally())
-        kept = _Kept(pool, origin.environment)
+        kept = _Kept(pool, origin.environment, origin.permission)
         if scratch is not None:  # at the latest when this process ends
             kept = attrs.evolve(kept, scratch=weakref.finalize(pool, shutil.rmtree, scratch, ignore_errors=True))
         try:
@@ -126,7 +127,9 @@ class Workers:
             raise PluginError(config.name, faults[0].stage, faults[0].reason, faults[0].fix, faults)
         names.update(each.name for each in described.functions)
         self._kept[id(pool)] = kept
-        return bundle_of(config, described, pool, (*_missing(config, origin), *_unheld(config, allowance)))
+        bundle = bundle_of(config, described, pool, (*_missing(config, origin), *_unheld(config, allowance)))
+        address = origin.environment.address if origin.environment is not None else ""
+        return attrs.evolve(bundle, digest=bundle.digest or address)
 
     @property
     def pools(self) -> tuple[WorkerPool, ...]:
@@ -149,6 +152,11 @@ class Workers:
         for each in self.pools:
             total = _plus(total, each.stats())
         return total
+
+    def permission(self, pool: Any) -> Permission:
+        """Give what a plugin is granted, and what of its requests is not, by what its bundle has as `apart`."""
+        kept = self._kept.get(id(pool))
+        return kept.permission if kept is not None else Permission()
 
     def drop(self, pool: Any) -> None:
         """End the processes of a plugin that is unloaded; once more is no error."""
@@ -178,6 +186,7 @@ class _Kept:
 
     pool: WorkerPool
     environment: Environment | None
+    permission: Permission
     scratch: "weakref.finalize[..., WorkerPool] | None" = None
 
 
