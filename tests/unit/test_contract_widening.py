@@ -147,7 +147,9 @@ def test_parameters_are_fields_of_one_record():
 PLAIN = st.recursive(
     st.sampled_from([int, float, str, bool, bytes, type(None), Literal["a", 1], Old, Tree, SMALL, dt.date]),
     lambda inner: (
-        inner.map(lambda kind: list[kind]) | inner.map(lambda kind: dict[str, kind]) | inner.map(lambda kind: kind | None)
+        inner.map(lambda kind: list[kind])
+        | inner.map(lambda kind: dict[str, kind])
+        | inner.map(lambda kind: kind | None)
     ),
     max_leaves=4,
 )  # fmt: skip
