@@ -447,6 +447,14 @@ class WorkerPool:
 
     async def _hatched(self) -> Worker:
         nest = await self._parent()
+        try:
+            return await self._forked(nest)
+        except Unavailable:
+            if nest.alive or nest.used:
+                raise
+        return await self._forked(await self._parent())  # it has ended in this very moment
+
+    async def _forked(self, nest: Nest) -> Worker:
         calls, side = socket.socketpair(), socket.socketpair()
         ask_for(side[0])
         worker = Worker(self.plugin, calls[0], side[0], self._services, self._control.post)
@@ -557,12 +565,12 @@ class WorkerPool:
             status = await nest.status(number)
             exhausted = await self._let_go(worker)
             reason, cause = _why(error, worker, status, exhausted=exhausted)
-            worker.end(Unavailable(self.plugin, f"its worker {reason}", cause, ran=True))
             if known and not self._closed:
                 if not worker.answered:
                     self._failures += 1
                     self._failed_at = monotonic()
                 host_log("WARNING", f"plugin {self.plugin}: its worker {worker.pid} {reason}")
+            worker.end(Unavailable(self.plugin, f"its worker {reason}", cause, ran=True))
             self._replace()
 
         task = asyncio.get_running_loop().create_task(follow())
