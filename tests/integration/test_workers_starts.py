@@ -3,6 +3,7 @@
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -93,8 +94,8 @@ def test_those_that_wait_for_one_each_start_as_many_as_there_may_be(tmp_path):
 def zygotes():
     """Give the processes that the clean zygotes of this process have forked."""
     found = []
-    for task in os.listdir("/proc/self/task"):
-        for clean in Path(f"/proc/self/task/{task}/children").read_text("ascii").split():
+    for task in Path("/proc/self/task").iterdir():
+        for clean in (task / "children").read_text("ascii").split():
             found += Path(f"/proc/{clean}/task/{clean}/children").read_text("ascii").split()
     return found
 
@@ -126,7 +127,7 @@ def test_no_more_start_at_once_than_the_machine_has_use_for(tmp_path, monkeypatc
         until(lambda: all(threads.map(lambda name: answered(host, name), functions)))
     times = sorted(tuple(map(float, each.read_text().split())) for each in seen.iterdir())
     assert len(times) == 6
-    assert all(end <= begin for (_, end), (begin, _) in zip(times, times[1:], strict=False))
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(times))
 
 
 def answered(host, name):
