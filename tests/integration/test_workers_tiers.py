@@ -65,6 +65,15 @@ def around(tier, *lines):
     return "\n".join(("[plugin.worker]", f'tier = "{tier}"', *lines))
 
 
+def own_names():
+    """Give the namespaces of this process."""
+    return [str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in ("pid", "mnt", "net", "ipc")]
+
+
+def descriptors():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def descendants(pid):
     """Give all processes below one."""
     found = []
@@ -92,9 +101,7 @@ def test_workers_of_a_tier_serve_as_others_do(tmp_path, tier):
 def test_workers_of_a_tier_see_nothing_of_the_host(tmp_path, tier):
     """No process, no network, no file but their own: not even that a file is there."""
     with apart(tmp_path, CODE, around(tier)) as host:
-        mine = [str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in ("pid", "mnt", "net", "ipc")]
-        assert not set(host.call("apart.names")) & set(mine)
-        assert not host.call("apart.there", f"/proc/{os.getpid()}")
+        assert not set(host.call("apart.names")) & set(own_names())
         assert not host.call("apart.there", "/etc/passwd")
         assert not host.call("apart.there", str(tmp_path / "jackfield.toml"))
 
@@ -114,13 +121,13 @@ def test_nothing_of_a_tier_is_left_behind(tmp_path, tier):
     """No process, none that nobody has waited for, and no descriptor."""
     with Host(observers=()) as host:  # what a first one in this process opens stays open
         host.register("f", abs)
-    open_before = len(list(Path("/proc/self/fd").iterdir()))
+    open_before = descriptors()
     with apart(tmp_path, CODE, around(tier)) as host:
         before = set(descendants(os.getpid()))
         assert before
         host.call("apart.pid")
     assert not before & set(descendants(os.getpid()))
-    assert len(list(Path("/proc/self/fd").iterdir())) == open_before
+    assert descriptors() == open_before
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -134,6 +141,8 @@ def test_a_tier_that_is_killed_is_built_again(tmp_path, tier):
 
 
 def kill(pid):
+    """End a process below this one, and nothing else: numbers below 2 stand for many processes."""
+    assert pid > 1
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -178,4 +187,4 @@ def test_a_better_tier_than_the_least_will_do(tmp_path, monkeypatch):
     monkeypatch.setattr(probing, "_found", {**found, (Tier.NAMESPACES, None): missing})
     with apart(tmp_path, CODE, around("namespaces")) as host:
         assert host.faults == ()
-        assert not host.call("apart.there", f"/proc/{os.getpid()}")
+        assert not set(host.call("apart.names")) & set(own_names())

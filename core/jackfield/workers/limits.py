@@ -74,7 +74,7 @@ class Allowance:
         Raises:
             Unavailable: when somebody does.
         """
-        if self.groups is None or not self.groups.homes:
+        if self.groups is None or not self.groups.homes or pid <= 0:  # 0 would be this process itself
             return None
         asked = self.resources
         budget = Budget(cpu=asked.cpu, memory=asked.memory, pids=asked.pids)

@@ -103,6 +103,7 @@ class WorkerPool:
         self._nest: Nest | None = None
         self._opening: asyncio.Lock | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ends: set[asyncio.Task[None]] = set()  # these are waited for, not cancelled
         self._state: bytes | None = None
         self.version, self.tier = "0", ""
         self.on_stop: Callable[[], object] = lambda: None
@@ -165,9 +166,16 @@ class WorkerPool:
         results = await asyncio.gather(*(each.method("stop", timeout) for each in workers), return_exceptions=True)
         for each in workers:
             each.kill("the plugin has stopped")
+        await self._followed()
         failed = next((each for each in results if isinstance(each, BaseException)), None)
         if failed is not None and not isinstance(failed, Unavailable):
             raise failed
+
+    async def _followed(self) -> None:
+        """Wait until what was around the workers that have been killed is taken away."""
+        await asyncio.sleep(0)  # then whatever has been told of ends by now is being followed
+        while self._ends:
+            await asyncio.wait(self._ends)
 
     def method(self, name: str, timeout: float) -> Any:
         """Call a method of the plugin object, in the worker that is there the longest.
@@ -227,6 +235,7 @@ class WorkerPool:
         nest, self._nest = self._nest, None
         if nest is not None:
             await self._nursery.drop(nest)
+        await self._followed()
         for worker in list(self._held):
             await self._let_go(worker)
 
@@ -493,6 +502,14 @@ class WorkerPool:
 
     async def _hatched(self) -> Worker:
         nest = await self._parent()
+        try:
+            return await self._forked(nest)
+        except Unavailable:
+            if nest.alive or nest.used:
+                raise
+        return await self._forked(await self._parent())  # it has ended in this very moment
+
+    async def _forked(self, nest: Nest) -> Worker:
         calls, side = socket.socketpair(), socket.socketpair()
         ask_for(side[0])
         worker = Worker(self.plugin, calls[0], side[0], self._services, self._control.post)
@@ -585,6 +602,8 @@ class WorkerPool:
         async with self._opening:
             nest = self._nest
             if nest is None or not nest.alive or (nest.used and not nest.forks):
+                if nest is not None and not nest.used:
+                    await self._nursery.drop(nest)
                 self._nest = nest = await self._nursery.open(self._prepare, self.plugin, self.settings.start_timeout)
                 if nest.described.fault is not None:
                     raise Unavailable(self.plugin, nest.described.fault.reason, "start_failed", ran=False)
@@ -603,24 +622,21 @@ class WorkerPool:
             worker.kill(error.breach)
             status = await nest.status(number)
             exhausted = await self._let_go(worker)
+            if nest.used:  # the zygote itself was that worker
+                await self._nursery.drop(nest)
             reason, cause = _why(error, worker, status, exhausted=exhausted)
-            worker.end(Unavailable(self.plugin, f"its worker {reason}", cause, ran=True))
             if known and not self._closed:
                 self.tally.deaths[cause] += 1
                 if not worker.answered:
                     self._failures += 1
                     self._failed_at = monotonic()
                 host_log("WARNING", f"plugin {self.plugin}: its worker {worker.pid} {reason}")
+            worker.end(Unavailable(self.plugin, f"its worker {reason}", cause, ran=True))
             self._replace()
 
-        def let_go(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            if task.cancelled():  # the plugin is unloaded, and nobody wants to know more
-                worker.end(Unavailable(self.plugin, "its worker has ended", "stopped", ran=True))
-
         task = asyncio.get_running_loop().create_task(follow())
-        self._tasks.add(task)
-        task.add_done_callback(let_go)
+        self._ends.add(task)
+        task.add_done_callback(self._ends.discard)
 
     # --- For people ---------------------------------------------------------------------------------------------------
 
