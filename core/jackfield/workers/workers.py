@@ -127,7 +127,7 @@ class Workers:
             raise PluginError(config.name, faults[0].stage, faults[0].reason, faults[0].fix, faults)
         names.update(each.name for each in described.functions)
         self._kept[id(pool)] = kept
-        return bundle_of(config, described, pool, _missing(config, origin))
+        return bundle_of(config, described, pool, origin.manifest, _missing(config, origin))
 
     @property
     def pools(self) -> tuple[WorkerPool, ...]:
