@@ -2,7 +2,7 @@
 
 import pytest
 from loguru import logger
-from tests.support.apart import apart, needs_workers, until, written
+from tests.support.in_workers import apart, needs_workers, until, written
 
 from jackfield import Host, PluginState
 
