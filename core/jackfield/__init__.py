@@ -3,8 +3,9 @@
 Each public name is imported when it is first used: a command line that shows its help should not pay for a host.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from jackfield.lazy import imported_from
 
 if TYPE_CHECKING:
     from jackfield.calls.dispatch import Caller
@@ -224,12 +225,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name at its first use (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return value
+__getattr__ = imported_from(_HOMES, __name__)
 
 
 def __dir__() -> list[str]:

@@ -7,17 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
-from pathlib import Path
 from time import monotonic
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypeVar
 
+from jackfield import contract
 from jackfield.calls.access import permissions
 from jackfield.calls.dispatch import Caller
 from jackfield.calls.handles import Function, Registration
 from jackfield.calls.pipeline import compile_endpoint, compile_refusal
-from jackfield.config.apart import EnvironmentsConfig
-from jackfield.contract import fits
 from jackfield.errors import (
     AsyncCallRequired,
     ContractError,
@@ -71,11 +69,13 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm  # what type checkers know without an installation
 
     from jackfield.config import Configuration, PluginConfig
+    from jackfield.config.apart import EnvironmentsConfig
     from jackfield.desired.applying import Applier
     from jackfield.desired.plan import Plan
     from jackfield.observe.metrics import Metrics
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canaries, Canary
+    from jackfield.workers.upgrades import Upgrades
     from jackfield.workers.workers import Workers
 
 P = TypeVar("P")
@@ -129,7 +129,7 @@ class Host(Caller):
         self._timeout = None if timeout is None else seconds_of(timeout)
         self._unwatch: list[Callable[[], None]] = []
         self._strict = False
-        self._environments = EnvironmentsConfig()
+        self._environments: EnvironmentsConfig | None = None
         self._late: dict[str, Any] = {}  # what is made when it is first needed
         self._stop = threading.Lock()  # held by the stop that is under way, which nobody waits for
         self._home = HomeLoop()
@@ -234,9 +234,7 @@ class Host(Caller):
         from jackfield.config import Configuration, load_config  # noqa: PLC0415  # for those who have a configuration
 
         configuration = (
-            path
-            if isinstance(path, Configuration)
-            else load_config(Path(path), executors=(*BUILT_IN, *(executors or ())))
+            path if isinstance(path, Configuration) else load_config(path, executors=(*BUILT_IN, *(executors or ())))
         )
         limit = timeout if configuration.timeout is None else configuration.timeout
         host = cls(observers=observers, executors=executors, store=store, timeout=limit)
@@ -367,6 +365,45 @@ class Host(Caller):
             if isinstance(why, Unavailable):
                 raise why from None
             raise
+
+    def upgrade(
+        self,
+        name: str,
+        requirement: str,
+        *,
+        share: float | None = None,
+        tenants: Iterable[str] = (),
+        analysis: "Analysis | None" = None,
+        force: bool = False,
+    ) -> "Canary":
+        """Replace a plugin that runs in workers by another version of its distribution, without losing a call.
+
+        The environment of the new version is built if there is none, and the new version starts beside the running one,
+        in processes of its own, with the state of that. It must be healthy, and compatible: a version not below the
+        running one and of the same major, which takes what that took, gives what that gave, and asks for no capability
+        beyond those of that which nobody allows. Then it is on trial; when it is promoted, the old one drains and
+        stops, and when it is aborted, the new one.
+
+        Args:
+            name: the plugin; it runs.
+            requirement: the version, as `demo-ocr==2.1`.
+            share: the part of the tenants, and of the calls without tenant, that try it; without a share, tenants or an
+                analysis it is promoted at once.
+            tenants: those that try it in any case.
+            analysis: as for `canary`.
+            force: take it although it is not compatible. What nobody allows it does not get.
+
+        Returns:
+            The trial, as `canary` gives it; it has been promoted already where nobody was to try it first.
+
+        Raises:
+            PluginError: if there is no such version, if it is not compatible, with every difference, or if it does not
+                start or is not healthy; then the old one serves on as if nothing had been.
+            ValueError: if the share is not a part of 1.
+        """
+        return self._upgrades.begin(
+            name, requirement, share=share, tenants=tuple(tenants), analysis=analysis, force=force
+        )
 
     def _note_promotion(self, status: CanaryStatus, by: str) -> None:
         """Note that a trial was promoted: the default of its functions belongs to whoever did it."""
@@ -504,7 +541,7 @@ class Host(Caller):
             ContractError: if its contract does not fit, with what differs.
         """
         spec = self.describe(name)
-        differences = fits(spec, payload, result)
+        differences = contract.fits(spec, payload, result)
         if differences:
             fix = f"use the types that `pluginctl info {name} --contract` shows"
             where = place_of(spec.target)
@@ -958,7 +995,11 @@ class Host(Caller):
         made = self._late.get("workers")
         if made is None:  # as above
             said = self._environments
-            settings = EnvironmentSettings(said.find_links, said.offline, said.build, said.size_in_bytes)
+            settings = (
+                None
+                if said is None
+                else EnvironmentSettings(said.find_links, said.offline, said.build, said.size_in_bytes)
+            )
             fresh = Workers(self._control, self._pool, self._plain_caller, self.events, settings)
             made = self._late.setdefault("workers", fresh)
             if made is fresh and self._functions.running:
@@ -977,6 +1018,26 @@ class Host(Caller):
             from jackfield.observe.metrics import Metrics  # noqa: PLC0415  # as in _default_observers
 
             yield from (observer for observer in self._observers if isinstance(observer, Metrics))
+
+    @property
+    def _upgrades(self) -> "Upgrades":
+        from jackfield.workers.upgrades import Upgrades  # noqa: PLC0415  # for those who make one
+
+        made = self._late.get("upgrades")
+        if made is None:  # as above
+            fresh = Upgrades(
+                self._functions,
+                self._inventory,
+                self._lifecycle,
+                self._canaries,
+                lambda bundle: self._workers.permission(bundle.apart),
+                self._control,
+                self._pool,
+                lambda config, by: self._applier.loaded(config, by=by, verb="upgrade"),
+            )
+            made = self._late.setdefault("upgrades", fresh)
+        upgrades: Upgrades = made
+        return upgrades
 
     @property
     def _applier(self) -> "Applier":

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 
 import pytest
 
+from jackfield.errors import ResourceExhausted
 from jackfield.runtime.pool import Pool
 from jackfield.testing import no_leaks
 
@@ -16,12 +17,36 @@ PATIENCE = 30.0  # seconds that only a broken pool uses up
 colour: ContextVar[str] = ContextVar("colour", default="none")
 
 
-def test_whatever_hangs_holds_up_nobody():
-    """There is no bound: a hundred that wait for one another all have a thread."""
-    pool, together = Pool(), threading.Barrier(101)
-    for _ in range(100):
+def _together(pool, count):
+    together = threading.Barrier(count + 1)
+    for _ in range(count):
         pool.start("together", lambda: together.wait(PATIENCE))
     together.wait(PATIENCE)
+
+
+def test_whatever_hangs_holds_up_nobody():
+    """There is no bound: a hundred that wait for one another all have a thread; those that idle as well as new ones."""
+    pool = Pool()
+    for count in (100, 100, 20, 150):
+        _together(pool, count)
+
+
+def test_a_job_for_which_there_is_no_thread_is_not_begun(monkeypatch):
+    """Whoever starts it hears that, and those that were started before and are after it go on."""
+    pool, ran, free = Pool(), [], threading.Event()
+
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    pool.start("held", lambda: free.wait(PATIENCE))
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(ResourceExhausted, match="can't start new thread"):
+            pool.start("refused", lambda: ran.append("refused"))
+    _together(pool, 3)
+    free.set()
+    _together(pool, 4)
+    assert not ran
 
 
 def test_each_job_runs_exactly_once_whoever_starts_it():

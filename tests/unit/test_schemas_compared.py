@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jackfield.contract import breaks, changes, fits, specify
+from jackfield.contract import changes, fits, specify
 from jackfield.contract.payload import payload_schema, result_schema, type_schema
 from jackfield.contract.schemas import misfits
+from jackfield.contract.widening import widened
 from jackfield.model.spec import RemoteContract
 from jackfield.wire.signature import shown_parameters, shown_result
 
@@ -176,4 +177,4 @@ def test_versions_in_different_processes_are_compared(old, new, said):
 def test_what_callers_would_miss_breaks(old, new, broken):
     """A parameter that is added and optional breaks nothing; one that goes, or is required now, does."""
     for first, second in [(specify("f", old), specify("f", new)), (away(specify("f", old)), away(specify("f", new)))]:
-        assert bool(breaks(first, second)) is broken
+        assert bool(widened(first, second)) is broken

@@ -38,7 +38,8 @@ class Function(Generic[P, R]):
     ) -> R:
         """Call the function; arguments and errors as for `Host.call`."""
         if timeout is None and tenant is None and version is None and headers is None:
-            plain: R = self._call(self.name, payload)  # passing four keywords on would cost as much as the look-up
+            call = self._call  # else a method of the class would be looked for first: a twentieth of a call in 3.11
+            plain: R = call(self.name, payload)  # passing four keywords on would cost as much as the look-up
             return plain if self._convert is None else self._converted(plain)
         result: R = self._call(self.name, payload, timeout=timeout, tenant=tenant, version=version, headers=headers)
         return result if self._convert is None else self._converted(result)

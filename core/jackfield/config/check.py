@@ -74,7 +74,8 @@ def _plugin_problems(plugin: PluginConfig, at: KeyPath, executors: Collection[st
     if plugin.executor is not None and plugin.executor not in executors:
         reason = f"unknown executor {quoted(plugin.executor)}"
         yield Problem((*at, "executor"), reason, did_you_mean(plugin.executor, executors))
-    if plugin.executor != "worker" and plugin.source.kind == "requirement":
+    source = Source.parse(plugin.path)
+    if plugin.executor != "worker" and source is not None and source.kind == "requirement":
         reason = f"{quoted(plugin.path)} is a requirement, and only workers have environments of their own"
         yield Problem((*at, "path"), reason, 'add executor = "worker", or name the distribution without a version')
     for name in plugin.functions:

@@ -253,33 +253,6 @@ def _schema_changes(old: FunctionSpec, new: FunctionSpec) -> Iterator[str]:
         yield f"colour: {old.colour.value} became {new.colour.value}"
 
 
-def breaks(old: FunctionSpec, new: FunctionSpec) -> tuple[str, ...]:
-    """Say what callers of one version of a function would miss in another: by schema, wherever the two run.
-
-    The new version must take what the old one took, and give what is within what the old one gave.
-
-    Args:
-        old: the version that is there.
-        new: the version that is to replace it.
-
-    Returns:
-        What breaks, in words; empty if nothing does.
-
-    Examples:
-        >>> from jackfield.contract import specify
-        >>> def one(text: str) -> str: ...
-        >>> def two(text: str, lower: bool = False) -> str: ...
-        >>> def three(text: str, lower: bool) -> str: ...
-        >>> breaks(specify("f", two), specify("f", three))
-        ("payload: $: 'lower' need not be given, and is wanted",)
-        >>> breaks(specify("f", three), specify("f", two))
-        ()
-    """
-    said = [f"payload: {text}" for text in misfits(payload_schema(new), payload_schema(old), strict=True)]
-    said += (f"result: {text}" for text in misfits(result_schema(old), result_schema(new), strict=True))
-    return tuple(said)
-
-
 def _as_fields(spec: FunctionSpec) -> tuple[Field, ...]:
     return tuple(Field(item.name, item.annotation, item.default is MISSING) for item in spec.parameters)
 

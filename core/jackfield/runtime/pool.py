@@ -6,6 +6,7 @@ There is no bound here, since a bound could be used up by what hangs; whoever st
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any, TypeVar
@@ -22,28 +23,27 @@ _Job = tuple[str, Callable[[], object], Context]
 
 
 class _Worker(threading.Thread):
-    """A thread and the job that it does, or is about to do."""
+    """A thread that does one job after the other, until there has been none for a while."""
 
-    def __init__(self, pool: "Pool", job: _Job) -> None:
-        super().__init__(name=job[0], daemon=True)
-        self.job: _Job | None = job
-        self.woken = threading.Lock()  # released when an idle thread gets a job
+    def __init__(self, pool: "Pool") -> None:
+        super().__init__(name=_RESTING, daemon=True)
+        self.woken = threading.Lock()  # released when an idle thread is to look for a job
         self.woken.acquire()
         self._pool = pool
 
     def run(self) -> None:
-        """Do one job after the other, until there has been none for a while."""
-        while self.job is not None:
-            name, body, context = self.job
-            self.job = None
+        """Do what there is to do."""
+        take = self._pool.take
+        job = take(self)
+        while job is not None:
+            name, body, context = job
             self.name = name
             try:
                 context.run(body)
             except BaseException as error:  # noqa: BLE001  # a thread of ours serves others afterwards
                 host_log("ERROR", f"{name}: {error_type(error)}", stack=frames(error))
-            del body, context  # an idle thread keeps no plugin alive
-            self.name = _RESTING
-            self._pool.rest(self)
+            del job, body, context  # an idle thread keeps no plugin alive
+            job = take(self)
 
 
 class Pool:
@@ -60,9 +60,14 @@ class Pool:
     def __init__(self) -> None:
         # Reentrant: the garbage collector may run a finalizer that starts something, at any line.
         self._lock = threading.RLock()
+        # A job is for whichever thread comes first: one that has just ended another need not be woken for it. There are
+        # never more jobs than threads that are idle or on their way, so that what hangs holds up nobody. One idle
+        # thread at a time is woken, and wakes the next.
+        self._jobs: deque[_Job] = deque()
+        self._coming: set[_Worker] = set()
         # Each idle thread waits on a lock of its own. A `SimpleQueue` for all would be shorter, but on Python 3.11 its
         # `get(timeout=…)` may wait for ever when another thread takes the item.
-        self._resting: list[_Worker] = []
+        self._resting: dict[_Worker, None] = {}
 
     @property
     def idle(self) -> int:
@@ -82,15 +87,22 @@ class Pool:
         try:
             job = name, body, Context()  # made here: a thread that runs out of memory for it could tell nobody
             with self._lock:
-                worker = self._resting.pop() if self._resting else None
-            if worker is None:
-                _Worker(self, job).start()
-                return
+                if len(self._jobs) < len(self._resting) + len(self._coming):
+                    self._jobs.append(job)
+                    self._wake()
+                    return
+            worker = _Worker(self)
+            try:
+                with self._lock:
+                    self._coming.add(worker)
+                    self._jobs.append(job)
+                worker.start()
+            except BaseException:
+                if self._withdraw(job, worker):
+                    raise
         except (RuntimeError, MemoryError) as error:
             said = str(error) or "out of memory"
             raise ResourceExhausted(name, f"the system gives no more threads ({said})", 1.0) from error
-        worker.job = job
-        worker.woken.release()
 
     async def run(self, name: str, body: Callable[[], T]) -> T:
         """Run something in a thread and await its end, from any event loop.
@@ -131,19 +143,39 @@ class Pool:
         result: T = value
         return result
 
-    def rest(self, worker: _Worker) -> None:
-        """For the threads: wait for a job, at most for a while."""
-        with self._lock:
-            self._resting.append(worker)
-        if not worker.woken.acquire(timeout=_IDLE):
+    def take(self, worker: _Worker) -> _Job | None:
+        """For the threads: get a job, or wait for one, at most for a while; None when the thread is to end."""
+        patient = True
+        while True:
             with self._lock:
-                try:
-                    self._resting.remove(worker)
-                except ValueError:
-                    pass  # a job is on its way
-                else:
-                    return
-            worker.woken.acquire()
+                self._coming.discard(worker)
+                self._resting.pop(worker, None)
+                if self._jobs:
+                    job = self._jobs.popleft()
+                    self._wake()
+                    return job
+                if not patient:
+                    return None
+                self._resting[worker] = None
+            worker.name = _RESTING
+            patient = worker.woken.acquire(timeout=_IDLE)
+
+    def _wake(self) -> None:
+        """Have an idle thread look for a job, if there is one and nobody is on the way. The lock is held."""
+        if self._jobs and self._resting and not self._coming:
+            worker, _ = self._resting.popitem()
+            self._coming.add(worker)
+            worker.woken.release()
+
+    def _withdraw(self, job: _Job, worker: _Worker) -> bool:
+        """Take back a job whose thread did not start, unless one that has just ended another has taken it."""
+        with self._lock:
+            self._coming.discard(worker)
+            waiting = [each for each in self._jobs if each is not job]
+            begun = len(waiting) == len(self._jobs)
+            self._jobs = deque(waiting)
+            self._wake()
+        return not begun
 
 
 def _settle(

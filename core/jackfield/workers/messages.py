@@ -288,7 +288,7 @@ FromZygote = Described | Forked | Ended
 
 
 class Prepare(_Message, frozen=True, array_like=True, tag=1):
-    """Become the zygote of one plugin: with its own control socket.
+    """Import a plugin, and fork its workers from then on: the first that a plugin's zygote is told.
 
     Attributes:
         config: the plugin's configuration, in MessagePack.
@@ -325,5 +325,9 @@ class End(_Message, frozen=True, array_like=True, tag=3):
     pid: int
 
 
-ToZygote = Prepare | Fork | End
+class Spawn(_Message, frozen=True, array_like=True, tag=4):
+    """Become the zygote of a plugin, on the descriptors that come with this; which one, its own control socket says."""
+
+
+ToZygote = Prepare | Fork | End | Spawn
 """What a zygote takes."""

@@ -18,7 +18,7 @@ from jackfield.manifests.grants import Permission, permission
 from jackfield.plugins.discovery import Catalogue, scan
 from jackfield.plugins.manifest import manifest_of, modules, of_distribution
 from jackfield.sandbox.confining import confine, interpreter_paths
-from jackfield.sandbox.port import Confinement, Limits
+from jackfield.sandbox.port import Confinement, Limits, Tier
 from jackfield.workers.nursery import LIBRARIES, runtime_paths
 
 if TYPE_CHECKING:
@@ -55,15 +55,17 @@ class Origin:
     own: frozenset[str]
     environment: Environment | None = None
 
-    def confinement(self, scratch: str | None) -> Confinement:
+    def confinement(self, scratch: str | None, tier: Tier = Tier.SELF) -> Confinement:
         """Say what its zygote and its workers are held to.
 
         Args:
             scratch: a folder of its own, if it is granted one.
+            tier: what is around them.
         """
         grants, resources = self.permission.grants, self.permission.resources
         return confine(
             (*interpreter_paths(), *self.readable),
+            tier=tier,
             read=map(str, grants.read),
             write=map(str, grants.write),
             scratch=scratch,

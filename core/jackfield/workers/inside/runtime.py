@@ -14,7 +14,7 @@ import msgspec
 
 from jackfield.calls.dispatch import Caller
 from jackfield.calls.pipeline import compile_endpoint
-from jackfield.errors import Cancelled, JackfieldError, PluginError
+from jackfield.errors import Cancelled, JackfieldError, PluginError, ResourceExhausted
 from jackfield.events import EventBus
 from jackfield.executors.places import Places
 from jackfield.injection.injector import Injector
@@ -186,7 +186,10 @@ class Runtime:
             if running is not None:
                 running.cancel()
         elif isinstance(message, Method):
-            self._pool.start(f"{self._config.name}:{message.name}", lambda: self._method(message))
+            try:
+                self._pool.start(f"{self._config.name}:{message.name}", lambda: self._method(message))
+            except ResourceExhausted as error:  # the plugin has used up the threads: whoever reads goes on
+                self._link.side.send(outcome(message.id, self._config.name, None, error))
 
     def _invoke(self, message: Invoke) -> None:
         """Run a sync function, in this thread."""
@@ -332,11 +335,8 @@ def outcome(number: int, name: str, result: Any, error: BaseException | None) ->
     """Say how something has ended, whatever it gave."""
     if error is None:
         try:
-            packed = pack(result)
-            if len(packed) < LIMIT - _ROOM:
-                return Result(number, msgspec.Raw(packed))
-            error = ValueError(f"its result has {len(packed):,} bytes, and at most {LIMIT:,} go to another process")
-        except Exception as wrong:  # noqa: BLE001  # what has no form
+            return Result(number, msgspec.Raw(_fitting(pack(result))))
+        except Exception as wrong:  # noqa: BLE001  # what has no form, or is too large
             error = wrong
     try:
         failure = describe(error, name)
@@ -348,6 +348,12 @@ def outcome(number: int, name: str, result: Any, error: BaseException | None) ->
         return Result(
             number, EMPTY, Failure("FunctionCrashed", kind, "crashed", {"function": name, "error_type": kind})
         )
+
+
+def _fitting(packed: bytes) -> bytes:
+    if len(packed) > LIMIT - _ROOM:
+        raise ValueError(f"its result has {len(packed):,} bytes, and at most {LIMIT:,} go to another process")
+    return packed
 
 
 def _gone(call: Call) -> Any:
