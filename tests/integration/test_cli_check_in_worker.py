@@ -6,7 +6,7 @@ import sys
 import textwrap
 
 import pytest
-from tests.support.apart import needs_workers
+from tests.support.in_workers import needs_workers
 
 pytestmark = needs_workers
 

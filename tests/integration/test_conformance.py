@@ -4,7 +4,7 @@ import os
 import textwrap
 
 import pytest
-from tests.support.apart import needs_workers
+from tests.support.in_workers import needs_workers
 
 from jackfield.testing import assert_conforms
 

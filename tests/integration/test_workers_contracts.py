@@ -6,7 +6,7 @@ import json
 
 import attrs
 import pytest
-from tests.support.apart import apart, needs_workers, written
+from tests.support.in_workers import apart, needs_workers, written
 
 from jackfield import ContractError, Host
 from jackfield.contract.payload import payload_schema, result_schema

@@ -5,7 +5,7 @@ from queue import SimpleQueue
 
 import attrs
 import pytest
-from tests.support.apart import PATIENCE, apart, needs_workers, until, written
+from tests.support.in_workers import PATIENCE, apart, needs_workers, until, written
 
 from jackfield import FunctionCrashed, Host
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from prometheus_client import CollectorRegistry
-from tests.support.apart import PATIENCE, apart, needs_workers, until
+from tests.support.in_workers import PATIENCE, apart, needs_workers, until
 
 from jackfield import Host, Metrics, Unavailable, WorkerRecord, WorkerState
 from jackfield.cli.status import _lines

@@ -92,7 +92,7 @@ class PluginConfig:
         functions: function name → attribute of what `path` names; by default everything marked `@function`.
         options: what the plugin itself wants to know, in any shape. Secrets only by reference: `env:NAME` or
             `file:/path`.
-        restart: when to start it again after it has stopped by itself.
+        restart: when to start it again after it has stopped by itself; by default what its manifest says, else `never`.
         restart_limit: how many restarts in a row `on-failure` tries before it is left failed; `always` is `on-failure`
             without a limit.
         restart_backoff: seconds before the first restart; each further one waits twice as long.
@@ -112,7 +112,7 @@ class PluginConfig:
     timeout: Seconds | None = None
     functions: Mapping[str, Attribute] = attrs.field(factory=dict)
     options: Mapping[str, Any] = attrs.field(factory=dict)
-    restart: RestartPolicy = "never"
+    restart: RestartPolicy | None = None
     restart_limit: Count = 5
     restart_backoff: Seconds = 0.5
     start_timeout: Seconds = 30.0

@@ -24,14 +24,12 @@ _NAMES: Final = {
 }
 
 
-def misfits(wanted: Schema, given: Schema, *, strict: bool = False) -> tuple[str, ...]:
+def misfits(wanted: Schema, given: Schema) -> tuple[str, ...]:
     """Say which of the data that one schema describes another one does not take.
 
     Args:
         wanted: the schema of what takes them.
         given: the schema of what is given.
-        strict: whether a field that need not be given may be missing; else it is there, as in every instance of a
-            class.
 
     Returns:
         The differences, each with its path; empty if all that is given is taken.
@@ -42,7 +40,7 @@ def misfits(wanted: Schema, given: Schema, *, strict: bool = False) -> tuple[str
         >>> misfits({"type": "array", "items": {"type": "string"}}, {"type": "array", "items": {"type": "integer"}})
         ('$[]: str is wanted, and int is given',)
     """
-    return tuple(dict.fromkeys(_Comparison(wanted, given, strict).differences(wanted, given, "$")))
+    return tuple(dict.fromkeys(_Comparison(wanted, given).differences(wanted, given, "$")))
 
 
 def words(schema: Schema, root: Schema | None = None) -> str:
@@ -135,8 +133,8 @@ def _type_of(value: Any) -> str:
 class _Comparison:
     """Whether what one document describes is taken by another."""
 
-    def __init__(self, wanted: Schema, given: Schema, strict: bool) -> None:
-        self._wanted, self._given, self._strict = wanted, given, strict
+    def __init__(self, wanted: Schema, given: Schema) -> None:
+        self._wanted, self._given = wanted, given
         self._seen: set[tuple[int, int]] = set()  # recursive types are entered once
 
     def differences(self, wanted: Any, given: Any, path: str) -> Iterator[str]:
@@ -191,8 +189,6 @@ class _Comparison:
         for name in wanted.get("required", ()):
             if name not in has and rest is False:
                 yield f"{path}: {name!r} is wanted, and not given"
-            elif self._strict and name not in given.get("required", ()):
-                yield f"{path}: {name!r} need not be given, and is wanted"
         for name, field in has.items():
             if name in takes:
                 yield from self.differences(takes[name], field, f"{path}.{name}")

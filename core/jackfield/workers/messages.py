@@ -18,6 +18,10 @@ EVENT: Final = "event:"
 """What the name of a `Method` begins with that brings an event; then comes the key of the subscription."""
 
 
+PROBE: Final = "probe:"
+"""What the name of a `Method` begins with that calls any method of the object, or a function; then comes its name."""
+
+
 class _Message(msgspec.Struct, frozen=True, array_like=True):
     pass
 
@@ -80,7 +84,7 @@ class Method(_Message, frozen=True, array_like=True, tag=3):
 
     Attributes:
         id: of this question on this channel.
-        name: `start`, `stop`, `health`, `snapshot` or `restore`; or `EVENT` and the key of a subscription.
+        name: `start`, `stop`, `health`, `snapshot` or `restore`; or `EVENT` or `PROBE` and more.
         state: what `start` hands to `restore`; or the event.
         budget: seconds that are left.
     """
@@ -234,7 +238,7 @@ class Described(_Message, frozen=True, array_like=True, tag=1):
 
     Attributes:
         functions: all that can be called.
-        methods: those that its object has.
+        methods: the public ones that its object has.
         version: of the plugin.
         distribution: the installed distribution that it is, or "".
         digest: of its file or folder, or "".

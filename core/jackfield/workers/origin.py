@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from jackfield.environments.values import Environment
+from jackfield.manifests import Manifest
 from jackfield.manifests.grants import Permission, permission
 from jackfield.plugins.discovery import Catalogue, scan
 from jackfield.plugins.manifest import manifest_of, modules, of_distribution
@@ -39,6 +40,7 @@ class Origin:
         runtime: where jackfield and what it needs are imported from there.
         readable: what it may read beside the interpreter.
         permission: what it is granted, and what of its manifest is missing.
+        manifest: what it says of itself.
         own: its top-level modules, by the names that everybody knows.
         environment: the one that was made for it; None with the host's own packages.
     """
@@ -49,6 +51,7 @@ class Origin:
     runtime: tuple[str, ...]
     readable: tuple[str, ...]
     permission: Permission
+    manifest: Manifest | None
     own: frozenset[str]
     environment: Environment | None = None
 
@@ -90,8 +93,9 @@ def of_requirement(config: "PluginConfig", environments: "Environments") -> Orig
     inside = attrs.evolve(config, path=environment.distribution.name)
     runtime = runtime_paths() if _same_libraries(environment) else paths
     there = scan(list(paths), cache=False)
-    allowed, mine = _permission(inside, there), frozenset(_tops(inside, there))
-    return Origin(inside, paths, paths, runtime, (*paths, *_libraries()), allowed, mine, environment)
+    manifest, mine = manifest_of(inside, there), frozenset(_tops(inside, there))
+    allowed = permission(manifest, inside.worker, mine)
+    return Origin(inside, paths, paths, runtime, (*paths, *_libraries()), allowed, manifest, mine, environment)
 
 
 def of_host(config: "PluginConfig", catalogue: Catalogue) -> Origin:
@@ -114,17 +118,14 @@ def of_host(config: "PluginConfig", catalogue: Catalogue) -> Origin:
     own = (source.target,) if source.kind in ("file", "folder") else ()
     readable = (*sites, *packages, *own, *_libraries())
     mine = frozenset(_tops(config, catalogue)) if not own else frozenset({_public(config.name)})
-    return Origin(config, paths, sites, runtime_paths(), readable, _permission(config, catalogue), mine)
+    manifest = manifest_of(config, catalogue)
+    allowed = permission(manifest, config.worker, mine)
+    return Origin(config, paths, sites, runtime_paths(), readable, allowed, manifest, mine)
 
 
 def _public(plugin: str) -> str:
     """Name the module of a file or folder as `stack.public_name` does."""
     return re.sub(r"\W", "_", plugin, flags=re.ASCII)
-
-
-def _permission(config: "PluginConfig", catalogue: Catalogue) -> Permission:
-    manifest = manifest_of(config, catalogue)
-    return permission(manifest, config.worker, frozenset(_tops(config, catalogue)))
 
 
 def _tops(config: "PluginConfig", catalogue: Catalogue) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from jackfield.sandbox.starting import seen
 from jackfield.workers.channel import ChannelBroken, Ticket, settle
 from jackfield.workers.credentials import ask_for
 from jackfield.workers.limits import EVERY, SELDOM, Watched
-from jackfield.workers.messages import EVENT, Described, Prepare
+from jackfield.workers.messages import EVENT, PROBE, Described, Prepare
 from jackfield.workers.nursery import Nest, Source, remove
 from jackfield.workers.settings import BACKOFF, BREAKER, LONGEST, PENDING, SHARED, WorkerSettings
 from jackfield.workers.worker import Services, Worker
@@ -163,7 +163,7 @@ class WorkerPool:
         self.on_stop()
         for waiter in waiting:
             waiter.settle(None, Unavailable(self.plugin, "the plugin is being stopped", "stopped", ran=False))
-        results = await asyncio.gather(*(each.method("stop", timeout) for each in workers), return_exceptions=True)
+        results = await asyncio.gather(*(self._ended(each, timeout) for each in workers), return_exceptions=True)
         for each in workers:
             each.kill("the plugin has stopped")
         await self._followed()
@@ -177,11 +177,21 @@ class WorkerPool:
         while self._ends:
             await asyncio.wait(self._ends)
 
+    async def _ended(self, worker: Worker, timeout: float) -> None:
+        """Have the plugin end its work in a worker: as its manifest says, and by its `stop`."""
+        shutdown = self.settings.shutdown
+        try:
+            if shutdown is not None:
+                await worker.method(f"{PROBE}{shutdown.name}", shutdown.timeout)
+        finally:
+            if shutdown is None or shutdown.name != "stop":
+                await worker.method("stop", timeout)
+
     def method(self, name: str, timeout: float) -> Any:
         """Call a method of the plugin object, in the worker that is there the longest.
 
         Args:
-            name: `health` or `snapshot`.
+            name: `health` or `snapshot`, or `PROBE` and a name.
             timeout: seconds that it may take.
         """
         return self._control.run(self._method(name, timeout))
@@ -475,7 +485,7 @@ class WorkerPool:
     def _retire(self, worker: Worker) -> None:
         async def end() -> None:
             with suppress(JackfieldError, TimeoutError):
-                await worker.method("stop", self.settings.stop_timeout)
+                await self._ended(worker, self.settings.stop_timeout)
             worker.kill("it was not needed any more")
 
         task = asyncio.get_running_loop().create_task(end())

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from jackfield.config.apart import WorkerConfig
+from jackfield.manifests.model import Probe
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
@@ -21,6 +22,8 @@ class WorkerSettings:
         calls: after so many a worker is replaced; 0: never.
         start_timeout: seconds that import and start may take together.
         stop_timeout: seconds that a stop may take.
+        health: the function or method that tells how it is; None: its `health`, if it has one.
+        shutdown: the function or method that is called before `stop`.
     """
 
     min: int = 0
@@ -29,6 +32,8 @@ class WorkerSettings:
     calls: int = 10_000
     start_timeout: float = 30.0
     stop_timeout: float = 10.0
+    health: Probe | None = None
+    shutdown: Probe | None = None
 
 
 def settings_of(config: "PluginConfig") -> WorkerSettings:

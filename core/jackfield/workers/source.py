@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import msgspec
 
-from jackfield.errors import Fault, Unavailable
+from jackfield.errors import Fault, PluginError, Unavailable
+from jackfield.manifests import Manifest
+from jackfield.manifests.model import Probe
 from jackfield.model.spec import MISSING, Colour, FunctionSpec, Parameter, Policy, RemoteContract
 from jackfield.plugins import loading
 from jackfield.plugins.bundle import PluginBundle
-from jackfield.workers.messages import Described, FaultFact, FunctionFact
+from jackfield.workers.messages import PROBE, Described, FaultFact, FunctionFact
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
@@ -52,7 +54,7 @@ class RemoteObject:
         self._pool = pool
         self._state: bytes | None = None
         self.start, self.stop = self._start, self._stop
-        if "health" in methods:
+        if "health" in methods or pool.settings.health is not None:
             self.health = self._health
         if "snapshot" in methods:
             self.snapshot = self._snapshot
@@ -67,7 +69,14 @@ class RemoteObject:
         self._pool.stop(self._pool.settings.stop_timeout)
 
     def _health(self) -> Any:
-        return self._pool.method("health", self._pool.settings.stop_timeout)
+        probe = self._pool.settings.health
+        if probe is None:
+            return self._pool.method("health", self._pool.settings.stop_timeout)
+        try:
+            return self._pool.method(f"{PROBE}{probe.name}", probe.timeout)
+        except TimeoutError:
+            reason = f"its healthcheck {probe.name} took longer than {probe.timeout:g} s"
+            raise PluginError(self._pool.plugin, "health", reason, "let it answer sooner") from None
 
     def _snapshot(self) -> Any:
         state = self._pool.method("snapshot", self._pool.settings.stop_timeout)
@@ -78,7 +87,11 @@ class RemoteObject:
 
 
 def bundle_of(
-    config: "PluginConfig", described: Described, pool: "WorkerPool", faults: tuple[Fault, ...] = ()
+    config: "PluginConfig",
+    described: Described,
+    pool: "WorkerPool",
+    manifest: Manifest | None = None,
+    faults: tuple[Fault, ...] = (),
 ) -> PluginBundle:
     """Make the bundle of a plugin whose code is in workers.
 
@@ -86,19 +99,27 @@ def bundle_of(
         config: the plugin's.
         described: what its import gave there.
         pool: its workers.
+        manifest: what the plugin says of itself: its lifecycle, what may be tried again, when it is restarted.
         faults: what is wrong besides.
     """
+    said = manifest or Manifest()
+    health, unhealthy = _resolved(config, described, said, said.healthcheck)
+    shutdown, unclosed = _resolved(config, described, said, said.graceful_shutdown)
+    pool.settings = attrs.evolve(pool.settings, health=health, shutdown=shutdown)
+    plain = loading.settings(config)
     return attrs.evolve(
-        loading.settings(config),
+        plain,
+        restart=config.restart or said.restart or plain.restart,
+        stop_timeout=max(plain.stop_timeout, 0.0 if shutdown is None else shutdown.timeout),
         version=described.version,
         distribution=described.distribution,
         digest=described.digest,
         object=RemoteObject(pool, described.methods),
         functions=tuple(
-            _spec(config, described, fact, RemoteFunction(pool, number, fact.name))
+            _spec(config, described, fact, RemoteFunction(pool, number, fact.name), said)
             for number, fact in enumerate(described.functions)
         ),
-        faults=(*faults, *(fault_of(fact, config.name) for fact in described.faults)),
+        faults=(*faults, *unhealthy, *unclosed, *(fault_of(fact, config.name) for fact in described.faults)),
         apart=pool,
     )
 
@@ -108,7 +129,26 @@ def fault_of(fact: FaultFact, plugin: str) -> Fault:
     return Fault(fact.stage, plugin, fact.entry or plugin, fact.reason, fact.fix, fact.where)
 
 
-def _spec(config: "PluginConfig", described: Described, fact: FunctionFact, target: RemoteFunction) -> FunctionSpec:
+def _resolved(
+    config: "PluginConfig", described: Described, manifest: Manifest, probe: Probe | None
+) -> tuple[Probe | None, tuple[Fault, ...]]:
+    """Find the function or method that a lifecycle names: by whole name, name in the plugin, or method."""
+    if probe is None:
+        return None, ()
+    functions = {fact.name for fact in described.functions}
+    for name in (probe.name, f"{config.name}.{probe.name}"):
+        if name in functions:
+            return attrs.evolve(probe, name=name), ()
+    if probe.name in described.methods:
+        return probe, ()
+    reason = f"its lifecycle names {probe.name!r}, which is neither a function nor a method of the plugin object"
+    fix = "name one of them, or take it out of the manifest"
+    return None, (Fault("manifest", config.name, probe.name, reason, fix, str(manifest.file or "")),)
+
+
+def _spec(
+    config: "PluginConfig", described: Described, fact: FunctionFact, target: RemoteFunction, manifest: Manifest
+) -> FunctionSpec:
     timeout = fact.timeout if config.timeout is None else config.timeout
     return FunctionSpec(
         fact.name,
@@ -122,7 +162,7 @@ def _spec(config: "PluginConfig", described: Described, fact: FunctionFact, targ
             Parameter(each.name, _ParameterKind(each.kind), Any, MISSING if each.required else None)
             for each in fact.parameters
         ),
-        policy=Policy(timeout, "worker", fact.idempotent),
+        policy=Policy(timeout, "worker", fact.idempotent or manifest.is_idempotent(fact.name)),
         summary=fact.summary,
         notes=fact.notes,
         remote=RemoteContract(

@@ -127,7 +127,8 @@ class Workers:
             raise PluginError(config.name, faults[0].stage, faults[0].reason, faults[0].fix, faults)
         names.update(each.name for each in described.functions)
         self._kept[id(pool)] = kept
-        bundle = bundle_of(config, described, pool, (*_missing(config, origin), *_unheld(config, allowance)))
+        faults = (*_missing(config, origin), *_unheld(config, allowance))
+        bundle = bundle_of(config, described, pool, origin.manifest, faults)
         address = origin.environment.address if origin.environment is not None else ""
         return attrs.evolve(bundle, digest=bundle.digest or address)
 

@@ -97,7 +97,7 @@ def settings(plugin: PluginConfig) -> PluginBundle:
         plugin.auto_start,
         plugin.start_timeout,
         plugin.stop_timeout,
-        plugin.restart,
+        plugin.restart or "never",
         plugin.restart_limit,
         plugin.restart_backoff,
         plugin.options,

@@ -1,7 +1,7 @@
 """What a plugin's import gave, in plain data: all that its host can know of it."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -14,6 +14,8 @@ from jackfield.plugins.instance import METHODS
 from jackfield.strangers import Broken, barrier
 from jackfield.wire.signature import shown_dependencies, shown_parameters, shown_result
 from jackfield.workers.messages import Described, FaultFact, FunctionFact, ParameterFact
+
+_MOST: Final = 1000  # methods of an object
 
 
 def described(
@@ -35,7 +37,7 @@ def described(
         found.append(FaultFact("hooks", bundle.name, "hooks", reason, fix))
     return Described(
         tuple(_function(spec) for spec in bundle.specs),
-        tuple(name for name in METHODS if _has(bundle.object, name)),
+        _methods(bundle.object),
         bundle.version,
         bundle.distribution,
         bundle.digest,
@@ -82,6 +84,16 @@ def _schema(write: Any, spec: FunctionSpec) -> dict[str, Any]:
             return made
     except Broken:
         return {}
+
+
+def _methods(target: Any) -> tuple[str, ...]:
+    """Name the public methods of the plugin object."""
+    try:
+        with barrier():
+            names = [name for name in dir(target) if not name.startswith("_")][:_MOST]
+    except Broken:
+        names = list(METHODS)
+    return tuple(name for name in names if _has(target, name))
 
 
 def _has(target: Any, name: str) -> bool:

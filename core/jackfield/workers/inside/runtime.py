@@ -44,7 +44,7 @@ from jackfield.workers.inside.describing import described, fault_fact
 from jackfield.workers.inside.events import WorkerBus
 from jackfield.workers.inside.link import EMPTY, Link
 from jackfield.workers.inside.services import WorkerCaller, WorkerLogger, WorkerSecret, log_to
-from jackfield.workers.messages import EVENT, About, Cancel, Described, Invoke, Method, Prepare, Result
+from jackfield.workers.messages import EVENT, PROBE, About, Cancel, Described, Invoke, Method, Prepare, Result
 
 _PLAIN: Final = About()
 _ROOM: Final = 1024  # bytes of a message around what it carries
@@ -250,12 +250,25 @@ class Runtime:
             known, given = self._bus.take(message.name.removeprefix(EVENT), message.state)
             self._instance.settle(given, ends)
             return known
+        if message.name.startswith(PROBE):
+            return self._probed(message.name.removeprefix(PROBE), self._instance, ends)
         if message.name == "snapshot":
             return take_state(self._instance, ends)
         if message.name == "stop":
             self._bus.ending = True
             self._backgrounds.of(self._config.name).stopping.set()
         return self._instance.checked(message.name, ends=ends)
+
+    def _probed(self, name: str, instance: Instance, ends: float) -> Any:
+        """Call what the manifest names for a moment of the plugin's life: a function, or a method of its object."""
+        endpoint = next((each for each in self._endpoints if each.spec.name == name), None)
+        if endpoint is None:
+            return instance.settle(getattr(instance.target, name)(), ends)
+        call = Call(name, None, endpoint.spec.version, deadline=ends)
+        if endpoint.spec.colour is Colour.SYNC:
+            return endpoint.run(call)
+        walk: Any = endpoint.arun(call)  # a coroutine, as above
+        return instance.settle(walk, ends)
 
     def _start(self, state: bytes | None, ends: float) -> None:
         """Make the plugin object, give it its state, start it, and bind its methods."""
