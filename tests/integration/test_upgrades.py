@@ -207,6 +207,19 @@ def test_a_share_goes_to_the_new_version_until_it_is_promoted(host):
     assert served(host) == ["2.1"]
 
 
+def test_labels_choose_among_whom_the_share_is_drawn(configuration):
+    """Without a share all tenants that have them try it, and nobody else."""
+    tenants = '[tenants.t-1]\nlabels = { tier = "beta" }\n[tenants.t-2]\n'
+    file = configuration()
+    file.write_text(f"{file.read_text()}\n{tenants}", "utf-8")
+    with Host.from_config(file, observers=()) as host:
+        canary = host.upgrade("ocr", "demo-ocr==2.1", labels={"tier": "beta"})
+        assert host.call("ocr.read", tenant="t-1") == "2.1 with 2.1"
+        assert host.call("ocr.read", tenant="t-2") == "2.0 with 2.0"
+        canary.promote()
+        assert host.call("ocr.read", tenant="t-2") == "2.1 with 2.1"
+
+
 def test_an_abort_ends_the_new_version(host):
     """And the old one never noticed."""
     canary = host.upgrade("ocr", "demo-ocr==2.1", tenants=["t-1"])
@@ -291,7 +304,7 @@ def test_an_earlier_version_is_taken_only_by_force(host):
 def test_more_grants_are_refused_until_they_are_allowed(host, configuration):
     """The line that allows them is told; by force the version comes, and does without."""
     asked = "network:outbound:api.example.com:443"
-    with pytest.raises(PluginError, match="which 2.0 did not, and nobody allows") as caught:
+    with pytest.raises(PluginError, match="and nobody allows") as caught:
         host.upgrade("ocr", "demo-ocr==2.10")
     assert f'allow = ["{asked}"]' in caught.value.faults[0].fix
     assert host.call("ocr.read") == "2.0 with 2.0"

@@ -6,7 +6,7 @@ written down only once it is promoted: a host that is killed before serves at it
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -84,6 +84,7 @@ class Upgrades:
         *,
         share: float | None,
         tenants: tuple[str, ...],
+        labels: Mapping[str, str] | None,
         analysis: Analysis | None,
         force: bool,
     ) -> Canary:
@@ -102,7 +103,7 @@ class Upgrades:
         except BaseException:
             self._inventory.drop(new)
             raise
-        return self._tried(_Upgrade(config, new), shared, share, tenants, analysis)
+        return self._tried(_Upgrade(config, new), shared, share, tenants, labels, analysis)
 
     def _checked(self, old: PluginBundle, new: PluginBundle, *, force: bool) -> list[str]:
         """Refuse what is not to take the place of a version; give the functions that both have."""
@@ -136,9 +137,12 @@ class Upgrades:
         functions: list[str],
         share: float | None,
         tenants: tuple[str, ...],
+        labels: Mapping[str, str] | None,
         analysis: Analysis | None,
     ) -> Canary:
-        at_once = share is None and not tenants and analysis is None
+        at_once = share is None and not tenants and not labels and analysis is None
+        if share is None and labels and analysis is None:
+            share = 1.0
         try:
             canary = self._canaries.begin(
                 upgrade.bundle.name,
@@ -146,6 +150,7 @@ class Upgrades:
                 share=share or 0.0,
                 tenants=tenants,
                 analysis=analysis,
+                labels=labels,
                 functions=functions,
                 promoted=partial(self._settle, upgrade),
                 aborted=partial(self._settle, upgrade),
