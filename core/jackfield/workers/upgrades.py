@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from jackfield.config import Source
-from jackfield.errors import Fault, JackfieldError, PluginError, ResourceExhausted
+from jackfield.errors import Fault, JackfieldError, PluginError, ResourceExhausted, Unavailable
 from jackfield.log import host_log
 from jackfield.manifests.grants import Permission
 from jackfield.model.canary import CanaryState, CanaryStatus
@@ -186,7 +186,11 @@ class Upgrades:
             return
         try:
             self._end(upgrade, status, by)
-        finally:
+        except BaseException as error:
+            upgrade.open.append(None)  # whoever watches the trial does it
+            if not isinstance(error, Unavailable):  # on the home loop, where nobody may wait
+                raise
+        else:
             upgrade.settled.set()
 
     def _end(self, upgrade: _Upgrade, status: CanaryStatus, by: str) -> None:
