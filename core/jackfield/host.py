@@ -335,6 +335,7 @@ class Host(Caller):
         version: str,
         share: float = 0.0,
         tenants: Iterable[str] = (),
+        labels: Mapping[str, str] | None = None,
         analysis: "Analysis | None" = None,
     ) -> "Canary":
         """Send a share of the calls, or some tenants, to another version, until it is promoted or aborted.
@@ -347,6 +348,8 @@ class Host(Caller):
             version: the version under trial.
             share: the part of the tenants, and of the calls without tenant: 0.2 is 20 %.
             tenants: those that go there in any case.
+            labels: what a tenant must have to be drawn, as `{"tier": "beta"}`; then nobody else is drawn, and no call
+                without tenant.
             analysis: compare the two versions, promote in steps, abort when the trial does worse; None moves nothing.
 
         Returns:
@@ -359,7 +362,9 @@ class Host(Caller):
             ValueError: if the share is not a part of 1.
         """
         try:
-            return self._canaries.begin(name, version=version, share=share, tenants=tenants, analysis=analysis)
+            return self._canaries.begin(
+                name, version=version, share=share, tenants=tenants, labels=labels, analysis=analysis
+            )
         except FunctionNotFound:
             why = self._not_found(Call(name, version=version))
             if isinstance(why, Unavailable):
@@ -373,6 +378,7 @@ class Host(Caller):
         *,
         share: float | None = None,
         tenants: Iterable[str] = (),
+        labels: Mapping[str, str] | None = None,
         analysis: "Analysis | None" = None,
         force: bool = False,
     ) -> "Canary":
@@ -387,9 +393,10 @@ class Host(Caller):
         Args:
             name: the plugin; it runs.
             requirement: the version, as `demo-ocr==2.1`.
-            share: the part of the tenants, and of the calls without tenant, that try it; without a share, tenants or an
-                analysis it is promoted at once.
+            share: the part of the tenants, and of the calls without tenant, that try it; without a share, tenants,
+                labels or an analysis it is promoted at once.
             tenants: those that try it in any case.
+            labels: as for `canary`; without a share all that have them try it.
             analysis: as for `canary`.
             force: take it although it is not compatible. What nobody allows it does not get.
 
@@ -402,7 +409,7 @@ class Host(Caller):
             ValueError: if the share is not a part of 1.
         """
         return self._upgrades.begin(
-            name, requirement, share=share, tenants=tuple(tenants), analysis=analysis, force=force
+            name, requirement, share=share, tenants=tuple(tenants), labels=labels, analysis=analysis, force=force
         )
 
     def _note_promotion(self, status: CanaryStatus, by: str) -> None:

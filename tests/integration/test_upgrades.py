@@ -1,5 +1,6 @@
 """Upgrades of plugins in workers: real wheels, real environments, real processes, real load."""
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from jackfield import Analysis, Host, PluginError
+from jackfield import Analysis, Host, PluginError, Rejected
+from jackfield.operations.verbs import verbs
 from support.wheels import wheel
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers need Linux")
@@ -207,6 +209,19 @@ def test_a_share_goes_to_the_new_version_until_it_is_promoted(host):
     assert served(host) == ["2.1"]
 
 
+def test_labels_choose_among_whom_the_share_is_drawn(configuration):
+    """Without a share all tenants that have them try it, and nobody else."""
+    tenants = '[tenants.t-1]\nlabels = { tier = "beta" }\n[tenants.t-2]\n'
+    file = configuration()
+    file.write_text(f"{file.read_text()}\n{tenants}", "utf-8")
+    with Host.from_config(file, observers=()) as host:
+        canary = host.upgrade("ocr", "demo-ocr==2.1", labels={"tier": "beta"})
+        assert host.call("ocr.read", tenant="t-1") == "2.1 with 2.1"
+        assert host.call("ocr.read", tenant="t-2") == "2.0 with 2.0"
+        canary.promote()
+        assert host.call("ocr.read", tenant="t-2") == "2.1 with 2.1"
+
+
 def test_an_abort_ends_the_new_version(host):
     """And the old one never noticed."""
     canary = host.upgrade("ocr", "demo-ocr==2.1", tenants=["t-1"])
@@ -291,7 +306,7 @@ def test_an_earlier_version_is_taken_only_by_force(host):
 def test_more_grants_are_refused_until_they_are_allowed(host, configuration):
     """The line that allows them is told; by force the version comes, and does without."""
     asked = "network:outbound:api.example.com:443"
-    with pytest.raises(PluginError, match=r"which 2.0 did not, and nobody allows") as caught:
+    with pytest.raises(PluginError, match="and nobody allows") as caught:
         host.upgrade("ocr", "demo-ocr==2.10")
     assert f'allow = ["{asked}"]' in caught.value.faults[0].fix
     assert host.call("ocr.read") == "2.0 with 2.0"
@@ -353,6 +368,44 @@ def test_what_ends_the_plugin_ends_the_trial(host, end):
     host.start_plugin("ocr")
     assert host.call("ocr.read", tenant="t-1") == "2.0 with 2.0"
     until(lambda: len(host._workers.pools) == 1)
+
+
+def test_a_host_that_stops_ends_the_trial(configuration):
+    """With the processes of both versions; when it starts again, it serves the old one."""
+    host = Host.from_config(configuration(), observers=())
+    with host:
+        canary = host.upgrade("ocr", "demo-ocr==2.1", tenants=["t-1"])
+        both = [host.call("ocr.process", version=version) for version in ("2.0", "2.1")]
+    until(lambda: all(map(gone, both)))
+    assert canary.status.state == "aborted"
+    with host:
+        assert host.call("ocr.read", tenant="t-1") == "2.0 with 2.0"
+
+
+@pytest.mark.parametrize("verb", ["promote", "abort"])
+def test_a_trial_can_be_decided_on_an_event_loop(configuration, verb):
+    """The calls move at once; the processes of the version that goes end soon."""
+
+    async def decide():
+        async with Host.from_config(configuration(), observers=()) as host:
+            canary = await asyncio.to_thread(host.upgrade, "ocr", "demo-ocr==2.1", share=0.5)
+            getattr(canary, verb)()
+            stays = "2.1" if verb == "promote" else "2.0"
+            assert await host.acall("ocr.read") == f"{stays} with {stays}"
+            await asyncio.to_thread(until, lambda: served(host) == [stays] and len(host._workers.pools) == 1)
+
+    asyncio.run(decide())
+
+
+def test_the_verb_of_a_running_host(host):
+    """`pluginctl upgrade` says what `pluginctl canary` says."""
+    table = verbs(host)
+    shown = table["upgrade"]({"name": "ocr", "requirement": "demo-ocr==2.1", "share": 0.5, "analysis": {}})
+    assert (shown["version"], shown["stable"], shown["state"], shown["share"]) == ("2.1", "2.0", "running", 0.5)
+    assert table["canary_promote"]({"name": "ocr"})["state"] == "promoted"
+    assert table["call"]({"name": "ocr.read"}) == "2.1 with 2.1"
+    with pytest.raises(Rejected, match="a part of 1"):
+        table["upgrade"]({"name": "ocr", "requirement": "demo-ocr==2.2", "share": 5.0})
 
 
 def test_a_promoted_version_is_what_is_started_again(host):

@@ -24,4 +24,5 @@ def permissions(tenants: "Mapping[str, TenantConfig] | None") -> Permissions:
         frozenset(name for name, tenant in tenants.items() if tenant.versions),
         MappingProxyType({name: patterns for name, patterns in limited if patterns is not None}),
         frozenset(tenants) or None,
+        MappingProxyType({name: MappingProxyType({**one.labels}) for name, one in tenants.items() if one.labels}),
     )

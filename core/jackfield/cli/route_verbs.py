@@ -51,6 +51,10 @@ def canary(
         bool,
         typer.Option("--analyse", help="Begin: compare the versions, promote in steps, abort when the trial is worse."),
     ] = False,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="Begin: draw the share among tenants with this label alone; may be repeated.", metavar="K=V"),
+    ] = None,
     ramp: Annotated[float | None, typer.Option(parser=number(), help="Change the share.", metavar="X")] = None,
     promote: Annotated[bool, typer.Option("--promote", help="Make the version the default, and end.")] = False,
     abort: Annotated[bool, typer.Option("--abort", help="Send everybody back to the default, and end.")] = False,
@@ -60,12 +64,13 @@ def canary(
     """Try a version on a share of the calls, or on some tenants, of the running host."""
     if sum((version is not None, ramp is not None, promote, abort)) > 1:
         raise typer.BadParameter("give one of --version, --ramp, --promote and --abort")
-    if version is None and (share is not None or tenant or analyse):
-        raise typer.BadParameter("--share, --tenant and --analyse go with --version")
+    if version is None and (share is not None or tenant or label or analyse):
+        raise typer.BadParameter("--share, --tenant, --label and --analyse go with --version")
     if version is not None and share is None and not tenant and not analyse:
         raise typer.BadParameter("say who is to try it: --share, --tenant or --analyse")
     if version is not None:
-        given: dict[str, Any] = {"version": version, "share": _part(share or 0.0, "--share"), "tenants": tenant or []}
+        part = _part(share or 0.0, "--share")
+        given: dict[str, Any] = {"version": version, "share": part, "tenants": tenant or [], "labels": _labels(label)}
         found = _change(control, "start", name, **given, analysis={} if analyse else None)
     elif ramp is not None:
         found = _change(control, "ramp", name, share=_part(ramp, "--ramp"))
@@ -99,6 +104,10 @@ def upgrade(
     analyse: Annotated[
         bool, typer.Option("--analyse", help="Compare the versions, promote in steps, abort when the new one is worse.")
     ] = False,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="Only tenants with this label try it first; may be repeated.", metavar="K=V"),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Take it although it is not compatible.")] = False,
     control: Control = None,
     as_json: AsJson = False,
@@ -106,11 +115,11 @@ def upgrade(
     """Replace a plugin in workers by another version of its distribution, without losing a call.
 
     The new version starts beside the running one, and gets its state. It is refused when it is not compatible, or asks
-    for more than it is allowed. Without --share, --tenant and --analyse the calls move at once; with one of them it is
-    a canary: `pluginctl canary PLUGIN --promote` ends the old version, `--abort` the new one.
+    for more than it is allowed. Without --share, --tenant, --label and --analyse the calls move at once; with one of
+    them it is a canary: `pluginctl canary PLUGIN --promote` ends the old version, `--abort` the new one.
     """
     part = None if share is None else _part(share, "--share")
-    given: dict[str, Any] = {"share": part, "tenants": tenant or [], "force": force}
+    given: dict[str, Any] = {"share": part, "tenants": tenant or [], "labels": _labels(label), "force": force}
     done = ask(control, "upgrade", name=plugin, requirement=requirement, **given, analysis={} if analyse else None)
     if as_json:
         write_json(done)
@@ -137,7 +146,9 @@ def rollback(
 def canary_line(shown: dict[str, Any]) -> str:
     """Render one canary as a line."""
     role = {"running": "odd", "promoted": "good", "aborted": "bad"}[shown["state"]]
-    tenants = f" and {', '.join(shown['tenants'])}" if shown["tenants"] else ""
+    labels = " and ".join(f"{key}={value}" for key, value in shown.get("labels", {}).items())
+    tenants = f" of {labels}" if labels else ""
+    tenants += f" and {', '.join(shown['tenants'])}" if shown["tenants"] else ""
     reason = f": {shown['reason']}" if shown["reason"] else ""
     trial = f"{shown['name']}: {shown['version']} beside {shown['stable']}"
     return f"{trial}, {shown['share']:.0%}{tenants}: {styled(shown['state'], role)}{reason}"
@@ -147,6 +158,17 @@ def _change(control: Path | None, what: str, name: str | None, **arguments: Any)
     if name is None:
         raise typer.BadParameter("say of which function or plugin: NAME")
     return [ask(control, f"canary_{what}", within=QUICK, name=name, **arguments)]
+
+
+def _labels(given: list[str] | None) -> dict[str, str]:
+    """Read labels as `tier=beta`."""
+    found = {}
+    for each in given or ():
+        key, sign, value = each.partition("=")
+        if not key or not sign:
+            raise typer.BadParameter(f"--label {each}: write it as in --label tier=beta")
+        found[key] = value
+    return found
 
 
 def _part(share: float, option: str) -> float:

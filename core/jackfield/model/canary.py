@@ -27,6 +27,8 @@ class CanaryStatus:
         functions: the functions it covers.
         reason: why it ended, or what the last look at it found.
         number: which of the host's canaries, from 1.
+        labels: those that a tenant must have to be drawn, each with its value, and nobody else is; empty for everybody.
+        matching: the tenants that have them.
     """
 
     name: str
@@ -38,3 +40,5 @@ class CanaryStatus:
     functions: tuple[str, ...]
     reason: str = ""
     number: int = 0
+    labels: tuple[tuple[str, str], ...] = ()
+    matching: tuple[str, ...] = ()

@@ -14,12 +14,18 @@ class Permissions:
     Attributes:
         pickers: the tenants that may pick a version by header; None without tenants: then everybody may do all.
         known: the tenants that there are; None when any name is one.
+        labels: tenant → what it can be matched by, of those that have any.
         patterns: tenant → the names that it may call, as `fnmatch` has them; one that is not in it may call everything.
     """
 
     pickers: frozenset[str] | None = None
     patterns: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     known: frozenset[str] | None = None
+    labels: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+
+    def matching(self, labels: Mapping[str, str]) -> tuple[str, ...]:
+        """Name the tenants that have all of some labels, sorted."""
+        return tuple(sorted(name for name, have in self.labels.items() if labels.items() <= have.items()))
 
     def denial(self, name: str, tenant: str | None, picks: bool) -> str:
         """Say why a call is not allowed.

@@ -62,10 +62,11 @@ def canary_start(
     share: float = 0.0,
     tenants: tuple[str, ...] = (),
     analysis: Analysis | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Begin a trial of a version."""
     try:
-        canary = host.canary(name, version=version, share=share, tenants=tenants, analysis=analysis)
+        canary = host.canary(name, version=version, share=share, tenants=tenants, labels=labels, analysis=analysis)
     except ValueError as error:
         raise Rejected(str(error), code="bad_canary") from None
     return canary_shown(canary.status)
@@ -79,10 +80,13 @@ def upgrade(
     tenants: tuple[str, ...] = (),
     analysis: Analysis | None = None,
     force: bool = False,
+    labels: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Replace a plugin in workers by another version, after a trial if anybody is to try it first."""
     try:
-        canary = host.upgrade(name, requirement, share=share, tenants=tenants, analysis=analysis, force=force)
+        canary = host.upgrade(
+            name, requirement, share=share, tenants=tenants, labels=labels, analysis=analysis, force=force
+        )
     except ValueError as error:
         raise Rejected(str(error), code="bad_canary") from None
     return canary_shown(canary.status)
@@ -121,6 +125,7 @@ def canary_shown(status: CanaryStatus) -> dict[str, Any]:
         "state": status.state.value,
         "share": status.share,
         "tenants": list(status.tenants),
+        "labels": dict(status.labels),
         "functions": list(status.functions),
         "reason": status.reason,
     }

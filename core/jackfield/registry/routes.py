@@ -4,12 +4,14 @@ A route follows from its versions, their ranks, what the configuration or an ope
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from math import ceil
 from types import MappingProxyType
 from typing import Any
 
 import attrs
 
-from jackfield.model.call import Call
+from jackfield.calls.routing import bucket
+from jackfield.model.call import DRAW, Call
 from jackfield.model.canary import CanaryState, CanaryStatus
 from jackfield.model.route import Endpoint, Route, Rule, Split
 from jackfield.model.snapshot import Snapshot
@@ -63,9 +65,11 @@ def derived(
     trial = next((each for each in canaries if each.state is CanaryState.RUNNING and name in each.functions), None)
     if trial is not None:
         version = trial.version
-        split: Split | None = Split(
-            trial.name, ((version, trial.share),), dict.fromkeys(trial.tenants, version), version
-        )
+        # Who has labels is known by name, so that those who are drawn can be named: a call need not ask for labels.
+        end = ceil(trial.share * 2**DRAW)
+        drawn = (tenant for tenant in trial.matching if bucket(trial.name, tenant) < end)
+        shares = () if trial.labels else ((version, trial.share),)
+        split: Split | None = Split(trial.name, shares, dict.fromkeys((*trial.tenants, *drawn), version), version)
     else:
         split = _meant(rule.split, endpoints) if rule is not None else None
     return Route(name, default_of(endpoints, rule), endpoints, split, ranks)

@@ -8,6 +8,7 @@ import attrs
 from jackfield.errors import FunctionNotFound, PluginError
 from jackfield.model.canary import CanaryState, CanaryStatus
 from jackfield.model.names import close_names
+from jackfield.model.permissions import Permissions
 from jackfield.model.snapshot import Snapshot
 from jackfield.registry.routes import redecided, with_default
 
@@ -41,7 +42,13 @@ def begun(snapshot: Snapshot, wanted: CanaryStatus) -> tuple[Snapshot, CanarySta
             what = f"under trial already, with {trial}" if trial else "split by the configuration"
             fix = "promote or abort that canary first" if trial else "take its shares out of [routes] first"
             raise PluginError(wanted.name, "route", f"{name} is {what}", fix)
-    status = attrs.evolve(wanted, stable=snapshot.routes[covered[0]].default, functions=covered)
+    matching = _matching(snapshot.permissions, wanted)
+    if wanted.labels and not matching:
+        labels = ", ".join(f"{key}={value}" for key, value in wanted.labels)
+        fix = "write `labels` of tenants under [tenants]"
+        raise PluginError(wanted.name, "route", f"no tenant has the labels {labels}", fix)
+    stable = snapshot.routes[covered[0]].default
+    status = attrs.evolve(wanted, stable=stable, functions=covered, matching=matching)
     return redecided(snapshot, covered, canaries=_kept((*snapshot.canaries, status))), status
 
 
@@ -65,6 +72,29 @@ def changed(snapshot: Snapshot, status: CanaryStatus, **fields: Any) -> Snapshot
     promoted = after.state is CanaryState.PROMOTED
     rules = with_default(snapshot.rules, dict.fromkeys(now.functions, now.version)) if promoted else None
     return redecided(snapshot, now.functions, rules=rules, canaries=_kept(canaries))
+
+
+def permitted(snapshot: Snapshot, permissions: Permissions) -> Snapshot:
+    """Take over what tenants may do, and which labels they have: canaries that go by labels are drawn anew.
+
+    Args:
+        snapshot: what is there.
+        permissions: from now on.
+    """
+    after = attrs.evolve(snapshot, permissions=permissions)
+    moved = {
+        each.number: attrs.evolve(each, matching=matching)
+        for each in snapshot.canaries
+        if each.state is CanaryState.RUNNING and (matching := _matching(permissions, each)) != each.matching
+    }
+    if not moved:
+        return after
+    names = [name for each in moved.values() for name in each.functions]
+    return redecided(after, names, canaries=tuple(moved.get(each.number, each) for each in snapshot.canaries))
+
+
+def _matching(permissions: Permissions, status: CanaryStatus) -> tuple[str, ...]:
+    return permissions.matching(dict(status.labels)) if status.labels else ()
 
 
 def noted(snapshot: Snapshot, status: CanaryStatus, reason: str) -> Snapshot | None:

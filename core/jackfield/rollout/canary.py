@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from itertools import count
@@ -176,6 +176,7 @@ class Canaries:
         share: float,
         tenants: Iterable[str],
         analysis: Analysis | None,
+        labels: Mapping[str, str] | None = None,
         functions: Sequence[str] = (),
         promoted: Promoted | None = None,
         aborted: Aborted | None = None,
@@ -188,6 +189,7 @@ class Canaries:
             share: as there.
             tenants: as there.
             analysis: as there.
+            labels: as there.
             functions: those that it covers; by default those that the name means.
             promoted: is told of its promotion, in place of whoever is told of all others'.
             aborted: is told when somebody, or its analysis, aborts it.
@@ -206,6 +208,7 @@ class Canaries:
             tuple(sorted({*tenants})),
             tuple(functions),
             number=next(self._numbers),
+            labels=tuple(sorted((labels or {}).items())),
         )
         canary = Canary(self._functions, wanted, promoted or self._promoted, aborted)
         self._handles[wanted.number] = canary

@@ -6,7 +6,7 @@ written down only once it is promoted: a host that is killed before serves at it
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from jackfield.config import Source
-from jackfield.errors import Fault, JackfieldError, PluginError, ResourceExhausted
+from jackfield.errors import Fault, JackfieldError, PluginError, ResourceExhausted, Unavailable
 from jackfield.log import host_log
 from jackfield.manifests.grants import Permission
 from jackfield.model.canary import CanaryState, CanaryStatus
@@ -84,6 +84,7 @@ class Upgrades:
         *,
         share: float | None,
         tenants: tuple[str, ...],
+        labels: Mapping[str, str] | None,
         analysis: Analysis | None,
         force: bool,
     ) -> Canary:
@@ -102,7 +103,7 @@ class Upgrades:
         except BaseException:
             self._inventory.drop(new)
             raise
-        return self._tried(_Upgrade(config, new), shared, share, tenants, analysis)
+        return self._tried(_Upgrade(config, new), shared, share, tenants, labels, analysis)
 
     def _checked(self, old: PluginBundle, new: PluginBundle, *, force: bool) -> list[str]:
         """Refuse what is not to take the place of a version; give the functions that both have."""
@@ -136,9 +137,12 @@ class Upgrades:
         functions: list[str],
         share: float | None,
         tenants: tuple[str, ...],
+        labels: Mapping[str, str] | None,
         analysis: Analysis | None,
     ) -> Canary:
-        at_once = share is None and not tenants and analysis is None
+        at_once = share is None and not tenants and not labels and analysis is None
+        if share is None and labels and analysis is None:
+            share = 1.0
         try:
             canary = self._canaries.begin(
                 upgrade.bundle.name,
@@ -146,6 +150,7 @@ class Upgrades:
                 share=share or 0.0,
                 tenants=tenants,
                 analysis=analysis,
+                labels=labels,
                 functions=functions,
                 promoted=partial(self._settle, upgrade),
                 aborted=partial(self._settle, upgrade),
@@ -181,7 +186,11 @@ class Upgrades:
             return
         try:
             self._end(upgrade, status, by)
-        finally:
+        except BaseException as error:
+            upgrade.open.append(None)  # whoever watches the trial does it
+            if not isinstance(error, Unavailable):  # on the home loop, where nobody may wait
+                raise
+        else:
             upgrade.settled.set()
 
     def _end(self, upgrade: _Upgrade, status: CanaryStatus, by: str) -> None:
