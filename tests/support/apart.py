@@ -1,6 +1,5 @@
 """Hosts whose plugins are in workers: made of files of a test, and what they leave in the system, counted."""
 
-import asyncio
 import os
 import textwrap
 import time
@@ -27,23 +26,17 @@ def host_of(folder, further="", **plugins):
     Args:
         folder: where the files and the configuration are written.
         further: of the configuration, behind the plugins.
-        plugins: the code of each by its name; or the code and further lines of its table.
+        plugins: the code of each by its name; or the code, further lines of its table, and
+            ":Object" of the object that it is.
     """
     tables = []
     for name, said in plugins.items():
-        code, lines = (said, "") if isinstance(said, str) else said
+        code, lines, thing = (said, "", "") if isinstance(said, str) else (*said, "")[:3]
         (folder / f"{name}.py").write_text(textwrap.dedent(code))
-        tables.append(f'[[plugin]]\nname = "{name}"\npath = "./{name}.py"\nexecutor = "worker"\n{lines}\n')
+        tables.append(f'[[plugin]]\nname = "{name}"\npath = "./{name}.py{thing}"\nexecutor = "worker"\n{lines}\n')
     config = folder / "jackfield.toml"
     config.write_text("\n".join([*tables, further]))
     return Host.from_config(config, observers=())
-
-
-def called(host, how, name, *arguments, **options):
-    """Call a function with `call` or `acall`, as the test says."""
-    if how == "acall":
-        return asyncio.run(host.acall(name, *arguments, **options))
-    return host.call(name, *arguments, **options)
 
 
 def until(condition, seconds=20.0):

@@ -432,9 +432,12 @@ class WorkerPool:
                 if worker in self._idle:
                     self._idle.remove(worker)
             worker.kill(error.breach)
-            status = await nest.status(number)
-            reason, cause = _why(error, worker.killed_for, status)
-            worker.end(Unavailable(self.plugin, f"its worker {reason}", cause, ran=True))
+            status = None
+            try:
+                status = await nest.status(number)
+            finally:  # cancelled or not: who waits is told, and its descriptors are closed
+                reason, cause = _why(error, worker.killed_for, status)
+                worker.end(Unavailable(self.plugin, f"its worker {reason}", cause, ran=True))
             if known and not self._closed:
                 if not worker.answered:
                     self._failures += 1
