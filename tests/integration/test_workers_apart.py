@@ -401,8 +401,9 @@ def test_a_plugin_object_starts_counts_and_hands_over(tmp_path):
     with host_of(tmp_path, plug=(COUNTER, "worker = { max = 1 }", ":Counter")) as host:
         assert host.faults == ()
         assert [host.call("plug.up") for _ in range(3)] == [1, 2, 3]
+        (tmp_path / "plug.py").write_text(textwrap.dedent(COUNTER).replace("+= 1", "+= 10"))
         host.reload("plug")
-        assert host.call("plug.up") == 4
+        assert host.call("plug.up") == 13
         traces.look()
     assert traces.gone()
 

@@ -81,7 +81,7 @@ class PluginBundle:
     @property
     def reloadable(self) -> bool:
         """Whether another version of it can be loaded beside this one."""
-        return bool(self.root)
+        return bool(self.root) or (self.apart is not None and bool(self.digest))
 
     @property
     def advertised(self) -> tuple[str, ...]:
