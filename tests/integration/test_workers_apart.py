@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import subprocess
 import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from jackfield import (
     Cancelled,
     DeadlineExceeded,
     FunctionCrashed,
+    FunctionNotFound,
     Host,
     PayloadError,
     Rejected,
@@ -202,7 +205,10 @@ def test_the_call_is_known_over_there(ask, colour):
 @COLOURS
 def test_its_own_functions_can_be_called_and_others_only_with_a_grant(host, ask, colour):
     assert ask(f"{colour}nested", {"name": "plug.add", "payload": {"a": 2, "b": 3}}) == 5
-    assert ask(f"{colour}nested", {"name": "plug.anested", "payload": {"name": "plug.aadd", "payload": {"a": 1, "b": 1}}}) == 2
+    assert (
+        ask(f"{colour}nested", {"name": "plug.anested", "payload": {"name": "plug.aadd", "payload": {"a": 1, "b": 1}}})
+        == 2
+    )
     with pytest.raises(FunctionCrashed) as caught:
         ask(f"{colour}nested", {"name": "host.greet", "payload": None})
     assert caught.value.error_type == "jackfield.PermissionDenied"
@@ -332,7 +338,11 @@ def test_what_it_logs_and_writes_arrives_in_the_hosts_log_with_its_call(services
         logger.remove(sink)
     assert found
     said = next(each for each in got if "over here" in each["message"])
-    assert (said["extra"]["plugin"], said["extra"]["func_name"], said["extra"]["tenant"]) == ("plug", "plug.log", "acme")
+    assert (said["extra"]["plugin"], said["extra"]["func_name"], said["extra"]["tenant"]) == (
+        "plug",
+        "plug.log",
+        "acme",
+    )
     assert said["function"] == "log"
 
 
@@ -475,8 +485,6 @@ def test_a_worker_that_is_killed_is_replaced(tmp_path):
 
 
 def test_a_process_that_dies_without_stopping_takes_its_workers_along(tmp_path):
-    import subprocess  # noqa: PLC0415
-
     host_of(tmp_path, plug=GOOD)
     code = (
         "import os\nfrom jackfield import Host\n"
@@ -486,16 +494,72 @@ def test_a_process_that_dies_without_stopping_takes_its_workers_along(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 9, done.stderr
     pid = int(done.stdout)
-    assert until(lambda: not os.path.exists(f"/proc/{pid}"))
+    assert until(lambda: not Path(f"/proc/{pid}").exists())
 
 
 def test_threads_of_the_host_share_its_workers(tmp_path):
     with host_of(tmp_path, plug=GOOD) as host:
         found = []
-        threads = [threading.Thread(target=lambda: found.append(host.call("plug.pid", timeout=20.0))) for _ in range(30)]
+        threads = [
+            threading.Thread(target=lambda: found.append(host.call("plug.pid", timeout=20.0))) for _ in range(30)
+        ]
         for each in threads:
             each.start()
         for each in threads:
             each.join()
         assert len(found) == 30
         assert len(set(found)) <= 2
+
+
+def _run(folder, code):
+    """Run a program of an embedder, with a host of one plugin; give what it prints."""
+    host_of(folder, plug=GOOD)
+    head = (
+        "import gc, os, sys\nfrom jackfield import Host\n"
+        f"host = Host.from_config({str(folder / 'jackfield.toml')!r}, observers=())\n"
+    )
+    program = [sys.executable, "-c", head + textwrap.dedent(code)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_host_that_is_dropped_without_a_stop_leaves_no_process(tmp_path):
+    printed = _run(tmp_path, "host.start()\nprint(host.call('plug.pid'), flush=True)\ndel host\ngc.collect()\n")
+    pid = int(printed)
+    assert until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_a_fork_of_the_embedder_does_not_end_the_workers_of_its_parent(tmp_path):
+    code = """
+    host.start()
+    before = host.call('plug.pid')
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    print(before == host.call('plug.pid', timeout=20.0))
+    host.stop()
+    """
+    assert _run(tmp_path, code) == "True\n"
+
+
+def test_apply_adds_changes_and_removes_plugins_in_workers(tmp_path):
+    traces = Traces()
+    with host_of(tmp_path, plug=GOOD) as host:
+        first = host.call("plug.pid")
+        (tmp_path / "other.py").write_text(GOOD)
+        config = tmp_path / "jackfield.toml"
+        kept = config.read_text()
+        config.write_text(kept + kept.replace('"plug"', '"other"').replace("plug.py", "other.py"))
+        host.apply(config)
+        assert host.call("other.pid", timeout=20.0) != first
+        traces.look()
+        config.write_text(kept)
+        host.apply(config)
+        assert host.call("plug.pid", timeout=20.0) > 0
+        with pytest.raises(FunctionNotFound):
+            host.call("other.pid")
+        traces.look()
+    assert traces.gone()

@@ -348,5 +348,3 @@ def test_a_plugin_that_cannot_be_sandboxed_as_it_asks_does_not_start(tmp_path):
     assert [(each.plugin, each.stage) for each in host.faults] == [("bad", "sandbox")]
     with host:
         assert host.call("good.ok", timeout=20.0) == 1
-
-
