@@ -82,7 +82,7 @@ class PluginBundle:
     @property
     def reloadable(self) -> bool:
         """Whether another version of it can be loaded beside this one."""
-        return bool(self.root) or self.apart is not None
+        return bool(self.root) or (self.apart is not None and bool(self.digest))
 
     @property
     def advertised(self) -> tuple[str, ...]:

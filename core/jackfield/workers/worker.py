@@ -108,6 +108,7 @@ class Worker:
         self.on_death: Callable[[Worker, ChannelBroken], object] = lambda *_: None
         self._post = post
         self._services = services
+        self._over: JackfieldError | None = None  # why it is gone, once everybody has been told
         self._pidfd = -1
         self._ids = count(1)
         self._open: dict[int, _Entry] = {}
@@ -181,6 +182,7 @@ class Worker:
 
     def end(self, error: JackfieldError) -> None:
         """Tell everybody who waits that it is gone; on the control loop, once it is."""
+        self._over = error
         while self._open:
             _, entry = self._open.popitem()
             if entry.abandoned is not None:
@@ -277,9 +279,9 @@ class Worker:
             if isinstance(error, ChannelBroken):
                 raise Unavailable(call.name, "its worker has just ended", "crashed", ran=False) from None
             raise
-        if self.dead and not entry.inbox and self._open.pop(number, None) is not None:
+        if self._over is not None and self._open.pop(number, None) is not None:  # `end` has not seen this call
             release()
-            raise Unavailable(call.name, "its worker has just ended", "crashed", ran=False)
+            raise self._over
         return number, entry
 
     def _invoke(self, number: int, function: int, call: Call) -> Invoke:
