@@ -183,14 +183,14 @@ def _weight(host: Host) -> tuple[float, float]:
 
 
 def _pools(host: Host) -> Any:
-    return host._workers.pools  # type: ignore[attr-defined]  # noqa: SLF001  # no public way yet
+    return host._workers.pools  # type: ignore[attr-defined]  # no public way yet
 
 
 def _many(effort: Effort) -> tuple[str, float, str, str]:
     """Call many plugins, few of them often and most of them seldom; each has a worker of its own."""
     count = 8 if effort.quick else 64
     names = [f"bench{number}" for number in range(count)]
-    draw = random.Random(1)
+    draw = random.Random(1)  # noqa: S311  # a mix of calls
     mix = draw.choices(names, [1 / (rank + 1) for rank in range(count)], k=500 if effort.quick else 20_000)
     with _host(dict.fromkeys(names, _PLUGIN)) as host:
         for name in names:

@@ -17,7 +17,7 @@ from jackfield.model.call import Call
 from jackfield.ports import ExecutorStats
 from jackfield.runtime.control import ControlLoop
 from jackfield.sandbox.starting import seen
-from jackfield.workers.channel import ChannelBroken, Ticket, settle
+from jackfield.workers.channel import ChannelBroken, Ticket, teller
 from jackfield.workers.messages import Described, Prepare
 from jackfield.workers.nursery import Nest, Source
 from jackfield.workers.settings import BACKOFF, BREAKER, LONGEST, PENDING, SHARED, WorkerSettings
@@ -207,12 +207,7 @@ class WorkerPool:
         """Do the same without blocking the running event loop."""
         loop = asyncio.get_running_loop()
         came: asyncio.Future[None] = loop.create_future()
-
-        def tell() -> None:
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(settle, came)
-
-        worker, waiter = self._pick(call, exclusive, tell)
+        worker, waiter = self._pick(call, exclusive, teller(loop, came))
         if worker is not None:
             return worker
         assert waiter is not None  # noqa: S101  # one of both
