@@ -32,6 +32,7 @@ import startup
 import swaps
 import tails
 import unloading
+import workers
 from harness import FULL, QUICK, Effort
 from results import Section
 
@@ -53,6 +54,7 @@ BENCHES: dict[str, Callable[[Effort], Section]] = {
     "growth": growth.run,
     "colours": colours.run,
     "payloads": payloads.run,
+    "workers": workers.run,
 }
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import attrs
 
-from jackfield.calls.routing import bucket
 from jackfield.model.call import DRAW, Call
 from jackfield.model.canary import CanaryState, CanaryStatus
 from jackfield.model.route import Endpoint, Route, Rule, Split
@@ -65,6 +64,8 @@ def derived(
     trial = next((each for each in canaries if each.state is CanaryState.RUNNING and name in each.functions), None)
     if trial is not None:
         version = trial.version
+        from jackfield.model.draws import bucket  # noqa: PLC0415  # hashing is for those who split
+
         # Who has labels is known by name, so that those who are drawn can be named: a call need not ask for labels.
         end = ceil(trial.share * 2**DRAW)
         drawn = (tenant for tenant in trial.matching if bucket(trial.name, tenant) < end)

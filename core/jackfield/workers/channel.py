@@ -13,7 +13,7 @@ import select
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
@@ -26,6 +26,7 @@ LIMIT: Final = 16 * 1024 * 1024
 """The most bytes that the body of one frame may have."""
 
 _HEAD: Final = 4
+_NO_HEAD: Final = bytes(_HEAD)
 _CHUNK: Final = 256 * 1024
 _NONE: Final = object()
 
@@ -138,12 +139,28 @@ class Channel(Generic[M]):
             TimeoutError: when the other side does not read in time.
             ChannelBroken: when it is gone.
         """
-        frame = bytearray(_HEAD)
-        self._encode(message, frame, _HEAD)
-        size = len(frame) - _HEAD
+        frame = bytearray()
+        self._write(message, frame)
+        self._send(frame, deadline)
+
+    def send_all(self, messages: Iterable[msgspec.Struct]) -> None:
+        """Send several messages at once, as `send` does one."""
+        frames = bytearray()
+        for message in messages:
+            self._write(message, frames)
+        self._send(frames, None)
+
+    def _write(self, message: msgspec.Struct, frames: bytearray) -> None:
+        """Write a message behind others."""
+        start = len(frames)
+        frames += _NO_HEAD
+        self._encode(message, frames, start + _HEAD)
+        size = len(frames) - start - _HEAD
         if size > self._limit:
             raise ValueError(f"{size:,} bytes, and a message may have {self._limit:,}")
-        frame[:_HEAD] = size.to_bytes(_HEAD, "big")
+        frames[start : start + _HEAD] = size.to_bytes(_HEAD, "big")
+
+    def _send(self, frame: bytearray, deadline: float | None) -> None:
         if not self._sending.acquire(timeout=_timeout(deadline)):
             raise TimeoutError("the other side does not read")
         try:
@@ -369,6 +386,19 @@ def settle(came: "asyncio.Future[None]") -> None:
     """Settle a future, unless its waiter was cancelled; on its loop."""
     if not came.done():
         came.set_result(None)
+
+
+def teller(loop: asyncio.AbstractEventLoop, came: "asyncio.Future[None]") -> Callable[[], object]:
+    """Give what settles a future of a loop from any thread, and from the loop itself without waking it."""
+
+    def tell() -> None:
+        if asyncio._get_running_loop() is loop:  # noqa: SLF001  # documented; does not raise
+            settle(came)
+            return
+        with suppress(RuntimeError):  # it is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, came)
+
+    return tell
 
 
 def _timeout(deadline: float | None) -> float:

@@ -20,7 +20,7 @@ from jackfield.runtime.control import ControlLoop
 from jackfield.sandbox.cgroups import Group
 from jackfield.sandbox.memory import Verdict, resident
 from jackfield.sandbox.starting import seen
-from jackfield.workers.channel import ChannelBroken, Ticket, settle
+from jackfield.workers.channel import ChannelBroken, Ticket, teller
 from jackfield.workers.credentials import ask_for
 from jackfield.workers.limits import EVERY, SELDOM, Watched
 from jackfield.workers.messages import EVENT, PROBE, Described, Prepare
@@ -287,12 +287,7 @@ class WorkerPool:
         """Do the same without blocking the running event loop."""
         loop = asyncio.get_running_loop()
         came: asyncio.Future[None] = loop.create_future()
-
-        def tell() -> None:
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(settle, came)
-
-        worker, waiter = self._pick(call, exclusive, tell)
+        worker, waiter = self._pick(call, exclusive, teller(loop, came))
         if worker is not None:
             return worker
         assert waiter is not None  # noqa: S101  # one of both

@@ -18,7 +18,7 @@ from jackfield.model.call import NO_HEADERS, Call
 from jackfield.wire.crossing import pack, unpack
 from jackfield.wire.errors import describe, restore
 from jackfield.workers import messages
-from jackfield.workers.channel import LIMIT, Channel, ChannelBroken, Ticket, settle
+from jackfield.workers.channel import LIMIT, Channel, ChannelBroken, Ticket, settle, teller
 from jackfield.workers.credentials import sender
 from jackfield.workers.messages import About, Answer, Cancel, Invoke, Method, Ready, Request, Result, Said
 
@@ -157,7 +157,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         came: asyncio.Future[None] = loop.create_future()
         number, entry = next(self._ids), _Entry(None)
-        entry.ticket = Ticket(_teller(loop, came))
+        entry.ticket = Ticket(teller(loop, came))
         self._open[number] = entry
         try:
             self.side.send(Method(number, name, state, budget), monotonic() + budget)
@@ -245,7 +245,7 @@ class Worker:
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
                 came: asyncio.Future[None] = loop.create_future()
-                entry.ticket = Ticket(_teller(loop, came))
+                entry.ticket = Ticket(teller(loop, came))
                 if not entry.inbox:
                     await came
         except BaseException as error:
@@ -432,14 +432,3 @@ class Worker:
         met = self._met
         if self._greeted == 2 and met is not None:  # noqa: PLR2004  # as above
             self._post(settle, met)
-
-
-def _teller(loop: asyncio.AbstractEventLoop, came: "asyncio.Future[None]") -> Callable[[], object]:
-    def tell() -> None:
-        if asyncio._get_running_loop() is loop:  # noqa: SLF001  # documented; does not raise
-            settle(came)
-            return
-        with suppress(RuntimeError):  # it is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, came)
-
-    return tell

@@ -1,11 +1,13 @@
 """One plugin in a worker: imported once by the plugin's zygote, and served by each process that this is forked to."""
 
+import asyncio
 import os
 import site
 import socket
 import sys
 from collections import deque
-from concurrent.futures import Future
+from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -79,7 +81,10 @@ class Runtime:
         self._endpoints: list[Endpoint] = []
         self._instance: Instance | None = None
         self._queue: deque[Invoke] = deque()
-        self._running: dict[int, Future[Any]] = {}
+        self._arrived: deque[Invoke] = deque()  # async functions that are to be begun on the loop
+        self._woken = False
+        self._running: dict[int, asyncio.Task[Any]] = {}  # of the loop, as what follows
+        self._answers: list[Result] = []
         self._home = HomeLoop()
         self._pool = Pool()
         self._control = ControlLoop()
@@ -175,16 +180,18 @@ class Runtime:
         """Take in what the host sent, in the thread of whoever reads: nothing may wait here."""
         if isinstance(message, Invoke) and of_calls:
             if self._endpoints[message.function].spec.colour is Colour.ASYNC:
-                self._begin(message)
+                self._arrived.append(message)
+                if not self._woken:
+                    self._woken = True
+                    self._at_home(self._begin_all)
                 return
             self._queue.append(message)
             wanted, self._wanted = self._wanted, None
             if wanted is not None:
                 wanted.settle(None)
         elif isinstance(message, Cancel):
-            running = self._running.get(message.id)
-            if running is not None:
-                running.cancel()
+            if self._home.post is not None:  # else no async function has come
+                self._at_home(partial(self._cancel, message.id))
         elif isinstance(message, Method):
             try:
                 self._pool.start(f"{self._config.name}:{message.name}", lambda: self._method(message))
@@ -203,25 +210,54 @@ class Runtime:
         else:
             self._answer(message.id, call, result)
 
+    def _at_home(self, step: Callable[[], object]) -> None:
+        """Have something done on the loop, soon."""
+        post = self._home.post
+        if post is None:  # the first time: it is not there yet
+            self._home.run(asyncio.sleep(0))
+            post = self._home.post
+        assert post is not None  # noqa: S101  # it has just run something
+        post(step)
+
+    def _begin_all(self) -> None:
+        """Begin the async functions that have come since the loop was last woken; on the loop."""
+        self._woken = False  # before they are looked at: whoever adds one from now on wakes the loop again
+        while self._arrived:
+            self._begin(self._arrived.popleft())
+
     def _begin(self, message: Invoke) -> None:
-        """Run an async function, on this worker's loop."""
+        """Run an async function; on the loop."""
         endpoint = self._endpoints[message.function]
         call = call_of(message, endpoint)
         self._link.begin(call, message.id)
         walk: Any = endpoint.arun(call)  # a coroutine, since the function is async
-        future: Future[Any] = self._home.submit(call.name, walk)
-        self._running[message.id] = future
+        task = asyncio.get_running_loop().create_task(walk)
+        self._running[message.id] = task
+        task.add_done_callback(partial(self._ended, message.id, call))
 
-        def ended(future: "Future[Any]") -> None:
-            self._running.pop(message.id, None)
-            if future.cancelled():
-                self._answer(message.id, call, None, Cancelled(call.name, "its caller has left"))
-            elif (error := future.exception()) is not None:
-                self._answer(message.id, call, None, error)
-            else:
-                self._answer(message.id, call, future.result())
+    def _ended(self, number: int, call: Call, task: "asyncio.Task[Any]") -> None:
+        """Answer with what a task gave, together with the others that end in this turn of the loop."""
+        del self._running[number]
+        result: Any = None
+        error: BaseException | None
+        if task.cancelled():
+            error = Cancelled(call.name, "its caller has left")
+        elif (error := task.exception()) is None:
+            result = task.result()
+        self._link.finish(call)
+        self._answers.append(outcome(number, call.name, result, error))
+        if len(self._answers) == 1:
+            asyncio.get_running_loop().call_soon(self._answer_all)
 
-        future.add_done_callback(ended)
+    def _answer_all(self) -> None:
+        answers, self._answers = self._answers, []
+        self._link.calls.send_all(answers)
+
+    def _cancel(self, number: int) -> None:
+        """End a function that nobody waits for; on the loop, after it was begun there."""
+        running = self._running.get(number)
+        if running is not None:
+            running.cancel()
 
     def _answer(self, number: int, call: Call, result: Any, error: BaseException | None = None) -> None:
         self._link.finish(call)
