@@ -59,7 +59,10 @@ ATTACKS = {
     "a busy loop that holds the GIL": ("import re; re.match(r'(a+)+$', 'a' * 64 + 'b')", 0.3, LATE, None),
     "a busy loop": ("while True: pass", 0.3, LATE, None),
     "ignoring SIGTERM and everything that is raised": (
-        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    while True:\n        try: time.sleep(60)\n        except BaseException: pass",
+        (
+            "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n    while True:\n        try: time.sleep(60)\n"
+            "        except BaseException: pass"
+        ),
         0.3,
         LATE,
         None,
@@ -90,25 +93,32 @@ ATTACKS = {
         "protocol",
     ),
     "answering what nobody has asked": (
-        "import msgspec\n"
-        "    for each in sockets(): os.write(each, frame(msgspec.msgpack.encode([2, 999_999, None, None])))\n"
-        "    time.sleep(60)",
+        (
+            "import msgspec\n"
+            "    for each in sockets(): os.write(each, frame(msgspec.msgpack.encode([2, 999_999, None, None])))\n"
+            "    time.sleep(60)"
+        ),
         20.0,
         GONE,
         "protocol",
     ),
     "speaking for a call that it does not run": (
-        "import msgspec\n"
-        "    for each in sockets(): os.write(each, frame(msgspec.msgpack.encode([3, 1, 999_999, 'call', ['good.ok', None, None, None, None, None]])))\n"
-        "    time.sleep(60)",
+        (
+            "import msgspec\n"
+            "    for each in sockets(): os.write(each, frame(msgspec.msgpack.encode("
+            "[3, 1, 999_999, 'call', ['good.ok', None, None, None, None, None]])))\n"
+            "    time.sleep(60)"
+        ),
         20.0,
         GONE,
         "protocol",
     ),
     "greeting again": (
-        "import msgspec\n"
-        "    for each in sockets(): os.write(each, frame(msgspec.msgpack.encode([1, 1, 1])))\n"
-        "    time.sleep(60)",
+        (
+            "import msgspec\n"
+            "    for each in sockets(): os.write(each, frame(msgspec.msgpack.encode([1, 1, 1])))\n"
+            "    time.sleep(60)"
+        ),
         20.0,
         GONE,
         "protocol",
@@ -142,23 +152,27 @@ def test_an_attack_costs_its_worker_alone(attack, tmp_path):
 
 BOUNDED = {
     "a fork bomb": (
-        "for _ in range(400):\n"
-        "        try: pid = os.fork()\n"
-        "        except OSError: continue\n"
-        "        if pid == 0:\n"
-        "            for _ in range(20):\n"
-        "                try: os.fork()\n"
-        "                except OSError: pass\n"
-        "            time.sleep(600)\n"
-        "            os._exit(0)\n"
-        "    time.sleep(600)",
+        (
+            "for _ in range(400):\n"
+            "        try: pid = os.fork()\n"
+            "        except OSError: continue\n"
+            "        if pid == 0:\n"
+            "            for _ in range(20):\n"
+            "                try: os.fork()\n"
+            "                except OSError: pass\n"
+            "            time.sleep(600)\n"
+            "            os._exit(0)\n"
+            "    time.sleep(600)"
+        ),
         "pids = 16",
     ),
     "exhausting threads": (
-        "for _ in range(5000):\n"
-        "        try: threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
-        "        except RuntimeError: break\n"
-        "    time.sleep(600)",
+        (
+            "for _ in range(5000):\n"
+            "        try: threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+            "        except RuntimeError: break\n"
+            "    time.sleep(600)"
+        ),
         "pids = 64",
     ),
     "filling stdout and stderr": (
@@ -166,11 +180,13 @@ BOUNDED = {
         "pids = 64",
     ),
     "exhausting descriptors": (
-        "held = []\n"
-        "    while True:\n"
-        "        try: held.append(os.pipe())\n"
-        "        except OSError: break\n"
-        "    time.sleep(600)",
+        (
+            "held = []\n"
+            "    while True:\n"
+            "        try: held.append(os.pipe())\n"
+            "        except OSError: break\n"
+            "    time.sleep(600)"
+        ),
         "open_files = 128",
     ),
 }
@@ -232,7 +248,9 @@ def test_a_module_that_ends_badly_at_import_is_a_fault_of_that_plugin(how, tmp_p
 
 BUSY = {
     "forks": "import os, time\nif os.fork() == 0:\n    time.sleep(600)\n    os._exit(0)\n",
-    "starts a thread": "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n",
+    "starts a thread": (
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+    ),
     "closes its output": "import os\nos.close(1)\nos.close(2)\n",
     "handles every signal": "import signal\nfor s in (1, 2, 15): signal.signal(s, signal.SIG_IGN)\n",
 }
