@@ -41,6 +41,7 @@ def manifest(
     from jackfield.cli.manifests import subject
     from jackfield.errors import ConfigError, JackfieldError
 
+    found = None
     try:
         found = subject(plugin or ".", read_catalogue())
     except ConfigError as error:

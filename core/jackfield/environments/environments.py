@@ -269,15 +269,15 @@ class Environments:
 
     def _checked(self, address: str, request: Request) -> Environment:
         place = self._cache.place(address)
+        fix = f"find out who wrote there; then `pluginctl env remove {address[:12]}`, and it is built anew"
+        tampered = f"its environment {place} has been tampered with"
         try:
             listing, stamps = self._cache.read(address)
-            before = dict(stamps)
-            wrong = differs(place / SITE, listing.files, stamps)
         except msgspec.MsgspecError:
-            wrong = "its list of files cannot be read"
-        if wrong:
-            fix = f"find out who wrote there; then `pluginctl env remove {address[:12]}`, and it is built anew"
-            raise refused(request.name, f"its environment {place} has been tampered with: {wrong}", fix)
+            raise refused(request.name, f"{tampered}: its list of files cannot be read", fix) from None
+        before = dict(stamps)
+        if wrong := differs(place / SITE, listing.files, stamps):
+            raise refused(request.name, f"{tampered}: {wrong}", fix)
         if stamps != before:
             self._cache.restamp(address, stamps)
         return Environment(

@@ -177,6 +177,7 @@ class Installer(Protocol):
         Raises:
             Failed: when it has no solution, or what is asked cannot be reached.
         """
+        ...
 
     def install(self, lock: Path, find_links: Sequence[str], target: Path, folder: Path, held: int) -> None:
         """Install a requirements file with hashes, and nothing besides, into a folder.
@@ -184,6 +185,7 @@ class Installer(Protocol):
         Raises:
             Failed: when it cannot be done.
         """
+        ...
 
 
 @attrs.frozen

@@ -15,7 +15,7 @@ import attrs
 _T = TypeVar("_T")
 
 _CPU: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(m?)")
-_SIZE: Final = re.compile(r"(\d{1,15}(?:\.\d{1,6})?)([kKMGT]i?)?B?")
+_SIZE: Final = re.compile(r"(\d{1,18}(?:\.\d{1,6})?)([kKMGT]i?)?B?")
 _UNITS: Final = {
     "": 1,
     "k": 10**3,

@@ -54,7 +54,7 @@ class Background:
         self._ledger = ledger
         self._pool = pool
         self._control = control
-        self._term = self._ended_term()
+        self._term: Term | None = None
 
     @property
     def stopping(self) -> threading.Event:
@@ -107,15 +107,15 @@ class Background:
         def begin(done: Callable[[], None]) -> None:
             work = Work(full, kind)
             work.on_ended(done)
-            if not term.stopping.is_set():
+            if not term.over:
                 term.begin(work, body, partial(self._pool.start, full))
 
         return Schedule(term, term.repeat(full, lambda: Repetition(self._control, seconds, begin)))
 
     def open(self) -> Term:
         """For the host: begin a new term, at each start of the plugin; the one before must have ended."""
-        self._term = Term(self.plugin, self._home, self._ledger)
-        return self._term
+        self._term = term = Term(self.plugin, self._home, self._ledger)
+        return term
 
     def reopen(self, term: Term) -> None:
         """For the host: make an earlier term the current one again, after a replacement that failed.
@@ -128,7 +128,7 @@ class Background:
     def _here(self) -> Term:
         # What an earlier start left behind stays in its own term, which has ended.
         term = current_term.get()
-        return term if term is not None and term.plugin == self.plugin else self._term
+        return term if term is not None and term.plugin == self.plugin else self._term or self._ended_term()
 
     def _ended_term(self) -> Term:
         term = Term(self.plugin, self._home, self._ledger)

@@ -29,6 +29,7 @@ _Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 _Said = tuple[_Level, str | Fault, dict[str, object]]
 ASKING: Final = "asking the store for its state"
 _AGAIN: Final = 1.0  # seconds until a thread to tell in is asked for again, when the system gives none
+_RUNNING, _STOPPING, _FAILED = PluginState.RUNNING, PluginState.STOPPING, PluginState.FAILED  # slow to look up on 3.11
 _MANY: Final = 8  # plugins that went the same way at once, to be told of in one line
 _LEVELS: Mapping[PluginState, _Level] = {
     PluginState.RUNNING: "INFO",
@@ -73,7 +74,6 @@ class Attempt:
         cancelled: whether somebody wants it to end early.
         waits: the async method that it waits for.
         outcome: what its script came to, a result or an error, once it has ended.
-        ended: what the control loop awaits.
     """
 
     live: Live
@@ -85,8 +85,6 @@ class Attempt:
     cancelled: bool = False
     waits: "Future[Any] | None" = None
     outcome: tuple[Any, BaseException | None] = (None, None)
-    ended: "asyncio.Future[None] | None" = None
-    _timer: asyncio.TimerHandle | None = None
     _open: list[None] = attrs.field(factory=lambda: [None])
 
     def settle(self) -> bool:
@@ -110,19 +108,6 @@ class Attempt:
             waits.cancel()
         self.live.term.ask_to_end()
 
-    def bound(self, ended: "asyncio.Future[None] | None") -> None:
-        """Have what the control loop awaits raise `TimeoutError` when the time is up; None when that has come."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self.ended = ended
-        self._timer = ended.get_loop().call_at(self.ends, _give_up, ended) if ended is not None else None
-
-    def hurry(self, until: float) -> None:
-        """Have it given up no later than at a time on the host's clock."""
-        if until < self.ends:
-            self.ends = until
-            self.bound(self.ended)
-
     def overdue(self) -> Fault:
         """Say what took too long."""
         name, stage = self.live.bundle.name, self.stage
@@ -134,11 +119,6 @@ class Attempt:
         long = " (long work belongs into Background.spawn)" if stage == "start" else ""
         reason = f"{self.doing} took longer than {self.ends - self.began:.3g} s, and is left behind in its thread"
         return Fault(stage, name, name, reason, f"{how}{long}, or raise {stage}_timeout")
-
-
-def _give_up(ended: "asyncio.Future[None]") -> None:
-    if not ended.done():
-        ended.set_exception(TimeoutError())
 
 
 @attrs.define(eq=False)
@@ -159,6 +139,7 @@ class Plugin:
         ended: what was done to it last, for those that depend on it: `was stopped`.
         due: whether it is to run: it is wanted, nothing speaks against it, and all that it depends on is due.
         live: its present start, while it starts, runs or stops.
+        beside: another version of it, that runs until it is decided which of the two stays.
         unstopped: a start that could not be stopped, because the system gave no thread for it.
         attempt: the start or stop that is under way.
         task: what brings it to where it is to be; there is one while a step is under way.
@@ -181,6 +162,7 @@ class Plugin:
     ended: str = "was stopped"
     due: bool = False
     live: Live | None = None
+    beside: Live | None = None
     unstopped: Live | None = None
     attempt: Attempt | None = None
     task: "asyncio.Task[Any] | None" = None
@@ -204,10 +186,11 @@ class Plugin:
 
     def wake(self) -> None:
         """Have whoever waits for something to happen to it look again."""
-        waiting, self.changed = self.changed, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
+        if self.changed:
+            waiting, self.changed = self.changed, []
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
 
     @property
     def is_open(self) -> bool:
@@ -217,7 +200,7 @@ class Plugin:
     @property
     def runs(self) -> bool:
         """Whether it runs."""
-        return self.state is PluginState.RUNNING
+        return self.state is _RUNNING
 
 
 class Roster:
@@ -322,11 +305,11 @@ class Roster:
         self.edit(plugin, fault=fault, since=self._clock.wall(), **fields)
         was, becomes = old._value_, state._value_  # `value` is a property that costs five times as much
         self._events.append(PluginStateChanged(plugin.name, was, becomes))
-        if state is PluginState.RUNNING:
+        if state is _RUNNING:
             self._events.append(PluginStarted(plugin.name, plugin.fields["version"]))
-        elif old is PluginState.STOPPING and state is not PluginState.FAILED:
+        elif old is _STOPPING and state is not _FAILED:
             self._events.append(PluginStopped(plugin.name))
-        elif state is PluginState.FAILED and fault is not None:
+        elif state is _FAILED and fault is not None:
             self._events.append(PluginFailed(plugin.name, fault))
         level = _LEVELS.get(state)
         if level is None or quiet:  # what is on its way is an event, and not worth a line
@@ -339,7 +322,7 @@ class Roster:
 
     def _count(self, plugin: Plugin, old: PluginState) -> None:
         """Keep the counts of its neighbours: who of those they need runs, and who needs them."""
-        if (runs := plugin.runs) is not (old is PluginState.RUNNING):
+        if (runs := plugin.runs) is not (old is _RUNNING):
             for name in self._dependents.get(plugin.name, ()):
                 self.plugins[name].missing += -1 if runs else 1
         if (active := plugin.state in ACTIVE) is not (old in ACTIVE):

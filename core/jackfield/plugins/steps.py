@@ -64,8 +64,10 @@ class Steps:
         self._deployment = deployment
         self._home = home
         self.pool = pool
-        self._endings: deque[asyncio.Future[None]] = deque()
+        self._endings: deque[asyncio.Future[bool]] = deque()
         self._told_by: asyncio.AbstractEventLoop | None = None  # the loop that is about to look at the endings
+        self._awaited: dict[Attempt, asyncio.Future[bool]] = {}
+        self._timer: asyncio.TimerHandle | None = None  # one for all: looks when the first of them is overdue
 
     async def run(self, attempt: Attempt, script: Callable[[], T], late: Callable[[Attempt], object]) -> T:
         """Run a script in a thread and await it on the control loop, at most until the attempt ends.
@@ -84,7 +86,7 @@ class Steps:
             BaseException: whatever the script raises.
         """
         name, loop = attempt.live.bundle.name, asyncio.get_running_loop()
-        ended: asyncio.Future[None] = loop.create_future()
+        ended: asyncio.Future[bool] = loop.create_future()  # whether it has before its time was up
 
         held = [(attempt, script, late)]
 
@@ -102,27 +104,46 @@ class Steps:
             if attempt.outcome[1] is None:
                 late(attempt)
 
-        await self._begin(attempt, job)
-        attempt.bound(ended)
+        self._awaited[attempt] = ended
+        if self._timer is None or attempt.ends < self._timer.when():
+            self._give_up()
         try:
-            await ended
+            await self._begin(attempt, job)
+            in_time = await ended
         except asyncio.CancelledError:  # the loop ends: nothing is to follow on it, even if this has ended just now
             if attempt.settle():
                 attempt.interrupt()
             raise
-        except TimeoutError:
-            if attempt.settle():  # else it has ended in this very moment
-                attempt.interrupt()
-                raise
         finally:
-            attempt.bound(None)
+            del self._awaited[attempt]
+            if not self._awaited:
+                self._give_up()
+        if not in_time and attempt.settle():  # else it has ended in this very moment
+            attempt.interrupt()
+            raise TimeoutError
         value, failure = attempt.outcome
         if failure is not None:
             raise failure
         result: T = value
         return result
 
-    def _tell(self, loop: asyncio.AbstractEventLoop, ended: "asyncio.Future[None]") -> None:
+    def hurry(self, until: float) -> None:
+        """Have all that is under way given up no later than at a time on the host's clock."""
+        for attempt in self._awaited:
+            attempt.ends = min(attempt.ends, until)
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """Have nobody await any longer what is overdue, and look again when the next one is."""
+        for attempt, ended in self._awaited.items():
+            if attempt.ends <= ended.get_loop().time() and not ended.done():
+                ended.set_result(False)
+        if self._timer is not None:
+            self._timer.cancel()
+        left = [attempt.ends for attempt, ended in self._awaited.items() if not ended.done()]
+        self._timer = asyncio.get_running_loop().call_at(min(left), self._give_up) if left else None
+
+    def _tell(self, loop: asyncio.AbstractEventLoop, ended: "asyncio.Future[bool]") -> None:
         """Wake up who awaits a script, from its thread; those that end at once are told together."""
         self._endings.append(ended)
         if self._told_by is not loop:
@@ -137,7 +158,7 @@ class Steps:
         while self._endings:
             ended = self._endings.popleft()
             if not ended.done():  # else its waiter was cancelled
-                ended.set_result(None)
+                ended.set_result(True)
 
     async def _begin(self, attempt: Attempt, job: Callable[[], object]) -> None:
         """Get a thread. A stop must take place: when the system gives none, it asks again while there is time."""

@@ -87,8 +87,9 @@ class Supervisor:
         self.restarts = Restarts(roster, control.clock, self._try_again)
         self.until = math.inf
         # Starts do not keep stops waiting: many that hang would.
-        self._ready: dict[str, deque[Plugin]] = {"start": deque(), "stop": deque()}
-        self._busy = {"start": 0, "stop": 0}
+        self._ready: dict[_Kind, deque[Plugin]] = {"start": deque(), "stop": deque()}
+        self._tasks: dict[_Kind, list[asyncio.Task[None]]] = {"start": [], "stop": []}
+        self._called_by: asyncio.AbstractEventLoop | None = None  # the loop that is about to look at what is ready
 
     # --- Where plugins are to be ------------------------------------------------------------------------------------
 
@@ -129,45 +130,40 @@ class Supervisor:
         """Have a plugin take its next step, if there is one and none is under way."""
         self._rest(plugin)
         if plugin.task is None and (found := self._next(plugin)) is not None:
-            kind = found[0]
-            self._ready[kind].append(plugin)
-            self._go_on(kind)
+            self._ready[found[0]].append(plugin)
+            loop = asyncio.get_running_loop()
+            if self._called_by is not loop:
+                self._called_by = loop
+                loop.call_soon(self._go_on)
 
-    def _go_on(self, kind: _Kind) -> None:
-        """Begin the steps that there is room for."""
+    def _go_on(self) -> None:
+        """Have tasks drive what is ready, as far as there is room; those that have just driven another were first."""
+        self._called_by = None
+        for kind, ready in self._ready.items():
+            if ready:
+                busy = [task for task in self._tasks[kind] if not task.done()]
+                new = min(len(ready), WIDTH - len(busy))
+                self._tasks[kind] = busy + [asyncio.create_task(self._drive(kind)) for _ in range(new)]
+
+    async def _drive(self, kind: _Kind) -> None:
+        """Take the steps of one plugin after the other, each until it is where it is to be."""
         ready = self._ready[kind]
-        while ready and self._busy[kind] < WIDTH:
+        while ready:
             plugin = ready.popleft()
             found = self._next(plugin)
-            if plugin.task is None and found is not None and found[0] == kind:
-                self._busy[kind] += 1
-                plugin.task = asyncio.get_running_loop().create_task(self._drive(plugin, kind))
-                plugin.task.add_done_callback(partial(self._never_began, plugin, kind))
-
-    async def _drive(self, plugin: Plugin, kind: _Kind) -> None:
-        """Take a plugin's steps, one after the other, until it is where it is to be."""
-        goes_on = True
-        try:
-            while (found := self._next(plugin)) is not None:  # a step says what it is at before it waits for anything
-                await found[1](plugin)
-                self._rest(plugin)
-        except asyncio.CancelledError:
-            goes_on = False  # the loop ends: a task that began now would be left on it for ever
-            raise
-        except Exception as error:  # noqa: BLE001  # a fault of ours must not leave a plugin without its coroutine
-            self._roster.say("ERROR", f"plugin {plugin.name}: {logged(error)}", stack=frames(error))
-        finally:
-            plugin.task = None
-            self._busy[kind] -= 1
-            if goes_on:
-                self._go_on(kind)
-            plugin.wake()
-
-    def _never_began(self, plugin: Plugin, kind: _Kind, task: "asyncio.Task[None]") -> None:
-        """Let go of what the end of the loop has cancelled before its first line; all else has done so itself."""
-        if plugin.task is task:
-            plugin.task = None
-            self._busy[kind] -= 1
+            if plugin.task is not None or found is None or found[0] != kind:
+                continue
+            plugin.task = asyncio.current_task()
+            try:
+                while found is not None:  # a step says what it is at before it waits for anything
+                    await found[1](plugin)
+                    self._rest(plugin)
+                    found = self._next(plugin)
+            except Exception as error:  # noqa: BLE001  # a fault of ours must not leave a plugin without its coroutine
+                self._roster.say("ERROR", f"plugin {plugin.name}: {logged(error)}", stack=frames(error))
+            finally:
+                plugin.task = None
+                plugin.wake()
 
     def _next(self, plugin: Plugin) -> tuple[_Kind, _Step] | None:
         if plugin.live is not None:

@@ -105,17 +105,28 @@ class Term:
         ledger: what the plugin holds.
 
     Attributes:
-        stopping: set when the plugin is to stop.
+        over: whether the plugin is to stop.
     """
 
     def __init__(self, plugin: str, home: HomeLoop, ledger: Ledger) -> None:
         self.plugin = plugin
-        self.stopping = threading.Event()
+        self.over = False
+        self._stopping: threading.Event | None = None
         self._home = home
         self._ledger = ledger
         self._lock = threading.RLock()
         self._works: dict[Work, Entry] = {}
         self._repetitions: dict[Repetition, Entry] = {}
+
+    @property
+    def stopping(self) -> threading.Event:
+        """Set when the plugin is to stop; made when somebody asks, since it takes longer than all else of a term."""
+        with self._lock:
+            if self._stopping is None:
+                self._stopping = threading.Event()
+                if self.over:
+                    self._stopping.set()
+            return self._stopping
 
     def enter(self) -> None:
         """Make this the term of the code that runs in this context."""
@@ -168,8 +179,10 @@ class Term:
     def ask_to_end(self) -> None:
         """Set `stopping`, end the repetitions, cancel the tasks; does not wait."""
         with self._lock:
-            if not self.stopping.is_set():
-                self.stopping.set()
+            if not self.over:
+                self.over = True
+                if self._stopping is not None:
+                    self._stopping.set()
             works, repetitions = list(self._works), list(self._repetitions)
         for repetition in repetitions:
             self.drop(repetition)
@@ -194,7 +207,7 @@ class Term:
         return tuple(f"{work.kind} {work.name}" for work in list(self._works) if work.is_alive())
 
     def _check(self) -> None:
-        if self.stopping.is_set():
+        if self.over:
             raise Unavailable(f"the background of plugin {self.plugin}", "the plugin is not running")
 
     def _forget(self, work: Work) -> None:

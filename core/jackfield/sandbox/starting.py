@@ -137,7 +137,7 @@ def seen(pid: int) -> Seen:
     """
     try:
         with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-            fields = dict(line.partition(":")[::2] for line in file)
+            fields = {name: value for name, _, value in (line.partition(":") for line in file)}
     except FileNotFoundError as error:
         raise ProcessLookupError(errno.ESRCH, f"there is no process {pid}") from error
     number = {name: int(fields.get(name, "0")) for name in ("Seccomp_filters", "NoNewPrivs", "Threads")}

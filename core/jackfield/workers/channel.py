@@ -120,7 +120,7 @@ class Channel(Generic[M]):
         self._lock = threading.Lock()  # of what follows
         self._reading = False
         self._watcher: asyncio.AbstractEventLoop | None = None
-        self._awaited = 0  # tickets that the watching loop, or loops behind it, wait for
+        self._awaiting: dict[asyncio.AbstractEventLoop, int] = {}  # how many tickets each loop waits for
         self._threads: deque[Ticket] = deque()  # of threads that wait and do not read
         self.broken: ChannelBroken | None = None
 
@@ -238,43 +238,46 @@ class Channel(Generic[M]):
             elif self._reading or self._watcher is not None:
                 return
             follower = next((each for each in self._threads if not each.done), None)
+            loops = [] if follower is not None or self._watcher is not None else list(self._awaiting)
         if follower is not None:
             follower.wake()
+        for loop in loops:
+            with suppress(RuntimeError):  # it is closed: nobody waits there any more
+                loop.call_soon_threadsafe(self._take_over, loop)
 
     # --- Awaiting ----------------------------------------------------------------------------------------------------
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Count one more ticket that an event loop waits for; the loop reads if nobody does. On that loop."""
         with self._lock:
-            self._awaited += 1
+            self._awaiting[loop] = self._awaiting.get(loop, 0) + 1
             begin = self._watcher is None and self.broken is None
             if begin:
                 self._watcher = loop
         if begin:
             loop.add_reader(self._fd, self._on_readable)
 
-    def unwatch(self) -> None:
-        """Count one less; the last one lets threads read again. On any of the loops that watch."""
+    def unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Count one less; a loop that waits for nothing lets others read. On that loop."""
         with self._lock:
-            self._awaited -= 1
-            if self._awaited:
+            self._awaiting[loop] -= 1
+            if self._awaiting[loop]:
                 return
-            loop, self._watcher = self._watcher, None
-            follower = next((each for each in self._threads if not each.done), None)
-        if loop is not None and not loop.is_closed():
-            if asyncio._get_running_loop() is loop:  # noqa: SLF001  # documented; does not raise
-                loop.remove_reader(self._fd)
-            else:
-                loop.call_soon_threadsafe(self._forget, loop)
-        if follower is not None:
-            follower.wake()
+            del self._awaiting[loop]
+            if self._watcher is not loop:
+                return
+            self._watcher = None
+        loop.remove_reader(self._fd)
+        self._hand_over(still=True)
 
-    def _forget(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _take_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to read on a loop that still waits for something, if nobody else has begun; on that loop."""
         with self._lock:
-            if self._watcher is loop:  # it watches again
-                return
-        if self._fd >= 0 and self.broken is None:
-            loop.remove_reader(self._fd)
+            begin = loop in self._awaiting and self._watcher is None and self.broken is None
+            if begin:
+                self._watcher = loop
+        if begin:
+            loop.add_reader(self._fd, self._on_readable)
 
     def _on_readable(self) -> None:
         with self._lock:

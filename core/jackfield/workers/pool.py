@@ -14,15 +14,16 @@ from typing import Any, Final
 from jackfield.errors import DeadlineExceeded, JackfieldError, ResourceExhausted, Unavailable
 from jackfield.log import host_log
 from jackfield.model.call import Call
+from jackfield.model.record import WorkerRecord, WorkerState, WorkerTally
 from jackfield.ports import ExecutorStats
 from jackfield.runtime.control import ControlLoop
 from jackfield.sandbox.cgroups import Group
-from jackfield.sandbox.memory import Verdict
+from jackfield.sandbox.memory import Verdict, resident
 from jackfield.sandbox.starting import seen
 from jackfield.workers.channel import ChannelBroken, Ticket, settle
 from jackfield.workers.credentials import ask_for
 from jackfield.workers.limits import EVERY, SELDOM, Watched
-from jackfield.workers.messages import Described, Prepare
+from jackfield.workers.messages import EVENT, Described, Prepare
 from jackfield.workers.nursery import Nest, Source, remove
 from jackfield.workers.settings import BACKOFF, BREAKER, LONGEST, PENDING, SHARED, WorkerSettings
 from jackfield.workers.worker import Services, Worker
@@ -40,6 +41,7 @@ _SIGNALS: Final = {
 OLDEST: Final = 24 * 60 * 60.0
 """Seconds after which a worker that rests is replaced."""
 
+_DAY: Final = 86_400.0  # seconds: a handler of events has no deadline
 _STAGES: Final = 2  # filters of a worker beside those that the host has itself
 
 
@@ -64,6 +66,12 @@ class WorkerPool:
         nursery: where they come from.
         control: the loop that they are supervised on.
         services: what they may ask.
+
+    Attributes:
+        version: of the plugin.
+        tier: the sandbox that its workers are in.
+        on_stop: called when the plugin is being stopped, before its workers are.
+        tally: counts its workers; whoever wants the count to outlive this pool gives another.
     """
 
     def __init__(
@@ -97,6 +105,9 @@ class WorkerPool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.Task[None]] = set()  # these are waited for, not cancelled
         self._state: bytes | None = None
+        self.version, self.tier = "0", ""
+        self.on_stop: Callable[[], object] = lambda: None
+        self.tally = WorkerTally()
 
     # --- Its life, from threads of the pool ---------------------------------------------------------------------------
 
@@ -112,6 +123,7 @@ class WorkerPool:
     async def _described(self, timeout: float) -> Described:
         async with self._nursery.starts:
             self._nest = await self._nursery.open(self._prepare, self.plugin, timeout)
+        self.version = self._nest.described.version
         return self._nest.described
 
     def start(self, state: bytes | None) -> None:
@@ -148,6 +160,7 @@ class WorkerPool:
             self._closed = True
             workers, waiting = [*self._all, *self._leaving], list(self._line)
             self._line.clear()
+        self.on_stop()
         for waiter in waiting:
             waiter.settle(None, Unavailable(self.plugin, "the plugin is being stopped", "stopped", ran=False))
         results = await asyncio.gather(*(each.method("stop", timeout) for each in workers), return_exceptions=True)
@@ -179,6 +192,39 @@ class WorkerPool:
         if worker is None:
             return None
         return await worker.method(name, timeout)
+
+    def deliver(self, subscription: str, event: bytes) -> None:
+        """Have a worker handle an event; wait until it has. One is started if there is none.
+
+        Args:
+            subscription: its key.
+            event: as it crosses.
+
+        Raises:
+            Unavailable: if none of them has that subscription any more.
+        """
+        if not self._control.run(self._delivered(f"{EVENT}{subscription}", event)):
+            raise Unavailable(self.plugin, "no worker of it handles this event any more", "stopped", ran=False)
+
+    async def _delivered(self, name: str, event: bytes) -> bool:
+        with self._lock:
+            workers, closed = sorted(self._all, key=lambda each: each.began), self._closed
+        if closed:
+            raise Unavailable(self.plugin, "the plugin is being stopped", "stopped", ran=False)
+        if not workers:
+            workers = [await self._hatch()]
+            self._admit(workers[0])
+        for worker in workers:
+            with self._lock:
+                worker.shared += 1  # it is needed: nobody ends it for being idle
+                if worker in self._idle:
+                    self._idle.remove(worker)
+            try:
+                if await worker.method(name, _DAY, event):
+                    return True
+            finally:
+                self.give_back(worker, exclusive=False)
+        return False
 
     def close(self) -> None:
         """Kill all that is there; for any thread but the control loop's."""
@@ -480,6 +526,7 @@ class WorkerPool:
             worker.kill("it did not start")
             worker.end(Unavailable(self.plugin, "its worker did not start", "start_failed", ran=False))
             raise
+        self.tally.starts += 1
         return worker
 
     # --- What it uses -------------------------------------------------------------------------------------------------
@@ -579,6 +626,7 @@ class WorkerPool:
                 await self._nursery.drop(nest)
             reason, cause = _why(error, worker, status, exhausted=exhausted)
             if known and not self._closed:
+                self.tally.deaths[cause] += 1
                 if not worker.answered:
                     self._failures += 1
                     self._failed_at = monotonic()
@@ -586,9 +634,14 @@ class WorkerPool:
             worker.end(Unavailable(self.plugin, f"its worker {reason}", cause, ran=True))
             self._replace()
 
+        def let_go(task: asyncio.Task[None]) -> None:
+            self._ends.discard(task)
+            if task.cancelled():  # the control loop ends
+                worker.end(Unavailable(self.plugin, "its worker has ended", "stopped", ran=True))
+
         task = asyncio.get_running_loop().create_task(follow())
         self._ends.add(task)
-        task.add_done_callback(self._ends.discard)
+        task.add_done_callback(let_go)
 
     # --- For people ---------------------------------------------------------------------------------------------------
 
@@ -597,6 +650,23 @@ class WorkerPool:
         """Those that are there."""
         with self._lock:
             return tuple(self._all)
+
+    def records(self) -> tuple[WorkerRecord, ...]:
+        """Give what there is to know of each, the one that is there the longest first."""
+        with self._lock:
+            seen = [(each, each.exclusive or each.shared > 0) for each in self._all]
+        return tuple(
+            WorkerRecord(
+                self.plugin,
+                self.version,
+                each.pid,
+                WorkerState.BUSY if busy else WorkerState.IDLE,
+                self.tier,
+                each.served,
+                resident(each.pid),
+            )
+            for each, busy in sorted(seen, key=lambda one: one[0].began)
+        )
 
     def stats(self) -> ExecutorStats:
         """Give the counts of this moment."""

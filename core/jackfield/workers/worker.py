@@ -138,7 +138,7 @@ class Worker:
             self.calls.watch(loop)
             self.side.watch(loop)
             await self._met
-            self.calls.unwatch()
+            self.calls.unwatch(loop)
 
     async def method(self, name: str, budget: float, state: bytes | None = None) -> Any:
         """Call a method of the plugin object, and await its result.
@@ -252,7 +252,7 @@ class Worker:
                 error.__cause__ = DeadlineExceeded(call.name, 0.0, _LEFT)
             raise
         finally:
-            self.calls.unwatch()
+            self.calls.unwatch(loop)
             for task in tasks:
                 task.cancel()
 
@@ -329,7 +329,7 @@ class Worker:
         def finish() -> None:
             if timer is not None:
                 timer.cancel()
-            self.calls.unwatch()
+            self.calls.unwatch(loop)
 
         entry.ticket = Ticket(ended)
         if number not in self._open:

@@ -3,6 +3,8 @@
 import shutil
 import tempfile
 import weakref
+from collections.abc import Mapping
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,13 +13,18 @@ import msgspec
 from jackfield.calls.dispatch import Caller
 from jackfield.environments import Environment, Environments, EnvironmentSettings
 from jackfield.errors import ConfigError, Fault, JackfieldError, PluginError
+from jackfield.events import EventBus
+from jackfield.manifests.grants import Permission
+from jackfield.model.record import WorkerRecord, WorkerTally
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.discovery import Catalogue
+from jackfield.ports import ExecutorStats
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.pool import Pool
 from jackfield.sandbox.port import Tier
 from jackfield.sandbox.probing import probe
 from jackfield.workers.configs import write_config
+from jackfield.workers.events import WorkerEvents
 from jackfield.workers.limits import Allowance
 from jackfield.workers.messages import Prepare
 from jackfield.workers.nursery import Nursery, Source
@@ -38,16 +45,25 @@ class Workers:
         control: the loop that they are supervised on.
         pool: where threads come from.
         caller: makes the calls that they ask for.
+        events: where they publish, and subscribe.
         environments: where those come from that are asked for by version.
     """
 
     def __init__(
-        self, control: ControlLoop, pool: Pool, caller: Caller, environments: EnvironmentSettings | None = None
+        self,
+        control: ControlLoop,
+        pool: Pool,
+        caller: Caller,
+        events: EventBus,
+        environments: EnvironmentSettings | None = None,
     ) -> None:
+        self._events = events
         self._control, self._pool, self._caller = control, pool, caller
         self._environments = Environments(environments)
         self._nursery = Nursery()
         self._kept: dict[int, _Kept] = {}
+        self._tallies: dict[str, WorkerTally] = {}
+        self._gone = ExecutorStats()  # what pools had counted that are not there any more
 
     def load(self, config: "PluginConfig", catalogue: Catalogue) -> PluginBundle:
         """Import a plugin in a process of its own, and give what it brings.
@@ -77,8 +93,9 @@ class Workers:
         confinement = origin.confinement(scratch, tier)
         prepare = Prepare(write_config(origin.config), origin.paths, origin.sites, msgspec.msgpack.encode(confinement))
         names: set[str] = set()
+        events = WorkerEvents(config.name, self._events, grants, origin.own)
         services = HostServices(
-            config.name, config.options, self._caller, self._pool, grants.calls, lambda: frozenset(names)
+            config.name, config.options, self._caller, self._pool, grants.calls, lambda: frozenset(names), events
         )
         pool = WorkerPool(
             config.name,
@@ -88,7 +105,9 @@ class Workers:
             self._control,
             services,
         )
-        kept = _Kept(pool, origin.environment)
+        events.deliver, pool.on_stop = pool.deliver, events.close
+        pool.tier, pool.tally = confinement.tier.value, self._tallies.setdefault(config.name, WorkerTally())
+        kept = _Kept(pool, origin.environment, origin.permission)
         if scratch is not None:  # at the latest when this process ends
             kept = attrs.evolve(kept, scratch=weakref.finalize(pool, shutil.rmtree, scratch, ignore_errors=True))
         try:
@@ -108,17 +127,43 @@ class Workers:
             raise PluginError(config.name, faults[0].stage, faults[0].reason, faults[0].fix, faults)
         names.update(each.name for each in described.functions)
         self._kept[id(pool)] = kept
-        return bundle_of(config, described, pool, (*_missing(config, origin), *_unheld(config, allowance)))
+        bundle = bundle_of(config, described, pool, (*_missing(config, origin), *_unheld(config, allowance)))
+        address = origin.environment.address if origin.environment is not None else ""
+        return attrs.evolve(bundle, digest=bundle.digest or address)
 
     @property
     def pools(self) -> tuple[WorkerPool, ...]:
         """The workers of each plugin."""
         return tuple(each.pool for each in list(self._kept.values()))
 
+    @property
+    def records(self) -> tuple[WorkerRecord, ...]:
+        """What there is to know of every worker, by plugin."""
+        return tuple(record for pool in sorted(self.pools, key=lambda pool: pool.plugin) for record in pool.records())
+
+    @property
+    def tallies(self) -> Mapping[str, WorkerTally]:
+        """Plugin → what became of its workers, those of plugins that are unloaded included."""
+        return dict(self._tallies)
+
+    def stats(self) -> ExecutorStats:
+        """Give the counts of the executor `worker`: those of all pools together."""
+        total = self._gone
+        for each in self.pools:
+            total = _plus(total, each.stats())
+        return total
+
+    def permission(self, pool: Any) -> Permission:
+        """Give what a plugin is granted, and what of its requests is not, by what its bundle has as `apart`."""
+        kept = self._kept.get(id(pool))
+        return kept.permission if kept is not None else Permission()
+
     def drop(self, pool: Any) -> None:
         """End the processes of a plugin that is unloaded; once more is no error."""
         kept = self._kept.pop(id(pool), None)
         if kept is not None:
+            counted = kept.pool.stats()
+            self._gone = _plus(self._gone, ExecutorStats(counted.enqueued, counted.rejected, counted.late))
             self._end(kept)
 
     def close(self) -> None:
@@ -141,7 +186,12 @@ class _Kept:
 
     pool: WorkerPool
     environment: Environment | None
+    permission: Permission
     scratch: "weakref.finalize[..., WorkerPool] | None" = None
+
+
+def _plus(one: ExecutorStats, other: ExecutorStats) -> ExecutorStats:
+    return ExecutorStats(*map(add, attrs.astuple(one), attrs.astuple(other)))
 
 
 def _missing(config: "PluginConfig", origin: Origin) -> tuple[Fault, ...]:

@@ -275,6 +275,8 @@ def _contained(body: Callable[[], object]) -> NoReturn:
     """Be a child: whatever happens, the parent's code after the fork is not for it."""
     try:
         body()
+    except ConnectionError:  # the host has closed its end, and is about to kill it
+        os._exit(0)
     except BaseException as error:  # noqa: BLE001  # the standard error is the host's log
         with suppress(OSError):
             os.write(2, f"jackfield worker: {type(error).__name__}: {error}\n".encode(errors="replace"))

@@ -177,7 +177,7 @@ def _spread(plans: list[Plan]) -> None:
     for plan in plans:
         plan.traits = frozenset(_own_traits(plan))
         if _size(plan, sizes) > PARTS:  # written out, as msgspec does: aliases of aliases may be small until then
-            plan.traits |= {"unfit"}
+            plan.traits |= frozenset[Trait]({"unfit"})
         for child in plan.children:
             users.setdefault(child, []).append(plan)
     left = list(users)

@@ -41,9 +41,10 @@ from jackfield.wire.errors import Failure, describe
 from jackfield.workers.channel import LIMIT, Ticket
 from jackfield.workers.configs import read_config
 from jackfield.workers.inside.describing import described, fault_fact
+from jackfield.workers.inside.events import WorkerBus
 from jackfield.workers.inside.link import EMPTY, Link
-from jackfield.workers.inside.services import WorkerBus, WorkerCaller, WorkerLogger, WorkerSecret, log_to
-from jackfield.workers.messages import About, Cancel, Described, Invoke, Method, Prepare, Result
+from jackfield.workers.inside.services import WorkerCaller, WorkerLogger, WorkerSecret, log_to
+from jackfield.workers.messages import EVENT, About, Cancel, Described, Invoke, Method, Prepare, Result
 
 _PLAIN: Final = About()
 _ROOM: Final = 1024  # bytes of a message around what it carries
@@ -70,6 +71,7 @@ class Runtime:
         self._message = message
         self._library = library
         self._link = Link(self._took)
+        self._bus = WorkerBus(self._link)
         self._config = read_config(message.config, lambda reference: WorkerSecret(reference, self._link))
         self._confinement: Any = None
         self._tasks = -1  # a descriptor: the sandbox lets nobody open it any more
@@ -116,7 +118,7 @@ class Runtime:
             Logger: lambda plugin: WorkerLogger(self._link, plugin),
             Config: lambda plugin: Config(plugin, self._config.options),
             Caller: lambda _: WorkerCaller(self._link),
-            EventBus: lambda _: WorkerBus(self._link),
+            EventBus: lambda _: self._bus,
             Background: self._backgrounds.of,
         }
         self._injector = Injector(contextual, start=self._pool.start)
@@ -244,9 +246,14 @@ class Runtime:
             return self._start(message.state, ends)
         if self._instance is None:
             return None
+        if message.name.startswith(EVENT):
+            known, given = self._bus.take(message.name.removeprefix(EVENT), message.state)
+            self._instance.settle(given, ends)
+            return known
         if message.name == "snapshot":
             return take_state(self._instance, ends)
         if message.name == "stop":
+            self._bus.ending = True
             self._backgrounds.of(self._config.name).stopping.set()
         return self._instance.checked(message.name, ends=ends)
 
@@ -315,11 +322,8 @@ def outcome(number: int, name: str, result: Any, error: BaseException | None) ->
     """Say how something has ended, whatever it gave."""
     if error is None:
         try:
-            packed = pack(result)
-            if len(packed) < LIMIT - _ROOM:
-                return Result(number, msgspec.Raw(packed))
-            error = ValueError(f"its result has {len(packed):,} bytes, and at most {LIMIT:,} go to another process")
-        except Exception as wrong:  # noqa: BLE001  # what has no form
+            return Result(number, msgspec.Raw(_fitting(pack(result))))
+        except Exception as wrong:  # noqa: BLE001  # what has no form, or is too large
             error = wrong
     try:
         failure = describe(error, name)
@@ -331,6 +335,12 @@ def outcome(number: int, name: str, result: Any, error: BaseException | None) ->
         return Result(
             number, EMPTY, Failure("FunctionCrashed", kind, "crashed", {"function": name, "error_type": kind})
         )
+
+
+def _fitting(packed: bytes) -> bytes:
+    if len(packed) > LIMIT - _ROOM:
+        raise ValueError(f"its result has {len(packed):,} bytes, and at most {LIMIT:,} go to another process")
+    return packed
 
 
 def _gone(call: Call) -> Any:
