@@ -29,7 +29,7 @@ def pid() -> int:
 
 @function
 def names() -> list[str]:
-    return [str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in ("pid", "mnt", "net", "ipc")]
+    return [os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "mnt", "net", "ipc")]
 
 @function
 def there(path: str) -> bool:

@@ -639,9 +639,14 @@ class WorkerPool:
             worker.end(Unavailable(self.plugin, f"its worker {reason}", cause, ran=True))
             self._replace()
 
+        def let_go(task: asyncio.Task[None]) -> None:
+            self._ends.discard(task)
+            if task.cancelled():  # the control loop ends
+                worker.end(Unavailable(self.plugin, "its worker has ended", "stopped", ran=True))
+
         task = asyncio.get_running_loop().create_task(follow())
         self._ends.add(task)
-        task.add_done_callback(self._ends.discard)
+        task.add_done_callback(let_go)
 
     # --- For people ---------------------------------------------------------------------------------------------------
 
