@@ -134,7 +134,7 @@ def descriptors():
     found = {}
     for each in Path("/proc/self/fd").iterdir():
         try:
-            found[each.name] = os.readlink(each)
+            found[each.name] = str(each.readlink())
         except OSError:
             continue
     return found
