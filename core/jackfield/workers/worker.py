@@ -247,6 +247,7 @@ class Worker:
         number, entry = self._begin(function, call, release)
         tasks: set[asyncio.Task[None]] = set()
         self.calls.watch(loop)
+        watching = True
         try:
             while True:
                 while entry.inbox:
@@ -262,12 +263,15 @@ class Worker:
                 if not entry.inbox:
                     await came
         except BaseException as error:
+            self.calls.unwatch()  # before the control loop watches: it would rely on this loop, which may end now
+            watching = False
             self._abandon(number, entry, call, release)
             if call.deadline is not None and isinstance(error, asyncio.CancelledError) and error.__cause__ is None:
                 error.__cause__ = DeadlineExceeded(call.name, 0.0, _LEFT)
             raise
         finally:
-            self.calls.unwatch()
+            if watching:
+                self.calls.unwatch()
             for task in tasks:
                 task.cancel()
 
