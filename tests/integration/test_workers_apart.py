@@ -92,10 +92,8 @@ for each in list(globals().values()):
         function(each)
 """
 
-NAMES = [
-    "add", "aadd", "pid", "apid", "refuse", "arefuse", "crash", "acrash", "nap", "anap", "about", "aabout", "nested",
-    "anested",
-]  # fmt: skip
+SYNC = ["add", "pid", "refuse", "crash", "nap", "about", "nested"]
+NAMES = [*SYNC, *(f"a{each}" for each in SYNC)]
 
 KINDS = ["file", "folder", "module", "distribution", "requirement"]
 
@@ -428,10 +426,8 @@ STARTS = {
 
 @pytest.mark.parametrize("how", STARTS)
 def test_a_start_that_goes_wrong_is_told_and_leaves_nothing(how, tmp_path):
-    code = (
-        f"from jackfield import function\n\nclass Plugin:\n    def start(self):\n        {STARTS[how]}\n\n"
-        "    @function\n    def ok(self) -> int:\n        return 1\n"
-    )
+    head = "from jackfield import function\n\nclass Plugin:\n    def start(self):\n"
+    code = f"{head}        {STARTS[how]}\n\n    @function\n    def ok(self) -> int:\n        return 1\n"
     good = "from jackfield import function\n\n@function\ndef ok() -> int:\n    return 1\n"
     traces = Traces()
     with host_of(tmp_path, good=good, plug=(code, "start_timeout = 1.5", ":Plugin")) as host:

@@ -1,5 +1,7 @@
 """What plugins in workers do to a host that means well: nothing. Each attack is the real thing, in the sandbox."""
 
+# the code of an attack stands in one place, as it runs
+
 import os
 from pathlib import Path
 
