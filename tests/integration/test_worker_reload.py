@@ -1,5 +1,6 @@
 """Reloading plugins that run in workers: real files, real processes, real load."""
 
+import os
 import sys
 import threading
 import time
@@ -109,6 +110,17 @@ def test_a_file_is_loaded_anew_in_processes_of_its_own(till):
         while is_there(before):
             assert time.monotonic() < end
             time.sleep(0.01)
+
+
+def test_a_signal_to_the_group_of_the_host_reaches_no_worker(till):
+    """Ctrl-C in a terminal goes to all of a process group: the host stops its plugins then, and they must be there."""
+    with host_of(till) as host:
+        host.call("till.sell")
+        of_threads = [each.read_text().split() for each in Path("/proc/self/task").glob("*/children")]
+        found = [int(pid) for each in of_threads for pid in each]
+        assert found
+        assert os.getpgid(0) not in {os.getpgid(pid) for pid in found}
+        assert os.getpgid(host.call("till.process")) != os.getpgid(0)
 
 
 def test_an_unchanged_file_is_left_alone(till):

@@ -307,7 +307,8 @@ class Swap:
         name, timeout, bundle = plugin.name, old.bundle.stop_timeout, fresh.bundle
         plugin.live, plugin.bundle = fresh, bundle
         functions = tuple(spec.name for spec in fresh.specs)
-        self._roster.edit(plugin, version=bundle.version, functions=functions, advertised=bundle.advertised)
+        shown = {"version": bundle.version, "location": bundle.location, "advertised": bundle.advertised}
+        self._roster.edit(plugin, functions=functions, **shown)
         self._roster.say("INFO", f"plugin {name}: {old.bundle.version} → {bundle.version}")
         kept = {*old.specs, *(endpoint.spec for endpoint in gone), *fresh.specs, *self._warm.specs(name)}
         old.specs = ()

@@ -330,7 +330,12 @@ class Nursery:
             code += f"from jackfield.workers.zygote import main; main({theirs.fileno()}, library)"
             argv = (sys.executable, "-I", "-S", "-X", "frozen_modules=on", "-c", code)
             process = subprocess.Popen(  # noqa: ASYNC220, S603  # our own interpreter and code; it returns at once
-                argv, env=dict(ENVIRONMENT), cwd="/", stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),)
+                argv,
+                env=dict(ENVIRONMENT),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                process_group=0,  # what a terminal sends to all of the host's group is for the host to act upon
             )
         made = self._clean[runtime] = _Clean(process, Line(asyncio.get_running_loop(), mine, "worker"))
         return made
