@@ -191,3 +191,14 @@ def test_twenty_reloads_under_load_lose_no_call(till):
             assert time.monotonic() < end, "descriptors are left open"
             time.sleep(0.01)
     assert set(results) <= {"first", *(f"number {number}" for number in range(20))}
+
+
+def test_an_apply_reloads_a_changed_file(till):
+    """As it does for one in this process."""
+    with host_of(till) as host:
+        host.call("till.sell")
+        assert host.apply(till.parent / "jackfield.toml").changes == ()
+        till.write_text(TILL.replace("first", "second"), "utf-8")
+        plan = host.apply(till.parent / "jackfield.toml")
+        assert [(each.kind, each.status) for each in plan.changes] == [("reload", "done")]
+        assert (host.call("till.label"), host.call("till.sell")) == ("second", 2)
