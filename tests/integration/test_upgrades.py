@@ -190,7 +190,7 @@ def test_without_a_share_the_calls_move_at_once(host):
     assert (canary.status.state, canary.status.stable) == ("promoted", "2.0")
     assert host.call("ocr.read") == "2.1 with 2.1"
     assert host.call("ocr.pages") == 2
-    assert host.plugins["ocr"].version == "2.1"
+    assert (host.plugins["ocr"].version, host.plugins["ocr"].location) == ("2.1", "demo-ocr==2.1")
     assert served(host) == ["2.1"]
     until(lambda: gone(before))
 

@@ -1,5 +1,6 @@
 """Reloading plugins that run in workers: real files, real processes, real load."""
 
+import os
 import sys
 import threading
 import time
@@ -111,6 +112,17 @@ def test_a_file_is_loaded_anew_in_processes_of_its_own(till):
             time.sleep(0.01)
 
 
+def test_a_signal_to_the_group_of_the_host_reaches_no_worker(till):
+    """Ctrl-C in a terminal goes to all of a process group: the host stops its plugins then, and they must be there."""
+    with host_of(till) as host:
+        host.call("till.sell")
+        of_threads = [each.read_text().split() for each in Path("/proc/self/task").glob("*/children")]
+        found = [int(pid) for each in of_threads for pid in each]
+        assert found
+        assert os.getpgid(0) not in {os.getpgid(pid) for pid in found}
+        assert os.getpgid(host.call("till.process")) != os.getpgid(0)
+
+
 def test_an_unchanged_file_is_left_alone(till):
     """There is nothing to load."""
     with host_of(till) as host:
@@ -179,3 +191,14 @@ def test_twenty_reloads_under_load_lose_no_call(till):
             assert time.monotonic() < end, "descriptors are left open"
             time.sleep(0.01)
     assert set(results) <= {"first", *(f"number {number}" for number in range(20))}
+
+
+def test_an_apply_reloads_a_changed_file(till):
+    """As it does for one in this process."""
+    with host_of(till) as host:
+        host.call("till.sell")
+        assert host.apply(till.parent / "jackfield.toml").changes == ()
+        till.write_text(TILL.replace("first", "second"), "utf-8")
+        plan = host.apply(till.parent / "jackfield.toml")
+        assert [(each.kind, each.status) for each in plan.changes] == [("reload", "done")]
+        assert (host.call("till.label"), host.call("till.sell")) == ("second", 2)

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
-from tests.support.apart import apart, needs_workers, until
+from tests.support.in_workers import apart, needs_workers, until
 
 from jackfield import ConfigError, FunctionCrashed, FunctionNotFound, Unavailable
 from jackfield.sandbox import cgroups

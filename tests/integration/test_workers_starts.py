@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tests.support.apart import apart, needs_workers, until, written
+from tests.support.in_workers import apart, needs_workers, until, written
 
 from jackfield import Host, Unavailable
 from jackfield.workers import nursery, pool

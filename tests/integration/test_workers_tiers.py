@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.support.apart import apart, needs_workers, until
+from tests.support.in_workers import apart, needs_workers, until
 
 from jackfield import DeadlineExceeded, Host, Unavailable
 from jackfield.sandbox import probing

@@ -19,8 +19,9 @@ from jackfield.plugins.release import Release
 from jackfield.plugins.roster import Plugin, Roster
 from jackfield.plugins.steps import Steps
 from jackfield.plugins.supervisor import REPLACING, UNLOADING, States, Supervisor
-from jackfield.plugins.swap import Swap, SwapReport, Warm
+from jackfield.plugins.swap import Swap, SwapReport
 from jackfield.plugins.transitions import ACTIVE, STARTABLE
+from jackfield.plugins.warm import Warm
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.home import HomeLoop
 from jackfield.runtime.pool import Pool
