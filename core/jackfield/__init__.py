@@ -3,8 +3,9 @@
 Each public name is imported when it is first used: a command line that shows its help should not pay for a host.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from jackfield.lazy import imported_from
 
 if TYPE_CHECKING:
     from jackfield.calls.dispatch import Caller
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from jackfield.model.canary import CanaryState, CanaryStatus
     from jackfield.model.deadline import check_deadline, deadline, remaining
     from jackfield.model.options import Config
-    from jackfield.model.record import Health, PluginRecord, PluginState
+    from jackfield.model.record import Health, PluginRecord, PluginState, WorkerRecord, WorkerState
     from jackfield.model.snapshot import Snapshot
     from jackfield.model.spec import FunctionSpec, Key
     from jackfield.observe.logger import Logger
@@ -132,6 +133,8 @@ _HOMES: Final = {
     "SwapReport": "jackfield.plugins.swap",
     "Unavailable": "jackfield.errors",
     "UnloadReport": "jackfield.plugins.ledger",
+    "WorkerRecord": "jackfield.model.record",
+    "WorkerState": "jackfield.model.record",
     "check_deadline": "jackfield.model.deadline",
     "current_call": "jackfield.model.call",
     "deadline": "jackfield.model.deadline",
@@ -206,6 +209,8 @@ __all__ = [
     "SwapReport",
     "Unavailable",
     "UnloadReport",
+    "WorkerRecord",
+    "WorkerState",
     "check_deadline",
     "current_call",
     "deadline",
@@ -220,12 +225,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name at its first use (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return value
+__getattr__ = imported_from(_HOMES, __name__)
 
 
 def __dir__() -> list[str]:

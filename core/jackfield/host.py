@@ -7,16 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
-from pathlib import Path
 from time import monotonic
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypeVar
 
+from jackfield import contract
 from jackfield.calls.access import permissions
 from jackfield.calls.dispatch import Caller
 from jackfield.calls.handles import Function, Registration
 from jackfield.calls.pipeline import compile_endpoint, compile_refusal
-from jackfield.contract import fits
 from jackfield.errors import (
     AsyncCallRequired,
     ContractError,
@@ -40,7 +39,7 @@ from jackfield.model.canary import CanaryStatus
 from jackfield.model.deadline import seconds_of
 from jackfield.model.options import Config
 from jackfield.model.place import place_of
-from jackfield.model.record import Health, PluginRecord
+from jackfield.model.record import Health, PluginRecord, WorkerRecord, WorkerTally
 from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec
@@ -73,8 +72,10 @@ if TYPE_CHECKING:
     from jackfield.config.apart import EnvironmentsConfig
     from jackfield.desired.applying import Applier
     from jackfield.desired.plan import Plan
+    from jackfield.observe.metrics import Metrics
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canaries, Canary
+    from jackfield.workers.upgrades import Upgrades
     from jackfield.workers.workers import Workers
 
 P = TypeVar("P")
@@ -233,9 +234,7 @@ class Host(Caller):
         from jackfield.config import Configuration, load_config  # noqa: PLC0415  # for those who have a configuration
 
         configuration = (
-            path
-            if isinstance(path, Configuration)
-            else load_config(Path(path), executors=(*BUILT_IN, *(executors or ())))
+            path if isinstance(path, Configuration) else load_config(path, executors=(*BUILT_IN, *(executors or ())))
         )
         limit = timeout if configuration.timeout is None else configuration.timeout
         host = cls(observers=observers, executors=executors, store=store, timeout=limit)
@@ -367,6 +366,45 @@ class Host(Caller):
                 raise why from None
             raise
 
+    def upgrade(
+        self,
+        name: str,
+        requirement: str,
+        *,
+        share: float | None = None,
+        tenants: Iterable[str] = (),
+        analysis: "Analysis | None" = None,
+        force: bool = False,
+    ) -> "Canary":
+        """Replace a plugin that runs in workers by another version of its distribution, without losing a call.
+
+        The environment of the new version is built if there is none, and the new version starts beside the running one,
+        in processes of its own, with the state of that. It must be healthy, and compatible: a version not below the
+        running one and of the same major, which takes what that took, gives what that gave, and asks for no capability
+        beyond those of that which nobody allows. Then it is on trial; when it is promoted, the old one drains and
+        stops, and when it is aborted, the new one.
+
+        Args:
+            name: the plugin; it runs.
+            requirement: the version, as `demo-ocr==2.1`.
+            share: the part of the tenants, and of the calls without tenant, that try it; without a share, tenants or an
+                analysis it is promoted at once.
+            tenants: those that try it in any case.
+            analysis: as for `canary`.
+            force: take it although it is not compatible. What nobody allows it does not get.
+
+        Returns:
+            The trial, as `canary` gives it; it has been promoted already where nobody was to try it first.
+
+        Raises:
+            PluginError: if there is no such version, if it is not compatible, with every difference, or if it does not
+                start or is not healthy; then the old one serves on as if nothing had been.
+            ValueError: if the share is not a part of 1.
+        """
+        return self._upgrades.begin(
+            name, requirement, share=share, tenants=tuple(tenants), analysis=analysis, force=force
+        )
+
     def _note_promotion(self, status: CanaryStatus, by: str) -> None:
         """Note that a trial was promoted: the default of its functions belongs to whoever did it."""
         self._applier.routed(dict.fromkeys(status.functions, status.version), by=by, verb="promote")
@@ -490,6 +528,9 @@ class Host(Caller):
     def function(self, name: str, payload: "TypeForm[P]", result: "TypeForm[R]") -> Function[P, R]:
         """Make a typed handle of a function, checked against its contract now.
 
+        Of a function that runs in another process, the JSON Schemas are compared, and its results, which are plain
+        data, are made into values of the type that is expected.
+
         Args:
             name: the function.
             payload: the type that will be passed; any that an annotation can be, `float | None` among them (PEP 747).
@@ -500,13 +541,17 @@ class Host(Caller):
             ContractError: if its contract does not fit, with what differs.
         """
         spec = self.describe(name)
-        differences = fits(spec, payload, result)
+        differences = contract.fits(spec, payload, result)
         if differences:
             fix = f"use the types that `pluginctl info {name} --contract` shows"
             where = place_of(spec.target)
             faults = tuple(Fault("contract", spec.plugin, spec.key, text, fix, where) for text in differences)
             raise ContractError(name, faults)
-        return Function(self, name)
+        if spec.remote is None:
+            return Function(self, name)
+        from jackfield.contract.payload import compile_result  # noqa: PLC0415  # for those who call other processes
+
+        return Function(self, name, compile_result(name, result))
 
     def describe(self, name: str, version: str | None = None) -> FunctionSpec:
         """Give all that is known of a function; one that is known by name alone is imported.
@@ -771,7 +816,19 @@ class Host(Caller):
     @property
     def executors(self) -> Mapping[str, ExecutorStats]:
         """Name → the counts of each executor."""
-        return self._places.stats
+        return MappingProxyType({**self._places.stats, **({"worker": there.stats()} if (there := self._there) else {})})
+
+    @property
+    def workers(self) -> tuple[WorkerRecord, ...]:
+        """The child processes that run plugins, by plugin: those of `executor = "worker"`."""
+        there = self._there
+        return () if there is None else there.records
+
+    @property
+    def worker_tallies(self) -> Mapping[str, WorkerTally]:
+        """Plugin → how many workers it has started, and how many have died of what."""
+        there = self._there
+        return {} if there is None else there.tallies
 
     # --- Starting and stopping --------------------------------------------------------------------------------------
 
@@ -800,11 +857,10 @@ class Host(Caller):
         self._home.open()
         self._places.open()
         self._functions.open()
-        if self._observers:
-            from jackfield.observe.metrics import Metrics  # noqa: PLC0415  # as in _default_observers
-
-            for metrics in (observer for observer in self._observers if isinstance(observer, Metrics)):
-                self._unwatch += metrics.watch_host(self), metrics.watch("thread", _stats(self._places.thread))
+        for metrics in self._metrics():
+            self._unwatch += metrics.watch_host(self), metrics.watch("thread", _stats(self._places.thread))
+            if (workers := self._there) is not None:
+                self._unwatch.append(metrics.watch("worker", _stats(workers)))
         if self.plugins:
             try:
                 faults = self._lifecycle.start_all()
@@ -883,8 +939,8 @@ class Host(Caller):
                 self._control.run(self._states.release(), _STOP_AT_LEAST)
             except Exception as error:  # noqa: BLE001  # the store is somebody else's; its lease ends by itself
                 host_log("WARNING", "the host's id could not be given back", error)
-        if "workers" in self._late:
-            self._workers.close()
+        if (workers := self._there) is not None:
+            workers.close()
         self._states.close(_STOP_AT_LEAST)
         self._control.close()
         self._home.close()
@@ -944,9 +1000,44 @@ class Host(Caller):
                 if said is None
                 else EnvironmentSettings(said.find_links, said.offline, said.build, said.size_in_bytes)
             )
-            made = self._late.setdefault("workers", Workers(self._control, self._pool, self._plain_caller, settings))
+            fresh = Workers(self._control, self._pool, self._plain_caller, self.events, settings)
+            made = self._late.setdefault("workers", fresh)
+            if made is fresh and self._functions.running:
+                self._unwatch += [metrics.watch("worker", _stats(fresh)) for metrics in self._metrics()]
         workers: Workers = made
         return workers
+
+    @property
+    def _there(self) -> "Workers | None":
+        """The workers, if a plugin has asked for some."""
+        there: Workers | None = self._late.get("workers")
+        return there
+
+    def _metrics(self) -> "Iterator[Metrics]":
+        if self._observers:
+            from jackfield.observe.metrics import Metrics  # noqa: PLC0415  # as in _default_observers
+
+            yield from (observer for observer in self._observers if isinstance(observer, Metrics))
+
+    @property
+    def _upgrades(self) -> "Upgrades":
+        from jackfield.workers.upgrades import Upgrades  # noqa: PLC0415  # for those who make one
+
+        made = self._late.get("upgrades")
+        if made is None:  # as above
+            fresh = Upgrades(
+                self._functions,
+                self._inventory,
+                self._lifecycle,
+                self._canaries,
+                lambda bundle: self._workers.permission(bundle.apart),
+                self._control,
+                self._pool,
+                lambda config, by: self._applier.loaded(config, by=by, verb="upgrade"),
+            )
+            made = self._late.setdefault("upgrades", fresh)
+        upgrades: Upgrades = made
+        return upgrades
 
     @property
     def _applier(self) -> "Applier":
@@ -999,9 +1090,15 @@ def _default_observers() -> tuple[Observer, ...]:
     return Spans(), Metrics(), Logs()
 
 
-def _stats(threads: Executor) -> Callable[[], ExecutorStats | None]:
+class _Counted(Protocol):
+    def stats(self) -> ExecutorStats:
+        """Give the counts of this moment."""
+        ...
+
+
+def _stats(executor: "_Counted") -> Callable[[], ExecutorStats | None]:
     """Give what asks an executor for its counts and keeps it no longer than its host does."""
-    reference = weakref.ref(threads)
+    reference = weakref.ref(executor)
 
     def stats() -> ExecutorStats | None:
         there = reference()

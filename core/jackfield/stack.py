@@ -208,6 +208,19 @@ def error_type(error: BaseException) -> str:
     kind = type(error)
     if issubclass(kind, FunctionCrashed):
         return str(error.error_type)  # type: ignore[attr-defined]  # it is one
+    return public_name(kind)
+
+
+def public_name(kind: type) -> str:
+    """Name a class as everybody knows it: qualified, without `builtins`, the same in every process.
+
+    Args:
+        kind: the class; jackfield's errors have their public name, and those of a plugin's file the plugin's.
+
+    Examples:
+        >>> public_name(ValueError), public_name(FunctionCrashed)
+        ('ValueError', 'jackfield.FunctionCrashed')
+    """
     module, name = _module_of(kind), _name_of(kind)
     if type(module) is not str or module == "builtins":
         return printable(name)

@@ -23,7 +23,7 @@ from jackfield import (
     current_call,
     inject,
 )
-from jackfield.calls.routing import bucket
+from jackfield.model.draws import bucket
 
 
 def answering(value):
@@ -107,7 +107,7 @@ def test_a_tenant_that_has_called_goes_where_a_later_rule_sends_him(host):
 
 def test_a_tenant_is_remembered_once_for_all_functions_of_a_trial_and_all_its_revisions(monkeypatch):
     """And no more of them than so many: those who come after that go where they always go, too."""
-    monkeypatch.setattr("jackfield.calls.routing._REMEMBERED", 100)
+    monkeypatch.setattr("jackfield.model.draws._REMEMBERED", 100)
     with Host(observers=()) as host:
         for name, version in itertools.product(("p.a", "p.b"), "12"):
             host.register(name, answering(version), version=version, plugin="p")

@@ -13,7 +13,17 @@ COMMAND_LINE = {"typer", "rich", "click", "jackfield.cli"}
 OTHERS = {"loguru", "packaging", "importlib_metadata", "importlib.metadata", "hypothesis", "pydantic", "zoneinfo"}
 if sys.platform == "linux":
     OTHERS.add("platformdirs")
-PLUGINS = {"jackfield.rollout", "jackfield.injection.drawing", "jackfield.plugins.loading.importer"}
+PLUGINS = {
+    "jackfield.rollout",
+    "jackfield.injection.drawing",
+    "jackfield.plugins.loading.importer",
+    "jackfield.plugins.discovery",
+    "jackfield.plugins.state",
+    "jackfield.store.identity",
+}
+FUNCTIONS = {"jackfield.contract.shapes", "jackfield.contract.payload", "jackfield.injection.diagnosis", "difflib"}
+FILES = {"pathlib", "urllib.parse", "hashlib"}
+UNUSED = OBSERVERS | CONFIGURATION | COMMAND_LINE | OTHERS | PLUGINS | FUNCTIONS | FILES
 
 _REPORT = "; import sys, json; print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
 
@@ -42,8 +52,8 @@ def verb(*arguments):
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
-        ("from jackfield import Host", OBSERVERS | CONFIGURATION | COMMAND_LINE | OTHERS | PLUGINS),
-        ("from jackfield import Host; Host(observers=())", OBSERVERS | CONFIGURATION | COMMAND_LINE | OTHERS | PLUGINS),
+        ("from jackfield import Host", UNUSED),
+        ("from jackfield import Host; Host(observers=())", UNUSED),
         ("from jackfield import function, inject", {"asyncio", "jackfield.host", *OBSERVERS, *OTHERS}),
         (verb("--help"), {"asyncio", "attrs", "msgspec", "jackfield.errors", "pydantic", *OBSERVERS, *CONFIGURATION}),
         (verb("list"), {"asyncio", "jackfield.host", "pluggy", *OBSERVERS, *CONFIGURATION, *OTHERS}),
@@ -53,6 +63,30 @@ def verb(*arguments):
 def test_libraries_are_imported_when_they_are_used(code, absent, tmp_path):
     """Each of these is slow to import, and nothing here needs it."""
     assert imported(code, tmp_path) & absent == set()
+
+
+_FIRST_CALL = """
+from jackfield import Host, inject
+import sys
+class Clock: pass
+async def later(text: str) -> str: return text
+def now(text: str, clock: Clock = inject()) -> str: return text
+with Host(observers=(), timeout=5.0) as host:
+    host.provide(Clock)
+    host.register("a.now", now)
+    host.register("a.later", later)
+    there = set(sys.modules)
+    host.call("a.now", "x")
+    host.call("a.later", "x", timeout=1.0)
+    new = set(sys.modules) - there
+print(new, file=sys.stderr)
+assert not new
+0"""
+
+
+def test_the_first_call_imports_nothing(tmp_path):
+    """What a call needs is imported when its function is registered: the first one takes no longer, and cannot fail."""
+    imported(_FIRST_CALL, tmp_path)
 
 
 def test_a_host_that_runs_can_say_something_when_no_file_can_be_opened(tmp_path):

@@ -1,6 +1,7 @@
 """The public names are pinned: adding or losing one is a decision."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -19,13 +20,16 @@ def test_all_is_sorted_and_complete():
         assert getattr(jackfield, name) is not None
 
 
-def test_type_checkers_and_the_interpreter_see_the_same_names():
-    """The imports under `TYPE_CHECKING` and the table of homes say the same."""
-    tree = ast.parse(Path(jackfield.__file__).read_text("utf-8"))
-    imports = [
-        node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module.startswith("jackfield")
-    ]
-    assert {alias.name: node.module for node in imports for alias in node.names} == jackfield._HOMES
+@pytest.mark.parametrize("package", ["", ".config", ".contract", ".injection", ".plugins.loading", ".store"])
+def test_type_checkers_and_the_interpreter_see_the_same_names(package):
+    """The imports under `TYPE_CHECKING` and the table of homes say the same, and every home has its name."""
+    module = importlib.import_module(f"jackfield{package}")
+    tree = ast.parse(Path(module.__file__).read_text("utf-8"))
+    (checked,) = (node for node in tree.body if isinstance(node, ast.If) and node.test.id == "TYPE_CHECKING")
+    assert {alias.name: node.module for node in checked.body for alias in node.names} == module._HOMES
+    assert set(module._HOMES) <= set(module.__all__)
+    for name in module._HOMES:
+        assert getattr(module, name) is getattr(importlib.import_module(module._HOMES[name]), name)
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -15,11 +15,10 @@ from textwrap import indent
 from time import monotonic, perf_counter
 from types import CoroutineType
 from typing import Any, Final, Literal, NamedTuple
-from weakref import WeakKeyDictionary
 
+from jackfield import contract
 from jackfield.calls import outcomes as failures
 from jackfield.calls.outcomes import GENERATED
-from jackfield.contract.payload import PayloadCodec, compile_payload
 from jackfield.errors import ContractError, Fault, JackfieldError, Outcome, Unavailable
 from jackfield.executors.places import Places
 from jackfield.injection.bodies import invocation
@@ -33,7 +32,7 @@ from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.observe.barrier import observer_failed
 from jackfield.ports import BoundExecutor, BoundObserver, Executor, Observer
 from jackfield.stack import blamed
-from jackfield.strangers import Broken, barrier, is_interrupt
+from jackfield.strangers import is_interrupt
 
 # What a walk is made of. A function's walk has the lines whose tag applies to it.
 _WALK: Final = """
@@ -116,10 +115,6 @@ _FINISH: Final = """
 """
 
 
-# A codec depends on the spec alone and is two thirds of what an endpoint costs; a rollback wires the same specs again.
-_codecs: Final["WeakKeyDictionary[FunctionSpec, PayloadCodec]"] = WeakKeyDictionary()
-
-
 class _Watcher(NamedTuple):
     """A bound observer, and what is called of it: read once, within the barrier."""
 
@@ -180,31 +175,9 @@ def compile_endpoint(
     )
 
 
-def codec_of(spec: FunctionSpec) -> PayloadCodec:
-    """Give the codec of a function's payload; compiled when the function is loaded, which is when it can be refused.
-
-    Args:
-        spec: the function.
-
-    Raises:
-        ContractError: if its annotations raise what annotations should not.
-    """
-    codec = _codecs.get(spec)
-    if codec is None:
-        try:
-            with barrier("compiling its payload"):
-                codec = compile_payload(spec)
-        except Broken as broken:
-            fix = "annotate its parameters with plain types, or with none"
-            fault = Fault("contract", spec.plugin, spec.key, broken.reason, fix)
-            raise ContractError(spec.name, (fault,)) from broken
-        codec = _codecs.setdefault(spec, codec)
-    return codec
-
-
 def _parts(spec: FunctionSpec, injector: Injector) -> tuple[dict[str, Any], str]:
     """Give what a walk with the function in it needs, and the expression that calls the function."""
-    codec = codec_of(spec)
+    codec = contract.codec_of(spec)
     values: dict[str, Any] = {"convert": codec.convert, "trusted": codec.trusted, "target": spec.target}
     values["fail"] = failures.translator(spec, awaited=spec.colour is Colour.ASYNC)
     if not spec.dependencies:

@@ -1,13 +1,6 @@
 """Choosing the version that a call goes to: pure."""
 
-from hashlib import blake2b
-from typing import Final
-
-from jackfield.model.call import DRAW
 from jackfield.model.route import Endpoint, Route
-
-_REMEMBERED: Final = 16_384
-"""How many tenants of a salt are remembered."""
 
 
 def choose(route: Route, tenant: str | None, draw: int) -> tuple[Endpoint, str]:
@@ -35,33 +28,11 @@ def choose(route: Route, tenant: str | None, draw: int) -> tuple[Endpoint, str]:
         >>> choose(route, "t", 2**29)[1]
         'tenant'
     """
-    if tenant is not None and (split := route.split) is not None:
+    if tenant is not None and route.split is not None:
         if (there := route.named.get(tenant)) is not None:
             return there
-        drawn = route.drawn.get(tenant)
-        if drawn is None:
-            drawn = bucket(split.salt, tenant)
-            if len(route.drawn) < _REMEMBERED:  # tenants are whatever callers say: the others are worked out each time
-                route.drawn[tenant] = drawn
-        draw = drawn
+        draw = route.drawn[tenant]
     for end, endpoint in route.draws:
         if draw < end:
             return endpoint, "share"
     return route.stable, ""
-
-
-def bucket(salt: str, tenant: str) -> int:
-    """Hash a tenant to a number from 0 to 2**30 - 1 that depends on nothing but the two names.
-
-    Python's own `hash` differs between processes.
-
-    Args:
-        salt: the function or plugin.
-        tenant: the tenant.
-
-    Examples:
-        >>> bucket("risk.score", "t-8823") == bucket("risk.score", "t-8823") != bucket("risk.limit", "t-8823")
-        True
-    """
-    digest = blake2b(f"{salt}\0{tenant}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> (64 - DRAW)

@@ -18,7 +18,7 @@ from jackfield.cli.listing import list_entries
 from jackfield.cli.manifest import manifest
 from jackfield.cli.new import new
 from jackfield.cli.plugin_verbs import reload, restart, start, stop, unload
-from jackfield.cli.route_verbs import canary, rollback, route
+from jackfield.cli.route_verbs import canary, rollback, route, upgrade
 from jackfield.cli.sandbox import sandbox
 from jackfield.cli.serve import serve
 from jackfield.cli.status import dump_state, events, status
@@ -167,6 +167,15 @@ for _name, _verb, _examples in (
             "pluginctl canary billing --ramp 0.5",
             "pluginctl canary billing --promote",
             "pluginctl canary",
+        ),
+    ),
+    (
+        "upgrade",
+        upgrade,
+        (
+            "pluginctl upgrade ocr demo-ocr==2.1",
+            "pluginctl upgrade ocr demo-ocr==2.1 --share 0.05 --analyse",
+            "pluginctl upgrade ocr demo-ocr==3.0 --tenant t-1 --force",
         ),
     ),
     ("rollback", rollback, ("pluginctl rollback 41",)),

@@ -32,19 +32,24 @@ def check(
         bool,
         typer.Option("--strict-contracts", help="Refuse what cannot be checked in full: each note becomes a fault."),
     ] = False,
+    in_worker: Annotated[
+        bool,
+        typer.Option("--in-worker", help="Load plugins in sandboxed workers, as `executor = 'worker'` does."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write a JSON object.")] = False,
 ) -> None:
     """Import everything and report every fault.
 
     In a process of its own; nothing is started. A plugin that ends that process, crashes it or hangs is named, and the
-    others are checked all the same. Of a configuration file, every fault is shown with its line; if it has none, the
-    plugins that it declares are loaded. A Python file needs no packaging: ./file.py, or ./file.py:function.
+    others are checked all the same. With --in-worker each is loaded in a sandboxed worker, with what its manifest asks
+    for: what it could not do there is found too. Of a configuration file, every fault is shown with its line; if it has
+    none, the plugins that it declares are loaded. A Python file needs no packaging: ./file.py, or ./file.py:function.
     """
     from jackfield.cli.files import given
     from jackfield.cli.probe import Job, probe
 
     if names and len(names) == 1 and names[0].endswith(".toml"):
-        functions, notes, faults = _configuration(Path(names[0]), timeout)
+        functions, notes, faults = _configuration(Path(names[0]), timeout, in_worker=in_worker)
         asks, wrong = _configured_asks(Path(names[0]))
         _show(functions, notes, [*faults, *wrong], asks, strict=strict_contracts, as_json=as_json)
         return
@@ -52,6 +57,13 @@ def check(
     installed = [name for name in names or () if name not in files]
     if installed:
         _refuse_unserved(installed)
+    if in_worker:
+        from jackfield.cli.apart import check_apart
+
+        asks, wrong = _asked(installed, files)
+        functions, notes, faults = check_apart(installed, files, timeout)
+        _show(functions, notes, [*faults, *wrong], asks, strict=strict_contracts, as_json=as_json)
+        return
     jobs = [Job("check", file=file) for file in files]
     if installed or not files:
         jobs.append(Job("check", tuple(installed)))
@@ -60,11 +72,16 @@ def check(
     functions = [function for result in results for function in result["functions"]]
     notes = [note for result in results for note in result["notes"]]
     faults = [fault for report in reports for fault in report.faults]
+    asks, wrong = _asked(installed, files)
+    _show(functions, notes, [*faults, *wrong], asks, strict=strict_contracts, as_json=as_json)
+
+
+def _asked(installed: list[str], files: list[str]) -> tuple[list["Asking"], list["Fault"]]:
     asks, wrong = _installed_asks(installed) if installed or not files else ([], [])
     for file in files:
         more, also = _file_asks(file)
         asks, wrong = [*asks, *more], [*wrong, *also]
-    _show(functions, notes, [*faults, *wrong], asks, strict=strict_contracts, as_json=as_json)
+    return asks, wrong
 
 
 def _installed_asks(names: list[str]) -> tuple[list["Asking"], list["Fault"]]:
@@ -96,10 +113,12 @@ def _configured_asks(path: Path) -> tuple[list["Asking"], list["Fault"]]:
     return configured(configuration, read_catalogue())
 
 
-def _configuration(path: Path, timeout: float) -> tuple[list[str], list[dict[str, str]], Sequence["Fault"]]:
+def _configuration(
+    path: Path, timeout: float, *, in_worker: bool
+) -> tuple[list[str], list[dict[str, str]], Sequence["Fault"]]:
     from jackfield.cli.configured import check_configuration
 
-    return check_configuration(path, timeout)
+    return check_configuration(path, timeout, in_worker=in_worker)
 
 
 def _show(

@@ -184,7 +184,7 @@ def _graph(job: Job, tell: Tell) -> Finished:
 def _info(job: Job, tell: Tell) -> Finished:
     from jackfield.cli.files import as_given, given
     from jackfield.contract.payload import payload_schema, result_schema
-    from jackfield.contract.shapes import render
+    from jackfield.wire.signature import shown_dependencies, shown_parameters, shown_result, untyped_result
 
     file = given(job.file)
     try:
@@ -193,12 +193,11 @@ def _info(job: Job, tell: Tell) -> Finished:
             shown = {
                 "summary": spec.summary,
                 "colour": spec.colour.value,
-                "parameters": [shown_parameter(one) for one in spec.parameters],
+                "parameters": list(shown_parameters(spec)),
                 "fields": _fields(spec),
-                "result": render(spec.result),
-                "dependencies": [
-                    f"{one.parameter}: {one.key}{' (optional)' if one.optional else ''}" for one in spec.dependencies
-                ],
+                "result": shown_result(spec),
+                "untyped": untyped_result(spec),
+                "dependencies": list(shown_dependencies(spec)),
                 "policy": attrs.asdict(spec.policy),
                 "notes": list(spec.notes),
                 "payload_schema": payload_schema(spec),
@@ -308,14 +307,3 @@ def _load(host: Any, name: str) -> None:
 
     with suppress(JackfieldError):  # it stands in `host.faults`
         host.function(name, Any, Any)
-
-
-def shown_parameter(parameter: Any) -> str:
-    """Render a parameter as in a signature, with its type and default."""
-    from jackfield.contract.shapes import render
-    from jackfield.model.spec import MISSING
-    from jackfield.wire.values import text_of
-
-    stars = "**" if parameter.kind is parameter.kind.VAR_KEYWORD else ""
-    default = "" if parameter.default is MISSING else f" = {text_of(parameter.default)[:80]}"
-    return f"{stars}{parameter.name}: {render(parameter.annotation)}{default}"

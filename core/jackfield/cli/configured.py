@@ -12,12 +12,15 @@ _CHILD = "import sys; sys.path[:] = {path!r}; from jackfield.cli.configured impo
 _PATIENCE = "give --timeout more than the plugins' start_timeout (30 s by default): then the one that hangs is named"
 
 
-def check_configuration(path: Path, timeout: float) -> tuple[list[str], list[dict[str, str]], tuple[Fault, ...]]:
+def check_configuration(
+    path: Path, timeout: float, *, in_worker: bool = False
+) -> tuple[list[str], list[dict[str, str]], tuple[Fault, ...]]:
     """Check a configuration file, then load what it declares; nothing is started.
 
     Args:
         path: the file.
         timeout: seconds that loading may take.
+        in_worker: load every plugin in workers, and not only those that say so.
 
     Returns:
         The functions that could be called, the notes on them, and every fault.
@@ -29,7 +32,13 @@ def check_configuration(path: Path, timeout: float) -> tuple[list[str], list[dic
     except ConfigError as error:
         faults = error.faults or (Fault("config", "", error.key or error.file, error.reason),)
         return [], [], tuple(_of(path, fault) for fault in faults)
-    command = [sys.executable, "-c", _CHILD.format(path=list(map(str, sys.path))), str(path)]
+    command = [
+        sys.executable,
+        "-c",
+        _CHILD.format(path=list(map(str, sys.path))),
+        str(path),
+        *(["in-worker"] if in_worker else []),
+    ]
     try:
         # Plugins may print what they like to stdout; the report is the last line of what the child says there.
         done = subprocess.run(command, capture_output=True, timeout=timeout, check=False)  # noqa: S603  # ourselves
@@ -56,22 +65,25 @@ def _of(path: Path, fault: Fault) -> Fault:
     return attrs.evolve(fault, entry=str(path)) if fault.entry == "file" else fault
 
 
-def report(path: str) -> str:
+def report(path: str, *, in_worker: bool = False) -> str:
     """Load what a configuration declares, in this process, and tell what came of it as JSON.
 
     Args:
         path: the file.
+        in_worker: load every plugin in workers.
     """
     import attrs
     from loguru import logger
 
+    from jackfield.cli.apart import moved
+    from jackfield.config import load_config
     from jackfield.host import Host
     from jackfield.stack import show_messages_here
 
     logger.disable("jackfield")
     show_messages_here()
     try:
-        host = Host.from_config(path, observers=())
+        host = Host.from_config(moved(load_config(path)) if in_worker else path, observers=())
         functions, faults = host.declared()
     except JackfieldError as error:
         return json.dumps(
@@ -84,4 +96,4 @@ def report(path: str) -> str:
 
 def main() -> None:
     """Write the report of the file that the arguments name, on a line of its own."""
-    sys.stdout.write(f"\n{report(sys.argv[1])}\n")
+    sys.stdout.write(f"\n{report(sys.argv[1], in_worker='in-worker' in sys.argv[2:])}\n")

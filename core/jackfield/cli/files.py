@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import attrs
 
-from jackfield.cli.child import shown_parameter
 from jackfield.cli.output import columns, counted
 from jackfield.cli.paths import behind_the_standard_library
 from jackfield.errors import Fault, FunctionCrashed, JackfieldError, PluginError
@@ -349,12 +348,11 @@ def _elsewhere(file: Given) -> str:
 def _signature(file: Given, name: str, target: Any) -> str:
     """Render what a caller gives, and the first line of what the author says; or why it cannot be called."""
     from jackfield.contract import specify
-    from jackfield.contract.shapes import render
     from jackfield.errors import ContractError
+    from jackfield.wire.signature import shown_parameters, shown_result
 
     try:
         spec = specify(file.name(name), target)
     except ContractError as error:
         return f"cannot be called: {error.faults[0].reason}"
-    parameters = ", ".join(map(shown_parameter, spec.parameters))
-    return f"({parameters}) -> {render(spec.result)}  {spec.summary}".rstrip()
+    return f"({', '.join(shown_parameters(spec))}) -> {shown_result(spec)}  {spec.summary}".rstrip()

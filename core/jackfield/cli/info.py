@@ -122,6 +122,7 @@ def _show_contract(shown: dict[str, Any]) -> None:
         *(("payload" if number == 0 else "", text) for number, text in enumerate(shown["parameters"] or ["none"])),
         *(("", f"  {text}") for text in shown["fields"]),
         ("result", shown["result"]),
+        ("", shown["untyped"]),
         *(("injected" if number == 0 else "", text) for number, text in enumerate(shown["dependencies"])),
         *((key, str(value)) for key, value in shown["policy"].items() if value),
         *(("note", note) for note in shown["notes"]),

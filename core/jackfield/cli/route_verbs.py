@@ -1,4 +1,4 @@
-"""`pluginctl route`, `canary` and `rollback`: which version the running host calls."""
+"""`pluginctl route`, `canary`, `upgrade` and `rollback`: which version the running host calls."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from jackfield.cli.output import columns, say, styled, write_json
-from jackfield.cli.running import QUICK, AsJson, Control, ask
+from jackfield.cli.running import QUICK, AsJson, Control, Plugin, ask
 from jackfield.cli.taken import number, whole
 
 
@@ -80,6 +80,42 @@ def canary(
         typer.echo(canary_line(each))
     if not found:
         say("no canary is under way")
+
+
+def upgrade(
+    plugin: Plugin,
+    requirement: Annotated[
+        str, typer.Argument(help="The distribution and its version, as demo-ocr==2.1.", metavar="REQUIREMENT")
+    ],
+    share: Annotated[
+        float | None,
+        typer.Option(
+            parser=number(), help="The part of the tenants that try it first, 0.0 to 1.0; 20 % is 0.2.", metavar="X"
+        ),
+    ] = None,
+    tenant: Annotated[
+        list[str] | None, typer.Option(help="A tenant that tries it first; may be repeated.", metavar="T")
+    ] = None,
+    analyse: Annotated[
+        bool, typer.Option("--analyse", help="Compare the versions, promote in steps, abort when the new one is worse.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Take it although it is not compatible.")] = False,
+    control: Control = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replace a plugin in workers by another version of its distribution, without losing a call.
+
+    The new version starts beside the running one, and gets its state. It is refused when it is not compatible, or asks
+    for more than it is allowed. Without --share, --tenant and --analyse the calls move at once; with one of them it is
+    a canary: `pluginctl canary PLUGIN --promote` ends the old version, `--abort` the new one.
+    """
+    part = None if share is None else _part(share, "--share")
+    given: dict[str, Any] = {"share": part, "tenants": tenant or [], "force": force}
+    done = ask(control, "upgrade", name=plugin, requirement=requirement, **given, analysis={} if analyse else None)
+    if as_json:
+        write_json(done)
+    else:
+        typer.echo(canary_line(done))
 
 
 def rollback(

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -109,12 +109,35 @@ def _lines(state: dict[str, Any]) -> Iterator[str]:
         yield styled(printable(line), _ROLES[plugin["state"]]) if plugin["state"] in _ROLES else printable(line)
         if plugin["fault"]:
             yield printable(f"    {_told(plugin['fault'])}")
+    yield from _workers(state.get("workers", ()))  # a host of an older version has none
     for canary in state["canaries"]:
         yield f"canary {canary_line(canary)}"
     shown = [plugin["fault"] for plugin in state["plugins"]]
     for fault in state["faults"]:
         if fault not in shown:
             yield printable(f"fault {fault['entry'] or fault['plugin']}: {_told(fault)}")
+
+
+def _workers(workers: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Render the processes that run plugins."""
+    if not workers:
+        return
+    rows = [("WORKER OF", "VERSION", "PID", "STATE", "SANDBOX", "CALLS", "MEMORY")]
+    rows += [
+        (
+            worker["plugin"],
+            worker["version"],
+            str(worker["pid"]),
+            worker["state"],
+            worker["tier"] or "none",
+            str(worker["calls"]),
+            "-" if worker["memory"] is None else f"{worker['memory'] / 2**20:.0f} MiB",
+        )
+        for worker in workers
+    ]
+    head, *lines = columns(rows)
+    yield styled(head, "quiet")
+    yield from map(printable, lines)
 
 
 def _told(fault: dict[str, Any]) -> str:

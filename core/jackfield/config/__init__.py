@@ -7,8 +7,7 @@ distribution exists is found out when it is loaded.
 The model is imported with every host; what reads a file (cattrs, tomllib) when it is first asked for.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from jackfield.config.apart import EnvironmentsConfig, WorkerConfig
 from jackfield.config.leaves import RestartPolicy
@@ -24,6 +23,7 @@ from jackfield.config.model import (
     TenantConfig,
 )
 from jackfield.config.secrets import Secret
+from jackfield.lazy import imported_from
 
 if TYPE_CHECKING:
     from jackfield.config.load import load_config, parse_config
@@ -54,10 +54,4 @@ __all__ = [
     "parse_config",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Import what reads a configuration at its first use (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return value
+__getattr__ = imported_from(_HOMES, __name__)  # most processes read no configuration

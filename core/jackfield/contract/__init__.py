@@ -1,10 +1,26 @@
 """Contracts: what a callable takes, gives and needs, learned before its first call.
 
-The parts: `specification` (callable → `FunctionSpec`), `compatibility` (how two of them differ), `shapes` (types as
-data), `payload` (plain data → what a function takes).
+The parts: `specification` (callable → `FunctionSpec`), `compatibility` (how two of them differ), `schemas` (the same of
+JSON Schemas), `widening` (whether one may take the place of the other), `shapes` (types as data), `payload` (plain data
+→ what a function takes).
 """
 
-from jackfield.contract.compatibility import changes, fits
-from jackfield.contract.specification import specify
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["changes", "fits", "specify"]
+from jackfield.lazy import imported_from
+
+if TYPE_CHECKING:
+    from jackfield.contract.compatibility import changes, fits
+    from jackfield.contract.payload.codec import codec_of
+    from jackfield.contract.specification import specify
+
+_HOMES: Final = {
+    "changes": "jackfield.contract.compatibility",
+    "codec_of": "jackfield.contract.payload.codec",
+    "fits": "jackfield.contract.compatibility",
+    "specify": "jackfield.contract.specification",
+}
+
+__all__ = ["changes", "codec_of", "fits", "specify"]
+
+__getattr__ = imported_from(_HOMES, __name__)  # a host does not need them before its first function

@@ -1,8 +1,10 @@
 """How two contracts differ: a function's from what a caller expects, and one version's from another's."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
+from jackfield.contract.payload import payload_schema, result_schema, type_schema
+from jackfield.contract.schemas import altered, misfits
 from jackfield.contract.shapes import (
     Array,
     Field,
@@ -17,7 +19,7 @@ from jackfield.contract.shapes import (
     view,
 )
 from jackfield.model.generics import is_union
-from jackfield.model.spec import MISSING, FunctionSpec
+from jackfield.model.spec import MISSING, FunctionSpec, RemoteContract
 
 
 def fits(spec: FunctionSpec, payload: Any, result: Any) -> tuple[str, ...]:
@@ -42,10 +44,23 @@ def fits(spec: FunctionSpec, payload: Any, result: Any) -> tuple[str, ...]:
         >>> fits(specify("text.length", length), bytes, str)
         ('payload: expected to pass bytes, the function takes str', 'result: expected str, the function returns int')
     """
+    if spec.remote is not None:
+        return tuple(_remote_differences(spec, spec.remote, strip(payload), result))
     differences = list(_payload_differences(spec, strip(payload)))
     if not _accepts(result, spec.result, converted=False):
         differences.append(f"result: expected {render(result)}, the function returns {render(spec.result)}")
     return tuple(differences)
+
+
+def _remote_differences(spec: FunctionSpec, remote: RemoteContract, payload: Any, result: Any) -> Iterator[str]:
+    """Hold types of this process against the schemas of a function of another one."""
+    if payload is not Any and spec.shape != "opaque":
+        for text in misfits(remote.payload, type_schema(payload)):
+            takes = ", ".join(remote.parameters) or "none"
+            yield f"payload: expected to pass {render(payload)}, the function takes {takes} ({text})"
+    if result is not Any and result is not object:
+        for text in misfits(type_schema(result), remote.result):
+            yield f"result: expected {render(result)}, the function returns {remote.returns} ({text})"
 
 
 def _payload_differences(spec: FunctionSpec, payload: Any) -> Iterable[str]:
@@ -212,6 +227,8 @@ def changes(old: FunctionSpec, new: FunctionSpec) -> tuple[str, ...]:
         >>> changes(specify("f", one), specify("f", two))
         ('payload: one value (text: str) became a record of text, lower',)
     """
+    if old.remote is not None or new.remote is not None:
+        return tuple(_schema_changes(old, new))
     said: list[str] = []
     if old.shape == new.shape == "one":
         said += _type_changes("payload", old.parameters[0].annotation, new.parameters[0].annotation)
@@ -225,6 +242,17 @@ def changes(old: FunctionSpec, new: FunctionSpec) -> tuple[str, ...]:
     return tuple(said)
 
 
+def _schema_changes(old: FunctionSpec, new: FunctionSpec) -> Iterator[str]:
+    """Compare by schema, since the types of one of them are in another process."""
+    if old.shape != new.shape:
+        yield f"payload: {_payload_words(old)} became {_payload_words(new)}"
+    else:
+        yield from altered("payload", payload_schema(old), payload_schema(new))
+    yield from altered("result", result_schema(old), result_schema(new))
+    if old.colour is not new.colour:
+        yield f"colour: {old.colour.value} became {new.colour.value}"
+
+
 def _as_fields(spec: FunctionSpec) -> tuple[Field, ...]:
     return tuple(Field(item.name, item.annotation, item.default is MISSING) for item in spec.parameters)
 
@@ -233,6 +261,8 @@ def _payload_words(spec: FunctionSpec) -> str:
     names = [parameter.name for parameter in spec.parameters]
     match spec.shape:
         case "one":
+            if spec.remote is not None:
+                return f"one value ({spec.remote.parameters[0]})"
             return f"one value ({names[0]}: {render(spec.parameters[0].annotation)})"
         case "many":
             return f"a record of {', '.join(names)}"

@@ -57,7 +57,8 @@ class HostSteps:
             if name not in loaded:
                 continue
             config, bundle = loaded[name]
-            if bundle.content is None or not bundle.content.has_changed():
+            content = bundle.content
+            if not content.has_changed() if content is not None else config.source.kind not in ("file", "folder"):
                 continue
             try:
                 now = current_digest(config)

@@ -6,18 +6,19 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
 from time import monotonic
-from typing import TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 from jackfield.errors import ResourceExhausted, Unavailable
 from jackfield.events.crew import Crew, Job
 from jackfield.events.handlers import RunAsync, in_event_loop
 from jackfield.events.mailbox import LONGEST_WAIT, Announcement, Mailbox, SubscriptionStats, WhenFull, stats_of
 from jackfield.events.subscription import Subscription
-from jackfield.events.values import Parcel, event_name, seal
+from jackfield.events.values import Parcel, event_name, rebuild, seal
 from jackfield.log import host_log
 from jackfield.model.deadline import remaining
 from jackfield.model.injectable import injectable
 from jackfield.runtime.pool import Pool
+from jackfield.stack import public_name
 from jackfield.strangers import Broken, barrier, is_a, named
 
 E = TypeVar("E")
@@ -64,6 +65,7 @@ class EventBus:
         self._crew = Crew("jackfield-events", self._pool)
         # By the number of the type, which each mailbox keeps alive: a metaclass may hash, and compare, as it likes.
         self._mailboxes: dict[int, tuple[Mailbox, ...]] = {}
+        self._standins: dict[str, type] = {}
         self._closed = False
 
     def subscribe(
@@ -159,11 +161,8 @@ class EventBus:
             ResourceExhausted: when the queue of a subscriber with `when_full="fail"` is full; all others got the event.
             Unavailable: if the bus is closed, or this process was forked.
         """
-        parcel, queued, full = self._offer(event)
-        if full:
-            queued += self._wait_for_room(parcel, full, patient=not in_event_loop())
-            self._refuse(event, full)
-        return queued
+        self._check_usable()
+        return self._send(seal(event), type(event))
 
     async def apublish(self, event: object) -> int:
         """Do the same from a coroutine: wait for room without blocking the event loop.
@@ -171,13 +170,69 @@ class EventBus:
         Args:
             event: as for `publish`; the result is the same, too.
         """
-        parcel, queued, full = self._offer(event)
+        self._check_usable()
+        return await self._asend(seal(event), type(event))
+
+    # --- Events of other processes, whose types are known by name alone -----------------------------------------------
+
+    def standin(self, name: str) -> type:
+        """Give a class to subscribe to for all events of a type, or of a base, that has this name in any process.
+
+        Args:
+            name: as `stack.public_name` gives it.
+        """
+        with self._lock:
+            found = self._standins.get(name)
+            if found is None:
+                module, _, own = name.rpartition(".")
+                found = self._standins[name] = type(own, (dict,), {"__module__": module or "builtins"})
+            return found
+
+    def relay(self, name: str, data: Any) -> int:
+        """Publish an event of another process: rebuilt for subscribers that have a type of its name, else a dict.
+
+        Args:
+            name: of its type.
+            data: its plain data.
+
+        Returns:
+            As `publish`.
+
+        Raises:
+            PayloadError: when it does not fit the type that is here.
+            PermissionDenied, ResourceExhausted, Unavailable: as `publish`.
+        """
+        return sum(self._send(parcel, kind) for parcel, kind in self._addressed(name, data))
+
+    async def arelay(self, name: str, data: Any) -> int:
+        """Do the same from a coroutine."""
+        return sum([await self._asend(parcel, kind) for parcel, kind in self._addressed(name, data)])
+
+    def _addressed(self, name: str, data: Any) -> list[tuple[Parcel, type]]:
+        self._check_usable()
+        with self._lock:
+            types = [boxes[0].event_type for boxes in self._mailboxes.values()]
+        here = [kind for kind in types if kind not in (dict, object) and public_name(kind) == name]
+        kinds = [kind for kind in here if kind is not self._standins.get(name)]
+        if kinds:
+            return [(seal(rebuild(data, kind)), kind) for kind in kinds]
+        return [(Parcel(data, dict, published=True), here[0] if here else dict)]
+
+    def _send(self, parcel: Parcel, kind: type) -> int:
+        queued, full = self._offer(parcel, kind)
+        if full:
+            queued += self._wait_for_room(parcel, full, patient=not in_event_loop())
+            self._refuse(kind, full)
+        return queued
+
+    async def _asend(self, parcel: Parcel, kind: type) -> int:
+        queued, full = self._offer(parcel, kind)
         if full:
             context = copy_context()
             queued += await self._pool.run(
                 "jackfield-events", lambda: context.run(self._wait_for_room, parcel, full, patient=True)
             )
-            self._refuse(event, full)
+            self._refuse(kind, full)
         return queued
 
     def announce(self, events: Iterable[object]) -> Announcement:
@@ -293,20 +348,25 @@ class EventBus:
     def _listening(self, kind: type) -> Sequence[Mailbox]:
         """Give those that listen to a type or to a base of it. The lock is held."""
         found = [boxes for base in kind.__mro__ if (boxes := self._mailboxes.get(id(base)))]
+        if self._standins:
+            named = (self._standins.get(public_name(base)) for base in kind.__mro__)
+            found += (
+                boxes
+                for each in named
+                if each is not None and each not in kind.__mro__ and (boxes := self._mailboxes.get(id(each)))
+            )
         return found[0] if len(found) == 1 else [box for boxes in found for box in boxes]
 
-    def _offer(self, event: object) -> tuple[Parcel, int, list[Mailbox]]:
-        """Queue an event wherever there is room; give what is left: how many got it, and who is full."""
-        self._check_usable()
-        parcel = seal(event)
+    def _offer(self, parcel: Parcel, kind: type) -> tuple[int, list[Mailbox]]:
+        """Queue an event wherever there is room; give how many got it, and who is full."""
         jobs: list[Job] = []
         with self._lock:
-            boxes = self._listening(type(event))
+            boxes = self._listening(kind)
             full = [box for box in boxes if not box.offer(parcel, jobs)]
             for box in full:
                 box.dropped += box.when_full == "fail"
         self._crew.submit(jobs)
-        return parcel, len(boxes) - len(full), full
+        return len(boxes) - len(full), full
 
     def _wait_for_room(self, parcel: Parcel, full: Sequence[Mailbox], *, patient: bool) -> int:
         """Wait for room in the full queues that ask for it; give how many took the event after all."""
@@ -342,11 +402,11 @@ class EventBus:
                 box.mark_lagging(box.timeout)
         return queued
 
-    def _refuse(self, event: object, full: Sequence[Mailbox]) -> None:
+    def _refuse(self, kind: type, full: Sequence[Mailbox]) -> None:
         """Tell the publisher of the full queues that ask for it."""
         refused = [f"{box} ({box.limit} events)" for box in full if box.when_full == "fail"]
         if refused:
-            raise ResourceExhausted(event_name(type(event)), f"the queue is full of {', '.join(refused)}")
+            raise ResourceExhausted(event_name(kind), f"the queue is full of {', '.join(refused)}")
 
     def _mark(self, boxes: Sequence[Mailbox], jobs: list[Job]) -> Announcement:
         """Queue a mark behind all that waits: who reaches it is through. The lock is held."""

@@ -32,6 +32,11 @@ class Subscription:
             return self._mailbox.stats()
 
     @property
+    def active(self) -> bool:
+        """Whether it has not been cancelled."""
+        return self._mailbox.handler is not None
+
+    @property
     def delivered(self) -> int:
         """How many events the handler returned from."""
         return self.stats().delivered

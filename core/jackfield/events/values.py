@@ -117,6 +117,29 @@ def seal(event: object) -> Parcel:
     return Parcel(value, published=True) if shareable else Parcel(plain, kind, published=True)
 
 
+def rebuild(data: Any, kind: type) -> Any:
+    """Make an event of the plain data of one of another process.
+
+    Args:
+        data: what `flatten` gave there.
+        kind: the type that this process has for it; `dict` and `object` leave it as it is.
+
+    Raises:
+        PayloadError: when it does not fit; `path` names the field.
+    """
+    if kind in (dict, object):
+        return data
+    try:
+        return _revive(data, kind)
+    except (TypeError, ValueError, RecursionError, msgspec.ValidationError) as error:
+        raise _misfit(kind, _said(error)) from error
+
+
+def flatten(event: object) -> Any:
+    """Give the plain data of an event that `seal` takes."""
+    return event if is_a(event, dict) else _plain(event)
+
+
 def event_name(kind: type) -> str:
     """Name an event type in errors and logs."""
     return f"event {named(kind)}"

@@ -63,7 +63,7 @@ class WorkerExecutor:
         return _Bound(target.pool, target.number, spec.colour is Colour.SYNC)
 
     def stats(self) -> ExecutorStats:
-        """Give counts that are all zero: each plugin's pool has its own."""
+        """Give counts that are all zero: each plugin's pool has its own, and `Host.executors` adds them up."""
         return ExecutorStats()
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from jackfield import injection
 from jackfield.decorators import key_of
 from jackfield.errors import Fault, InjectionError
 from jackfield.injection.bodies import Body, compile_body
 from jackfield.injection.closing import Closing, RunAsync, TeardownFailure
-from jackfield.injection.diagnosis import Diagnosis, diagnose, strangers
 from jackfield.injection.graph import Graph
 from jackfield.injection.layers import Layer, State, View, arguments, inserted, taken
 from jackfield.injection.providers import Provider
@@ -145,7 +145,7 @@ class Injector:
         *,
         adding: Iterable[Provider] = (),
         over: Collection[Provider] = (),
-    ) -> Diagnosis:
+    ) -> "injection.Diagnosis":
         """Find every fault of the graph, and of functions that it is to serve.
 
         Args:
@@ -156,10 +156,10 @@ class Injector:
         state, more = self._state.value, tuple(adding)
         view = state.top
         if not more and not over:
-            return diagnose(view.graph, specs, known=view.faulty)
+            return injection.diagnose(view.graph, specs, known=view.faulty)
         providers = inserted(state.providers, more)
         superseded = {*state.superseded, *over}
-        return diagnose(Graph(providers, self._contextual, view.graph.overrides, superseded), specs)
+        return injection.diagnose(Graph(providers, self._contextual, view.graph.overrides, superseded), specs)
 
     def check(
         self,
@@ -214,7 +214,7 @@ class Injector:
         there = self.graph.overrides
         keys = there.keys() if values is None else _keyed(values).keys() - there.keys()
         if keys:
-            faults = strangers(Graph(self.providers, self._contextual), keys, specs)
+            faults = injection.strangers(Graph(self.providers, self._contextual), keys, specs)
             if faults:
                 raise InjectionError(faults)
 
@@ -231,7 +231,7 @@ class Injector:
             InjectionError: with every fault that concerns this function; the host asks `diagnose` before.
         """
         view = self._state.value.top
-        found = diagnose(view.graph, (spec,), known=view.faulty)
+        found = injection.diagnose(view.graph, (spec,), known=view.faulty)
         if found.functions:
             raise found.error(spec.key)
         return compile_body(spec, view)

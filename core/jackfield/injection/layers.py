@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 import attrs
 
+from jackfield import injection
 from jackfield.injection.deriving import Derived
-from jackfield.injection.diagnosis import Findings
 from jackfield.injection.graph import Contextual, Graph, Source
 from jackfield.injection.providers import Constant, Provider
 from jackfield.injection.scope import Cell, Gathered
@@ -47,9 +47,9 @@ class View:
         self._below = below
 
     @cached_property
-    def faulty(self) -> Findings:
+    def faulty(self) -> "injection.Findings":
         """What cannot be used."""
-        return Findings(self.graph)
+        return injection.Findings(self.graph)
 
     @cached_property
     def _own(self) -> frozenset[Provider]:

@@ -1,6 +1,5 @@
 """Names of functions and versions: parsed once at the door, never re-checked."""
 
-import difflib
 import re
 from collections.abc import Iterable
 from itertools import islice
@@ -85,6 +84,8 @@ def close_names(name: str, known: Iterable[str]) -> tuple[str, ...]:
             by_last_part.append(candidate)
         elif len(others) < _CLOSE_CANDIDATES:
             others.append(candidate)
+    import difflib  # noqa: PLC0415  # for those who have mistyped a name
+
     if found := difflib.get_close_matches(name, near[:_CLOSE_CANDIDATES], n=3):
         return tuple(found)
     pool = list(islice((*by_last_part, *others), _CLOSE_CANDIDATES))

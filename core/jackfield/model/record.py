@@ -1,5 +1,6 @@
 """What there is to know of a plugin at one moment: its state, its record, its health."""
 
+from collections import Counter
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -70,6 +71,55 @@ class PluginRecord:
     since: float = 0.0
     restarts: int = 0
     restart_at: float | None = None
+
+
+class WorkerState(StrEnum):
+    """What a worker is doing.
+
+    Attributes:
+        BUSY: it runs at least one call.
+        IDLE: it waits for one.
+    """
+
+    BUSY = "busy"
+    IDLE = "idle"
+
+
+@attrs.frozen
+class WorkerRecord:
+    """What there is to know of a worker at one moment: a process that runs one plugin.
+
+    Attributes:
+        plugin: the plugin.
+        version: the plugin's version.
+        pid: the process.
+        state: whether it is at work.
+        tier: the sandbox that it is in, as `pluginctl sandbox` names it.
+        calls: how many it has been given.
+        memory: bytes that it has in memory, those that it shares with its siblings included; None where the system
+            does not say.
+    """
+
+    plugin: str
+    version: str
+    pid: int
+    state: WorkerState
+    tier: str
+    calls: int
+    memory: int | None
+
+
+@attrs.define(eq=False)
+class WorkerTally:
+    """What became of a plugin's workers since its host was made; a count never falls.
+
+    Attributes:
+        starts: how many have started.
+        deaths: cause (that of `Unavailable`) → how many have died although somebody wanted them.
+    """
+
+    starts: int = 0
+    deaths: Counter[str] = attrs.field(factory=Counter)
 
 
 @attrs.frozen

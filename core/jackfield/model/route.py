@@ -4,8 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from itertools import accumulate
 from math import ceil
 from types import MappingProxyType
-from typing import Any, Final
-from weakref import WeakValueDictionary
+from typing import Any
 
 import attrs
 
@@ -93,7 +92,7 @@ class Route:
         lots: the same where a share may be drawn, and no limit can say otherwise, else empty: the end of each on the
             scale from 0 to 2**30, its `run`, its version, and why it is picked.
         named: tenant → endpoint and why, of those that the rule names.
-        drawn: tenant → its place on the scale from 0 to 2**30, of those that have called.
+        drawn: tenant → its place on the scale from 0 to 2**30; empty without a split.
         draws: the shares, as the end of each on the scale from 0 to 2**30, and its endpoint.
     """
 
@@ -111,7 +110,7 @@ class Route:
     named: Mapping[str, tuple[Endpoint, str]] = attrs.field(
         init=False, default=attrs.Factory(lambda self: _named(self.endpoints, self.split), takes_self=True)
     )
-    drawn: dict[str, int] = attrs.field(
+    drawn: Mapping[str, int] = attrs.field(
         init=False, repr=False, default=attrs.Factory(lambda self: _remembered(self.split), takes_self=True)
     )
     draws: tuple[tuple[int, Endpoint], ...] = attrs.field(
@@ -138,19 +137,12 @@ def _named(endpoints: Mapping[str, Endpoint], split: Split | None) -> dict[str, 
     return {tenant: (endpoints[version], "tenant") for tenant, version in tenants.items() if version in endpoints}
 
 
-class _Drawn(dict[str, int]):
-    """The places of the tenants of one salt."""
+def _remembered(split: Split | None) -> Mapping[str, int]:
+    if split is None:
+        return {}
+    from jackfield.model.draws import draws_of  # noqa: PLC0415  # hashing is for those who split; when a route is made
 
-    __slots__ = ("__weakref__",)
-
-
-# One for each salt, and not for each route: the history keeps the routes of many revisions, and a plugin has many
-# functions. It goes with the last route that has it.
-_by_salt: Final[WeakValueDictionary[str, _Drawn]] = WeakValueDictionary()
-
-
-def _remembered(split: Split | None) -> dict[str, int]:
-    return _by_salt.setdefault(split.salt, _Drawn()) if split is not None else {}
+    return draws_of(split.salt)
 
 
 def _draws(endpoints: Mapping[str, Endpoint], split: Split | None) -> tuple[tuple[int, Endpoint], ...]:

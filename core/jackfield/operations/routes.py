@@ -71,6 +71,23 @@ def canary_start(
     return canary_shown(canary.status)
 
 
+def upgrade(
+    host: Host,
+    name: str,
+    requirement: str,
+    share: float | None = None,
+    tenants: tuple[str, ...] = (),
+    analysis: Analysis | None = None,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Replace a plugin in workers by another version, after a trial if anybody is to try it first."""
+    try:
+        canary = host.upgrade(name, requirement, share=share, tenants=tenants, analysis=analysis, force=force)
+    except ValueError as error:
+        raise Rejected(str(error), code="bad_canary") from None
+    return canary_shown(canary.status)
+
+
 def canary_ramp(host: Host, name: str, share: float) -> dict[str, Any]:
     """Change the share of a canary."""
     canary = _canary(host, name)
@@ -135,6 +152,7 @@ VERBS: Final[Mapping[str, Callable[..., Any]]] = {
     "rollback": rollback,
     "canary_list": canary_list,
     "canary_start": canary_start,
+    "upgrade": upgrade,
     "canary_ramp": canary_ramp,
     "canary_promote": canary_promote,
     "canary_abort": canary_abort,

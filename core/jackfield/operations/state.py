@@ -30,6 +30,7 @@ def status(host: Host, about: Callable[[], Mapping[str, Any]]) -> dict[str, Any]
         "functions": len(snapshot.functions),
         "calls": len(host.calls),
         "plugins": [{**plugins.shown(record), "calls": inside[name]} for name, record in host.plugins.items()],
+        "workers": [attrs.asdict(worker) for worker in host.workers],
         "canaries": routes.canary_list(host),
         "faults": [attrs.asdict(fault) for fault in host.faults],
     }

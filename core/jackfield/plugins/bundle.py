@@ -42,7 +42,8 @@ class PluginBundle:
         options: what the operator configured for it.
         fault: why nothing of it can be used, when its code could not be loaded; None when it was.
         distribution: the installed distribution that it is, "" if none.
-        digest: sha256 of the file or of all files of the folder; "" for what is importable by a public name.
+        digest: sha256 of the file or of all files of the folder; of what has an environment of its own, the address of
+            that; "" for what is importable by a public name.
         root: the private name of its module, "" for what is importable by a public name.
         object: the plugin object, or the class that the host makes it of at each start; None when there is none.
         functions: the functions that can be called as they are, their contracts checked, the configured policy applied.
@@ -81,7 +82,7 @@ class PluginBundle:
     @property
     def reloadable(self) -> bool:
         """Whether another version of it can be loaded beside this one."""
-        return bool(self.root)
+        return bool(self.root) or self.apart is not None
 
     @property
     def advertised(self) -> tuple[str, ...]:
@@ -113,6 +114,18 @@ class PluginBundle:
             functions=tuple(spec for spec in self.functions if spec.key not in keys),
             methods=tuple(pair for pair in self.methods if pair[1].key not in keys),
         )
+
+    def beside(self, version: str) -> "PluginBundle":
+        """Give it a version of its own, if it has the number of the one that it is to stand beside.
+
+        Args:
+            version: that of the other.
+        """
+        number = version.partition("+")[0]
+        if self.version != number:
+            return self
+        later = f"{number}+{self.digest[:8] or 'reloaded'}"
+        return self.labelled(later if later != version else f"{later}.again")
 
     def labelled(self, version: str) -> "PluginBundle":
         """Give the plugin and its functions another version, so that they can stand beside those of the same number."""

@@ -7,15 +7,18 @@ own: whatever it does there, the host goes on supervising, and says at which lin
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from jackfield.errors import Unavailable
 from jackfield.log import host_log
-from jackfield.plugins.state import PluginStates
 from jackfield.ports import Clock, Store
 from jackfield.runtime.control import ControlLoop
 from jackfield.stack import error_type
-from jackfield.store import HostIdentity, MemoryStore, claim_host_id, keep_lease
+from jackfield.store import MemoryStore
+
+if TYPE_CHECKING:
+    from jackfield.plugins.state import PluginStates
+    from jackfield.store import HostIdentity
 
 T = TypeVar("T")
 
@@ -80,18 +83,23 @@ class ClaimedStates:
         if self._loop is not None:
             self._loop.close(timeout)
 
-    async def _claimed(self) -> PluginStates:
+    async def _claimed(self) -> "PluginStates":
         # One claim for all that ask at once: two would be two hosts.
         if self._claiming is None or (self._claiming.done() and _failed(self._claiming)):
             self._claiming = asyncio.get_running_loop().create_task(self._claim())
         return await asyncio.shield(self._claiming)
 
-    async def _claim(self) -> PluginStates:
+    async def _claim(self) -> "PluginStates":
+        from jackfield.plugins.state import PluginStates  # noqa: PLC0415  # for those who have states
+        from jackfield.store import claim_host_id  # noqa: PLC0415  # as above
+
         self._identity = identity = await self._answered(partial(claim_host_id, self._store))
         self._keeping = asyncio.get_running_loop().create_task(self._keep(identity))
         return PluginStates(self._store, identity.id)
 
-    async def _keep(self, identity: HostIdentity) -> None:
+    async def _keep(self, identity: "HostIdentity") -> None:
+        from jackfield.store import keep_lease  # noqa: PLC0415  # as in `_claim`
+
         try:
             await self._begin(partial(keep_lease, identity.lease))
         except asyncio.CancelledError:

@@ -4,6 +4,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import attrs
@@ -13,13 +14,13 @@ from jackfield.log import host_log
 from jackfield.model.spec import FunctionSpec
 from jackfield.plugins import loading
 from jackfield.plugins.bundle import PluginBundle
-from jackfield.plugins.discovery import Candidate, Catalogue
 from jackfield.plugins.importing import Importing, hinted
 from jackfield.plugins.turns import Turns, carried
 from jackfield.strangers import Broken, barrier, is_a
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
+    from jackfield.plugins.discovery import Candidate, Catalogue
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ T = TypeVar("T")
 class Apart(Protocol):
     """Loads plugins into processes of their own."""
 
-    def load(self, config: "PluginConfig", catalogue: Catalogue) -> PluginBundle:
+    def load(self, config: "PluginConfig", catalogue: "Catalogue") -> PluginBundle:
         """Load a plugin there.
 
         Args:
@@ -52,7 +53,6 @@ class Code:
         apart: loads those that say `executor = "worker"`; made when there is one.
 
     Attributes:
-        catalogue: what the scan found.
         configs: plugin → by what it was, or will be, loaded.
         options: plugin → what the operator configured for it.
         kept: plugin → what it brought; of those alone whose code could be loaded.
@@ -65,7 +65,6 @@ class Code:
         self._apart = apart
         self._replaced: dict[str, tuple[PluginBundle, ...]] = {}
         self._books = threading.RLock()  # held to exchange `faults`, which several threads may add to, and for no more
-        self.catalogue = Catalogue()
         self.configs: dict[str, PluginConfig] = {}
         self.options: dict[str, Mapping[str, Any]] = {}
         self.kept: dict[str, PluginBundle] = {}
@@ -73,6 +72,13 @@ class Code:
         self.turns = Turns()
         purge_abandoned()
         weakref.finalize(self, _abandoned.append, (self.kept, self._replaced))
+
+    @cached_property
+    def catalogue(self) -> "Catalogue":
+        """What the scan found."""
+        from jackfield.plugins.discovery import Catalogue  # noqa: PLC0415  # for those who have plugins
+
+        return Catalogue()
 
     def fetch(self, config: "PluginConfig", only: Collection[str] | None = None) -> PluginBundle:
         """Load a plugin; one that cannot be loaded has the reason as its fault.
@@ -114,7 +120,7 @@ class Code:
             self._apart().drop(bundle.apart)
         loading.purge(bundle)
 
-    def load_function(self, candidate: Candidate) -> FunctionSpec:
+    def load_function(self, candidate: "Candidate") -> FunctionSpec:
         """Import one more function of a plugin.
 
         Raises:

@@ -93,6 +93,16 @@ class Deployment(Protocol):
         """
         ...
 
+    def retire(self, bundle: PluginBundle) -> None:
+        """Let go of a version whose instance has stopped, if its code is in processes of its own, and end those.
+
+        What is in this process stays for a rollback until the next version comes: it can be called without its object.
+
+        Args:
+            bundle: the version.
+        """
+        ...
+
     def in_use(self, endpoints: Sequence[Endpoint]) -> bool:
         """Tell whether any of these can be called: a rollback may have brought them back."""
         ...

@@ -16,13 +16,13 @@ from jackfield.model.record import PluginState
 from jackfield.model.spec import FunctionSpec
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.code import Code, as_faults
-from jackfield.plugins.discovery import FUNCTIONS, HOOKS, PROVIDERS, Candidate
 from jackfield.plugins.hosting import Hosting
 from jackfield.plugins.lifecycle import Lifecycle
 from jackfield.plugins.work import current_term
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
+    from jackfield.plugins.discovery import Candidate
 
 _PROVIDERS: Final = ""  # the turn at which all that provide anything are brought in; no plugin is named so
 _MARGIN: Final = 5.0  # seconds beyond its start timeout, in which a plugin that was imported is taken in
@@ -58,6 +58,8 @@ class FirstUse:
         Args:
             configs: what is installed, and not declared otherwise.
         """
+        from jackfield.plugins.discovery import FUNCTIONS, HOOKS, PROVIDERS  # noqa: PLC0415  # for those who looked
+
         catalogue = self._code.catalogue
         plugins = {config.name: config for config in configs}
         self._waiting = {one.name for one in catalogue.group(FUNCTIONS) if one.plugin in plugins}
@@ -99,7 +101,7 @@ class FirstUse:
         with self._code.turns.behalf(_start_of(starting)) if starting is not None else nullcontext():
             self._bring_in(candidate)
 
-    def _bring_in(self, candidate: Candidate) -> None:
+    def _bring_in(self, candidate: "Candidate") -> None:
         plugin, name = candidate.plugin, candidate.name
         if not self._fetch(candidate):
             return
@@ -118,7 +120,7 @@ class FirstUse:
         patience = sum(self._code.configs[plugin].start_timeout for plugin in plugins) + _MARGIN
         return self._code.turns.at(*plugins, patience=patience)
 
-    def _fetch(self, candidate: Candidate) -> bool:
+    def _fetch(self, candidate: "Candidate") -> bool:
         """Import a function, and its plugin before it."""
         with self._turn(candidate.plugin) as mine:
             if mine and candidate.name in self._waiting:
@@ -133,7 +135,7 @@ class FirstUse:
         if plugin not in self._bundles and self._lifecycle.bundle(plugin) is None:
             self._bundles[plugin] = self._code.fetch(self._code.configs[plugin], only=())
 
-    def _imported(self, candidate: Candidate) -> FunctionSpec | None:
+    def _imported(self, candidate: "Candidate") -> FunctionSpec | None:
         loaded = self._bundles.get(candidate.plugin) or self._code.kept.get(candidate.plugin)
         if loaded is None or loaded.fault is not None:
             return None
@@ -177,7 +179,7 @@ class FirstUse:
         if bundles:
             self._lifecycle.add(self._hosting.take_in(bundles))
 
-    def _add(self, candidate: Candidate) -> bool:
+    def _add(self, candidate: "Candidate") -> bool:
         """Take a function in, with its plugin if that is not there yet."""
         plugin, name = candidate.plugin, candidate.name
         with self._turn(plugin) as mine:
@@ -206,7 +208,7 @@ class FirstUse:
         record = self._lifecycle.record(plugin)
         return None if record is None else record.state
 
-    def _extend(self, candidate: Candidate) -> bool:
+    def _extend(self, candidate: "Candidate") -> bool:
         """Have a function be called that came to a plugin which was running, or starting."""
         with self._turn(candidate.plugin) as mine:
             there = self._code.kept.get(candidate.plugin)

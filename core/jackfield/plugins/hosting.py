@@ -301,6 +301,13 @@ class Hosting:
         """Wait until nobody is inside functions that were taken away."""
         return tuple(sorted({call.name for call in self._functions.drain(endpoints, timeout)}))
 
+    def retire(self, bundle: PluginBundle) -> None:
+        """Let go of a version whose instance has stopped, if its code is in processes of its own, and end those."""
+        if bundle.apart is not None:
+            specs = {*bundle.functions}
+            self._let_go(bundle.name, specs.__contains__)
+            self._code.purge(bundle)
+
     def in_use(self, endpoints: Sequence[Endpoint]) -> bool:
         """Tell whether any of these can be called: a rollback may have brought them back."""
         used = {endpoint.spec for endpoint in endpoints}

@@ -8,13 +8,14 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import attrs
+
 from jackfield.errors import Fault, PluginError
 from jackfield.model.record import PluginRecord, PluginState
 from jackfield.model.spec import FunctionSpec
 from jackfield.plugins import loading
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.code import Code
-from jackfield.plugins.discovery import Switches, scan
 from jackfield.plugins.firstuse import FirstUse
 from jackfield.plugins.hosting import Hosting
 from jackfield.plugins.ledger import UnloadReport
@@ -23,6 +24,7 @@ from jackfield.plugins.swap import SwapReport
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
+    from jackfield.plugins.discovery import Switches
 
 
 class Inventory:
@@ -52,7 +54,7 @@ class Inventory:
 
     # --- Coming in --------------------------------------------------------------------------------------------------
 
-    def scan(self, path: Sequence[str] | None = None) -> Switches:
+    def scan(self, path: Sequence[str] | None = None) -> "Switches":
         """Look what is installed, from metadata alone.
 
         Args:
@@ -61,6 +63,8 @@ class Inventory:
         Returns:
             The operator's switches.
         """
+        from jackfield.plugins.discovery import Switches, scan  # noqa: PLC0415  # for those who look
+
         switches = Switches.from_environment(os.environ)
         self._code.catalogue = scan(path, switches=switches)
         return switches
@@ -167,11 +171,13 @@ class Inventory:
         config = self._code.configs[name]
         if not old.reloadable:
             raise loading.refuse_reload(config)
-        if loading.current_digest(config) == old.digest:
+        if old.digest and loading.current_digest(config) == old.digest:
             return SwapReport(name, old.version, old.version)
         new = self._code.load(config)
-        if new.version == old.version.partition("+")[0]:
-            new = new.labelled(f"{new.version}+{new.digest[:8]}")
+        if new.digest and new.digest == old.digest:  # what was looked up anew has been found to be the same
+            self._hosting.drop(new)
+            return SwapReport(name, old.version, old.version)
+        new = new.beside(old.version)
         try:
             self._hosting.add_providers(new)
             report = self._lifecycle.swap(name, new, keep_warm=keep_warm)
@@ -181,6 +187,40 @@ class Inventory:
         for replaced in self._code.replace(new):
             self._hosting.drop(replaced)
         return report
+
+    def beside(self, name: str, path: str) -> "tuple[PluginConfig, PluginBundle, PluginBundle]":
+        """Load another version of a plugin that runs in processes of its own; nothing of it is called yet.
+
+        Args:
+            name: which.
+            path: where the other version is, as its configuration would say it.
+
+        Returns:
+            By what it was loaded, the version that there is, and the other one; `drop` that if it is not wanted.
+
+        Raises:
+            PluginError: if there is none of that name in processes of its own, or the other cannot be loaded.
+        """
+        old = self._code.kept.get(name)
+        if old is None:
+            record = self._lifecycle.known(name)
+            raise PluginError(name, "upgrade", f"it is {record.state}", "`pluginctl status` says why")
+        if old.apart is None:
+            fix = 'say executor = "worker" of it, or restart the process with the other version installed'
+            raise PluginError(name, "upgrade", "it runs in this process, which can have one version of it alone", fix)
+        config = attrs.evolve(self._code.configs[name], path=path, version=None)
+        new = self._code.load(config)
+        return config, old, new.beside(old.version)
+
+    def drop(self, bundle: PluginBundle) -> None:
+        """Let go of a version that does not serve; once more is no error."""
+        self._hosting.drop(bundle)
+
+    def keep(self, config: "PluginConfig", bundle: PluginBundle) -> None:
+        """Note which version of a plugin serves now, and by what it was loaded."""
+        self._code.configs[config.name] = config
+        for replaced in self._code.replace(bundle):
+            self._hosting.drop(replaced)
 
     def unload(self, name: str, *, keep_state: bool = False) -> UnloadReport:
         """Stop a plugin, give back everything that it acquired, and forget its functions in the history.

@@ -8,6 +8,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from jackfield.errors import Fault, PluginError, Unavailable
 from jackfield.model.record import Health, PluginRecord, PluginState
+from jackfield.model.spec import FunctionSpec
 from jackfield.plugins.background import Backgrounds
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.deployment import Deployment
@@ -363,6 +364,7 @@ class Lifecycle:
         self._supervisor.want(plugin, wanted=False, ended=ended)
         self._supervisor.review(plugin.name)
         await self._supervisor.settled(self._supervisor.family(plugin.name))
+        await self._swap.end(plugin.name)
         await self._warm.end(plugin.name)
         return plugin.record
 
@@ -404,6 +406,7 @@ class Lifecycle:
             self._supervisor.want(plugin, wanted=False)
         self._supervisor.review(*plugins)
         await self._supervisor.settled(list(plugins))
+        await self._swap.end()
         await self._warm.end()
         self._supervisor.until = math.inf
         return tuple(fault for name in active if (fault := plugins[name].record.fault) is not None)
@@ -444,6 +447,16 @@ class Lifecycle:
             PluginError: with the stage that failed; then the old instance runs on, and serves.
         """
         return await self._swap.run(name, bundle, keep_warm)
+
+    @_waited
+    async def join(self, name: str, bundle: PluginBundle) -> tuple[FunctionSpec, ...]:
+        """Start another version of a running plugin beside it; as `Swap.join`."""
+        return await self._swap.join(name, bundle)
+
+    @_waited
+    async def settle(self, name: str, bundle: PluginBundle, *, promoted: bool) -> SwapReport | None:
+        """Decide which of two versions of a plugin stays; as `Swap.settle`."""
+        return await self._swap.settle(name, bundle, promoted=promoted)
 
     @_waited
     async def unload(self, name: str, *, keep_state: bool = False) -> UnloadReport:

@@ -139,6 +139,7 @@ class Plugin:
         ended: what was done to it last, for those that depend on it: `was stopped`.
         due: whether it is to run: it is wanted, nothing speaks against it, and all that it depends on is due.
         live: its present start, while it starts, runs or stops.
+        beside: another version of it, that runs until it is decided which of the two stays.
         unstopped: a start that could not be stopped, because the system gave no thread for it.
         attempt: the start or stop that is under way.
         task: what brings it to where it is to be; there is one while a step is under way.
@@ -161,6 +162,7 @@ class Plugin:
     ended: str = "was stopped"
     due: bool = False
     live: Live | None = None
+    beside: Live | None = None
     unstopped: Live | None = None
     attempt: Attempt | None = None
     task: "asyncio.Task[Any] | None" = None

@@ -11,11 +11,16 @@ The order, and why:
 6. it idles until `keep_warm` ends, so that a rollback of the registry finds it at work; then it stops.
 
 A rollback moves calls, not state.
+
+An upgrade takes the same steps with a pause after the second: the functions of the new one stand beside those of the
+old one until somebody, or an analysis, has decided between the two. Then the steps from the third on are taken with
+whichever of them goes.
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from functools import partial
+from typing import Any, TypeVar
 
 import attrs
 
@@ -31,6 +36,9 @@ from jackfield.plugins.steps import Steps, Stopped, as_fault
 from jackfield.plugins.supervisor import States, Supervisor
 from jackfield.stack import blamed
 from jackfield.strangers import is_a
+
+T = TypeVar("T")
+_Move = Callable[[PluginBundle, Any], tuple[tuple[FunctionSpec, ...], tuple[Endpoint, ...]]]
 
 
 @attrs.frozen
@@ -107,6 +115,7 @@ class Warm:
         stopped = Stopped()
         try:
             await self._steps.run(attempt, partial(self._steps.stop_object, attempt, stopped), _nothing)
+            await self._steps.pool.run(f"{old.bundle.name}:retire", partial(self._deployment.retire, old.bundle))
         except Exception as error:  # noqa: BLE001  # given up, or no thread to be had
             stopped.faults.append(as_fault(error, attempt))
         for fault in stopped.faults:
@@ -166,13 +175,65 @@ class Swap:
             PluginError: with the stage that failed; then the old instance runs on, and serves.
         """
         plugin = self._roster.get(name)
-        old = plugin.live
+        return await self._alone(plugin, partial(self._replace, plugin, bundle=bundle, keep_warm=keep_warm))
+
+    async def join(self, name: str, bundle: PluginBundle) -> tuple[FunctionSpec, ...]:
+        """Start another version beside the running one, with the state of that, and make its functions callable.
+
+        Args:
+            name: the plugin.
+            bundle: the new version; none of its functions has the version of one that is there.
+
+        Returns:
+            Its functions.
+
+        Raises:
+            PluginError: with the stage that failed; then nothing of it is left.
+        """
+        plugin = self._roster.get(name)
+        return await self._alone(plugin, partial(self._join, plugin, bundle=bundle))
+
+    async def settle(self, name: str, bundle: PluginBundle, *, promoted: bool) -> SwapReport | None:
+        """Decide between two versions that run side by side: the one that is not to stay drains, and stops.
+
+        Args:
+            name: the plugin.
+            bundle: the newer one.
+            promoted: whether that one stays; not if the plugin has stopped meanwhile.
+
+        Returns:
+            What it came to; None if it has been decided already.
+        """
+        plugin = self._roster.get(name)
+        while plugin.task is not None:
+            waiting = asyncio.get_running_loop().create_future()
+            plugin.changed.append(waiting)
+            await waiting
+        beside = plugin.beside
+        if beside is None or beside.bundle is not bundle:
+            return None
+        if promoted and plugin.runs and plugin.due and plugin.live is not None:
+            plugin.beside = None
+            return await self._alone(plugin, partial(self._promote, plugin, fresh=beside))
+        return await self._abort(plugin, beside)
+
+    async def end(self, name: str | None = None) -> None:
+        """End what runs beside one plugin, or beside any: that has stopped, and there is nothing to decide any more."""
+        plugins = [self._roster.get(name)] if name is not None else self._roster.plugins.values()
+        await asyncio.gather(*(self._abort(each, each.beside) for each in plugins if each.beside is not None))
+
+    async def _alone(self, plugin: Plugin, step: Callable[[Live], Coroutine[Any, Any, T]]) -> T:
+        """Do something with the running instance while nobody takes another step of the plugin."""
+        name, old = plugin.name, plugin.live
         if not plugin.runs or old is None or not plugin.due:
             raise PluginError(name, "reload", f"it is {plugin.state}, not running", f"start {name!r} first")
         if plugin.task is not None:
             raise PluginError(name, "state", "it is being replaced", "wait for that")
-        # As its coroutine, so that nobody takes another step of the plugin meanwhile; whoever waits may go.
-        plugin.task = task = asyncio.get_running_loop().create_task(self._replace(plugin, old, bundle, keep_warm))
+        if plugin.beside is not None:
+            version = plugin.beside.bundle.version
+            raise PluginError(name, "state", f"its version {version} is on trial", "promote or abort that canary first")
+        # As its coroutine; whoever waits may go.
+        plugin.task = task = asyncio.get_running_loop().create_task(step(old))
         task.add_done_callback(lambda _: self._let_go(plugin))
         return await asyncio.shield(task)
 
@@ -181,18 +242,70 @@ class Swap:
         self._supervisor.nudge(plugin)
         plugin.wake()
 
-    async def _replace(self, plugin: Plugin, old: Live, bundle: PluginBundle, keep_warm: float) -> SwapReport:
-        name, timeout = plugin.name, old.bundle.stop_timeout
+    async def _replace(self, plugin: Plugin, old: Live, *, bundle: PluginBundle, keep_warm: float) -> SwapReport:
+        fresh, gone, handed = await self._begin(plugin, old, bundle, self._deployment.replace)
+        return await self._moved(plugin, old, fresh, gone, keep_warm=keep_warm, handed=handed)
+
+    async def _join(self, plugin: Plugin, old: Live, *, bundle: PluginBundle) -> tuple[FunctionSpec, ...]:
+        fresh, _, _ = await self._begin(plugin, old, bundle, self._beside)
+        self._backgrounds.of(plugin.name).reopen(old.term)
+        plugin.beside = fresh
+        self._roster.say("INFO", f"plugin {plugin.name}: {bundle.version} runs beside {old.bundle.version}")
+        return fresh.specs
+
+    def _beside(self, bundle: PluginBundle, instance: Any) -> tuple[tuple[FunctionSpec, ...], tuple[Endpoint, ...]]:
+        return self._deployment.activate(bundle, instance), ()
+
+    async def _promote(self, plugin: Plugin, old: Live, *, fresh: Live) -> SwapReport:
+        script = partial(self._deployment.withdraw, plugin.name, old.specs)
+        try:
+            gone = await self._steps.pool.run(f"{plugin.name}:promote", script)
+        except BaseException:
+            plugin.beside = fresh  # no thread to be had: somebody will try it again
+            raise
+        self._backgrounds.of(plugin.name).reopen(fresh.term)
+        return await self._moved(plugin, old, fresh, gone, keep_warm=0.0, handed=False)
+
+    async def _abort(self, plugin: Plugin, beside: Live) -> SwapReport:
+        name, plugin.beside = plugin.name, None
+        left: tuple[str, ...] = ()
+        try:
+            left = await self._steps.pool.run(f"{name}:drain", partial(self._take_away, name, beside))
+        except ResourceExhausted as error:
+            self._roster.say("ERROR", Fault("drain", name, name, f"its calls were not waited for: {error}"))
+        version = beside.bundle.version
+        faults = await self._warm.stop(beside)
+        stays = plugin.bundle.version if plugin.bundle is not None else ""
+        self._roster.say("INFO", f"plugin {name}: {version} has gone again")
+        return SwapReport(name, version, stays, left=left, faults=tuple(faults))
+
+    def _take_away(self, name: str, beside: Live) -> tuple[str, ...]:
+        gone = self._deployment.withdraw(name, beside.specs)
+        return self._deployment.drain(gone, beside.bundle.stop_timeout)
+
+    async def _begin(
+        self, plugin: Plugin, old: Live, bundle: PluginBundle, move: _Move
+    ) -> tuple[Live, tuple[Endpoint, ...], bool]:
+        """Bring a new version up with the state of the old one; give it, what went, and whether it got a state."""
+        name = plugin.name
         state = await self._taken(old)
         fresh = Live(bundle, self._backgrounds.of(name).open())
         attempt = plugin.attempt = self._supervisor.attempt(fresh, "start", "making it", bundle.start_timeout)
         try:
-            script = partial(self._bring_up, attempt, state)
+            script = partial(self._bring_up, attempt, state, move)
             gone = await self._steps.run(attempt, script, self._steps.undo)
         except BaseException as error:
             self._backgrounds.of(name).reopen(old.term)
             raise self._refused(error, attempt) from error
-        plugin.attempt, plugin.live, plugin.bundle = None, fresh, bundle
+        plugin.attempt = None
+        return fresh, gone, state is not None
+
+    async def _moved(
+        self, plugin: Plugin, old: Live, fresh: Live, gone: Sequence[Endpoint], *, keep_warm: float, handed: bool
+    ) -> SwapReport:
+        """Have a version take the place of another whose functions have gone, and that one drain and stop."""
+        name, timeout, bundle = plugin.name, old.bundle.stop_timeout, fresh.bundle
+        plugin.live, plugin.bundle = fresh, bundle
         functions = tuple(spec.name for spec in fresh.specs)
         self._roster.edit(plugin, version=bundle.version, functions=functions, advertised=bundle.advertised)
         self._roster.say("INFO", f"plugin {name}: {old.bundle.version} → {bundle.version}")
@@ -212,17 +325,17 @@ class Swap:
             self._warm.keep(old, gone, keep_warm)
         else:
             faults += await self._warm.stop(old)
-        return SwapReport(name, old.bundle.version, bundle.version, state is not None, left, tuple(faults))
+        return SwapReport(name, old.bundle.version, bundle.version, handed, left, tuple(faults))
 
-    def _bring_up(self, attempt: Attempt, state: bytes | None) -> tuple[Endpoint, ...]:
-        """Bring the new version up, in a thread, and move the calls to it, unless it is to stop by then."""
+    def _bring_up(self, attempt: Attempt, state: bytes | None, move: _Move) -> tuple[Endpoint, ...]:
+        """Bring the new version up, in a thread, and have it called, unless it is to stop by then."""
         self._steps.bring_up(attempt, lambda: state, check=True)
         live = attempt.live
         attempt.doing = "registering its functions"
         try:
             _refuse_cancelled(attempt)
             target = live.instance.target if live.instance is not None else None
-            live.specs, gone = self._deployment.replace(live.bundle, target)
+            live.specs, gone = move(live.bundle, target)
         except BaseException:
             self._steps.undo(attempt)
             raise

@@ -8,8 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from jackfield.calls.pipeline import codec_of
-from jackfield.contract import fits, specify
+from jackfield import contract
 from jackfield.decorators import key_of
 from jackfield.errors import ContractError, DuplicateFunction, Fault, FunctionNotFound, PluginError
 from jackfield.model.canary import CanaryStatus
@@ -86,7 +85,7 @@ class Expectation:
         try:
             with barrier("reading its types"):
                 odd = [kind for kind in (self.payload, self.result) if not can_be_key(key_of(kind).type)]
-                fits(_ANY_FUNCTION, self.payload, self.result)
+                contract.fits(_ANY_FUNCTION, self.payload, self.result)
             why = f"{named(odd[0])} is no type that could be compared" if odd else ""
         except Broken as broken:
             why = broken.reason
@@ -99,7 +98,7 @@ class Expectation:
             return None
         try:
             with barrier("comparing it with an extension point"):
-                differences = fits(spec, self.payload, self.result)
+                differences = contract.fits(spec, self.payload, self.result)
         except Broken as broken:
             fix = "annotate it with types that can be compared, or change its name"
             return Fault("contract", spec.plugin, spec.key, broken.reason, fix)
@@ -135,8 +134,8 @@ class Update:
         Raises:
             ContractError: with every fault of it.
         """
-        spec = specify(name, target, version=version, plugin=plugin)
-        codec_of(spec)
+        spec = contract.specify(name, target, version=version, plugin=plugin)
+        contract.codec_of(spec)
         self.operations.append(Addition(spec))
         return spec
 

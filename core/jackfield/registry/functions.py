@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 import attrs
 
+from jackfield import contract
 from jackfield.calls.pipeline import compile_refusal
-from jackfield.contract import changes
 from jackfield.errors import ContractError, Fault, InjectionError, PluginError, Unavailable
 from jackfield.events import EventBus
 from jackfield.executors.places import Places
@@ -543,7 +543,7 @@ def _warn(change: transaction.Change) -> None:
                 continue
             try:
                 with barrier("comparing them"):
-                    differences = changes(specs[0], new)
+                    differences = contract.changes(specs[0], new)
             except Broken as broken:
                 differences = (broken.reason,)
             if differences:

@@ -20,7 +20,8 @@ def begun(snapshot: Snapshot, wanted: CanaryStatus) -> tuple[Snapshot, CanarySta
 
     Args:
         snapshot: what is there.
-        wanted: its name, version, share and tenants; a number that no other canary has.
+        wanted: its name, version, share and tenants; a number that no other canary has; the functions that it covers,
+            unless those are what the name means.
 
     Returns:
         The snapshot in which it runs, and its status.
@@ -29,7 +30,7 @@ def begun(snapshot: Snapshot, wanted: CanaryStatus) -> tuple[Snapshot, CanarySta
         FunctionNotFound: if there is no such function or plugin, or no such version of it.
         PluginError: if the version is the default already, or the function is under another trial.
     """
-    covered = _covered(snapshot, wanted.name, wanted.version)
+    covered = wanted.functions or _covered(snapshot, wanted.name, wanted.version)
     for name in covered:
         route = snapshot.routes[name]
         if route.default == wanted.version:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from itertools import count
@@ -24,6 +24,7 @@ from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.pool import Pool
 
 Promoted = Callable[[CanaryStatus, str], object]
+Aborted = Callable[[CanaryStatus], object]
 
 _LOOK: Final = 0.1  # seconds; a look that is not due costs some microseconds
 
@@ -31,10 +32,13 @@ _LOOK: Final = 0.1  # seconds; a look that is not due costs some microseconds
 class Canary:
     """One trial of a version: a handle on what the snapshot says of it. Without analysis it moves nothing by itself."""
 
-    def __init__(self, functions: Functions, status: CanaryStatus, promoted: Promoted) -> None:
+    def __init__(
+        self, functions: Functions, status: CanaryStatus, promoted: Promoted, aborted: Aborted | None = None
+    ) -> None:
         self._functions = functions
         self._seen = status
         self._promoted = promoted
+        self._aborted = aborted
         self._looks: Future[None] | None = None
         self._watchers: dict[str, Observer] = {}
 
@@ -70,8 +74,8 @@ class Canary:
 
     def _promote(self, reason: str, by: str) -> None:
         self._change(state=CanaryState.PROMOTED, reason=reason)
-        self._promoted(self._seen, by)
         self.release()
+        self._promoted(self._seen, by)
 
     def abort(self, reason: str = "") -> None:
         """Send everybody back to the default version, in one swap. One that was aborted already stays so.
@@ -85,6 +89,8 @@ class Canary:
         if self.status.state is not CanaryState.ABORTED:
             self._change(state=CanaryState.ABORTED, reason=reason)
         self.release()
+        if self._aborted is not None:
+            self._aborted(self._seen)
 
     def release(self) -> None:
         """End the analysis, and leave the routes as they are; the host calls this when it stops."""
@@ -163,9 +169,29 @@ class Canaries:
         self._handles: dict[int, Canary] = {}
 
     def begin(
-        self, name: str, *, version: str, share: float, tenants: Iterable[str], analysis: Analysis | None
+        self,
+        name: str,
+        *,
+        version: str,
+        share: float,
+        tenants: Iterable[str],
+        analysis: Analysis | None,
+        functions: Sequence[str] = (),
+        promoted: Promoted | None = None,
+        aborted: Aborted | None = None,
     ) -> Canary:
-        """Begin a trial; as for `Host.canary`."""
+        """Begin a trial; as for `Host.canary`.
+
+        Args:
+            name: as there.
+            version: as there.
+            share: as there.
+            tenants: as there.
+            analysis: as there.
+            functions: those that it covers; by default those that the name means.
+            promoted: is told of its promotion, in place of whoever is told of all others'.
+            aborted: is told when somebody, or its analysis, aborts it.
+        """
         if analysis is not None and share:
             steps = (_checked(share), *(step for step in analysis.steps if step > share))
             analysis = attrs.evolve(analysis, steps=steps)
@@ -178,11 +204,16 @@ class Canaries:
             CanaryState.RUNNING,
             _checked(share),
             tuple(sorted({*tenants})),
-            (),
+            tuple(functions),
             number=next(self._numbers),
         )
-        self._functions.decide(lambda before: trials.begun(before, wanted)[0])
-        canary = self._handle(self._functions.state.snapshot, wanted)
+        canary = Canary(self._functions, wanted, promoted or self._promoted, aborted)
+        self._handles[wanted.number] = canary
+        try:
+            self._functions.decide(lambda before: trials.begun(before, wanted)[0])
+        except BaseException:
+            del self._handles[wanted.number]
+            raise
         if analysis is not None:
             canary.follow(analysis, self._control, self._pool)
         return canary

@@ -88,6 +88,19 @@ class Growth:
         return max(most - least, 0) / (last - first) if last - first >= WINDOW else 0.0
 
 
+def resident(pid: int) -> int | None:
+    """Give the bytes of memory that a process has now, shared ones included; None if the system does not say.
+
+    Args:
+        pid: the process.
+    """
+    try:
+        with Reader(pid) as reader:
+            return reader.resident()
+    except OSError:
+        return None
+
+
 class Reader:
     """Reads what a process uses, from a descriptor that is kept: it never means another process of the same number.
 

@@ -14,6 +14,10 @@ VERSION: Final = 1
 """Of this protocol; both sides are of one installation, and say so when they meet."""
 
 
+EVENT: Final = "event:"
+"""What the name of a `Method` begins with that brings an event; then comes the key of the subscription."""
+
+
 class _Message(msgspec.Struct, frozen=True, array_like=True):
     pass
 
@@ -76,8 +80,8 @@ class Method(_Message, frozen=True, array_like=True, tag=3):
 
     Attributes:
         id: of this question on this channel.
-        name: `start`, `stop`, `health`, `snapshot` or `restore`.
-        state: what `restore` gets.
+        name: `start`, `stop`, `health`, `snapshot` or `restore`; or `EVENT` and the key of a subscription.
+        state: what `start` hands to `restore`; or the event.
         budget: seconds that are left.
     """
 
@@ -140,7 +144,7 @@ class Request(_Message, frozen=True, array_like=True, tag=3):
     Attributes:
         id: of the question.
         call: the call, on this channel, in which it is asked; 0 outside of any.
-        kind: `call`, `publish` or `secret`.
+        kind: `call`, `publish`, `subscribe`, `unsubscribe`, `subscription` or `secret`.
         body: what is asked, by kind.
     """
 
@@ -280,7 +284,7 @@ FromZygote = Described | Forked | Ended
 
 
 class Prepare(_Message, frozen=True, array_like=True, tag=1):
-    """Become the zygote of one plugin: with its own control socket.
+    """Import a plugin, and fork its workers from then on: the first that a plugin's zygote is told.
 
     Attributes:
         config: the plugin's configuration, in MessagePack.
@@ -317,5 +321,9 @@ class End(_Message, frozen=True, array_like=True, tag=3):
     pid: int
 
 
-ToZygote = Prepare | Fork | End
+class Spawn(_Message, frozen=True, array_like=True, tag=4):
+    """Become the zygote of a plugin, on the descriptors that come with this; which one, its own control socket says."""
+
+
+ToZygote = Prepare | Fork | End | Spawn
 """What a zygote takes."""

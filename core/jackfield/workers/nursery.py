@@ -5,8 +5,9 @@ Everything here belongs to the control loop.
 
 import asyncio
 import os
+import select
+import signal
 import socket
-import subprocess
 import sys
 from collections import deque
 from collections.abc import Sequence
@@ -20,16 +21,26 @@ import msgspec
 
 from jackfield.errors import Unavailable
 from jackfield.log import host_log
-from jackfield.sandbox.port import ENVIRONMENT
+from jackfield.sandbox.cgroups import Group
+from jackfield.sandbox.port import Confinement, Launch, Tier
+from jackfield.sandbox.starting import FIRST, finish, start
+from jackfield.sandbox.tiers import confiner
 from jackfield.workers import messages
-from jackfield.workers.messages import Described, End, Ended, Fork, Forked, Prepare
+from jackfield.workers.credentials import ask_for, sender
+from jackfield.workers.limits import Allowance
+from jackfield.workers.messages import Described, End, Ended, Fork, Forked, Prepare, Spawn
 from jackfield.workers.outputs import Drain
 from jackfield.workers.zygote import MESSAGE
 
 LIBRARIES: Final = ("jackfield", "attr", "attrs", "msgspec", "pluggy", "packaging", "typing_extensions")
 """Top-level modules of the runtime of workers."""
 
+AT_ONCE: Final = 2 * (os.cpu_count() or 1)
+"""How many processes may be starting at once: more of them are all slower, and none is sooner."""
+
 _STARTS: Final = 20.0  # seconds that the clean zygote may take
+_ENDS: Final = 5.0  # the same when it is to end
+_ALONE: Final = Confinement((), b"", b"")
 
 _encode: Final = msgspec.msgpack.encode
 _decode: Final = msgspec.msgpack.Decoder(messages.FromZygote).decode
@@ -124,10 +135,21 @@ class Line:
 
 @attrs.frozen(eq=False)
 class _Clean:
-    """A zygote that has imported nothing of anybody else."""
+    """A zygote that has imported nothing of anybody else.
 
-    process: "subprocess.Popen[bytes]"
+    Attributes:
+        pid: of it, or of the program that a tier puts around it.
+        launch: how it was started.
+        line: to it.
+        drain: of what it says.
+        shared: whether it is for whoever comes; else for those of one tier and confinement, and ends with the last.
+    """
+
+    pid: int
+    launch: Launch
     line: Line
+    drain: Drain
+    shared: bool
 
     async def kill(self, pid: int, patience: float = 5.0) -> None:
         """Kill a plugin's zygote and everything in its process group; wait until it is gone."""
@@ -144,12 +166,14 @@ class Nest:
 
     Attributes:
         described: what its import gave.
-        pid: of its process.
+        pid: of its process, as the clean one sees it.
+        clean: what it was forked from.
     """
 
     def __init__(self, clean: _Clean, line: Line, pid: int, drains: Sequence[Drain]) -> None:
-        self._clean, self._line, self._drains = clean, line, drains
+        self.clean, self._line, self._drains = clean, line, drains
         self._forking = asyncio.Lock()
+        self._group: Group | None = None
         self.pid = pid
         self.described = Described()
         self.used = False
@@ -164,9 +188,17 @@ class Nest:
         """Whether workers can be forked from it, or it can only become one."""
         return self.described.threads == 1
 
-    async def describe(self) -> Described:
-        """Wait for what its import gives."""
-        found = await self._line.expect()
+    async def hold(self, pid: int, allowance: Allowance) -> None:
+        """Wait until it is there, and put it where what it uses is bounded."""
+        await self._line.expect()
+        if allowance.holds:
+            self._group = await asyncio.get_running_loop().run_in_executor(None, allowance.hold, pid)
+
+    async def describe(self, prepare: Prepare) -> Described:
+        """Have it import its plugin, and wait for what that gives."""
+        answer = self._line.expect()
+        self._line.send(prepare)
+        found = await answer
         if not isinstance(found, Described):
             raise Unavailable("worker", "the plugin broke the protocol", "protocol", ran=False)
         self.described = found
@@ -200,7 +232,7 @@ class Nest:
 
     async def status(self, pid: int, patience: float = 0.5) -> int | None:
         """Give the exit code of a worker that has ended, or None if nobody says it soon."""
-        ended = self._clean.line.ended(pid) if pid == self.pid else self._line.ended(pid)
+        ended = self.clean.line.ended(pid) if pid == self.pid else self._line.ended(pid)
         both: list[asyncio.Future[Any]] = [ended, self._line.gone]
         await asyncio.wait(both, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         self._line.forget(pid)
@@ -209,9 +241,12 @@ class Nest:
     async def end(self) -> None:
         """Kill it, with all that it has forked, and wait until it is gone."""
         self._line.close()
-        await self._clean.kill(self.pid)
+        await self.clean.kill(self.pid)
         for drain in self._drains:
             drain.close()
+        group, self._group = self._group, None
+        if group is not None:
+            await asyncio.get_running_loop().run_in_executor(None, remove, group)
 
 
 @attrs.frozen
@@ -220,15 +255,25 @@ class Source:
 
     Attributes:
         nursery: what makes them.
-        runtime: where jackfield's runtime is imported from.
+        runtime: where jackfield's runtime is imported from; an environment with other versions of its libraries than
+            the host's has its own.
+        confinement: what they may, and the tier that is around them.
+        allowance: what they may use.
     """
 
     nursery: "Nursery"
     runtime: tuple[str, ...]
+    confinement: Confinement = _ALONE
+    allowance: Allowance = attrs.field(factory=Allowance)
+
+    @property
+    def starts(self) -> asyncio.Semaphore:
+        """What whoever starts a process holds meanwhile."""
+        return self.nursery.starts
 
     async def open(self, prepare: Prepare, plugin: str, timeout: float) -> Nest:
         """Make one; as `Nursery.open`."""
-        return await self.nursery.open(prepare, plugin, timeout, self.runtime)
+        return await self.nursery.open(self, prepare, plugin, timeout)
 
     async def drop(self, nest: Nest) -> None:
         """Kill one, with all its workers."""
@@ -240,11 +285,14 @@ class Nursery:
 
     Attributes:
         nests: those that are there.
+        starts: whoever starts a process holds it meanwhile.
     """
 
     def __init__(self) -> None:
-        self._clean: dict[tuple[str, ...], _Clean] = {}  # by where their runtime is imported from
+        # Tier `self` is what each applies to itself, so all can come from one; a view of files is around all of them.
+        self._clean: dict[tuple[tuple[str, ...], Confinement], _Clean] = {}
         self._starting = asyncio.Lock()
+        self.starts = asyncio.Semaphore(AT_ONCE)
         self.nests: set[Nest] = set()
 
     @property
@@ -252,15 +300,14 @@ class Nursery:
         """Whether there is anything to end."""
         return bool(self._clean)
 
-    async def open(self, prepare: Prepare, plugin: str, timeout: float, runtime: tuple[str, ...] = ()) -> Nest:
+    async def open(self, source: Source, prepare: Prepare, plugin: str, timeout: float) -> Nest:
         """Make the zygote of a plugin, and have it import the plugin.
 
         Args:
+            source: where it comes from.
             prepare: which plugin, and how.
             plugin: its name.
             timeout: seconds that the import may take.
-            runtime: where jackfield's runtime is imported from; the host's own by default. An environment with other
-                versions of its libraries has its own.
 
         Returns:
             The zygote; `described` says what the import gave.
@@ -269,42 +316,59 @@ class Nursery:
             TimeoutError: when it takes too long; it has been killed.
             Unavailable: when it could not be made, or ended.
         """
-        loop = asyncio.get_running_loop()
         async with self._starting:
-            clean = await self._cleanly(runtime or runtime_paths())
-            line = clean.line
-            mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            out, err = os.pipe(), os.pipe()
-            try:
-                answer = line.expect()
-                line.send(prepare, (theirs.fileno(), out[1], err[1]))
-                found = await asyncio.wait_for(answer, _STARTS)
-            except BaseException:
-                mine.close()
-                os.close(out[0])
-                os.close(err[0])
-                raise
-            finally:
-                theirs.close()
-                os.close(out[1])
-                os.close(err[1])
-        drains = [Drain(loop, out[0], plugin, "INFO"), Drain(loop, err[0], plugin, "WARNING")]
-        if not isinstance(found, Forked) or not found.pid:
-            mine.close()
-            raise Unavailable(plugin, getattr(found, "reason", "no process"), "start_failed", ran=False)
-        nest = Nest(clean, Line(loop, mine, plugin), found.pid, drains)
-        self.nests.add(nest)
+            nest, pid = await self._forked(source, plugin)
         try:
-            await asyncio.wait_for(nest.describe(), timeout)
+            await asyncio.wait_for(nest.hold(pid, source.allowance), _STARTS)
+            await asyncio.wait_for(nest.describe(prepare), timeout)
         except BaseException:
             await self.drop(nest)
             raise
         return nest
 
+    async def _forked(self, source: Source, plugin: str) -> tuple[Nest, int]:
+        """Have a zygote forked that waits to be told which plugin it is for; give it, and its process."""
+        loop = asyncio.get_running_loop()
+        clean = await self._cleanly(source)
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ask_for(mine)
+        mine.setblocking(False)  # noqa: FBT003  # its only parameter
+        out, err = os.pipe(), os.pipe()
+        drains = [Drain(loop, out[0], plugin, "INFO"), Drain(loop, err[0], plugin, "WARNING")]
+        try:
+            answer = clean.line.expect()
+            clean.line.send(Spawn(), (theirs.fileno(), out[1], err[1]))
+            found = await asyncio.wait_for(answer, _STARTS)
+            if not isinstance(found, Forked) or not found.pid:
+                reason = getattr(found, "reason", "no process")
+                raise Unavailable(plugin, reason, "start_failed", ran=False)  # noqa: TRY301  # cleaned up after like the rest
+            pid = await asyncio.wait_for(sender(loop, mine), _STARTS)
+        except BaseException:
+            mine.close()  # it ends by that, if it is there
+            for drain in drains:
+                drain.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(out[1])
+            os.close(err[1])
+        nest = Nest(clean, Line(loop, mine, plugin), found.pid, drains)
+        self.nests.add(nest)
+        return nest, pid
+
     async def drop(self, nest: Nest) -> None:
-        """Kill a plugin's zygote with all its workers."""
+        """Kill a plugin's zygote with all its workers; and what it came from, if that was for such as this alone."""
         self.nests.discard(nest)
         await nest.end()
+        clean = nest.clean
+        if clean.shared:
+            return
+        async with self._starting:
+            ends = not any(each.clean is clean for each in self.nests) and clean in self._clean.values()
+            if ends:
+                self._clean = {key: each for key, each in self._clean.items() if each is not clean}
+        if ends:
+            await self._end(clean)
 
     async def close(self) -> None:
         """Kill everything."""
@@ -314,34 +378,67 @@ class Nursery:
         for clean in ending.values():
             clean.line.close()  # it ends by itself then
         for clean in ending.values():
-            await asyncio.get_running_loop().run_in_executor(None, _reap, clean.process)
+            await self._end(clean)
 
-    async def _cleanly(self, runtime: tuple[str, ...]) -> _Clean:
+    async def _end(self, clean: _Clean) -> None:
+        clean.line.close()
+        await asyncio.get_running_loop().run_in_executor(None, _reap, clean.pid, clean.launch)
+        clean.drain.close()
+
+    async def _cleanly(self, source: Source) -> _Clean:
         """Give a clean zygote, and start one if there is none."""
-        there = self._clean.get(runtime)
-        if there is not None and not there.line.gone.done():
-            return there
         if sys.platform != "linux":
             reason = f"workers need Linux, and this is {sys.platform}: run the plugin in the host, without `executor`"
             raise Unavailable("worker", reason, "start_failed", ran=False)
+        runtime = source.runtime or runtime_paths()
+        shared = source.confinement.tier is Tier.SELF
+        around = _ALONE if shared else source.confinement
+        there = self._clean.get((runtime, around))
+        if there is not None and not there.line.gone.done():
+            return there
+        if there is not None:
+            await self._end(there)
+        code = f"import sys; library = tuple(sys.path); sys.path[:0] = {list(runtime)!r}; "
+        code += f"from jackfield.workers.zygote import main; main({FIRST}, library)"
+        command = (sys.executable, "-I", "-S", "-X", "frozen_modules=on", "-c", code)
+        loop = asyncio.get_running_loop()
+        launch = confiner(around.tier).launch(command, around)
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            code = f"import sys; library = tuple(sys.path); sys.path[:0] = {list(runtime)!r}; "
-            code += f"from jackfield.workers.zygote import main; main({theirs.fileno()}, library)"
-            argv = (sys.executable, "-I", "-S", "-X", "frozen_modules=on", "-c", code)
-            process = subprocess.Popen(  # noqa: ASYNC220, S603  # our own interpreter and code; it returns at once
-                argv, env=dict(ENVIRONMENT), cwd="/", stdin=subprocess.DEVNULL, pass_fds=(theirs.fileno(),)
-            )
-        made = self._clean[runtime] = _Clean(process, Line(asyncio.get_running_loop(), mine, "worker"))
+        read, write = os.pipe()
+        try:
+            pid = start(launch, descriptors=[theirs.fileno()], stderr=write)
+        except BaseException:
+            mine.close()
+            os.close(read)
+            raise
+        finally:
+            theirs.close()
+            os.close(write)
+        drain = Drain(loop, read, "worker", "WARNING")
+        made = self._clean[runtime, around] = _Clean(pid, launch, Line(loop, mine, "worker"), drain, shared)
         return made
 
 
-def _reap(process: "subprocess.Popen[bytes]") -> None:
-    try:
-        process.wait(5.0)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def remove(group: Group) -> None:
+    """Take a group away, with what is left in it; what cannot be is swept by a later host."""
+    with suppress(Unavailable):
+        group.remove()
+
+
+def _reap(pid: int, launch: Launch) -> None:
+    """Wait until a clean zygote has ended, and kill it if it does not."""
+    with suppress(OSError):
+        watched = os.pidfd_open(pid)
+        try:
+            poll = select.poll()
+            poll.register(watched, select.POLLIN)
+            if not poll.poll(_ENDS * 1000):
+                os.killpg(pid, signal.SIGKILL)
+        finally:
+            os.close(watched)
+    with suppress(ChildProcessError):  # where the program at hand ignores SIGCHLD
+        os.waitpid(pid, 0)
+    finish(launch)
 
 
 def runtime_paths() -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Where a plugin's code comes from in its workers, and what they may: worked out before anything of it is imported."""
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -16,7 +17,7 @@ from jackfield.manifests.grants import Permission, permission
 from jackfield.plugins.discovery import Catalogue, scan
 from jackfield.plugins.manifest import manifest_of, modules, of_distribution
 from jackfield.sandbox.confining import confine, interpreter_paths
-from jackfield.sandbox.port import Confinement, Limits
+from jackfield.sandbox.port import Confinement, Limits, Tier
 from jackfield.workers.nursery import LIBRARIES, runtime_paths
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Origin:
         runtime: where jackfield and what it needs are imported from there.
         readable: what it may read beside the interpreter.
         permission: what it is granted, and what of its manifest is missing.
+        own: its top-level modules, by the names that everybody knows.
         environment: the one that was made for it; None with the host's own packages.
     """
 
@@ -47,17 +49,20 @@ class Origin:
     runtime: tuple[str, ...]
     readable: tuple[str, ...]
     permission: Permission
+    own: frozenset[str]
     environment: Environment | None = None
 
-    def confinement(self, scratch: str | None) -> Confinement:
+    def confinement(self, scratch: str | None, tier: Tier = Tier.SELF) -> Confinement:
         """Say what its zygote and its workers are held to.
 
         Args:
             scratch: a folder of its own, if it is granted one.
+            tier: what is around them.
         """
         grants, resources = self.permission.grants, self.permission.resources
         return confine(
             (*interpreter_paths(), *self.readable),
+            tier=tier,
             read=map(str, grants.read),
             write=map(str, grants.write),
             scratch=scratch,
@@ -84,8 +89,9 @@ def of_requirement(config: "PluginConfig", environments: "Environments") -> Orig
     paths = tuple(map(str, environment.paths))
     inside = attrs.evolve(config, path=environment.distribution.name)
     runtime = runtime_paths() if _same_libraries(environment) else paths
-    allowed = _permission(inside, scan(list(paths), cache=False))
-    return Origin(inside, paths, paths, runtime, (*paths, *_libraries()), allowed, environment)
+    there = scan(list(paths), cache=False)
+    allowed, mine = _permission(inside, there), frozenset(_tops(inside, there))
+    return Origin(inside, paths, paths, runtime, (*paths, *_libraries()), allowed, mine, environment)
 
 
 def of_host(config: "PluginConfig", catalogue: Catalogue) -> Origin:
@@ -107,7 +113,13 @@ def of_host(config: "PluginConfig", catalogue: Catalogue) -> Origin:
     source = config.source
     own = (source.target,) if source.kind in ("file", "folder") else ()
     readable = (*sites, *packages, *own, *_libraries())
-    return Origin(config, paths, sites, runtime_paths(), readable, _permission(config, catalogue))
+    mine = frozenset(_tops(config, catalogue)) if not own else frozenset({_public(config.name)})
+    return Origin(config, paths, sites, runtime_paths(), readable, _permission(config, catalogue), mine)
+
+
+def _public(plugin: str) -> str:
+    """Name the module of a file or folder as `stack.public_name` does."""
+    return re.sub(r"\W", "_", plugin, flags=re.ASCII)
 
 
 def _permission(config: "PluginConfig", catalogue: Catalogue) -> Permission:

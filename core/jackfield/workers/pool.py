@@ -14,12 +14,17 @@ from typing import Any, Final
 from jackfield.errors import DeadlineExceeded, JackfieldError, ResourceExhausted, Unavailable
 from jackfield.log import host_log
 from jackfield.model.call import Call
+from jackfield.model.record import WorkerRecord, WorkerState, WorkerTally
 from jackfield.ports import ExecutorStats
 from jackfield.runtime.control import ControlLoop
+from jackfield.sandbox.cgroups import Group
+from jackfield.sandbox.memory import Verdict, resident
 from jackfield.sandbox.starting import seen
 from jackfield.workers.channel import ChannelBroken, Ticket, teller
-from jackfield.workers.messages import Described, Prepare
-from jackfield.workers.nursery import Nest, Source
+from jackfield.workers.credentials import ask_for
+from jackfield.workers.limits import EVERY, SELDOM, Watched
+from jackfield.workers.messages import EVENT, Described, Prepare
+from jackfield.workers.nursery import Nest, Source, remove
 from jackfield.workers.settings import BACKOFF, BREAKER, LONGEST, PENDING, SHARED, WorkerSettings
 from jackfield.workers.worker import Services, Worker
 
@@ -33,6 +38,10 @@ _SIGNALS: Final = {
 }
 
 
+OLDEST: Final = 24 * 60 * 60.0
+"""Seconds after which a worker that rests is replaced."""
+
+_DAY: Final = 86_400.0  # seconds: a handler of events has no deadline
 _STAGES: Final = 2  # filters of a worker beside those that the host has itself
 
 
@@ -57,6 +66,12 @@ class WorkerPool:
         nursery: where they come from.
         control: the loop that they are supervised on.
         services: what they may ask.
+
+    Attributes:
+        version: of the plugin.
+        tier: the sandbox that its workers are in.
+        on_stop: called when the plugin is being stopped, before its workers are.
+        tally: counts its workers; whoever wants the count to outlive this pool gives another.
     """
 
     def __init__(
@@ -73,6 +88,11 @@ class WorkerPool:
         # Reentrant: the garbage collector may run a finalizer that calls something, at any line.
         self._lock = threading.RLock()
         self._all: set[Worker] = set()
+        self._leaving: set[Worker] = (
+            set()
+        )  # they get no more calls, and end when they have finished those that they have
+        self._held: dict[Worker, tuple[Watched, Group | None]] = {}  # the control loop's
+        self._looking: asyncio.TimerHandle | None = None
         self._idle: list[Worker] = []  # the one that was used last is the warmest, and is used next
         self._line: deque[_Waiter] = deque()
         self._starting = 0
@@ -84,6 +104,9 @@ class WorkerPool:
         self._opening: asyncio.Lock | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._state: bytes | None = None
+        self.version, self.tier = "0", ""
+        self.on_stop: Callable[[], object] = lambda: None
+        self.tally = WorkerTally()
 
     # --- Its life, from threads of the pool ---------------------------------------------------------------------------
 
@@ -97,7 +120,9 @@ class WorkerPool:
         return self._control.run(self._described(timeout))
 
     async def _described(self, timeout: float) -> Described:
-        self._nest = await self._nursery.open(self._prepare, self.plugin, timeout)
+        async with self._nursery.starts:
+            self._nest = await self._nursery.open(self._prepare, self.plugin, timeout)
+        self.version = self._nest.described.version
         return self._nest.described
 
     def start(self, state: bytes | None) -> None:
@@ -132,8 +157,9 @@ class WorkerPool:
     async def _stopped(self, timeout: float) -> None:
         with self._lock:
             self._closed = True
-            workers, waiting = list(self._all), list(self._line)
+            workers, waiting = [*self._all, *self._leaving], list(self._line)
             self._line.clear()
+        self.on_stop()
         for waiter in waiting:
             waiter.settle(None, Unavailable(self.plugin, "the plugin is being stopped", "stopped", ran=False))
         results = await asyncio.gather(*(each.method("stop", timeout) for each in workers), return_exceptions=True)
@@ -159,6 +185,39 @@ class WorkerPool:
             return None
         return await worker.method(name, timeout)
 
+    def deliver(self, subscription: str, event: bytes) -> None:
+        """Have a worker handle an event; wait until it has. One is started if there is none.
+
+        Args:
+            subscription: its key.
+            event: as it crosses.
+
+        Raises:
+            Unavailable: if none of them has that subscription any more.
+        """
+        if not self._control.run(self._delivered(f"{EVENT}{subscription}", event)):
+            raise Unavailable(self.plugin, "no worker of it handles this event any more", "stopped", ran=False)
+
+    async def _delivered(self, name: str, event: bytes) -> bool:
+        with self._lock:
+            workers, closed = sorted(self._all, key=lambda each: each.began), self._closed
+        if closed:
+            raise Unavailable(self.plugin, "the plugin is being stopped", "stopped", ran=False)
+        if not workers:
+            workers = [await self._hatch()]
+            self._admit(workers[0])
+        for worker in workers:
+            with self._lock:
+                worker.shared += 1  # it is needed: nobody ends it for being idle
+                if worker in self._idle:
+                    self._idle.remove(worker)
+            try:
+                if await worker.method(name, _DAY, event):
+                    return True
+            finally:
+                self.give_back(worker, exclusive=False)
+        return False
+
     def close(self) -> None:
         """Kill all that is there; for any thread but the control loop's."""
         self._control.run(self._close())
@@ -168,11 +227,13 @@ class WorkerPool:
         nest, self._nest = self._nest, None
         if nest is not None:
             await self._nursery.drop(nest)
+        for worker in list(self._held):
+            await self._let_go(worker)
 
     async def _stopped_at_once(self) -> None:
         with self._lock:
             self._closed = True
-            workers = list(self._all)
+            workers = [*self._all, *self._leaving]
         for each in workers:
             each.kill("the plugin has been unloaded")
         for task in list(self._tasks):
@@ -238,11 +299,27 @@ class WorkerPool:
                 raise Unavailable(call.name, reason, "start_failed", ran=False)
             waiter = _Waiter(exclusive, tell)
             self._line.append(waiter)
-            begin = len(self._all) + self._starting < self.settings.max and self._starting < len(self._line)
-            self._starting += begin
+            begin = self._one_more()
         if begin:
             self._control.post(self._begin)
         return None, waiter
+
+    def _one_more(self) -> bool:
+        """Tell whether one more worker is to be started, and count it as starting. The lock is held."""
+        there = len(self._all) + self._starting
+        # Those that leave are replaced at once, unless they are so slow that there would be ever more.
+        if self._closed or there >= self.settings.max or there + len(self._leaving) >= 2 * self.settings.max:
+            return False
+        if self._failures and self._starting:
+            return False  # while starts fail, one is tried after the other
+        begin = there < self.settings.min or self._starting < self._wanted()
+        self._starting += begin
+        return begin
+
+    def _wanted(self) -> int:
+        """Count the workers that those who wait would take. The lock is held."""
+        alone = sum(each.exclusive for each in self._line)
+        return alone + -(-(len(self._line) - alone) // SHARED)
 
     def _free(self, exclusive: bool) -> Worker | None:
         """Take a worker that can do with one more call. The lock is held."""
@@ -278,9 +355,15 @@ class WorkerPool:
                 worker.exclusive = False
             else:
                 worker.shared -= 1
-            if worker.dead or worker not in self._all:
+            if worker.answered:
+                self._failures = 0
+            rests = not worker.exclusive and not worker.shared
+            if worker in self._leaving and rests:
+                self._leaving.discard(worker)
+                ends = True
+            elif worker.dead or worker not in self._all:
                 return
-            if worker.exclusive or worker.shared:
+            elif not rests:
                 told = self._serve_line()
             elif 0 < self.settings.calls <= worker.served:
                 self._all.discard(worker)
@@ -292,6 +375,7 @@ class WorkerPool:
             waiter.settle(found)
         if ends:
             self._control.post(self._retire, worker)
+            self._control.post(self._replace)
 
     def _serve_line(self) -> list[tuple[_Waiter, Worker]]:
         """Give free workers to those who wait, in order. The lock is held."""
@@ -309,6 +393,15 @@ class WorkerPool:
         task = asyncio.get_running_loop().create_task(self._start_one())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _replace(self) -> None:
+        """Start what is missing of those that wait for calls, or that calls wait for."""
+        while True:
+            with self._lock:
+                begin = self._one_more()
+            if not begin:
+                return
+            self._begin()
 
     async def _start_one(self) -> None:
         """Start a worker for those who wait."""
@@ -329,10 +422,12 @@ class WorkerPool:
                 waiter.settle(None, _start_failed(self.plugin, error))
             if isinstance(error, asyncio.CancelledError):
                 raise
+            self._replace()
         else:
             with self._lock:
                 self._starting -= 1
             self._admit(worker)
+            self._replace()
 
     def _admit(self, worker: Worker) -> None:
         with self._lock:
@@ -375,9 +470,26 @@ class WorkerPool:
 
     async def _hatch(self) -> Worker:
         """Make a worker, and start the plugin in it."""
+        # Its place is given back before the plugin's `start` is awaited, which may call others that have to be started.
+        async with self._nursery.starts:
+            worker = await self._hatched()
+        try:
+            await self._hold(worker)
+            await worker.method("start", self._left(worker), self._state)
+        except BaseException:
+            worker.kill("it did not start")
+            worker.end(Unavailable(self.plugin, "its worker did not start", "start_failed", ran=False))
+            await self._let_go(worker)
+            raise
+        return worker
+
+    def _left(self, worker: Worker) -> float:
+        return max(self.settings.start_timeout - (monotonic() - worker.began), 0.0)
+
+    async def _hatched(self) -> Worker:
         nest = await self._parent()
         calls, side = socket.socketpair(), socket.socketpair()
-        side[0].setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        ask_for(side[0])
         worker = Worker(self.plugin, calls[0], side[0], self._services, self._control.post)
         try:
             try:
@@ -386,16 +498,71 @@ class WorkerPool:
                 calls[1].close()
                 side[1].close()
             worker.on_death = partial(self._died, nest, number)
-            began = monotonic()
             await worker.meet(self.settings.start_timeout)
             self._check_confined(worker.pid)
-            left = max(self.settings.start_timeout - (monotonic() - began), 0.0)
-            await worker.method("start", left, self._state)
         except BaseException:
             worker.kill("it did not start")
             worker.end(Unavailable(self.plugin, "its worker did not start", "start_failed", ran=False))
             raise
+        self.tally.starts += 1
         return worker
+
+    # --- What it uses -------------------------------------------------------------------------------------------------
+
+    async def _hold(self, worker: Worker) -> None:
+        """Bound what a worker uses, from outside, and begin to watch it."""
+        allowance = self._nursery.allowance
+        watched = Watched(worker.pid, allowance.resources.memory)
+        group: Group | None = None
+        try:
+            if allowance.holds:
+                group = await asyncio.get_running_loop().run_in_executor(None, allowance.hold, worker.pid)
+        finally:
+            self._held[worker] = watched, group
+        if self._looking is None:
+            self._look_at_all()
+
+    async def _let_go(self, worker: Worker) -> bool:
+        """Take away what was around a worker that has ended; give whether its memory was why."""
+        watched, group = self._held.pop(worker, (None, None))
+        if watched is not None:
+            watched.close()
+        if group is None:
+            return False
+        killed = group.killed() > 0
+        await asyncio.get_running_loop().run_in_executor(None, remove, group)
+        return killed
+
+    def _look_at_all(self) -> None:
+        """Look at the memory of each worker, and at its age; again soon, while there is one."""
+        loop = asyncio.get_running_loop()
+        most = self._nursery.allowance.resources.memory
+        self._looking = loop.call_later(SELDOM if most is None else EVERY, self._look_at_all) if self._held else None
+        for worker, (watched, _) in list(self._held.items()):
+            rests = worker in self._idle
+            verdict = watched.judge(loop.time(), rests=rests)
+            if verdict is Verdict.HARD:
+                worker.kill(f"it used {watched.used:,} bytes of memory, and may use {most:,}", "out_of_memory")
+            elif verdict is Verdict.SOFT:
+                self._relieve(worker, f"it uses {watched.used:,} bytes of memory, and grows")
+            elif rests and monotonic() - worker.began > OLDEST:
+                self._relieve(worker, "it is old")
+
+    def _relieve(self, worker: Worker, why: str) -> None:
+        """Give a worker no more calls, have it replaced, and end it when it has finished those that it has."""
+        with self._lock:
+            if worker not in self._all:
+                return
+            self._all.discard(worker)
+            rests = worker in self._idle
+            if rests:
+                self._idle.remove(worker)
+            else:
+                self._leaving.add(worker)
+        host_log("INFO", f"plugin {self.plugin}: its worker {worker.pid} is replaced: {why}")
+        if rests:
+            self._retire(worker)
+        self._replace()
 
     def _check_confined(self, pid: int) -> None:
         """Look from outside whether a worker has entered its sandbox: code that was imported may have kept it from it.
@@ -423,28 +590,32 @@ class WorkerPool:
     def _died(self, nest: Nest, number: int, worker: Worker, error: ChannelBroken) -> None:
         async def follow() -> None:
             with self._lock:
-                known = worker in self._all
+                known = worker in self._all or worker in self._leaving
                 self._all.discard(worker)
+                self._leaving.discard(worker)
                 if worker in self._idle:
                     self._idle.remove(worker)
             worker.kill(error.breach)
             status = await nest.status(number)
-            reason, cause = _why(error, worker.killed_for, status)
+            exhausted = await self._let_go(worker)
+            reason, cause = _why(error, worker, status, exhausted=exhausted)
             worker.end(Unavailable(self.plugin, f"its worker {reason}", cause, ran=True))
             if known and not self._closed:
+                self.tally.deaths[cause] += 1
                 if not worker.answered:
                     self._failures += 1
                     self._failed_at = monotonic()
                 host_log("WARNING", f"plugin {self.plugin}: its worker {worker.pid} {reason}")
-            with self._lock:
-                begin = bool(self._line) and len(self._all) + self._starting < self.settings.max and not self._closed
-                self._starting += begin
-            if begin:
-                self._begin()
+            self._replace()
+
+        def let_go(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if task.cancelled():  # the plugin is unloaded, and nobody wants to know more
+                worker.end(Unavailable(self.plugin, "its worker has ended", "stopped", ran=True))
 
         task = asyncio.get_running_loop().create_task(follow())
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(let_go)
 
     # --- For people ---------------------------------------------------------------------------------------------------
 
@@ -454,6 +625,23 @@ class WorkerPool:
         with self._lock:
             return tuple(self._all)
 
+    def records(self) -> tuple[WorkerRecord, ...]:
+        """Give what there is to know of each, the one that is there the longest first."""
+        with self._lock:
+            seen = [(each, each.exclusive or each.shared > 0) for each in self._all]
+        return tuple(
+            WorkerRecord(
+                self.plugin,
+                self.version,
+                each.pid,
+                WorkerState.BUSY if busy else WorkerState.IDLE,
+                self.tier,
+                each.served,
+                resident(each.pid),
+            )
+            for each, busy in sorted(seen, key=lambda one: one[0].began)
+        )
+
     def stats(self) -> ExecutorStats:
         """Give the counts of this moment."""
         with self._lock:
@@ -461,12 +649,14 @@ class WorkerPool:
             return ExecutorStats(self._enqueued, self._rejected, 0, len(self._line), busy, len(self._idle), 0)
 
 
-def _why(error: ChannelBroken, killed_for: str, status: int | None) -> tuple[str, str]:
+def _why(error: ChannelBroken, worker: Worker, status: int | None, *, exhausted: bool) -> tuple[str, str]:
     """Say why a worker is gone, and by what cause."""
     if error.breach:
         return f"broke the protocol: {error.breach}", "protocol"
-    if killed_for:
-        return f"was killed: {killed_for}", "killed"
+    if worker.killed_for:
+        return f"was killed: {worker.killed_for}", worker.killed_by
+    if exhausted:
+        return "was killed by the system: it used more memory than it may", "out_of_memory"
     if status is None:
         return "has ended", "crashed"
     if status < 0:

@@ -14,6 +14,7 @@ from jackfield.model.call import Call
 from jackfield.runtime.pool import Pool
 from jackfield.text import printable
 from jackfield.wire.crossing import unpack
+from jackfield.workers.events import WorkerEvents
 from jackfield.workers.messages import Request, Said
 
 _LEVELS: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR"})
@@ -30,6 +31,7 @@ class HostServices:
         pool: where threads come from.
         calls: patterns of the functions that it may call beside its own.
         own: gives the names of its own functions.
+        events: what it may publish and subscribe to.
     """
 
     def __init__(
@@ -40,7 +42,9 @@ class HostServices:
         pool: Pool,
         calls: tuple[str, ...],
         own: Callable[[], frozenset[str]],
+        events: WorkerEvents,
     ) -> None:
+        self._events = events
         self._plugin, self._caller, self._pool, self._calls, self._own = plugin, caller, pool, calls, own
         self._secrets = {secret.reference: secret for secret in _secrets(options)}
 
@@ -50,6 +54,8 @@ class HostServices:
         if request.kind == "call":
             name, payload, options = self._nested(body, call)
             return self._caller.call(name, payload, **options)
+        if request.kind == "publish":
+            return self._events.publish(body)
         return self._simple(request.kind, body)
 
     async def aanswer(self, request: Request, call: Call | None) -> Any:
@@ -58,6 +64,8 @@ class HostServices:
         if request.kind == "call":
             name, payload, options = self._nested(body, call)
             return await self._caller.acall(name, payload, **options)
+        if request.kind == "publish":
+            return await self._events.apublish(body)
         return self._simple(request.kind, body)
 
     def said(self, said: Said, call: Call | None) -> None:
@@ -106,8 +114,8 @@ class HostServices:
             if secret is None:
                 raise PermissionDenied(self._plugin, "its options name no such secret")
             return secret.reveal()
-        if kind == "publish":
-            raise Unavailable("events", f"the plugin {self._plugin} runs in a worker, which publishes no events yet")
+        if kind in ("subscribe", "unsubscribe", "subscription"):
+            return self._events.subscribed(kind, body)
         raise Unavailable(self._plugin, "it asked what no host answers", "protocol")
 
 

@@ -128,7 +128,7 @@ def _spec(config: "PluginConfig", described: Described, fact: FunctionFact, targ
         remote=RemoteContract(
             fact.payload_schema,
             fact.result_schema,
-            tuple(f"{each.name}: {each.shown}" for each in fact.parameters),
+            tuple(each.shown for each in fact.parameters),
             fact.result,
             fact.dependencies,
             fact.place,

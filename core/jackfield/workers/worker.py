@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-import struct
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,12 +19,12 @@ from jackfield.wire.crossing import pack, unpack
 from jackfield.wire.errors import describe, restore
 from jackfield.workers import messages
 from jackfield.workers.channel import LIMIT, Channel, ChannelBroken, Ticket, settle, teller
+from jackfield.workers.credentials import sender
 from jackfield.workers.messages import About, Answer, Cancel, Invoke, Method, Ready, Request, Result, Said
 
 GRACE: Final = 0.5
 """Seconds that a call may go on past its deadline, having been told, before its worker is killed."""
 
-_CREDENTIALS: Final = struct.Struct("3i")
 _NOTHING: Final = msgspec.Raw(b"\xc0")
 _LEFT: Final = "its worker has been told, and is killed if it does not end"
 
@@ -105,7 +104,7 @@ class Worker:
         self.exclusive = False
         self.shared = 0
         self.dead = False
-        self.killed_for = ""
+        self.killed_for, self.killed_by = "", ""
         self.on_death: Callable[[Worker, ChannelBroken], object] = lambda *_: None
         self._post = post
         self._services = services
@@ -131,28 +130,15 @@ class Worker:
         loop = asyncio.get_running_loop()
         self._met = loop.create_future()
         async with asyncio.timeout(timeout):
-            self.pid = await self._sender(loop)
+            self.pid = await sender(loop, self._side_socket)
+            if not self.pid:
+                raise Unavailable(self.plugin, "its worker ended before it was there", "start_failed", ran=False)
             with suppress(OSError):
                 self._pidfd = os.pidfd_open(self.pid)
             self.calls.watch(loop)
             self.side.watch(loop)
             await self._met
             self.calls.unwatch(loop)
-
-    async def _sender(self, loop: asyncio.AbstractEventLoop) -> int:
-        """Give the process that sends on the side channel, as the kernel says it: the plugin has no say in that."""
-        readable = loop.create_future()
-        loop.add_reader(self._side_socket, settle, readable)
-        try:
-            await readable
-        finally:
-            loop.remove_reader(self._side_socket)
-        space = socket.CMSG_SPACE(_CREDENTIALS.size)
-        data, ancillary, _, _ = self._side_socket.recvmsg(1, space, socket.MSG_PEEK)
-        for level, kind, content in ancillary:
-            if data and level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-                return int(_CREDENTIALS.unpack(content[: _CREDENTIALS.size])[0])
-        raise Unavailable(self.plugin, "its worker ended before it was there", "start_failed", ran=False)
 
     async def method(self, name: str, budget: float, state: bytes | None = None) -> Any:
         """Call a method of the plugin object, and await its result.
@@ -183,9 +169,10 @@ class Worker:
             self._open.pop(number, None)
         return self._finished(entry.inbox[0], self.plugin)
 
-    def kill(self, why: str) -> None:
-        """Kill it; whoever waits is told why."""
-        self.killed_for = self.killed_for or why
+    def kill(self, why: str, cause: str = "killed") -> None:
+        """Kill it; whoever waits is told why, and by what cause of `Unavailable`."""
+        if not self.killed_for:
+            self.killed_for, self.killed_by = why, cause
         if self._pidfd >= 0:
             with suppress(OSError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)

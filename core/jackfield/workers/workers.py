@@ -2,6 +2,9 @@
 
 import shutil
 import tempfile
+import weakref
+from collections.abc import Mapping
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -10,13 +13,19 @@ import msgspec
 from jackfield.calls.dispatch import Caller
 from jackfield.environments import Environment, Environments, EnvironmentSettings
 from jackfield.errors import ConfigError, Fault, JackfieldError, PluginError
+from jackfield.events import EventBus
+from jackfield.manifests.grants import Permission
+from jackfield.model.record import WorkerRecord, WorkerTally
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.discovery import Catalogue
+from jackfield.ports import ExecutorStats
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.pool import Pool
 from jackfield.sandbox.port import Tier
 from jackfield.sandbox.probing import probe
 from jackfield.workers.configs import write_config
+from jackfield.workers.events import WorkerEvents
+from jackfield.workers.limits import Allowance
 from jackfield.workers.messages import Prepare
 from jackfield.workers.nursery import Nursery, Source
 from jackfield.workers.origin import Origin, of_host, of_requirement
@@ -36,16 +45,25 @@ class Workers:
         control: the loop that they are supervised on.
         pool: where threads come from.
         caller: makes the calls that they ask for.
+        events: where they publish, and subscribe.
         environments: where those come from that are asked for by version.
     """
 
     def __init__(
-        self, control: ControlLoop, pool: Pool, caller: Caller, environments: EnvironmentSettings | None = None
+        self,
+        control: ControlLoop,
+        pool: Pool,
+        caller: Caller,
+        events: EventBus,
+        environments: EnvironmentSettings | None = None,
     ) -> None:
+        self._events = events
         self._control, self._pool, self._caller = control, pool, caller
         self._environments = Environments(environments)
         self._nursery = Nursery()
         self._kept: dict[int, _Kept] = {}
+        self._tallies: dict[str, WorkerTally] = {}
+        self._gone = ExecutorStats()  # what pools had counted that are not there any more
 
     def load(self, config: "PluginConfig", catalogue: Catalogue) -> PluginBundle:
         """Import a plugin in a process of its own, and give what it brings.
@@ -57,13 +75,7 @@ class Workers:
         Raises:
             PluginError: with every fault, when nothing of it can be used.
         """
-        found = probe(Tier.SELF)
-        wanted = Tier(config.worker.tier) if config.worker is not None else Tier.SELF
-        if not found.available or not Tier.SELF.satisfies(wanted):
-            reason = (
-                found.reason or f"it asks for a sandbox of the tier {wanted!r}, and workers are in {Tier.SELF!r} yet"
-            )
-            raise _refused(config.name, "sandbox", reason, "`pluginctl sandbox` shows what can be had here")
+        tier = _tier(config)
         try:
             if config.source.kind == "requirement":
                 origin = of_requirement(config, self._environments)
@@ -72,26 +84,32 @@ class Workers:
         except ConfigError as error:
             faults = error.faults or (Fault("manifest", config.name, config.name, error.reason),)
             raise PluginError(config.name, "manifest", error.reason, faults[0].fix, faults) from error
-        return self._imported(config, origin)
+        return self._imported(config, origin, tier)
 
-    def _imported(self, config: "PluginConfig", origin: Origin) -> PluginBundle:
+    def _imported(self, config: "PluginConfig", origin: Origin, tier: Tier) -> PluginBundle:
         grants = origin.permission.grants
+        allowance = _allowance(config, origin)
         scratch = tempfile.mkdtemp(prefix="jackfield-") if grants.scratch else None
-        confinement = msgspec.msgpack.encode(origin.confinement(scratch))
-        prepare = Prepare(write_config(origin.config), origin.paths, origin.sites, confinement)
+        confinement = origin.confinement(scratch, tier)
+        prepare = Prepare(write_config(origin.config), origin.paths, origin.sites, msgspec.msgpack.encode(confinement))
         names: set[str] = set()
+        events = WorkerEvents(config.name, self._events, grants, origin.own)
         services = HostServices(
-            config.name, config.options, self._caller, self._pool, grants.calls, lambda: frozenset(names)
+            config.name, config.options, self._caller, self._pool, grants.calls, lambda: frozenset(names), events
         )
         pool = WorkerPool(
             config.name,
             prepare,
             settings_of(config),
-            Source(self._nursery, origin.runtime),
+            Source(self._nursery, origin.runtime, confinement, allowance),
             self._control,
             services,
         )
-        kept = _Kept(pool, origin.environment, scratch)
+        events.deliver, pool.on_stop = pool.deliver, events.close
+        pool.tier, pool.tally = confinement.tier.value, self._tallies.setdefault(config.name, WorkerTally())
+        kept = _Kept(pool, origin.environment, origin.permission)
+        if scratch is not None:  # at the latest when this process ends
+            kept = attrs.evolve(kept, scratch=weakref.finalize(pool, shutil.rmtree, scratch, ignore_errors=True))
         try:
             described = pool.describe(config.start_timeout)
         except TimeoutError:
@@ -109,17 +127,43 @@ class Workers:
             raise PluginError(config.name, faults[0].stage, faults[0].reason, faults[0].fix, faults)
         names.update(each.name for each in described.functions)
         self._kept[id(pool)] = kept
-        return bundle_of(config, described, pool, _missing(config, origin))
+        bundle = bundle_of(config, described, pool, (*_missing(config, origin), *_unheld(config, allowance)))
+        address = origin.environment.address if origin.environment is not None else ""
+        return attrs.evolve(bundle, digest=bundle.digest or address)
 
     @property
     def pools(self) -> tuple[WorkerPool, ...]:
         """The workers of each plugin."""
         return tuple(each.pool for each in list(self._kept.values()))
 
+    @property
+    def records(self) -> tuple[WorkerRecord, ...]:
+        """What there is to know of every worker, by plugin."""
+        return tuple(record for pool in sorted(self.pools, key=lambda pool: pool.plugin) for record in pool.records())
+
+    @property
+    def tallies(self) -> Mapping[str, WorkerTally]:
+        """Plugin → what became of its workers, those of plugins that are unloaded included."""
+        return dict(self._tallies)
+
+    def stats(self) -> ExecutorStats:
+        """Give the counts of the executor `worker`: those of all pools together."""
+        total = self._gone
+        for each in self.pools:
+            total = _plus(total, each.stats())
+        return total
+
+    def permission(self, pool: Any) -> Permission:
+        """Give what a plugin is granted, and what of its requests is not, by what its bundle has as `apart`."""
+        kept = self._kept.get(id(pool))
+        return kept.permission if kept is not None else Permission()
+
     def drop(self, pool: Any) -> None:
         """End the processes of a plugin that is unloaded; once more is no error."""
         kept = self._kept.pop(id(pool), None)
         if kept is not None:
+            counted = kept.pool.stats()
+            self._gone = _plus(self._gone, ExecutorStats(counted.enqueued, counted.rejected, counted.late))
             self._end(kept)
 
     def close(self) -> None:
@@ -133,7 +177,7 @@ class Workers:
         if kept.environment is not None:
             self._environments.release(kept.environment)
         if kept.scratch is not None:
-            shutil.rmtree(kept.scratch, ignore_errors=True)
+            kept.scratch()
 
 
 @attrs.frozen(eq=False)
@@ -142,7 +186,12 @@ class _Kept:
 
     pool: WorkerPool
     environment: Environment | None
-    scratch: str | None
+    permission: Permission
+    scratch: "weakref.finalize[..., WorkerPool] | None" = None
+
+
+def _plus(one: ExecutorStats, other: ExecutorStats) -> ExecutorStats:
+    return ExecutorStats(*map(add, attrs.astuple(one), attrs.astuple(other)))
 
 
 def _missing(config: "PluginConfig", origin: Origin) -> tuple[Fault, ...]:
@@ -152,6 +201,46 @@ def _missing(config: "PluginConfig", origin: Origin) -> tuple[Fault, ...]:
         return ()
     reason = f"it asks for {', '.join(allowed.missing)}, which nobody allows: it runs without"
     return (Fault("grants", config.name, config.name, reason, f"{allowed.allow} under its [plugin.worker] allows it"),)
+
+
+def _tier(config: "PluginConfig") -> Tier:
+    """Give the least tier that can be had here of those that would do.
+
+    Raises:
+        PluginError: when there is none.
+    """
+    least = Tier(config.worker.tier) if config.worker is not None else Tier.SELF
+    found = []
+    for tier in Tier:
+        if tier.satisfies(least):
+            found.append(probe(tier))
+            if found[-1].available:
+                return tier
+    reason = f"no sandbox of the tier {least.value!r} or better can be had here: {found[0].reason}"
+    raise _refused(config.name, "sandbox", reason, "`pluginctl sandbox` shows what can be had")
+
+
+def _allowance(config: "PluginConfig", origin: Origin) -> Allowance:
+    """Say what its workers may use.
+
+    Raises:
+        PluginError: when that cannot be held here, and its configuration insists.
+    """
+    enforce = config.worker is not None and config.worker.enforce
+    allowance = Allowance.of(origin.permission.resources, enforce=enforce)
+    if enforce and allowance.unheld:
+        fix = "have its cgroup delegated to the host, or drop `enforce` under its [plugin.worker]"
+        raise _refused(config.name, "limits", f"nothing holds here: {'; '.join(allowance.unheld)}", fix)
+    allowance.sweep()
+    return allowance
+
+
+def _unheld(config: "PluginConfig", allowance: Allowance) -> tuple[Fault, ...]:
+    """Say which of its limits nothing holds here: it runs all the same."""
+    fix = "`enforce = true` under its [plugin.worker] refuses it instead"
+    return tuple(
+        Fault("limits", config.name, config.name, f"nothing holds here: {each}", fix) for each in allowance.unheld
+    )
 
 
 def _refused(plugin: str, stage: str, reason: str, fix: str) -> PluginError:

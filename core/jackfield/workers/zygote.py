@@ -22,7 +22,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from jackfield.workers import messages
-from jackfield.workers.messages import Described, End, Ended, FaultFact, Fork, Forked, Prepare
+from jackfield.workers.messages import Described, End, Ended, FaultFact, Fork, Forked, Prepare, Spawn
 
 MESSAGE: Final = 8 * 1024 * 1024
 """The most bytes of one control message."""
@@ -42,6 +42,8 @@ def main(descriptor: int, library: tuple[str, ...]) -> NoReturn:
     """
     control = socket.socket(fileno=descriptor)
     control.set_inheritable(False)
+    with suppress(OSError):
+        os.chdir("/")
     with suppress(OSError):
         _adopt_orphans()
     from jackfield.workers.inside import runtime  # noqa: F401, PLC0415  # all that workers need, before anything is forked
@@ -135,21 +137,21 @@ class _Clean:
                     os.killpg(message.pid, signal.SIGKILL)
                 with suppress(OSError):
                     os.kill(message.pid, signal.SIGKILL)
-        elif isinstance(message, Prepare):
-            self._fork(message, descriptors)
+        elif isinstance(message, Spawn):
+            self._fork(descriptors)
             return True
         for each in descriptors:
             os.close(each)
         return True
 
-    def _fork(self, message: Prepare, descriptors: list[int]) -> None:
+    def _fork(self, descriptors: list[int]) -> None:
         try:
             pid = os.fork()
         except OSError as error:
             _say(self._control, Forked(0, f"the system gives no process: {error.strerror}"))
             pid = -1
         if pid == 0:
-            _contained(lambda: self._become(message, descriptors))
+            _contained(lambda: self._become(descriptors))
         for each in descriptors:
             os.close(each)
         if pid > 0:
@@ -158,13 +160,19 @@ class _Clean:
             self._children.add(pid)
             _say(self._control, Forked(pid))
 
-    def _become(self, message: Prepare, descriptors: list[int]) -> None:
+    def _become(self, descriptors: list[int]) -> None:
         self._reaper.close()
         self._control.close()
         os.setpgid(0, 0)
-        control, out, err = descriptors
+        number, out, err = descriptors
         _stand_in(out, err)
-        PluginZygote(socket.socket(fileno=control), message, self._library).serve()
+        control = socket.socket(fileno=number)
+        # The kernel says with it which process this is; what holds it is around it before anything is imported.
+        _say(control, Forked(os.getpid()))
+        data = control.recv(MESSAGE)
+        message = _decode(data) if data else None
+        if isinstance(message, Prepare):
+            PluginZygote(control, message, self._library).serve()
 
 
 class PluginZygote:
@@ -267,6 +275,8 @@ def _contained(body: Callable[[], object]) -> NoReturn:
     """Be a child: whatever happens, the parent's code after the fork is not for it."""
     try:
         body()
+    except ConnectionError:  # the host has closed its end, and is about to kill it
+        os._exit(0)
     except BaseException as error:  # noqa: BLE001  # the standard error is the host's log
         with suppress(OSError):
             os.write(2, f"jackfield worker: {type(error).__name__}: {error}\n".encode(errors="replace"))

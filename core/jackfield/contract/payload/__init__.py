@@ -13,6 +13,17 @@ from jackfield.contract.payload.codec import PayloadCodec, compile_payload
 from jackfield.contract.payload.conversion import draw
 from jackfield.contract.payload.limits import PAYLOAD_LIMIT
 from jackfield.contract.payload.nodes import note_of
-from jackfield.contract.payload.schema import payload_schema, result_schema
+from jackfield.contract.payload.results import compile_result
+from jackfield.contract.payload.schema import payload_schema, result_schema, type_schema
 
-__all__ = ["PAYLOAD_LIMIT", "PayloadCodec", "compile_payload", "draw", "note_of", "payload_schema", "result_schema"]
+__all__ = [
+    "PAYLOAD_LIMIT",
+    "PayloadCodec",
+    "compile_payload",
+    "compile_result",
+    "draw",
+    "note_of",
+    "payload_schema",
+    "result_schema",
+    "type_schema",
+]

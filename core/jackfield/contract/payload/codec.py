@@ -2,7 +2,8 @@
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Final, NotRequired, TypedDict
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -25,9 +26,9 @@ from jackfield.contract.shapes import (
     render,
     view,
 )
-from jackfield.errors import PayloadError
+from jackfield.errors import ContractError, Fault, PayloadError
 from jackfield.model.spec import MISSING, FunctionSpec, Parameter
-from jackfield.strangers import is_a, layers
+from jackfield.strangers import Broken, barrier, is_a, layers
 
 
 @attrs.frozen(eq=False)
@@ -44,6 +45,32 @@ class PayloadCodec:
     trusted: type | None
     convert: Callable[[Any], Any]
     plan: Plan | None = attrs.field(default=None, repr=False)
+
+
+# A codec depends on the spec alone and is two thirds of what an endpoint costs; a rollback wires the same specs again.
+_codecs: Final["WeakKeyDictionary[FunctionSpec, PayloadCodec]"] = WeakKeyDictionary()
+
+
+def codec_of(spec: FunctionSpec) -> PayloadCodec:
+    """Give the codec of a function's payload; compiled when the function is loaded, which is when it can be refused.
+
+    Args:
+        spec: the function.
+
+    Raises:
+        ContractError: if its annotations raise what annotations should not.
+    """
+    codec = _codecs.get(spec)
+    if codec is None:
+        try:
+            with barrier("compiling its payload"):
+                codec = compile_payload(spec)
+        except Broken as broken:
+            fix = "annotate its parameters with plain types, or with none"
+            fault = Fault("contract", spec.plugin, spec.key, broken.reason, fix)
+            raise ContractError(spec.name, (fault,)) from broken
+        codec = _codecs.setdefault(spec, codec)
+    return codec
 
 
 def compile_payload(spec: FunctionSpec) -> PayloadCodec:

@@ -112,8 +112,17 @@ def result_schema(spec: FunctionSpec) -> dict[str, Any]:
     """
     if spec.remote is not None:
         return dict(spec.remote.result)
+    return type_schema(spec.result)
+
+
+def type_schema(annotation: Any) -> dict[str, Any]:
+    """Describe a type as JSON Schema 2020-12.
+
+    Args:
+        annotation: an evaluated annotation.
+    """
     writer = _Writer()
-    return writer.document(writer.of(spec.result))
+    return writer.document(writer.of(type(None) if annotation is None else annotation))
 
 
 class _Writer:

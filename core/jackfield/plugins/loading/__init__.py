@@ -25,8 +25,9 @@ plugin left elsewhere: threads, `atexit` functions, registrations in other libra
 of its traceback, and with them the module.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from jackfield.lazy import imported_from
 
 if TYPE_CHECKING:
     from jackfield.plugins.content import FILES_LIMIT, SIZE_LIMIT
@@ -69,9 +70,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import what loads plugins at its first use (PEP 562): a host that has none does not need it."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return value
+__getattr__ = imported_from(_HOMES, __name__)  # a host that has no plugins does not need what loads them

@@ -11,9 +11,8 @@ from typing import Any
 
 import attrs
 
-from jackfield.calls.pipeline import codec_of
 from jackfield.config import PluginConfig, Source
-from jackfield.contract import specify
+from jackfield.contract import codec_of, specify
 from jackfield.errors import Fault, PluginError
 from jackfield.model.names import close_names
 from jackfield.model.spec import FunctionSpec

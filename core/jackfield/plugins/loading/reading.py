@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from jackfield.calls.pipeline import codec_of
-from jackfield.contract import specify
+from jackfield.contract import codec_of, specify
 from jackfield.errors import Fault, JackfieldError, PluginError
 from jackfield.hooks import Implementation, implementation_of
 from jackfield.injection.providers import Provider, describe

@@ -6,13 +6,13 @@ from typing import Any
 import attrs
 
 from jackfield.contract.payload.schema import payload_schema, result_schema
-from jackfield.contract.shapes import render
 from jackfield.errors import Fault
 from jackfield.model.place import place_of
 from jackfield.model.spec import MISSING, FunctionSpec
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.instance import METHODS
 from jackfield.strangers import Broken, barrier
+from jackfield.wire.signature import shown_dependencies, shown_parameters, shown_result
 from jackfield.workers.messages import Described, FaultFact, FunctionFact, ParameterFact
 
 
@@ -60,11 +60,11 @@ def _function(spec: FunctionSpec) -> FunctionFact:
         spec.colour.value,
         spec.shape,
         tuple(
-            ParameterFact(each.name, int(each.kind), each.default is MISSING, render(each.annotation))
-            for each in spec.parameters
+            ParameterFact(each.name, int(each.kind), each.default is MISSING, shown)
+            for each, shown in zip(spec.parameters, shown_parameters(spec), strict=True)
         ),
-        tuple(f"{each.parameter}: {each.key}" for each in spec.dependencies),
-        render(spec.result),
+        shown_dependencies(spec),
+        shown_result(spec),
         _schema(payload_schema, spec),
         _schema(result_schema, spec),
         spec.policy.timeout,

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from jackfield.errors import DeadlineExceeded, JackfieldError, Unavailable
+from jackfield.errors import DeadlineExceeded
 from jackfield.model.call import Call, current
 from jackfield.wire.crossing import pack, unpack
 from jackfield.wire.errors import restore
@@ -144,8 +144,3 @@ def _answered(ticket: Ticket, what: str) -> Any:
 def _end(error: ChannelBroken) -> None:
     """End with the host: it is gone, or has closed the channel, and nobody waits for anything here."""
     os._exit(71 if error.breach else 0)
-
-
-def refused(what: str, reason: str) -> JackfieldError:
-    """Make the error of what a worker cannot do."""
-    return Unavailable(what, reason)

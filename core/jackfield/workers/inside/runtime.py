@@ -16,7 +16,7 @@ import msgspec
 
 from jackfield.calls.dispatch import Caller
 from jackfield.calls.pipeline import compile_endpoint
-from jackfield.errors import Cancelled, JackfieldError, PluginError
+from jackfield.errors import Cancelled, JackfieldError, PluginError, ResourceExhausted
 from jackfield.events import EventBus
 from jackfield.executors.places import Places
 from jackfield.injection.injector import Injector
@@ -43,9 +43,10 @@ from jackfield.wire.errors import Failure, describe
 from jackfield.workers.channel import LIMIT, Ticket
 from jackfield.workers.configs import read_config
 from jackfield.workers.inside.describing import described, fault_fact
+from jackfield.workers.inside.events import WorkerBus
 from jackfield.workers.inside.link import EMPTY, Link
-from jackfield.workers.inside.services import WorkerBus, WorkerCaller, WorkerLogger, WorkerSecret, log_to
-from jackfield.workers.messages import About, Cancel, Described, Invoke, Method, Prepare, Result
+from jackfield.workers.inside.services import WorkerCaller, WorkerLogger, WorkerSecret, log_to
+from jackfield.workers.messages import EVENT, About, Cancel, Described, Invoke, Method, Prepare, Result
 
 _PLAIN: Final = About()
 _ROOM: Final = 1024  # bytes of a message around what it carries
@@ -72,6 +73,7 @@ class Runtime:
         self._message = message
         self._library = library
         self._link = Link(self._took)
+        self._bus = WorkerBus(self._link)
         self._config = read_config(message.config, lambda reference: WorkerSecret(reference, self._link))
         self._confinement: Any = None
         self._tasks = -1  # a descriptor: the sandbox lets nobody open it any more
@@ -121,7 +123,7 @@ class Runtime:
             Logger: lambda plugin: WorkerLogger(self._link, plugin),
             Config: lambda plugin: Config(plugin, self._config.options),
             Caller: lambda _: WorkerCaller(self._link),
-            EventBus: lambda _: WorkerBus(self._link),
+            EventBus: lambda _: self._bus,
             Background: self._backgrounds.of,
         }
         self._injector = Injector(contextual, start=self._pool.start)
@@ -191,7 +193,10 @@ class Runtime:
             if self._home.post is not None:  # else no async function has come
                 self._at_home(partial(self._cancel, message.id))
         elif isinstance(message, Method):
-            self._pool.start(f"{self._config.name}:{message.name}", lambda: self._method(message))
+            try:
+                self._pool.start(f"{self._config.name}:{message.name}", lambda: self._method(message))
+            except ResourceExhausted as error:  # the plugin has used up the threads: whoever reads goes on
+                self._link.side.send(outcome(message.id, self._config.name, None, error))
 
     def _invoke(self, message: Invoke) -> None:
         """Run a sync function, in this thread."""
@@ -277,9 +282,14 @@ class Runtime:
             return self._start(message.state, ends)
         if self._instance is None:
             return None
+        if message.name.startswith(EVENT):
+            known, given = self._bus.take(message.name.removeprefix(EVENT), message.state)
+            self._instance.settle(given, ends)
+            return known
         if message.name == "snapshot":
             return take_state(self._instance, ends)
         if message.name == "stop":
+            self._bus.ending = True
             self._backgrounds.of(self._config.name).stopping.set()
         return self._instance.checked(message.name, ends=ends)
 

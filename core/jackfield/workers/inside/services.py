@@ -11,7 +11,7 @@ from jackfield.model.call import current
 from jackfield.model.deadline import seconds_of, tighten
 from jackfield.observe.logger import Logger
 from jackfield.wire.crossing import shown
-from jackfield.workers.inside.link import Link, refused
+from jackfield.workers.inside.link import Link
 
 
 class WorkerLogger(Logger):
@@ -103,29 +103,6 @@ def _body(
     if timeout is not None:
         timeout = seconds_of(timeout)
     return [name, payload, timeout, tenant, version, None if headers is None else dict(headers)]
-
-
-class WorkerBus:
-    """The event bus as a worker has it: it publishes, and cannot subscribe."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-
-    def publish(self, event: object) -> int:
-        """Send an event to the host's subscribers; give how many there were."""
-        return int(self._link.ask("publish", [type(event).__qualname__, event], "events"))
-
-    async def apublish(self, event: object) -> int:
-        """Do the same inside an event loop."""
-        return int(await self._link.aask("publish", [type(event).__qualname__, event], "events"))
-
-    def subscribe(self, event_type: type, *_: object, **__: object) -> Any:
-        """Refuse.
-
-        Raises:
-            Unavailable: always.
-        """
-        raise refused("events", f"a worker cannot subscribe to {event_type.__qualname__}: let a plugin in the host do")
 
 
 class WorkerSecret(Secret):

@@ -1,0 +1,27 @@
+"""Packages whose names are imported at their first use (PEP 562).
+
+What a package offers to those who need it should not be paid for by those who only might.
+"""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from sys import modules
+from typing import Any
+
+
+def imported_from(homes: Mapping[str, str], package: str) -> Callable[[str], Any]:
+    """Give the `__getattr__` of a package that imports each of its names from the name's home, once.
+
+    Args:
+        homes: name → the module that defines it. No submodule of the package may have the same name.
+        package: the package's `__name__`.
+    """
+
+    def get(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(homes[name]), name)
+        setattr(modules[package], name, value)
+        return value
+
+    return get

@@ -1,0 +1,216 @@
+"""Upgrades of plugins in workers: another version beside the running one, on trial, until one of the two goes.
+
+The old version serves until its last call has ended; the trial is a canary as any other. What an upgrade comes to is
+written down only once it is promoted: a host that is killed before serves at its next start what its file says.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from jackfield.config import Source
+from jackfield.errors import Fault, JackfieldError, PluginError, ResourceExhausted
+from jackfield.log import host_log
+from jackfield.manifests.grants import Permission
+from jackfield.model.canary import CanaryState, CanaryStatus
+from jackfield.model.snapshot import Snapshot
+from jackfield.plugins.bundle import PluginBundle
+from jackfield.plugins.inventory import Inventory
+from jackfield.plugins.lifecycle import Lifecycle
+from jackfield.registry.functions import Functions
+from jackfield.registry.routes import redecided, with_default
+from jackfield.rollout import Analysis
+from jackfield.rollout.canary import Canaries, Canary
+from jackfield.runtime.control import ControlLoop
+from jackfield.runtime.pool import Pool
+from jackfield.workers.compatible import check_compatible
+
+if TYPE_CHECKING:
+    from jackfield.config import PluginConfig
+
+_LOOK: Final = 0.1  # seconds
+_HEALTH: Final = 1.0  # seconds between two questions how a version on trial is
+
+
+@attrs.frozen(eq=False)
+class _Upgrade:
+    """One upgrade; whoever takes what is `open` settles it, and everybody else waits until it is `settled`."""
+
+    config: "PluginConfig"
+    bundle: PluginBundle
+    open: list[None] = attrs.field(factory=lambda: [None])
+    settled: threading.Event = attrs.field(factory=threading.Event)
+
+
+class Upgrades:
+    """Begins upgrades, and ends what is not needed any more when they have been decided.
+
+    Args:
+        functions: where calls go.
+        inventory: loads versions, and keeps the books.
+        lifecycle: starts and stops them.
+        canaries: tries them.
+        permission: gives what a version is granted.
+        control: where trials are watched.
+        pool: where threads come from.
+        noted: is told of each upgrade that was promoted: the plugin's new configuration, and who did it.
+    """
+
+    def __init__(
+        self,
+        functions: Functions,
+        inventory: Inventory,
+        lifecycle: Lifecycle,
+        canaries: Canaries,
+        permission: Callable[[PluginBundle], Permission],
+        control: ControlLoop,
+        pool: Pool,
+        noted: "Callable[[PluginConfig, str], object]",
+    ) -> None:
+        self._functions = functions
+        self._inventory, self._lifecycle, self._canaries = inventory, lifecycle, canaries
+        self._permission, self._noted = permission, noted
+        self._control, self._pool = control, pool
+
+    def begin(
+        self,
+        name: str,
+        requirement: str,
+        *,
+        share: float | None,
+        tenants: tuple[str, ...],
+        analysis: Analysis | None,
+        force: bool,
+    ) -> Canary:
+        """Begin an upgrade; as for `Host.upgrade`."""
+        if share is not None and not 0.0 <= share <= 1.0:
+            raise ValueError(f"a share is a part of 1, from 0.0 to 1.0, not {share}; 20 % is 0.2")
+        source = Source.parse(requirement)
+        if source is None or source.kind != "requirement":
+            fix = "name the distribution and its version, as in 'demo-ocr==2.1'"
+            raise PluginError(name, "upgrade", f"{requirement!r} is no requirement with a version", fix)
+        config, old, new = self._inventory.beside(name, requirement)
+        try:
+            shared = self._checked(old, new, force=force)
+            self._pin(shared, new.version)
+            self._lifecycle.join(name, new)
+        except BaseException:
+            self._inventory.drop(new)
+            raise
+        return self._tried(_Upgrade(config, new), shared, share, tenants, analysis)
+
+    def _checked(self, old: PluginBundle, new: PluginBundle, *, force: bool) -> list[str]:
+        """Refuse what is not to take the place of a version; give the functions that both have."""
+        name = new.name
+        if new.digest == old.digest:
+            raise PluginError(name, "upgrade", f"{new.version.partition('+')[0]} runs already", "name another version")
+        if not force:
+            check_compatible(old, new, self._permission(old), self._permission(new))
+        shared = sorted({spec.name for spec in old.specs} & {spec.name for spec in new.specs})
+        if not shared:
+            reason = f"{new.version} has none of the functions of {old.version}"
+            raise PluginError(name, "upgrade", reason, "unload the plugin, and load the other version in its place")
+        return shared
+
+    def _pin(self, functions: list[str], version: str) -> None:
+        """Keep the calls where they are if somebody has once made the version the default that is about to come."""
+
+        def change(snapshot: Snapshot) -> Snapshot | None:
+            routes = {name: snapshot.routes[name] for name in functions if name in snapshot.routes}
+            said = {name: rule.default for name, rule in snapshot.rules.items() if rule.default is not None}
+            there = {name: route.default for name, route in routes.items() if said.get(name) == version}
+            if not there:
+                return None
+            return redecided(snapshot, there, rules=with_default(snapshot.rules, there))
+
+        self._functions.decide(change)
+
+    def _tried(
+        self,
+        upgrade: _Upgrade,
+        functions: list[str],
+        share: float | None,
+        tenants: tuple[str, ...],
+        analysis: Analysis | None,
+    ) -> Canary:
+        at_once = share is None and not tenants and analysis is None
+        try:
+            canary = self._canaries.begin(
+                upgrade.bundle.name,
+                version=upgrade.bundle.version,
+                share=share or 0.0,
+                tenants=tenants,
+                analysis=analysis,
+                functions=functions,
+                promoted=partial(self._settle, upgrade),
+                aborted=partial(self._settle, upgrade),
+            )
+            if at_once:
+                canary.promote("nobody was to try it first")
+            else:
+                self._control.submit(self._watched(canary, upgrade))
+        except BaseException:
+            self._lifecycle.settle(upgrade.bundle.name, upgrade.bundle, promoted=False)
+            raise
+        return canary
+
+    async def _watched(self, canary: Canary, upgrade: _Upgrade) -> None:
+        """Abort the trial when the new version is not well; end that when the trial has ended by itself."""
+        name, asked = upgrade.bundle.name, self._control.clock()
+        while canary.status.state is CanaryState.RUNNING:
+            await asyncio.sleep(_LOOK)
+            if self._control.clock() - asked >= _HEALTH:
+                with suppress(ResourceExhausted):  # no thread to be had: the next look asks
+                    await self._pool.run(f"{name}:health", partial(_ask_health, canary, upgrade.bundle))
+                asked = self._control.clock()
+        settle = partial(self._settle, upgrade, canary.status)
+        with suppress(ResourceExhausted):  # no thread to be had: it idles until the plugin stops
+            await self._pool.run(f"upgrade {upgrade.bundle.name}", settle)
+
+    def _settle(self, upgrade: _Upgrade, status: CanaryStatus, by: str = "operator") -> None:
+        """End the version that does not stay, or wait until whoever was first has done so."""
+        try:
+            upgrade.open.pop()
+        except IndexError:
+            upgrade.settled.wait(upgrade.bundle.stop_timeout * 2)
+            return
+        try:
+            self._end(upgrade, status, by)
+        finally:
+            upgrade.settled.set()
+
+    def _end(self, upgrade: _Upgrade, status: CanaryStatus, by: str) -> None:
+        name, promoted = upgrade.bundle.name, status.state is CanaryState.PROMOTED
+        report = self._lifecycle.settle(name, upgrade.bundle, promoted=promoted)
+        if report is None:
+            return
+        for fault in report.faults:
+            host_log("WARNING", fault)
+        if report.left:
+            reason = f"calls of {', '.join(report.left)} have not ended, and were left behind"
+            host_log("WARNING", Fault("drain", name, name, reason, "give them deadlines"))
+        if promoted and report.new == upgrade.bundle.version:
+            self._inventory.keep(upgrade.config, upgrade.bundle)
+            try:
+                self._noted(upgrade.config, by)
+            except JackfieldError as error:
+                host_log("WARNING", f"upgrade of {name}: {error}")
+
+
+def _ask_health(canary: Canary, bundle: PluginBundle) -> None:
+    """Abort a trial whose version is not healthy."""
+    ask = getattr(bundle.object, "health", None)
+    if ask is None:
+        return
+    try:
+        reason = "" if ask() is not False else f"health() of {bundle.version} gave False"
+    except (JackfieldError, TimeoutError) as error:
+        reason = f"health() of {bundle.version} failed: {error}"
+    if reason:
+        with suppress(PluginError):  # it has been promoted in this very moment
+            canary.abort(reason)
