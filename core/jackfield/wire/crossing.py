@@ -44,7 +44,7 @@ def pack(value: Any) -> bytes:
         >>> unpack(pack({"total": decimal.Decimal("9.90"), "on": dt.date(2026, 11, 26)}))
         {'total': Decimal('9.90'), 'on': datetime.date(2026, 11, 26)}
     """
-    made = value if type(value) in _FORM.quick else plain(value, _FORM, _refuse)
+    made = value if type(value) in _FORM.quick or type(value) is bytes else plain(value, _FORM, _refuse)
     try:
         return _encode(made)
     except (ValueError, TypeError, OverflowError):  # a lone surrogate, a large integer

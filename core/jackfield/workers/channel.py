@@ -329,7 +329,7 @@ class Channel(Generic[M]):
         data: Any = piece
         if held:
             held += piece
-            data = held
+            data = memoryview(held)  # what is cut out of it is copied once
         start, end = 0, len(data)
         try:
             while end - start >= _HEAD:
@@ -349,7 +349,8 @@ class Channel(Generic[M]):
         except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
             self._break(ChannelBroken(f"it sent what is no message: {type(error).__name__}"))
             return
-        if data is held:
+        if data is not piece:
+            data.release()
             del held[:start]
         elif start < end:
             held += piece[start:]
