@@ -81,7 +81,8 @@ def run(effort: Effort) -> Section:
                 ),
             },
         )  # fmt: skip
-        rows = (*_start_rows(effort), ("an idle worker: PSS, USS", *_weight(host), "MB"), _many(effort))
+        starts = _start_rows(effort)
+        rows = (*starts, ("an idle worker: PSS, USS", *_weight(host), "MB"), _many(effort))
     goal = Series((1 / 30_000,) * effort.rounds)
     return Section(
         "Workers",
@@ -92,8 +93,18 @@ def run(effort: Effort) -> Section:
             Row("a call, again", "a ping-pong of 40 bytes on a socket pair", taken["call"], taken["ping"], bar=2.5),
             Row("a confined call", "the same without a sandbox", taken["call"], taken["unconfined"], bar=1.3),
             Row("an async call, pipelined", "30,000 calls/s", taken["async"], goal, bar=1.0),
-            Row("a sync call, pipelined", "30,000 calls/s", taken["sync"], goal),
-            Row("an echo of 1 MB", "the same bytes in shared memory, and a byte", taken["megabyte"], taken["memfd"]),
+            Row("a sync call, pipelined", "30,000 calls/s", taken["sync"], goal, bar=1.0),
+            Row(
+                "an echo of 1 MB",
+                "the same bytes in shared memory, and a byte",
+                taken["megabyte"],
+                taken["memfd"],
+                bar=1 / 0.6,  # 0.6 of its bytes a second
+            ),
+            *(
+                Row(f"p95: {what}", "its limit", Series((worst / 1e3,)), Series((limit,)), bar=1.0)
+                for (what, _, worst, _), limit in zip(starts, (0.8, 0.05), strict=True)
+            ),
         ],
         table=Table(
             ("what", "median", "p95 or as said", "unit"),
