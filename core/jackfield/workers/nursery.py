@@ -360,7 +360,7 @@ class Nursery:
 
     async def drop(self, nest: Nest) -> None:
         """Kill a plugin's zygote with all its workers; and what it came from, if that was for such as this alone."""
-        if nest not in self.nests:  # it has gone already, and its event loop with it when the host has stopped meanwhile
+        if nest not in self.nests:  # it has gone already, and with a host that has stopped its event loop, too
             return
         self.nests.discard(nest)
         await nest.end()
