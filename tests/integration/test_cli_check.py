@@ -204,7 +204,7 @@ def test_info_shows_the_contract_when_asked(pluginctl):
     contract = json.loads(pluginctl("good", "info", "good.area", "--contract", "--json").stdout)["contract"]
     assert set(contract) == {
         *("summary", "colour", "parameters", "fields", "result", "dependencies", "policy", "notes"),
-        *("payload_schema", "result_schema"),
+        *("payload_schema", "result_schema", "untyped"),
     }
     assert contract["summary"] == "Multiply."
     assert contract["parameters"] == ["width: float", "height: anything = 1.0"]

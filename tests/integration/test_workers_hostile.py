@@ -9,6 +9,7 @@ import pytest
 
 from jackfield import FunctionCrashed, Unavailable
 from jackfield.errors import DeadlineExceeded, JackfieldError
+from jackfield.sandbox import probing
 from support.apart import Traces, host_of, until, why_not, zombies
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not() or "workers are there")]
@@ -363,7 +364,9 @@ def test_a_worker_reads_and_writes_no_file_but_its_own(tmp_path, monkeypatch):
         survives(host)
 
 
-def test_a_plugin_that_cannot_be_sandboxed_as_it_asks_does_not_start(tmp_path):
+def test_a_plugin_that_cannot_be_sandboxed_as_it_asks_does_not_start(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))  # no runtime is there
+    monkeypatch.setattr(probing, "_found", {})
     host = host_of(tmp_path, good=GOOD, bad=(GOOD, 'worker = { tier = "oci" }'))
     assert [(each.plugin, each.stage) for each in host.faults] == [("bad", "sandbox")]
     with host:
