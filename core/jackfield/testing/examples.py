@@ -34,7 +34,7 @@ def generated(schema: Mapping[str, Any], number: int) -> list[Any]:
         deadline=None,
         derandomize=True,
         phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=tuple(HealthCheck.__members__.values()),
     )
     @given(_strategy(schema, schema, 0))
     def collect(value: Any) -> None:
