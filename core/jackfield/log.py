@@ -124,10 +124,12 @@ def host_log(level: Level, message: str | Fault, error: BaseException | None = N
 
 
 def copy_to_loguru(message: Message) -> None:
-    """Send what a sink of jackfield's own has had through loguru as well, marked by `HEARD`; whatever a sink does."""
+    """Send a message through loguru as well; if sinks of jackfield's own have had it, marked by `HEARD`."""
 
     def mark(record: Any) -> None:
-        record.update({HEARD: True, "name": message.module, "function": message.function, "line": message.line})
+        if heard():
+            record[HEARD] = True
+        record.update({"name": message.module, "function": message.function, "line": message.line})
 
     from loguru import logger  # noqa: PLC0415  # as above
 

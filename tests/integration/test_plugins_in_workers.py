@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from loguru import logger
 
 from jackfield import (
     DeadlineExceeded,
@@ -24,6 +25,7 @@ from jackfield import (
 )
 from jackfield.sandbox.port import Tier
 from jackfield.sandbox.probing import probe
+from jackfield.workers import nursery
 
 pytestmark = pytest.mark.skipif(not probe(Tier.SELF).available, reason=probe(Tier.SELF).reason or "-")
 
@@ -96,6 +98,16 @@ def uses(db: Database = inject(), config: Config = inject(), log: Logger = injec
     log.info("used", table="loans")
     print("printed")
     return [Database.made, config["currency"]]
+
+@function
+def logs(log: Logger = inject()) -> int:
+    log.info("a {b} {", total=decimal.Decimal("1.5"), day=datetime.date(2026, 1, 1))
+    log.info("x" * (17 << 20), much="y" * (17 << 20))
+    return 1
+
+@function
+def asks(caller: Caller = inject()) -> int:
+    return len(caller.call("big.make"))
 
 @function
 def outer(a: int, caller: Caller = inject()) -> int:
@@ -184,6 +196,8 @@ path = "./shop.py"
 executor = "worker"
 [plugin.options]
 currency = "EUR"
+[plugin.worker]
+allow = ["calls:big.*"]
 [[plugin]]
 name = "other"
 path = "./other.py"
@@ -208,6 +222,7 @@ def host(folder):
     """A host that runs them."""
     with Host.from_config(folder / "jackfield.toml", observers=()) as made:
         made.register("text.shout", str.upper)
+        made.register("big.make", lambda: b"x" * (17 << 20))
         assert made.faults == ()
         yield made
 
@@ -313,6 +328,27 @@ class TestWhatFunctionsSee:
             call("shop.elsewhere")
         assert caught.value.error_type.endswith("PermissionDenied")
         assert 'allow = ["calls:text.shout"]' in caught.value.message
+
+    def test_what_it_logs_is_logged_as_it_was_said(self, call):
+        """Braces, decimals and dates are what they were, and nothing that is logged is too long for it."""
+        said = []
+        sink = logger.add(lambda message: said.append(message.record), level="INFO")
+        try:
+            assert call("shop.logs") == 1
+        finally:
+            logger.remove(sink)
+        first, long = (record for record in said if record["extra"].get("plugin") == "shop")
+        assert first["message"] == "a {b} {"
+        assert first["extra"]["total"] == decimal.Decimal("1.5")
+        assert first["extra"]["day"] == dt.date(2026, 1, 1)
+        assert first["extra"]["func_name"] == "shop.logs"
+        assert len(long["message"]) < 20_000
+
+    def test_an_answer_that_is_too_large_is_told_at_once(self, call):
+        before = call("shop.pid")
+        with pytest.raises(FunctionCrashed, match="bytes"):
+            call("shop.asks", timeout=30.0)
+        assert call("shop.pid") == before
 
 
 class TestTogether:
@@ -445,6 +481,20 @@ def test_a_plugin_object_lives_in_its_worker(tmp_path):
         host.start_plugin("till")
         assert host.call("till.take", 1) == 7
     assert until(lambda: len(below()) <= before)
+
+
+def test_many_plugins_start_together_in_each_life_of_a_host(tmp_path, monkeypatch):
+    """They wait for one another then; whatever they wait at is of the event loop of that life."""
+    monkeypatch.setattr(nursery, "AT_ONCE", 1)
+    config = ""
+    for number in range(4):
+        (tmp_path / f"p{number}.py").write_text(OTHER)
+        config += f'[[plugin]]\nname = "p{number}"\npath = "./p{number}.py"\nexecutor = "worker"\n'
+    (tmp_path / "jackfield.toml").write_text(config)
+    host = Host.from_config(tmp_path / "jackfield.toml", observers=())
+    for _ in range(3):
+        with host:
+            assert [host.call(f"p{number}.ok") for number in range(4)] == ["ok"] * 4
 
 
 def test_a_host_that_stops_leaves_no_process_and_can_start_again(folder):

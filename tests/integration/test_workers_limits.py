@@ -115,7 +115,7 @@ def test_a_worker_that_comes_near_its_limit_finishes_its_calls(tmp_path):
 def test_what_a_worker_keeps_between_calls_is_bounded_without_a_limit(tmp_path, monkeypatch):
     """It grows over what it began with: it is replaced when it rests."""
     monkeypatch.setattr(limits, "GROWN", 32 << 20)
-    monkeypatch.setattr(pool, "SELDOM", 0.05)
+    monkeypatch.setattr(limits, "SELDOM", 0.05)
     with apart(tmp_path, CODE) as host:
         full = host.call("apart.keep", 60)
         until(lambda: host.call("apart.pid") != full)
@@ -124,7 +124,7 @@ def test_what_a_worker_keeps_between_calls_is_bounded_without_a_limit(tmp_path, 
 def test_an_old_worker_is_replaced_when_it_rests(tmp_path, monkeypatch):
     """Whatever it uses."""
     monkeypatch.setattr(pool, "OLDEST", 0.2)
-    monkeypatch.setattr(pool, "SELDOM", 0.05)
+    monkeypatch.setattr(limits, "SELDOM", 0.05)
     with apart(tmp_path, CODE) as host:
         old = host.call("apart.pid")
         until(lambda: host.call("apart.pid") != old)

@@ -103,6 +103,10 @@ TOO_LARGE = {
         "V = TypeVar('V')\n@dataclasses.dataclass\nclass D(Generic[V]):\n  x: 'D[tuple[V, V]] | None' = None\n"
         "def f(x: D[int]) -> D[int]: ...\nregistered(f)"
     ),
+    "a class of itself twice with ever larger arguments": (
+        "V = TypeVar('V')\n@dataclasses.dataclass\nclass D(Generic[V]):\n  x: 'D[tuple[V, V]] | None' = None\n"
+        "  y: 'D[list[V]] | None' = None\ndef f(x: D[int]) -> D[int]: ...\nregistered(f)"
+    ),
     "a flag of thirty bits": (
         "F = enum.Flag('F', {f'm{i}': 1 << i for i in range(0, 60, 2)}, boundary=enum.STRICT)\n"
         "def f(x: F) -> F: ...\nregistered(f)"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Self
 
 from jackfield import log
 from jackfield.log import host_log
-from jackfield.model.call import current
+from jackfield.model.call import Call, current
 from jackfield.model.injectable import injectable
 from jackfield.stack import error_type, frames
 from jackfield.text import printable
@@ -150,7 +150,15 @@ def _add_call(record: "Record") -> None:
 
 def _of_call() -> dict[str, object]:
     """Give what joins a message to the call that is running."""
-    call = current.get()
+    return call_fields(current.get())
+
+
+def call_fields(call: Call | None) -> dict[str, object]:
+    """Give what joins a message to a call.
+
+    Args:
+        call: in which something is said; None outside of any.
+    """
     while call is not None and not call.name:  # opened by `deadline()`
         call = call.parent
     if call is None:

@@ -8,9 +8,9 @@ import attrs
 
 from jackfield.errors import Fault
 from jackfield.hooks import Implementation
-from jackfield.injection.providers import Provider
+from jackfield.injection.providers import Provider, describe
 from jackfield.model.record import RestartPolicy
-from jackfield.model.spec import FunctionSpec
+from jackfield.model.spec import Colour, FunctionSpec
 
 if TYPE_CHECKING:
     from jackfield.plugins.content import Content
@@ -102,6 +102,23 @@ class PluginBundle:
         """
         methods = (attrs.evolve(spec, target=getattr(instance, attribute)) for attribute, spec in self.methods)
         return (*self.functions, *methods)
+
+    def making(self) -> FunctionSpec:
+        """Describe the making of its object, of a class, as a function whose parameters are all injected.
+
+        Raises:
+            InjectionError: with every fault of the constructor.
+        """
+        described = describe(self.object, plugin=self.name)
+        return FunctionSpec(
+            f"{self.name}.object",
+            self.version,
+            self.name,
+            self.distribution,
+            target=self.object,
+            colour=Colour.SYNC,
+            dependencies=described.dependencies,
+        )
 
     def without(self, keys: Mapping[str, Any]) -> "PluginBundle":
         """Give the bundle without some functions.

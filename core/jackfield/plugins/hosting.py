@@ -16,7 +16,7 @@ from jackfield.log import confide, host_log
 from jackfield.model.call import Call
 from jackfield.model.record import PluginRecord
 from jackfield.model.route import Endpoint
-from jackfield.model.spec import Colour, FunctionSpec
+from jackfield.model.spec import FunctionSpec
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.code import Code
 from jackfield.plugins.ledger import Ledger, Ledgers
@@ -220,15 +220,7 @@ class Hosting:
         diagnosis = self._injector.diagnose(adding=[described])
         if described in diagnosis.providers:
             raise InjectionError(diagnosis.providers[described])
-        return FunctionSpec(
-            f"{bundle.name}.object",
-            bundle.version,
-            bundle.name,
-            bundle.distribution,
-            target=bundle.object,
-            colour=Colour.SYNC,
-            dependencies=described.dependencies,
-        )
+        return bundle.making()
 
     def _close_after(self, closing: Closing) -> None:
         """Compile everything against the providers of now, and then close singletons that nobody gets any more."""

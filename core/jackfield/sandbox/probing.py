@@ -7,7 +7,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from time import monotonic
 from typing import Final
@@ -25,6 +25,9 @@ from jackfield.text import printable
 
 TIMEOUT: Final = 10.0
 """Seconds that a guest has to start, enter both stages and answer."""
+
+LIBRARIES: Final = ("jackfield", "attr", "attrs", "msgspec", "pluggy", "packaging", "typing_extensions")
+"""Top-level modules that guests import from where this process does."""
 
 _LIMITS = Limits(memory=1 << 29, pids=64, open_files=64)
 _MOST = 1 << 16
@@ -56,22 +59,38 @@ def probe_all(program: str | None = None) -> tuple[Finding, ...]:
     return tuple(probe(tier, program if tier is Tier.OCI else None) for tier in Tier)
 
 
-def guest_command(code: str, *arguments: str) -> tuple[str, ...]:
+def guest_command(code: str, *arguments: str, paths: Sequence[str] | None = None) -> tuple[str, ...]:
     """Give the command of a guest that runs some code in this interpreter, isolated, with jackfield in reach.
 
     Args:
-        code: what it runs.
+        code: what it runs; what is on `sys.path` of Python's own is `library` there.
         arguments: what comes behind, in `sys.argv[1:]`.
+        paths: where jackfield is imported from; by default where it is here.
     """
-    path = f"import sys; sys.path[:0] = {list(runtime_paths())!r}\n"
+    runtime = runtime_paths() if paths is None else paths
+    path = f"import sys; library = tuple(sys.path); sys.path[:0] = {list(runtime)!r}\n"
     return (sys.executable, "-I", "-S", "-X", "frozen_modules=on", "-c", path + code, *arguments)
 
 
-def runtime_paths(names: Iterable[str] = ("jackfield", "attrs", "attr", "msgspec")) -> tuple[str, ...]:
+def runtime_paths() -> tuple[str, ...]:
     """Give the folders from which this process imports what a guest needs, each once."""
-    found = (find_spec(name) for name in names)
-    folders = (os.path.dirname(place) for spec in found if spec for place in spec.submodule_search_locations or ())
-    return tuple(dict.fromkeys(folders))
+    return tuple(dict.fromkeys(root for root, _ in places(LIBRARIES)))
+
+
+def places(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Give the folder on `sys.path` and the package or file of each top-level module; nothing is imported.
+
+    Args:
+        names: of the modules; those that are not there are left out.
+    """
+    for name in names:
+        with contextlib.suppress(ImportError, ValueError, AttributeError):
+            spec = find_spec(name)
+            folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+            for folder in folders:
+                yield os.path.dirname(folder), folder
+            if spec is not None and spec.origin is not None and not folders:
+                yield os.path.dirname(spec.origin), spec.origin
 
 
 def _probe(tier: Confiner, timeout: float) -> Finding:

@@ -118,11 +118,16 @@ _FORM: Final = Format(_scalar, _key, exact=_WRITERS)
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
-def _extension(code: int, data: memoryview) -> Any:
+def extension(code: int, data: memoryview) -> Any:
+    """Read an extension; as the `ext_hook` of whoever decodes what `pack` or `shown` made, as part of something else.
+
+    Raises:
+        ValueError: if it is none of these, or not what its code says.
+    """
     read = _READERS.get(code)
     if read is None:
         raise ValueError(f"extension {code} is none of jackfield's")
     return read(bytes(data).decode())
 
 
-_decode: Final = msgspec.msgpack.Decoder(ext_hook=_extension).decode
+_decode: Final = msgspec.msgpack.Decoder(ext_hook=extension).decode

@@ -20,6 +20,8 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
+from jackfield.wire.crossing import extension
+
 M = TypeVar("M")
 
 LIMIT: Final = 16 * 1024 * 1024
@@ -112,7 +114,7 @@ class Channel(Generic[M]):
         connection.setblocking(False)  # noqa: FBT003  # its only parameter
         self._socket = connection
         self._fd = connection.fileno()
-        self._decode: Callable[[Any], M] = msgspec.msgpack.Decoder(expected).decode
+        self._decode: Callable[[Any], M] = msgspec.msgpack.Decoder(expected, ext_hook=extension).decode
         self._encode = msgspec.msgpack.Encoder().encode_into
         self._take = take
         self._limit = limit
@@ -346,7 +348,7 @@ class Channel(Generic[M]):
         except ChannelBroken as error:
             self._break(error)
             return
-        except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
+        except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError) as error:
             self._break(ChannelBroken(f"it sent what is no message: {type(error).__name__}"))
             return
         if data is not piece:

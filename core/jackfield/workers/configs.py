@@ -1,9 +1,8 @@
 """A plugin's configuration on its way to the plugin's zygote."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import attrs
 import msgspec
 
 from jackfield.config import PluginConfig
@@ -35,17 +34,13 @@ def read_config(data: bytes, secret: Callable[[str], Any]) -> PluginConfig:
     return PluginConfig(**{**fields, "depends_on": tuple(fields["depends_on"]), "options": options})
 
 
-_FIELDS: Final = tuple(
-    field.name
-    for field in attrs.fields(PluginConfig)
-    if field.name in {"name", "path", "depends_on", "version", "timeout", "start_timeout", "stop_timeout"}
-)
+_FIELDS: Final = ("name", "path", "depends_on", "version", "timeout", "start_timeout", "stop_timeout")
 
 
 def _written(value: Any) -> Any:
     if isinstance(value, Secret):
         return {_SECRET: value.reference}
-    if isinstance(value, dict) or hasattr(value, "items"):
+    if isinstance(value, Mapping):
         return {str(key): _written(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_written(item) for item in value]

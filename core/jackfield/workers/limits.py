@@ -1,5 +1,6 @@
 """What the workers of one plugin may use: control groups around them, where this process may make some, and a watch."""
 
+import asyncio
 import os
 from contextlib import suppress
 from itertools import count
@@ -134,3 +135,71 @@ class Watched:
     def close(self) -> None:
         """Give the descriptor back."""
         self._reader.close()
+
+
+class Usage:
+    """What the workers of one plugin use: bounded from outside, watched, and taken away with them; on the control loop.
+
+    Args:
+        allowance: what each may use.
+
+    Attributes:
+        every: seconds between two looks.
+    """
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
+        self._held: dict[int, tuple[Watched, Group | None]] = {}
+        self.every = SELDOM if allowance.resources.memory is None else EVERY
+
+    async def hold(self, pid: int) -> None:
+        """Bound what a process uses, and begin to watch it.
+
+        Raises:
+            Unavailable: when it cannot be held, and somebody insists.
+        """
+        watched, group = Watched(pid, self._allowance.resources.memory), None
+        try:
+            if self._allowance.holds:
+                group = await asyncio.get_running_loop().run_in_executor(None, self._allowance.hold, pid)
+        finally:
+            self._held[pid] = watched, group
+
+    def judge(self, pid: int, now: float, *, rests: bool) -> tuple[Verdict, str]:
+        """Say what is to be done with a process, and why.
+
+        Args:
+            pid: which.
+            now: seconds of a monotonic clock.
+            rests: whether it runs nothing.
+        """
+        watched, _ = self._held.get(pid, (None, None))
+        if watched is None:
+            return Verdict.FINE, ""
+        verdict = watched.judge(now, rests=rests)
+        if verdict is Verdict.HARD:
+            most = self._allowance.resources.memory
+            return verdict, f"it used {watched.used:,} bytes of memory, and may use {most:,}"
+        return verdict, f"it uses {watched.used:,} bytes of memory, and grows"
+
+    async def let_go(self, pid: int) -> bool:
+        """Take away what was around a process that has ended; give whether its memory was why."""
+        watched, group = self._held.pop(pid, (None, None))
+        if watched is not None:
+            watched.close()
+        if group is None:
+            return False
+        killed = group.killed() > 0
+        await asyncio.get_running_loop().run_in_executor(None, remove, group)
+        return killed
+
+    async def let_go_all(self) -> None:
+        """Do so for whatever is left."""
+        for pid in list(self._held):
+            await self.let_go(pid)
+
+
+def remove(group: Group) -> None:
+    """Take a group away, with what is left in it; what cannot be is swept by a later host."""
+    with suppress(Unavailable):
+        group.remove()

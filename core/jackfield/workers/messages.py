@@ -4,19 +4,26 @@ The host believes nothing that a worker or the zygote of a plugin says: a messag
 protocol, and costs that process its life. Times are remaining seconds, since two processes share no clock.
 """
 
+from inspect import _ParameterKind
 from typing import Any, Final
 
 import msgspec
 
+from jackfield.model.spec import Colour, PayloadShape
 from jackfield.wire.errors import Failure
 
 VERSION: Final = 1
 """Of this protocol; both sides are of one installation, and say so when they meet."""
 
 
+NOTHING: Final = msgspec.Raw(b"\xc0")
+"""The result of what has none: None."""
+
+TEXT: Final = 16_000
+"""The most characters of what is logged."""
+
 EVENT: Final = "event:"
 """What the name of a `Method` begins with that brings an event; then comes the key of the subscription."""
-
 
 PROBE: Final = "probe:"
 """What the name of a `Method` begins with that calls any method of the object, or a function; then comes its name."""
@@ -181,7 +188,7 @@ ToHost = Ready | Result | Request | Said
 
 
 class CallRequest(msgspec.Struct, frozen=True, array_like=True):
-    """The body of a `Request` of kind `call`."""
+    """The body of a `Request` of kind `call`; as `Caller.call` has it."""
 
     name: str
     payload: Any
@@ -198,7 +205,7 @@ class ParameterFact(msgspec.Struct, frozen=True):
     """One parameter of a function, as far as another process can know it."""
 
     name: str
-    kind: int
+    kind: _ParameterKind
     required: bool
     shown: str
 
@@ -208,8 +215,8 @@ class FunctionFact(msgspec.Struct, frozen=True):
 
     name: str
     version: str
-    colour: str
-    shape: str
+    colour: Colour
+    shape: PayloadShape
     parameters: tuple[ParameterFact, ...]
     dependencies: tuple[str, ...]
     result: str
@@ -308,11 +315,9 @@ class Fork(_Message, frozen=True, array_like=True, tag=2):
 
     Attributes:
         here: whether the zygote itself is to become that worker, since it cannot be forked.
-        low: whether the worker runs only when nothing else wants to.
     """
 
     here: bool = False
-    low: bool = False
 
 
 class End(_Message, frozen=True, array_like=True, tag=3):

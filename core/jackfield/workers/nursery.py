@@ -12,8 +12,6 @@ import sys
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -23,17 +21,15 @@ from jackfield.errors import Unavailable
 from jackfield.log import host_log
 from jackfield.sandbox.cgroups import Group
 from jackfield.sandbox.port import Confinement, Launch, Tier
+from jackfield.sandbox.probing import guest_command
 from jackfield.sandbox.starting import FIRST, finish, start
 from jackfield.sandbox.tiers import confiner
 from jackfield.workers import messages
 from jackfield.workers.credentials import ask_for, sender
-from jackfield.workers.limits import Allowance
+from jackfield.workers.limits import Allowance, remove
 from jackfield.workers.messages import Described, End, Ended, Fork, Forked, Prepare, Spawn
 from jackfield.workers.outputs import Drain
 from jackfield.workers.zygote import MESSAGE
-
-LIBRARIES: Final = ("jackfield", "attr", "attrs", "msgspec", "pluggy", "packaging", "typing_extensions")
-"""Top-level modules of the runtime of workers."""
 
 AT_ONCE: Final = 2 * (os.cpu_count() or 1)
 """How many processes may be starting at once: more of them are all slower, and none is sooner."""
@@ -204,12 +200,11 @@ class Nest:
         self.described = found
         return found
 
-    async def fork(self, descriptors: Sequence[int], *, low: bool = False) -> int:
+    async def fork(self, descriptors: Sequence[int]) -> int:
         """Make a worker.
 
         Args:
             descriptors: its ends of two channels.
-            low: whether it runs only when nothing else wants to.
 
         Returns:
             Its number, as the zygote says; the zygote's own if it cannot be forked.
@@ -220,10 +215,10 @@ class Nest:
         async with self._forking:
             if not self.forks:
                 self.used = True
-                self._line.send(Fork(here=True, low=low), descriptors)
+                self._line.send(Fork(here=True), descriptors)
                 return self.pid
             answer = self._line.expect()
-            self._line.send(Fork(low=low), descriptors)
+            self._line.send(Fork(), descriptors)
             found = await asyncio.wait_for(answer, _STARTS)
         if not isinstance(found, Forked) or not found.pid:
             reason = found.reason if isinstance(found, Forked) else "the plugin broke the protocol"
@@ -291,9 +286,13 @@ class Nursery:
     def __init__(self) -> None:
         # Tier `self` is what each applies to itself, so all can come from one; a view of files is around all of them.
         self._clean: dict[tuple[tuple[str, ...], Confinement], _Clean] = {}
+        self.nests: set[Nest] = set()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin a life: each start of the host has an event loop of its own, to which its locks belong."""
         self._starting = asyncio.Lock()
         self.starts = asyncio.Semaphore(AT_ONCE)
-        self.nests: set[Nest] = set()
 
     @property
     def used(self) -> bool:
@@ -383,6 +382,7 @@ class Nursery:
             clean.line.close()  # it ends by itself then
         for clean in ending.values():
             await self._end(clean)
+        self._begin()
 
     async def _end(self, clean: _Clean) -> None:
         clean.line.close()
@@ -394,7 +394,7 @@ class Nursery:
         if sys.platform != "linux":
             reason = f"workers need Linux, and this is {sys.platform}: run the plugin in the host, without `executor`"
             raise Unavailable("worker", reason, "start_failed", ran=False)
-        runtime = source.runtime or runtime_paths()
+        runtime = source.runtime
         shared = source.confinement.tier is Tier.SELF
         around = _ALONE if shared else source.confinement
         there = self._clean.get((runtime, around))
@@ -402,9 +402,7 @@ class Nursery:
             return there
         if there is not None:
             await self._end(there)
-        code = f"import sys; library = tuple(sys.path); sys.path[:0] = {list(runtime)!r}; "
-        code += f"from jackfield.workers.zygote import main; main({FIRST}, library)"
-        command = (sys.executable, "-I", "-S", "-X", "frozen_modules=on", "-c", code)
+        command = guest_command(f"from jackfield.workers.zygote import main; main({FIRST}, library)", paths=runtime)
         loop = asyncio.get_running_loop()
         launch = confiner(around.tier).launch(command, around)
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -423,12 +421,6 @@ class Nursery:
         return made
 
 
-def remove(group: Group) -> None:
-    """Take a group away, with what is left in it; what cannot be is swept by a later host."""
-    with suppress(Unavailable):
-        group.remove()
-
-
 def _reap(pid: int, launch: Launch) -> None:
     """Wait until a clean zygote has ended, and kill it if it does not."""
     with suppress(OSError):
@@ -443,14 +435,3 @@ def _reap(pid: int, launch: Launch) -> None:
     with suppress(ChildProcessError):  # where the program at hand ignores SIGCHLD
         os.waitpid(pid, 0)
     finish(launch)
-
-
-def runtime_paths() -> tuple[str, ...]:
-    """Give the folders that jackfield's runtime is imported from."""
-    found = []
-    for name in LIBRARIES:
-        spec = find_spec(name)
-        if spec is not None and spec.origin is not None:
-            folder = Path(spec.origin).parent
-            found.append(str(folder.parent if spec.submodule_search_locations else folder))
-    return tuple(dict.fromkeys(found))

@@ -2,11 +2,9 @@
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +17,7 @@ from jackfield.plugins.discovery import Catalogue, scan
 from jackfield.plugins.manifest import manifest_of, modules, of_distribution
 from jackfield.sandbox.confining import confine, interpreter_paths
 from jackfield.sandbox.port import Confinement, Limits, Tier
-from jackfield.workers.nursery import LIBRARIES, runtime_paths
+from jackfield.sandbox.probing import LIBRARIES, places, runtime_paths
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
@@ -110,7 +108,7 @@ def of_host(config: "PluginConfig", catalogue: Catalogue) -> Origin:
     """
     sites = tuple(each for each in sys.path if Path(each).name in _SITES and Path(each).is_dir())
     roots, packages = [], []
-    for root, package in _places(_tops(config, catalogue)):
+    for root, package in places(_tops(config, catalogue)):
         roots.append(root)
         packages.append(package)
     paths = tuple(dict.fromkeys((*sites, *roots)))
@@ -139,20 +137,8 @@ def _tops(config: "PluginConfig", catalogue: Catalogue) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each.partition(".")[0] for each in named))
 
 
-def _places(names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Give the folder on `sys.path` and the package or file of each top-level module; nothing is imported."""
-    for name in names:
-        with suppress(ImportError, ValueError, AttributeError):
-            spec = find_spec(name)
-            folders = list(spec.submodule_search_locations or ()) if spec is not None else []
-            for folder in folders:
-                yield str(Path(folder).parent), folder
-            if spec is not None and spec.origin is not None and not folders:
-                yield str(Path(spec.origin).parent), spec.origin
-
-
 def _libraries() -> tuple[str, ...]:
-    return tuple(package for _, package in _places(LIBRARIES))
+    return tuple(package for _, package in places(LIBRARIES))
 
 
 def _same_libraries(environment: Environment) -> bool:

@@ -1,13 +1,11 @@
 """The workers of one plugin: taken for a call and given back, started when they are needed, replaced when they die."""
 
 import asyncio
-import os
-import socket
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -17,32 +15,19 @@ from jackfield.model.call import Call
 from jackfield.model.record import WorkerRecord, WorkerState, WorkerTally
 from jackfield.ports import ExecutorStats
 from jackfield.runtime.control import ControlLoop
-from jackfield.sandbox.cgroups import Group
 from jackfield.sandbox.memory import Verdict, resident
-from jackfield.sandbox.starting import seen
 from jackfield.workers.channel import ChannelBroken, Ticket, teller
-from jackfield.workers.credentials import ask_for
-from jackfield.workers.limits import EVERY, SELDOM, Watched
+from jackfield.workers.hatchery import Hatchery
+from jackfield.workers.limits import Usage
 from jackfield.workers.messages import EVENT, PROBE, Described, Prepare
-from jackfield.workers.nursery import Nest, Source, remove
+from jackfield.workers.nursery import Nest, Source
 from jackfield.workers.settings import BACKOFF, BREAKER, LONGEST, PENDING, SHARED, WorkerSettings
 from jackfield.workers.worker import Services, Worker
-
-_SIGNALS: Final = {
-    4: "illegal instruction",
-    6: "abort",
-    7: "bus error",
-    8: "arithmetic fault",
-    9: "killed",
-    11: "segmentation fault",
-}
-
 
 OLDEST: Final = 24 * 60 * 60.0
 """Seconds after which a worker that rests is replaced."""
 
 _DAY: Final = 86_400.0  # seconds: a handler of events has no deadline
-_STAGES: Final = 2  # filters of a worker beside those that the host has itself
 
 
 class _Waiter(Ticket):
@@ -84,14 +69,14 @@ class WorkerPool:
         services: Services,
     ) -> None:
         self.plugin, self.settings = plugin, settings
-        self._prepare, self._nursery, self._control, self._services = prepare, nursery, control, services
+        self._control = control
+        self._hatchery = Hatchery(plugin, prepare, nursery, services, control.post)
         # Reentrant: the garbage collector may run a finalizer that calls something, at any line.
         self._lock = threading.RLock()
         self._all: set[Worker] = set()
-        self._leaving: set[Worker] = (
-            set()
-        )  # they get no more calls, and end when they have finished those that they have
-        self._held: dict[Worker, tuple[Watched, Group | None]] = {}  # the control loop's
+        self._leaving: set[Worker] = set()  # these get no more calls, and end when they have finished those they have
+        self._alive: set[Worker] = set()  # all that have not ended, those that are starting, too; the control loop's
+        self._usage = Usage(nursery.allowance)
         self._looking: asyncio.TimerHandle | None = None
         self._idle: list[Worker] = []  # the one that was used last is the warmest, and is used next
         self._line: deque[_Waiter] = deque()
@@ -100,8 +85,6 @@ class WorkerPool:
         self._failed_at = 0.0
         self._enqueued = self._rejected = 0
         self._closed = True
-        self._nest: Nest | None = None
-        self._opening: asyncio.Lock | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.Task[None]] = set()  # these are waited for, not cancelled
         self._state: bytes | None = None
@@ -121,10 +104,9 @@ class WorkerPool:
         return self._control.run(self._described(timeout))
 
     async def _described(self, timeout: float) -> Described:
-        async with self._nursery.starts:
-            self._nest = await self._nursery.open(self._prepare, self.plugin, timeout)
-        self.version = self._nest.described.version
-        return self._nest.described
+        described = await self._hatchery.describe(timeout)
+        self.version = described.version
+        return described
 
     def start(self, state: bytes | None) -> None:
         """Let calls in, and start the first worker: what it raises is why the plugin does not start.
@@ -133,6 +115,7 @@ class WorkerPool:
             state: what an earlier instance left.
         """
         self._state = state
+        self._hatchery.begin()
         with self._lock:
             self._closed, self._failures = False, 0
         try:
@@ -241,15 +224,6 @@ class WorkerPool:
         self._control.run(self._close())
 
     async def _close(self) -> None:
-        await self._stopped_at_once()
-        nest, self._nest = self._nest, None
-        if nest is not None:
-            await self._nursery.drop(nest)
-        await self._followed()
-        for worker in list(self._held):
-            await self._let_go(worker)
-
-    async def _stopped_at_once(self) -> None:
         with self._lock:
             self._closed = True
             workers = [*self._all, *self._leaving]
@@ -257,6 +231,9 @@ class WorkerPool:
             each.kill("the plugin has been unloaded")
         for task in list(self._tasks):
             task.cancel()
+        await self._hatchery.close()
+        await self._followed()
+        await self._usage.let_go_all()
 
     # --- Calls, in any thread -----------------------------------------------------------------------------------------
 
@@ -489,89 +466,37 @@ class WorkerPool:
 
     async def _hatch(self) -> Worker:
         """Make a worker, and start the plugin in it."""
-        # Its place is given back before the plugin's `start` is awaited, which may call others that have to be started.
-        async with self._nursery.starts:
-            worker = await self._hatched()
+        worker = await self._hatchery.hatch(self.settings.start_timeout, self._died)
+        self.tally.starts += 1
+        self._alive.add(worker)
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().call_later(self._usage.every, self._look_at_all)
         try:
-            await self._hold(worker)
+            await self._usage.hold(worker.pid)
             await worker.method("start", self._left(worker), self._state)
         except BaseException:
             worker.kill("it did not start")
             worker.end(Unavailable(self.plugin, "its worker did not start", "start_failed", ran=False))
-            await self._let_go(worker)
+            await self._usage.let_go(worker.pid)
             raise
         return worker
 
     def _left(self, worker: Worker) -> float:
         return max(self.settings.start_timeout - (monotonic() - worker.began), 0.0)
 
-    async def _hatched(self) -> Worker:
-        nest = await self._parent()
-        try:
-            return await self._forked(nest)
-        except Unavailable:
-            if nest.alive or nest.used:
-                raise
-        return await self._forked(await self._parent())  # it has ended in this very moment
-
-    async def _forked(self, nest: Nest) -> Worker:
-        calls, side = socket.socketpair(), socket.socketpair()
-        ask_for(side[0])
-        worker = Worker(self.plugin, calls[0], side[0], self._services, self._control.post)
-        try:
-            try:
-                number = await nest.fork((calls[1].fileno(), side[1].fileno()))
-            finally:
-                calls[1].close()
-                side[1].close()
-            worker.on_death = partial(self._died, nest, number)
-            await worker.meet(self.settings.start_timeout)
-            self._check_confined(worker.pid)
-        except BaseException:
-            worker.kill("it did not start")
-            worker.end(Unavailable(self.plugin, "its worker did not start", "start_failed", ran=False))
-            raise
-        self.tally.starts += 1
-        return worker
-
     # --- What it uses -------------------------------------------------------------------------------------------------
-
-    async def _hold(self, worker: Worker) -> None:
-        """Bound what a worker uses, from outside, and begin to watch it."""
-        allowance = self._nursery.allowance
-        watched = Watched(worker.pid, allowance.resources.memory)
-        group: Group | None = None
-        try:
-            if allowance.holds:
-                group = await asyncio.get_running_loop().run_in_executor(None, allowance.hold, worker.pid)
-        finally:
-            self._held[worker] = watched, group
-        if self._looking is None:
-            self._look_at_all()
-
-    async def _let_go(self, worker: Worker) -> bool:
-        """Take away what was around a worker that has ended; give whether its memory was why."""
-        watched, group = self._held.pop(worker, (None, None))
-        if watched is not None:
-            watched.close()
-        if group is None:
-            return False
-        killed = group.killed() > 0
-        await asyncio.get_running_loop().run_in_executor(None, remove, group)
-        return killed
 
     def _look_at_all(self) -> None:
         """Look at the memory of each worker, and at its age; again soon, while there is one."""
         loop = asyncio.get_running_loop()
-        most = self._nursery.allowance.resources.memory
-        self._looking = loop.call_later(SELDOM if most is None else EVERY, self._look_at_all) if self._held else None
-        for worker, (watched, _) in list(self._held.items()):
+        self._looking = loop.call_later(self._usage.every, self._look_at_all) if self._alive else None
+        for worker in list(self._alive):
             rests = worker in self._idle
-            verdict = watched.judge(loop.time(), rests=rests)
+            verdict, said = self._usage.judge(worker.pid, loop.time(), rests=rests)
             if verdict is Verdict.HARD:
-                worker.kill(f"it used {watched.used:,} bytes of memory, and may use {most:,}", "out_of_memory")
+                worker.kill(said, "out_of_memory")
             elif verdict is Verdict.SOFT:
-                self._relieve(worker, f"it uses {watched.used:,} bytes of memory, and grows")
+                self._relieve(worker, said)
             elif rests and monotonic() - worker.began > OLDEST:
                 self._relieve(worker, "it is old")
 
@@ -591,31 +516,6 @@ class WorkerPool:
             self._retire(worker)
         self._replace()
 
-    def _check_confined(self, pid: int) -> None:
-        """Look from outside whether a worker has entered its sandbox: code that was imported may have kept it from it.
-
-        Raises:
-            Unavailable: if it has not.
-        """
-        if self._prepare.confinement and seen(pid).filters < seen(os.getpid()).filters + _STAGES:
-            raise Unavailable(self.plugin, "its worker has not entered its sandbox", "protocol", ran=False)
-
-    async def _parent(self) -> Nest:
-        """Give the zygote of the plugin, made anew if the last one is gone or cannot be forked."""
-        if self._opening is None:
-            self._opening = asyncio.Lock()
-        async with self._opening:
-            nest = self._nest
-            if nest is None or not nest.alive or (nest.used and not nest.forks):
-                if nest is not None and not nest.used:
-                    await self._nursery.drop(nest)
-                self._nest = nest = await self._nursery.open(self._prepare, self.plugin, self.settings.start_timeout)
-                if nest.described.fault is not None:
-                    raise Unavailable(self.plugin, nest.described.fault.reason, "start_failed", ran=False)
-            if not nest.forks:
-                nest.used = True
-            return nest
-
     def _died(self, nest: Nest, number: int, worker: Worker, error: ChannelBroken) -> None:
         async def follow() -> None:
             with self._lock:
@@ -624,11 +524,11 @@ class WorkerPool:
                 self._leaving.discard(worker)
                 if worker in self._idle:
                     self._idle.remove(worker)
+            self._alive.discard(worker)
             worker.kill(error.breach)
             status = await nest.status(number)
-            exhausted = await self._let_go(worker)
-            if nest.used:  # the zygote itself was that worker
-                await self._nursery.drop(nest)
+            exhausted = await self._usage.let_go(worker.pid)
+            await self._hatchery.bury(nest)
             reason, cause = _why(error, worker, status, exhausted=exhausted)
             if known and not self._closed:
                 self.tally.deaths[cause] += 1
@@ -649,12 +549,6 @@ class WorkerPool:
         task.add_done_callback(let_go)
 
     # --- For people ---------------------------------------------------------------------------------------------------
-
-    @property
-    def workers(self) -> tuple[Worker, ...]:
-        """Those that are there."""
-        with self._lock:
-            return tuple(self._all)
 
     def records(self) -> tuple[WorkerRecord, ...]:
         """Give what there is to know of each, the one that is there the longest first."""
@@ -691,8 +585,7 @@ def _why(error: ChannelBroken, worker: Worker, status: int | None, *, exhausted:
     if status is None:
         return "has ended", "crashed"
     if status < 0:
-        number = -status
-        return f"was ended by signal {number} ({_SIGNALS.get(number, 'a signal')})", "crashed"
+        return f"was ended by signal {-status} ({(signal.strsignal(-status) or 'unknown').lower()})", "crashed"
     return f"has ended by itself, with exit code {status}", "crashed"
 
 

@@ -1,6 +1,7 @@
 """What the workers of one plugin may ask of their host: within its grants, and as the call that asks."""
 
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -11,14 +12,14 @@ from jackfield.calls.dispatch import Caller
 from jackfield.config.secrets import Secret
 from jackfield.errors import PermissionDenied, Unavailable
 from jackfield.model.call import Call
+from jackfield.observe.logger import call_fields
 from jackfield.runtime.pool import Pool
 from jackfield.text import printable
 from jackfield.wire.crossing import unpack
 from jackfield.workers.events import WorkerEvents
-from jackfield.workers.messages import Request, Said
+from jackfield.workers.messages import TEXT, CallRequest, Request, Said
 
 _LEVELS: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR"})
-_TEXT: Final = 16_000  # characters of a message
 
 
 class HostServices:
@@ -30,7 +31,7 @@ class HostServices:
         caller: makes nested calls.
         pool: where threads come from.
         calls: patterns of the functions that it may call beside its own.
-        own: gives the names of its own functions.
+        own: the names of its own functions; they come with its import.
         events: what it may publish and subscribe to.
     """
 
@@ -41,7 +42,7 @@ class HostServices:
         caller: Caller,
         pool: Pool,
         calls: tuple[str, ...],
-        own: Callable[[], frozenset[str]],
+        own: AbstractSet[str],
         events: WorkerEvents,
     ) -> None:
         self._events = events
@@ -72,19 +73,12 @@ class HostServices:
         """Log what a worker said, as what its plugin says in the call that the host has."""
         level = said.level if said.level in _LEVELS else "INFO"
         fields = {key: value for key, value in said.fields.items() if key not in _OF_CALL}
-        fields |= {"plugin": self._plugin, **_of_call(call)}
-        text = printable(said.text[:_TEXT])
+        fields |= {"plugin": self._plugin, **call_fields(call)}
         module, function, line = said.where
-        if log.heard():
-            if level != "DEBUG":
-                log.tell(log.Message(level, text, fields, None, module, function, line))
-            return
-        from loguru import logger  # noqa: PLC0415  # not before there is something to log
-
-        def place(record: Any) -> None:
-            record.update({"name": module, "function": function, "line": line})
-
-        logger.bind(**fields).patch(place).log(level, text.replace("{", "{{").replace("}", "}}") if fields else text)
+        message = log.Message(level, printable(said.text[: TEXT + 1]), fields, None, module, function, line)
+        if log.heard() and level != "DEBUG":
+            log.tell(message)
+        log.copy_to_loguru(message)
 
     def start(self, name: str, body: Callable[[], object]) -> None:
         """Do something in a thread of its own."""
@@ -97,16 +91,18 @@ class HostServices:
             raise Unavailable(self._plugin, f"what it asked cannot be read: {error}", "protocol") from None
 
     def _nested(self, body: Any, call: Call | None) -> tuple[str, Any, dict[str, Any]]:
-        if not isinstance(body, list) or len(body) != 6 or not isinstance(body[0], str):  # noqa: PLR2004  # as `services` of the worker writes it
-            raise Unavailable(self._plugin, "it asked for a call that is none", "protocol")
-        name, payload, timeout, tenant, version, headers = body
-        if name not in self._own() and not any(fnmatchcase(name, pattern) for pattern in self._calls):
+        try:
+            asked = msgspec.convert(body, CallRequest)
+        except msgspec.ValidationError as error:
+            raise Unavailable(self._plugin, f"it asked for a call that is none: {error}", "protocol") from None
+        name, tenant = asked.name, asked.tenant
+        if name not in self._own and not any(fnmatchcase(name, pattern) for pattern in self._calls):
             shown = printable(name[:200])
             fix = f'allow = ["calls:{shown}"] under [plugin.worker] of {self._plugin} lets it'
             raise PermissionDenied(shown, f"the plugin {self._plugin} may not call it from its worker: {fix}")
         if tenant is not None and (call is None or tenant != call.tenant):
             raise PermissionDenied(name, "a worker calls for the tenant of the call that it runs, and for no other")
-        return name, payload, {"timeout": timeout, "version": version, "headers": headers}
+        return name, asked.payload, {"timeout": asked.timeout, "version": asked.version, "headers": asked.headers}
 
     def _simple(self, kind: str, body: Any) -> Any:
         if kind == "secret":
@@ -120,18 +116,6 @@ class HostServices:
 
 
 _OF_CALL: Final = frozenset({"plugin", "func_name", "version", "tenant", "trace_id", "span_id"})
-
-
-def _of_call(call: Call | None) -> dict[str, object]:
-    if call is None:
-        return {}
-    fields: dict[str, object] = {"func_name": call.name, "version": call.version}
-    if call.tenant is not None:
-        fields["tenant"] = call.tenant
-    if call.trace is not None:
-        fields["trace_id"] = f"{call.trace.trace_id:032x}"
-        fields["span_id"] = f"{call.trace.span_id:016x}"
-    return fields
 
 
 def _secrets(value: Any) -> Iterator[Secret]:

@@ -1,22 +1,26 @@
 """A plugin of another process as its host has it: a bundle whose functions and object stand for those over there."""
 
-from inspect import _ParameterKind
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import msgspec
 
 from jackfield.errors import Fault, PluginError, Unavailable
 from jackfield.manifests import Manifest
-from jackfield.manifests.model import Probe
-from jackfield.model.spec import MISSING, Colour, FunctionSpec, Parameter, Policy, RemoteContract
+from jackfield.manifests.model import PROBE_TIMEOUT, Probe
+from jackfield.model.names import name_fault, version_fault
+from jackfield.model.spec import MISSING, FunctionSpec, Parameter, Policy, RemoteContract
 from jackfield.plugins import loading
 from jackfield.plugins.bundle import PluginBundle
+from jackfield.text import printable
 from jackfield.workers.messages import PROBE, Described, FaultFact, FunctionFact
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
     from jackfield.workers.pool import WorkerPool
+
+_TEXT: Final = 4_000  # characters of what a plugin's zygote says
 
 
 @attrs.frozen(eq=False)
@@ -71,7 +75,7 @@ class RemoteObject:
     def _health(self) -> Any:
         probe = self._pool.settings.health
         if probe is None:
-            return self._pool.method("health", self._pool.settings.stop_timeout)
+            return self._pool.method("health", PROBE_TIMEOUT)
         try:
             return self._pool.method(f"{PROBE}{probe.name}", probe.timeout)
         except TimeoutError:
@@ -87,46 +91,64 @@ class RemoteObject:
 
 
 def bundle_of(
-    config: "PluginConfig",
-    described: Described,
-    pool: "WorkerPool",
-    manifest: Manifest | None = None,
-    faults: tuple[Fault, ...] = (),
+    config: "PluginConfig", described: Described, pool: "WorkerPool", manifest: Manifest, faults: Iterable[Fault]
 ) -> PluginBundle:
-    """Make the bundle of a plugin whose code is in workers.
+    """Make the bundle of a plugin whose code is in workers; what its zygote says of it is not believed unseen.
 
     Args:
         config: the plugin's.
         described: what its import gave there.
         pool: its workers.
-        manifest: what the plugin says of itself: its lifecycle, what may be tried again, when it is restarted.
+        manifest: what the plugin says of itself: what may be tried again, when it is restarted.
         faults: what is wrong besides.
     """
-    said = manifest or Manifest()
-    health, unhealthy = _resolved(config, described, said, said.healthcheck)
-    shutdown, unclosed = _resolved(config, described, said, said.graceful_shutdown)
-    pool.settings = attrs.evolve(pool.settings, health=health, shutdown=shutdown)
-    plain = loading.settings(config)
+    plain, shutdown = loading.settings(config), pool.settings.shutdown
+    misnamed = {fact.name: fault for fact in described.functions if (fault := _misnamed(fact, config.name)) is not None}
     return attrs.evolve(
         plain,
-        restart=config.restart or said.restart or plain.restart,
+        restart=config.restart or manifest.restart or plain.restart,
         stop_timeout=max(plain.stop_timeout, 0.0 if shutdown is None else shutdown.timeout),
         version=described.version,
         distribution=described.distribution,
         digest=described.digest,
         object=RemoteObject(pool, described.methods),
         functions=tuple(
-            _spec(config, described, fact, RemoteFunction(pool, number, fact.name), said)
+            _spec(config, described, fact, RemoteFunction(pool, number, fact.name), manifest)
             for number, fact in enumerate(described.functions)
+            if fact.name not in misnamed
         ),
-        faults=(*faults, *unhealthy, *unclosed, *(fault_of(fact, config.name) for fact in described.faults)),
+        faults=(*faults, *misnamed.values(), *(fault_of(fact, config.name) for fact in described.faults)),
         apart=pool,
     )
 
 
 def fault_of(fact: FaultFact, plugin: str) -> Fault:
     """Make the fault that a worker told."""
-    return Fault(fact.stage, plugin, fact.entry or plugin, fact.reason, fact.fix, fact.where)
+    said = (fact.stage, plugin, fact.entry or plugin, fact.reason, fact.fix, fact.where)
+    return Fault(*(printable(text[:_TEXT]) for text in said))
+
+
+def lifecycle_of(
+    config: "PluginConfig", described: Described, manifest: Manifest
+) -> tuple[Probe | None, Probe | None, tuple[Fault, ...]]:
+    """Find what a manifest names for the moments of the plugin's life.
+
+    Args:
+        config: the plugin's.
+        described: what its import gave.
+        manifest: what it says of itself.
+
+    Returns:
+        What tells how it is, what is called before it stops, and what is wrong with either.
+    """
+    health, unhealthy = _resolved(config, described, manifest, manifest.healthcheck)
+    shutdown, unclosed = _resolved(config, described, manifest, manifest.graceful_shutdown)
+    return health, shutdown, (*unhealthy, *unclosed)
+
+
+def _misnamed(fact: FunctionFact, plugin: str) -> Fault | None:
+    """Check the name and version of a function once more, in the host."""
+    return name_fault(fact.name, plugin) or version_fault(fact.version, fact.name, plugin)
 
 
 def _resolved(
@@ -156,15 +178,14 @@ def _spec(
         config.name,
         described.distribution,
         target,
-        Colour(fact.colour),
-        shape=_SHAPES[fact.shape],
+        fact.colour,
+        shape=fact.shape,
         parameters=tuple(
-            Parameter(each.name, _ParameterKind(each.kind), Any, MISSING if each.required else None)
-            for each in fact.parameters
+            Parameter(each.name, each.kind, Any, MISSING if each.required else None) for each in fact.parameters
         ),
         policy=Policy(timeout, "worker", fact.idempotent or manifest.is_idempotent(fact.name)),
-        summary=fact.summary,
-        notes=fact.notes,
+        summary=printable(fact.summary[:_TEXT]),
+        notes=tuple(printable(note[:_TEXT]) for note in fact.notes),
         remote=RemoteContract(
             fact.payload_schema,
             fact.result_schema,
@@ -174,6 +195,3 @@ def _spec(
             fact.place,
         ),
     )
-
-
-_SHAPES: "dict[str, Any]" = {name: name for name in ("none", "one", "many", "opaque")}

@@ -20,12 +20,12 @@ from jackfield.wire.errors import describe, restore
 from jackfield.workers import messages
 from jackfield.workers.channel import LIMIT, Channel, ChannelBroken, Ticket, settle, teller
 from jackfield.workers.credentials import sender
-from jackfield.workers.messages import About, Answer, Cancel, Invoke, Method, Ready, Request, Result, Said
+from jackfield.workers.messages import NOTHING, About, Answer, Cancel, Invoke, Method, Ready, Request, Result, Said
 
 GRACE: Final = 0.5
 """Seconds that a call may go on past its deadline, having been told, before its worker is killed."""
 
-_NOTHING: Final = msgspec.Raw(b"\xc0")
+_ANSWERED: Final = 5.0  # seconds that a worker may take to read an answer
 _LEFT: Final = "its worker has been told, and is killed if it does not end"
 
 
@@ -350,7 +350,7 @@ class Worker:
         try:
             return unpack(message.result)
         except (ValueError, TypeError) as error:
-            self.kill("it sent what cannot be read")
+            self._post(self.kill, "it sent what cannot be read")  # there: nobody else may hold its descriptor meanwhile
             raise Unavailable(name, f"its worker sent what cannot be read: {error}", "protocol", ran=True) from None
 
     # --- What it asks -------------------------------------------------------------------------------------------------
@@ -362,17 +362,18 @@ class Worker:
             return None, error
 
     def _reply(self, request: Request, result: Any, error: BaseException | None) -> None:
-        channel = self.calls if request.call else self.side
-        message = Answer(request.id, _NOTHING)
-        try:
-            if error is None:
-                message = Answer(request.id, msgspec.Raw(pack(result)))
-        except (TypeError, ValueError) as wrong:
-            error = wrong
-        if error is not None:
-            message = Answer(request.id, _NOTHING, describe(error, request.kind))
+        send, ends = (self.calls if request.call else self.side).send, monotonic() + _ANSWERED
         with suppress(ChannelBroken, TimeoutError):  # it is gone, or does not read: its call ends by that
-            channel.send(message, monotonic() + 5.0)
+            if error is None:
+                try:
+                    return send(Answer(request.id, msgspec.Raw(pack(result))), ends)
+                except (TypeError, ValueError) as wrong:  # it has no form, or is too large
+                    error = wrong
+            failure = describe(error, request.kind)
+            try:
+                send(Answer(request.id, NOTHING, failure), ends)
+            except ValueError:
+                send(Answer(request.id, NOTHING, failure.shortened()), ends)
 
     async def _areply(self, request: Request, call: Call) -> None:
         try:

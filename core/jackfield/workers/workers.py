@@ -14,6 +14,7 @@ from jackfield.calls.dispatch import Caller
 from jackfield.environments import Environment, Environments, EnvironmentSettings
 from jackfield.errors import ConfigError, Fault, JackfieldError, PluginError
 from jackfield.events import EventBus
+from jackfield.manifests import Manifest
 from jackfield.manifests.grants import Permission
 from jackfield.model.record import WorkerRecord, WorkerTally
 from jackfield.plugins.bundle import PluginBundle
@@ -32,7 +33,7 @@ from jackfield.workers.origin import Origin, of_host, of_requirement
 from jackfield.workers.pool import WorkerPool
 from jackfield.workers.services import HostServices
 from jackfield.workers.settings import settings_of
-from jackfield.workers.source import bundle_of, fault_of
+from jackfield.workers.source import bundle_of, fault_of, lifecycle_of
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
@@ -94,9 +95,7 @@ class Workers:
         prepare = Prepare(write_config(origin.config), origin.paths, origin.sites, msgspec.msgpack.encode(confinement))
         names: set[str] = set()
         events = WorkerEvents(config.name, self._events, grants, origin.own)
-        services = HostServices(
-            config.name, config.options, self._caller, self._pool, grants.calls, lambda: frozenset(names), events
-        )
+        services = HostServices(config.name, config.options, self._caller, self._pool, grants.calls, names, events)
         pool = WorkerPool(
             config.name,
             prepare,
@@ -127,8 +126,11 @@ class Workers:
             raise PluginError(config.name, faults[0].stage, faults[0].reason, faults[0].fix, faults)
         names.update(each.name for each in described.functions)
         self._kept[id(pool)] = kept
-        faults = (*_missing(config, origin), *_unheld(config, allowance))
-        bundle = bundle_of(config, described, pool, origin.manifest, faults)
+        manifest = origin.manifest or Manifest()
+        health, shutdown, unknown = lifecycle_of(config, described, manifest)
+        pool.settings = attrs.evolve(pool.settings, health=health, shutdown=shutdown)
+        faults = (*_missing(config, origin), *_unheld(config, allowance), *unknown)
+        bundle = bundle_of(config, described, pool, manifest, faults)
         address = origin.environment.address if origin.environment is not None else ""
         return attrs.evolve(bundle, digest=bundle.digest or address)
 

@@ -29,6 +29,7 @@ MESSAGE: Final = 8 * 1024 * 1024
 
 _DESCRIPTORS: Final = 3  # of a plugin's zygote: its control socket, standard output and error
 _CHANNELS: Final = 2  # of a worker
+_SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER
 _encode: Final = msgspec.msgpack.encode
 _decode: Final = msgspec.msgpack.Decoder(messages.ToZygote).decode
 
@@ -56,9 +57,9 @@ def main(descriptor: int, library: tuple[str, ...]) -> NoReturn:
 
 def _adopt_orphans() -> None:
     """Become the parent of what a plugin leaves behind, to reap it."""
-    import ctypes  # noqa: PLC0415  # for this alone
+    from jackfield.sandbox import kernel  # noqa: PLC0415  # Linux alone has it
 
-    ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+    kernel.prctl(_SUBREAPER, 1)
 
 
 class _Reaper:
@@ -221,32 +222,32 @@ class PluginZygote:
         if not isinstance(message, Fork) or len(descriptors) != _CHANNELS:
             return False
         if message.here:
-            self._work(message, descriptors)
+            self._work(descriptors)
         threads = self._runtime.threads()
         if threads > 1:
             _say(self._control, Forked(0, f"importing it has left {threads - 1} threads"))
         else:
-            self._fork(message, descriptors)
+            self._fork(descriptors)
         for each in descriptors:
             os.close(each)
         return True
 
-    def _fork(self, message: Fork, descriptors: list[int]) -> None:
+    def _fork(self, descriptors: list[int]) -> None:
         try:
             pid = os.fork()
         except OSError as error:
             _say(self._control, Forked(0, f"the system gives no process: {error.strerror}"))
             return
         if pid == 0:
-            _contained(lambda: self._work(message, descriptors))
+            _contained(lambda: self._work(descriptors))
         _say(self._control, Forked(pid))
 
-    def _work(self, message: Fork, descriptors: list[int]) -> NoReturn:
+    def _work(self, descriptors: list[int]) -> NoReturn:
         """Be a worker."""
         self._reaper.close()
         self._control.close()
         calls, side = descriptors
-        self._runtime.work(socket.socket(fileno=calls), socket.socket(fileno=side), low=message.low)
+        self._runtime.work(socket.socket(fileno=calls), socket.socket(fileno=side))
         os._exit(0)
 
 

@@ -29,7 +29,7 @@ from jackfield.contract.shapes import (
     strip,
     view,
 )
-from jackfield.model.size import PARTS, TYPES, TooLarge, bounded
+from jackfield.model.size import PARTS, TYPES, TooLarge, bounded, parts
 from jackfield.model.spec import MISSING, FunctionSpec
 
 _REF: Final = "#/$defs/{name}"
@@ -313,9 +313,10 @@ class _Writer:
     def defined(self, annotation: Any, write: Any) -> dict[str, Any]:
         """Write a definition once, under a name that no other has."""
         key = identity(strip(annotation))
-        if key not in self.names and len(self.names) >= TYPES:
-            return _unchecked(annotation)
         if key not in self.names:
+            self.parts += parts(annotation)  # a class of itself may have ever larger arguments
+            if len(self.names) >= TYPES or self.parts > PARTS:
+                return _unchecked(annotation)
             title = _name(annotation)
             name = self.names[key] = self.free(title, lambda _: False)  # before its fields, which may refer to it
             self.definitions[name] = {}

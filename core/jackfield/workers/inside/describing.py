@@ -59,10 +59,10 @@ def _function(spec: FunctionSpec) -> FunctionFact:
     return FunctionFact(
         spec.name,
         spec.version,
-        spec.colour.value,
+        spec.colour,
         spec.shape,
         tuple(
-            ParameterFact(each.name, int(each.kind), each.default is MISSING, shown)
+            ParameterFact(each.name, each.kind, each.default is MISSING, shown)
             for each, shown in zip(spec.parameters, shown_parameters(spec), strict=True)
         ),
         shown_dependencies(spec),

@@ -15,10 +15,8 @@ from jackfield.model.call import Call, current
 from jackfield.wire.crossing import pack, unpack
 from jackfield.wire.errors import restore
 from jackfield.workers import messages
-from jackfield.workers.channel import Channel, ChannelBroken, Ticket, settle
-from jackfield.workers.messages import Answer, Ready, Request, Said
-
-EMPTY = msgspec.Raw(b"\xc0")  # None
+from jackfield.workers.channel import Channel, ChannelBroken, Ticket, teller
+from jackfield.workers.messages import TEXT, Answer, Ready, Request, Said
 
 
 class Link:
@@ -109,10 +107,7 @@ class Link:
         loop = asyncio.get_running_loop()
         came: asyncio.Future[None] = loop.create_future()
 
-        def tell() -> None:
-            loop.call_soon_threadsafe(settle, came)
-
-        ticket = Ticket(tell)
+        ticket = Ticket(teller(loop, came))
         _, number = self._send(kind, body, ticket)
         try:
             await came
@@ -124,14 +119,24 @@ class Link:
         call = self.here()
         channel = self.calls if call else self.side
         number = next(self._numbers)
+        message = Request(number, call, kind, msgspec.Raw(pack(body)))
         self._open[number] = ticket
-        channel.send(Request(number, call, kind, msgspec.Raw(pack(body))))
+        try:
+            channel.send(message)
+        except ValueError:  # it is too large, and was not sent
+            del self._open[number]
+            raise
         return channel, number
 
     def say(self, level: str, text: str, fields: dict[str, Any], where: tuple[str, str, int]) -> None:
-        """Have the host log something."""
+        """Have the host log something: what is longer than a log can use is cut."""
         call = self.here()
-        (self.calls if call else self.side).send(Said(call, level, text, fields, where))
+        channel = self.calls if call else self.side
+        text = text if len(text) <= TEXT else f"{text[:TEXT]}…"
+        try:
+            channel.send(Said(call, level, text, fields, where))
+        except ValueError:  # whoever logs is not to fail by it
+            channel.send(Said(call, level, text, dict.fromkeys(fields, "…"), where))
 
 
 def _answered(ticket: Ticket, what: str) -> Any:

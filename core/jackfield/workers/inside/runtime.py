@@ -20,7 +20,6 @@ from jackfield.errors import Cancelled, JackfieldError, PluginError, ResourceExh
 from jackfield.events import EventBus
 from jackfield.executors.places import Places
 from jackfield.injection.injector import Injector
-from jackfield.injection.providers import describe as describe_provider
 from jackfield.model.call import Call, current
 from jackfield.model.headers import Headers
 from jackfield.model.options import Config
@@ -44,9 +43,9 @@ from jackfield.workers.channel import LIMIT, Ticket
 from jackfield.workers.configs import read_config
 from jackfield.workers.inside.describing import described, fault_fact
 from jackfield.workers.inside.events import WorkerBus
-from jackfield.workers.inside.link import EMPTY, Link
+from jackfield.workers.inside.link import Link
 from jackfield.workers.inside.services import WorkerCaller, WorkerLogger, WorkerSecret, log_to
-from jackfield.workers.messages import EVENT, PROBE, About, Cancel, Described, Invoke, Method, Prepare, Result
+from jackfield.workers.messages import EVENT, NOTHING, PROBE, About, Cancel, Described, Invoke, Method, Prepare, Result
 
 _PLAIN: Final = About()
 _ROOM: Final = 1024  # bytes of a message around what it carries
@@ -81,6 +80,7 @@ class Runtime:
         self._endpoints: list[Endpoint] = []
         self._instance: Instance | None = None
         self._queue: deque[Invoke] = deque()
+        self._wanted: Ticket | None = None  # of the thread that waits for more in the queue
         self._arrived: deque[Invoke] = deque()  # async functions that are to be begun on the loop
         self._woken = False
         self._running: dict[int, asyncio.Task[Any]] = {}  # of the loop, as what follows
@@ -134,7 +134,7 @@ class Runtime:
         self._bundle = _here(bundle.without(diagnosis.functions))
         for spec in self._bundle.functions:
             self._endpoints.append(self._compiled(spec))
-        return described(self._bundle, faults, (*notes,), bundle.hooks, self.threads())
+        return described(self._bundle, faults, notes, bundle.hooks, self.threads())
 
     def threads(self) -> int:
         """Count the threads of this process, native ones included."""
@@ -147,19 +147,14 @@ class Runtime:
 
     # --- In a worker -------------------------------------------------------------------------------------------------
 
-    def work(self, calls: socket.socket, side: socket.socket, *, low: bool) -> None:
+    def work(self, calls: socket.socket, side: socket.socket) -> None:
         """Serve calls until the host has ended.
 
         Args:
             calls: where they come.
             side: where everything else comes.
-            low: whether to run only when nothing else wants to.
         """
         os.close(self._tasks)
-        if low:
-            from jackfield.sandbox.scheduling import make_idle  # noqa: PLC0415  # Linux alone has it
-
-            make_idle()
         if self._confinement is not None:
             from jackfield.sandbox.enter import enter_stage_two  # noqa: PLC0415  # as above
 
@@ -173,8 +168,6 @@ class Runtime:
                 if not self._queue:
                     link.calls.wait(wanted)
             self._invoke(self._queue.popleft())
-
-    _wanted: Any = None
 
     def _took(self, message: Any, of_calls: bool) -> None:
         """Take in what the host sent, in the thread of whoever reads: nothing may wait here."""
@@ -312,17 +305,8 @@ class Runtime:
         self._backgrounds.of(bundle.name).open()
         made = bundle.object
         if is_a(made, type):
-            described = describe_provider(made, plugin=bundle.name)
-            spec = FunctionSpec(
-                f"{bundle.name}.object",
-                bundle.version,
-                bundle.name,
-                bundle.distribution,
-                target=made,
-                colour=Colour.SYNC,
-                dependencies=described.dependencies,
-            )
-            made = self._injector.body(spec)(Call(spec.name), None)
+            making = bundle.making()
+            made = self._injector.body(making)(Call(making.name), None)
         self._instance = Instance(bundle.name, made, self._home)
         if state is not None and self._instance.has("restore"):
             give_state(self._instance, state, ends)
@@ -378,11 +362,11 @@ def outcome(number: int, name: str, result: Any, error: BaseException | None) ->
         failure = describe(error, name)
         if len(msgspec.msgpack.encode(failure)) > LIMIT - _ROOM:
             failure = failure.shortened()
-        return Result(number, EMPTY, failure)
+        return Result(number, NOTHING, failure)
     except BaseException as worse:  # noqa: BLE001  # out of memory, the stack is full
         kind = type(worse).__name__
         return Result(
-            number, EMPTY, Failure("FunctionCrashed", kind, "crashed", {"function": name, "error_type": kind})
+            number, NOTHING, Failure("FunctionCrashed", kind, "crashed", {"function": name, "error_type": kind})
         )
 
 

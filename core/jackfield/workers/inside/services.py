@@ -12,6 +12,7 @@ from jackfield.model.deadline import seconds_of, tighten
 from jackfield.observe.logger import Logger
 from jackfield.wire.crossing import shown
 from jackfield.workers.inside.link import Link
+from jackfield.workers.messages import CallRequest
 
 
 class WorkerLogger(Logger):
@@ -99,10 +100,10 @@ def _body(
     tenant: str | None,
     version: str | None,
     headers: Mapping[str, str] | None,
-) -> list[Any]:
+) -> CallRequest:
     if timeout is not None:
         timeout = seconds_of(timeout)
-    return [name, payload, timeout, tenant, version, None if headers is None else dict(headers)]
+    return CallRequest(name, payload, timeout, tenant, version, None if headers is None else dict(headers))
 
 
 class WorkerSecret(Secret):
