@@ -855,9 +855,9 @@ class Host(Caller):
                 "the host", "it is being stopped: start it when that has ended", "host_stopped", ran=False
             )
         # Now: a host has most to say, and to refuse, when it can open no file any more.
-        import loguru  # noqa: F401, PLC0415
+        import loguru  # noqa: F401, PLC0415  # as it says above
 
-        from jackfield.plugins import absent  # noqa: F401, PLC0415
+        from jackfield.plugins import absent  # noqa: F401, PLC0415  # as above
 
         faults: tuple[Fault, ...] = ()
         log_messages_for(self, wanted=self._messages)
@@ -997,7 +997,7 @@ class Host(Caller):
     @property
     def _workers(self) -> "Workers":
         from jackfield.environments import EnvironmentSettings  # noqa: PLC0415  # for those who have plugins there
-        from jackfield.workers.workers import Workers  # noqa: PLC0415
+        from jackfield.workers.workers import Workers  # noqa: PLC0415  # as above
 
         made = self._late.get("workers")
         if made is None:  # as above

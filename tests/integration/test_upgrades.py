@@ -5,12 +5,12 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.support.load import load
 
 from jackfield import Analysis, Host, PluginError, Rejected
 from jackfield.operations.verbs import verbs
@@ -133,30 +133,6 @@ def host(configuration):
     with Host.from_config(configuration(), observers=()) as made:
         assert made.call("ocr.read") == "2.0 with 2.0"
         yield made
-
-
-@contextmanager
-def load(call, threads=3):
-    """Call something from several threads meanwhile; give the results, and let no failure pass."""
-    ended, results, failures = threading.Event(), [], []
-
-    def work():
-        while not ended.is_set():
-            try:
-                results.append(call())
-            except Exception as error:  # noqa: BLE001  # told by the test
-                failures.append(error)
-
-    workers = [threading.Thread(target=work) for _ in range(threads)]
-    for each in workers:
-        each.start()
-    try:
-        yield results
-    finally:
-        ended.set()
-        for each in workers:
-            each.join()
-    assert failures == []
 
 
 def until(condition, seconds=30.0):

@@ -2,12 +2,11 @@
 
 import os
 import sys
-import threading
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.support.load import load
 
 from jackfield import Host, PluginError
 
@@ -56,30 +55,6 @@ def till(tmp_path):
 def host_of(till):
     """Make the host of it."""
     return Host.from_config(till.parent / "jackfield.toml", observers=())
-
-
-@contextmanager
-def load(call, threads=3):
-    """Call something from several threads meanwhile; give the results, and let no failure pass."""
-    ended, results, failures = threading.Event(), [], []
-
-    def work():
-        while not ended.is_set():
-            try:
-                results.append(call())
-            except Exception as error:  # noqa: BLE001  # told by the test
-                failures.append(error)
-
-    workers = [threading.Thread(target=work) for _ in range(threads)]
-    for each in workers:
-        each.start()
-    try:
-        yield results
-    finally:
-        ended.set()
-        for each in workers:
-            each.join()
-    assert failures == []
 
 
 def is_there(pid):

@@ -22,6 +22,7 @@ from jackfield import (
     PayloadError,
     Rejected,
     Unavailable,
+    WorkerState,
 )
 from support.apart import Traces, below, host_of, until, why_not, zombies
 from support.installed import site
@@ -231,7 +232,7 @@ def test_many_at_once_get_each_their_own(host, colour):
 def test_a_task_that_is_cancelled_leaves(host, colour):
     async def main():
         task = asyncio.create_task(host.acall(f"plug.{colour}nap", 60.0, timeout=2.0))
-        await asyncio.sleep(0.2)
+        await asyncio.to_thread(until, lambda: any(each.state is WorkerState.BUSY for each in host.workers))
         task.cancel()
         with pytest.raises((asyncio.CancelledError, Cancelled)):
             await task

@@ -65,7 +65,7 @@ def _renamed(raw: Mapping[str, Any]) -> Mapping[str, Any]:
         worker = plugin.get("worker") if isinstance(plugin, dict) else None
         if isinstance(worker, dict):
             names = keys(WorkerConfig)
-            plugin = {**plugin, "worker": {names.get(key, key): value for key, value in worker.items()}}  # noqa: PLW2901
+            plugin = {**plugin, "worker": {names.get(key, key): value for key, value in worker.items()}}  # noqa: PLW2901  # the same, as the model names it
         renamed.append(plugin)
     return {**raw, "plugin": renamed}
 

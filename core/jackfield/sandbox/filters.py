@@ -80,7 +80,7 @@ def _assemble(policy: Policy, arch: int, table: dict[str, int]) -> bytes:
     return bpf.assemble(program, labels)
 
 
-def _test(conditions: Conditions, otherwise: str) -> "list[bpf.Insn]":  # type: ignore[name-defined]  # noqa: F821
+def _test(conditions: Conditions, otherwise: str) -> "list[bpf.Insn]":  # type: ignore[name-defined]  # noqa: F821  # imported where it is used
     from seccompy import bpf  # noqa: PLC0415  # as above
 
     program: list[bpf.Insn] = []

@@ -343,7 +343,7 @@ class Nursery:
                 raise Unavailable(plugin, reason, "start_failed", ran=False)  # noqa: TRY301  # cleaned up after like the rest
             pid = await asyncio.wait_for(sender(loop, mine), _STARTS)
             if not pid:
-                raise Unavailable(plugin, "its process ended before it was there", "start_failed", ran=False)  # noqa: TRY301
+                raise Unavailable(plugin, "its process ended before it was there", "start_failed", ran=False)  # noqa: TRY301  # as above
         except BaseException:
             mine.close()  # it ends by that, if it is there
             for drain in drains:
