@@ -483,6 +483,18 @@ def test_a_plugin_object_lives_in_its_worker(tmp_path):
     assert until(lambda: len(below()) <= before)
 
 
+def test_a_requirement_that_cannot_be_had_is_the_fault_of_its_plugin(tmp_path):
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "jackfield.toml").write_text(
+        '[environments]\nfind_links = ["./wheels"]\noffline = true\n'
+        '[[plugin]]\nname = "ocr"\npath = "nothing-of-that-name==1.0"\nexecutor = "worker"\n'
+    )
+    with Host.from_config(tmp_path / "jackfield.toml", observers=()) as host:
+        (fault,) = host.faults
+        assert (fault.plugin, fault.stage) == ("ocr", "environment")
+        assert host.plugins["ocr"].state is PluginState.FAILED
+
+
 def test_many_plugins_start_together_in_each_life_of_a_host(tmp_path, monkeypatch):
     """They wait for one another then; whatever they wait at is of the event loop of that life."""
     monkeypatch.setattr(nursery, "AT_ONCE", 1)

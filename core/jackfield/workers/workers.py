@@ -18,6 +18,7 @@ from jackfield.manifests import Manifest
 from jackfield.manifests.grants import Permission
 from jackfield.model.record import WorkerRecord, WorkerTally
 from jackfield.plugins.bundle import PluginBundle
+from jackfield.plugins.code import as_faults
 from jackfield.plugins.discovery import Catalogue
 from jackfield.ports import ExecutorStats
 from jackfield.runtime.control import ControlLoop
@@ -85,6 +86,9 @@ class Workers:
         except ConfigError as error:
             faults = error.faults or (Fault("manifest", config.name, config.name, error.reason),)
             raise PluginError(config.name, "manifest", error.reason, faults[0].fix, faults) from error
+        except PluginError as error:  # of an environment, which knows its distribution, and not whose it is
+            faults = tuple(attrs.evolve(each, plugin=config.name) for each in as_faults(error, config.name))
+            raise PluginError(config.name, error.stage, error.reason, error.fix, faults) from error
         return self._imported(config, origin, tier)
 
     def _imported(self, config: "PluginConfig", origin: Origin, tier: Tier) -> PluginBundle:
