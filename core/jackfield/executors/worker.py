@@ -1,6 +1,7 @@
 """The executor `worker`: functions in the processes of their plugin."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -11,8 +12,12 @@ from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.ports import BoundExecutor, ExecutorStats
 
 
+class Undelivered(Exception):
+    """A worker had ended before it had all of a call: another one can run it. It never leaves the executor."""
+
+
 class Worker(Protocol):
-    """A process that runs one plugin."""
+    """A process that runs one plugin. Its methods raise `Undelivered` when it had ended already."""
 
     def run(self, function: int, call: Call, release: Callable[[], object]) -> Any:
         """Run a function, and wait for its result."""
@@ -75,13 +80,18 @@ class _Bound:
 
     def run(self, call: Call, /) -> Any:
         """Wait for the result, at most until the call's deadline."""
-        worker = self._pool.take(call, exclusive=self._exclusive)
-        return worker.run(self._number, call, partial(self._pool.give_back, worker, exclusive=self._exclusive))
+        while True:
+            worker = self._pool.take(call, exclusive=self._exclusive)
+            with suppress(Undelivered):
+                return worker.run(self._number, call, partial(self._pool.give_back, worker, exclusive=self._exclusive))
 
     async def arun(self, call: Call, /) -> Any:
         """Await the result."""
-        worker = await self._pool.atake(call, exclusive=self._exclusive)
-        return await worker.arun(self._number, call, partial(self._pool.give_back, worker, exclusive=self._exclusive))
+        while True:
+            worker = await self._pool.atake(call, exclusive=self._exclusive)
+            give_back = partial(self._pool.give_back, worker, exclusive=self._exclusive)
+            with suppress(Undelivered):
+                return await worker.arun(self._number, call, give_back)
 
     def close(self) -> None:
         """Do nothing: the workers are everybody's of the plugin."""

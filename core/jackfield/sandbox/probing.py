@@ -72,9 +72,13 @@ def guest_command(code: str, *arguments: str, paths: Sequence[str] | None = None
     return (sys.executable, "-I", "-S", "-X", "frozen_modules=on", "-c", path + code, *arguments)
 
 
-def runtime_paths() -> tuple[str, ...]:
-    """Give the folders from which this process imports what a guest needs, each once."""
-    return tuple(dict.fromkeys(root for root, _ in places(LIBRARIES)))
+def runtime_paths(names: Iterable[str] = LIBRARIES) -> tuple[str, ...]:
+    """Give the folders from which this process imports what a guest needs, each once.
+
+    Args:
+        names: of the top-level modules that it needs.
+    """
+    return tuple(dict.fromkeys(root for root, _ in places(names)))
 
 
 def places(names: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -175,7 +175,9 @@ class Channel(Generic[M]):
             if sent < len(frame):
                 self._send_rest(memoryview(frame), sent, deadline)
         except OSError as error:
-            raise ChannelBroken from error
+            broken = ChannelBroken()
+            self._break(broken)  # whoever shares this channel is to know as well
+            raise broken from error
         finally:
             self._sending.release()
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from jackfield.errors import DeadlineExceeded, JackfieldError, PayloadError, Unavailable
+from jackfield.executors.worker import Undelivered
 from jackfield.model.call import NO_HEADERS, Call
 from jackfield.wire.crossing import pack, unpack
 from jackfield.wire.errors import describe, restore
@@ -277,7 +278,7 @@ class Worker:
                 late = monotonic() - (call.deadline or 0.0)
                 raise DeadlineExceeded(call.name, late, "its worker did not take it") from None
             if isinstance(error, ChannelBroken):
-                raise Unavailable(call.name, "its worker has just ended", "crashed", ran=False) from None
+                raise Undelivered from None
             raise
         if self._over is not None and self._open.pop(number, None) is not None:  # `end` has not seen this call
             release()
