@@ -20,7 +20,6 @@ from results import Check, Row, Section, Table
 
 from jackfield import Host, Metrics
 from jackfield.config import load_config
-from jackfield.plugins.discovery import Catalogue
 
 _AN_HOUR = 3_600.0
 _WARM = 20
@@ -152,16 +151,15 @@ class _File:
 
 def _cycling(host: Host, file: _File, config: Path) -> Callable[[], bool]:
     """Give one cycle, which tells whether the unload was clean by its own report."""
-    catalogue = Catalogue()
 
     def cycle() -> bool:
         file.renew()
-        faults = host._plugins.declare(load_config(config).plugins.values(), catalogue)
+        host._inventory.declare(load_config(config).plugins.values())
         host.start_plugin("billing")
         answer = host.call("billing.charge", {"amount": 2})
         report = host.unload("billing")
-        if faults or not answer:
-            raise RuntimeError(f"the plugin does not work: {faults}, {answer}")
+        if not answer:
+            raise RuntimeError(f"the plugin does not work: {host.faults}, {answer}")
         return report.clean
 
     return cycle

@@ -184,17 +184,13 @@ def _percentiles(seconds: list[float]) -> tuple[float, float]:
 
 def _weight(host: Host) -> tuple[float, float]:
     """Give the megabytes of a worker, its share of what is shared counted and not counted."""
-    worker = next(each for pool in _pools(host) for each in pool.workers)
+    worker = host.workers[0]
     sizes = {"Pss": 0, "Private_Clean": 0, "Private_Dirty": 0}
     for line in Path(f"/proc/{worker.pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
         name, _, rest = line.partition(":")
         if name in sizes:
             sizes[name] = int(rest.split()[0])
     return round(sizes["Pss"] / 1024, 1), round((sizes["Private_Clean"] + sizes["Private_Dirty"]) / 1024, 1)
-
-
-def _pools(host: Host) -> Any:
-    return host._workers.pools  # type: ignore[attr-defined]  # no public way yet
 
 
 def _many(effort: Effort) -> tuple[str, float, str, str]:

@@ -21,11 +21,13 @@ from jackfield import (
     PayloadError,
     PluginState,
     Rejected,
+    ResourceExhausted,
     Unavailable,
 )
 from jackfield.sandbox.port import Tier
 from jackfield.sandbox.probing import probe
 from jackfield.workers import nursery
+from jackfield.workers.arena import LARGE, LARGEST
 
 pytestmark = pytest.mark.skipif(not probe(Tier.SELF).available, reason=probe(Tier.SELF).reason or "-")
 
@@ -130,6 +132,23 @@ def large(size: int) -> bytes:
     return b"x" * size
 
 @function
+def same(data: object) -> object:
+    return data
+
+@function
+async def asame(data: object) -> object:
+    await asyncio.sleep(0)
+    return data
+
+@function
+def passes(data: object, caller: Caller = inject()) -> object:
+    return caller.call("text.same", data)
+
+@function
+async def apasses(data: object, caller: Caller = inject()) -> object:
+    return await caller.acall("text.same", data)
+
+@function
 def reads(path: str) -> str:
     with open(path) as file:
         return file.read()
@@ -197,7 +216,7 @@ executor = "worker"
 [plugin.options]
 currency = "EUR"
 [plugin.worker]
-allow = ["calls:big.*"]
+allow = ["calls:big.*", "calls:text.same"]
 [[plugin]]
 name = "other"
 path = "./other.py"
@@ -222,7 +241,8 @@ def host(folder):
     """A host that runs them."""
     with Host.from_config(folder / "jackfield.toml", observers=()) as made:
         made.register("text.shout", str.upper)
-        made.register("big.make", lambda: b"x" * (17 << 20))
+        made.register("text.same", lambda data: data)
+        made.register("big.make", lambda: b"x" * (LARGEST + 1))
         assert made.faults == ()
         yield made
 
@@ -288,12 +308,49 @@ class TestWhatCallersSee:
     def test_a_result_that_is_too_large_is_a_crash_and_costs_no_worker(self, call):
         before = call("shop.pid")
         with pytest.raises(FunctionCrashed, match="bytes"):
-            call("shop.large", 20 << 20)
+            call("shop.large", LARGEST + 1)
         assert call("shop.pid") == before
+
+    @pytest.mark.parametrize("size", [LARGE - 1, LARGE, LARGE + 1, 1_000_000, 20 << 20])
+    @pytest.mark.parametrize("kind", [bytes, str, list])
+    @pytest.mark.parametrize("name", ["shop.same", "shop.asame"])
+    def test_what_is_large_goes_to_and_fro(self, call, name, kind, size):
+        data = {bytes: b"x" * size, str: "x" * size, list: ["x" * 999] * (size // 1_000)}[kind]
+        for _ in range(3):
+            assert call(name, data) == data
+
+    @pytest.mark.parametrize("size", [1_000_000, 20 << 20])
+    @pytest.mark.parametrize("name", ["shop.passes", "shop.apasses"])
+    def test_what_is_large_goes_to_a_nested_call_and_comes_back(self, call, name, size):
+        data = b"x" * size
+        for _ in range(3):
+            assert call(name, data) == data
+
+    def test_what_is_large_goes_to_and_fro_many_at_once(self, host):
+        data = [bytes([number]) * 1_000_000 for number in range(50)]
+
+        async def all_of_them():
+            return await asyncio.gather(*(host.acall("shop.asame", each, timeout=60.0) for each in data))
+
+        for _ in range(3):
+            assert asyncio.run(all_of_them()) == data
+
+    def test_more_than_there_is_room_for_at_once_is_refused_and_costs_nothing(self, host):
+        data = bytes(LARGEST // 4)
+
+        async def all_of_them():
+            calls = (host.acall("shop.asame", data, timeout=60.0) for _ in range(6))
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+        answers = asyncio.run(all_of_them())
+        assert any(each == data for each in answers)
+        assert all(each == data or isinstance(each, ResourceExhausted) for each in answers)
+        assert host.call("shop.same", data) == data
 
     def test_a_payload_that_is_too_large(self, call):
         with pytest.raises(PayloadError, match="bytes"):
-            call("shop.add", {"a": b"x" * (20 << 20)})
+            call("shop.add", {"a": b"x" * LARGEST})
+        assert call("shop.add", {"a": 1}) == 2
 
 
 class TestDeadlines:

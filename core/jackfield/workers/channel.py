@@ -5,7 +5,8 @@
 
 There is no thread that reads. Of the threads that wait for something on a channel one reads, for itself and for the
 others, and hands that on when it has what it waited for; so a call from a thread costs no change of threads. Whoever
-awaits on an event loop has that loop watch the socket, if no thread reads already.
+awaits on an event loop has that loop watch the socket, if nobody reads already; it keeps it until somebody else wants
+to read.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from jackfield.wire.crossing import extension
+from jackfield.workers.readers import Readers
 
 M = TypeVar("M")
 
@@ -120,11 +122,13 @@ class Channel(Generic[M]):
         self._limit = limit
         self._held = bytearray()
         self._sending = threading.Lock()
+        self._turns: deque[Ticket] = deque()  # of those on event loops that wait to send
         self._lock = threading.Lock()  # of what follows
         self._reading = False
-        self._watcher: asyncio.AbstractEventLoop | None = None
-        self._awaiting: dict[asyncio.AbstractEventLoop, int] = {}  # how many tickets each loop waits for
+        self._watcher: Readers | None = None  # has the socket; it reads, unless nothing is awaited there
+        self._awaiting: dict[Readers, int] = {}  # how many tickets each loop waits for
         self._threads: deque[Ticket] = deque()  # of threads that wait and do not read
+        self._closed = False
         self.broken: ChannelBroken | None = None
 
     # --- Sending ----------------------------------------------------------------------------------------------------
@@ -152,6 +156,60 @@ class Channel(Generic[M]):
             self._write(message, frames)
         self._send(frames, None)
 
+    async def asend(self, message: msgspec.Struct) -> None:
+        """Do the same as `send` without blocking the running event loop, until it is cancelled.
+
+        Raises:
+            ValueError: as `send`.
+            ChannelBroken: as `send`.
+        """
+        frame = bytearray()
+        self._write(message, frame)
+        if not self._sending.acquire(blocking=False):
+            await self._turn()
+        view, sent = memoryview(frame), 0
+        try:
+            sent = self._begin_to_send(frame)
+            while sent < len(frame):
+                await self._writable()
+                with suppress(BlockingIOError):
+                    sent += self._socket.send(view[sent:])
+        except OSError as error:
+            raise self._gone() from error
+        finally:
+            if 0 < sent < len(frame):
+                self._break(ChannelBroken())  # half a message cannot be taken back
+            self._sent()
+
+    async def _writable(self) -> None:
+        """Await that the other side has read something. Whoever sends alone may: nobody closes the socket meanwhile."""
+        loop = asyncio.get_running_loop()
+        came: asyncio.Future[None] = loop.create_future()
+        loop.add_writer(self._fd, settle, came)
+        try:
+            await came
+        finally:
+            loop.remove_writer(self._fd)
+
+    async def _turn(self) -> None:
+        """Await that nobody else sends; then this one does."""
+        loop = asyncio.get_running_loop()
+        while True:
+            came: asyncio.Future[None] = loop.create_future()
+            ticket = Ticket(teller(loop, came))
+            self._turns.append(ticket)
+            try:
+                if self._sending.acquire(blocking=False):
+                    return
+                await came
+            finally:
+                if ticket in self._turns:
+                    self._turns.remove(ticket)
+                elif came.cancelled():  # it was this one's turn, and it has left
+                    self._call_next()
+            if self._sending.acquire(blocking=False):
+                return
+
     def _write(self, message: msgspec.Struct, frames: bytearray) -> None:
         """Write a message behind others."""
         start = len(frames)
@@ -166,20 +224,22 @@ class Channel(Generic[M]):
         if not self._sending.acquire(timeout=_timeout(deadline)):
             raise TimeoutError("the other side does not read")
         try:
-            if self.broken is not None:
-                raise self.broken
-            try:
-                sent = self._socket.send(frame)
-            except BlockingIOError:
-                sent = 0
+            sent = self._begin_to_send(frame)
             if sent < len(frame):
                 self._send_rest(memoryview(frame), sent, deadline)
         except OSError as error:
-            broken = ChannelBroken()
-            self._break(broken)  # whoever shares this channel is to know as well
-            raise broken from error
+            raise self._gone() from error
         finally:
-            self._sending.release()
+            self._sent()
+
+    def _begin_to_send(self, frame: bytearray) -> int:
+        """Send what can be sent at once; give how much that was."""
+        if self.broken is not None:
+            raise self.broken
+        try:
+            return self._socket.send(frame)
+        except BlockingIOError:
+            return 0
 
     def _send_rest(self, frame: memoryview, sent: int, deadline: float | None) -> None:
         poll = select.poll()
@@ -193,6 +253,23 @@ class Channel(Generic[M]):
                 if deadline is not None and monotonic() >= deadline:
                     self._break(ChannelBroken())  # half a message cannot be taken back
                     raise TimeoutError("the other side does not read") from None
+
+    def _gone(self) -> ChannelBroken:
+        broken = ChannelBroken()
+        self._break(broken)  # whoever shares this channel is to know as well
+        return broken
+
+    def _sent(self) -> None:
+        """Let somebody else send."""
+        self._sending.release()
+        if self._turns:
+            self._call_next()
+        if self._closed:
+            self._shut()
+
+    def _call_next(self) -> None:
+        with suppress(IndexError):
+            self._turns.popleft().settle(None)
 
     # --- Waiting, in a thread ----------------------------------------------------------------------------------------
 
@@ -210,9 +287,10 @@ class Channel(Generic[M]):
             with self._lock:
                 if ticket.done:
                     break
-                mine = not self._reading and self._watcher is None and self.broken is None
+                mine = not self._reading and self.broken is None and not self._awaited()
                 if mine:
                     self._reading = True
+                    self._move(None)
                 else:
                     ticket.prepare()
                     self._threads.append(ticket)
@@ -251,76 +329,85 @@ class Channel(Generic[M]):
             self._feed(piece)
         return True
 
-    def _hand_over(self, *, still: bool = False) -> None:
-        """Let somebody else read: a thread that waits, else a loop that does."""
-        with self._lock:
-            if not still:
-                self._reading = False
-            elif self._reading or self._watcher is not None:
-                return
-            follower = next((each for each in self._threads if not each.done), None)
-            loops = [] if follower is not None or self._watcher is not None else list(self._awaiting)
-        if follower is not None:
-            follower.wake()
-        for loop in loops:
-            with suppress(RuntimeError):  # it is closed: nobody waits there any more
-                loop.call_soon_threadsafe(self._take_over, loop)
-
     # --- Awaiting ----------------------------------------------------------------------------------------------------
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Count one more ticket that an event loop waits for; the loop reads if nobody does. On that loop."""
+        readers = Readers.of(loop)
         with self._lock:
-            self._awaiting[loop] = self._awaiting.get(loop, 0) + 1
-            begin = self._watcher is None and self.broken is None
-            if begin:
-                self._watcher = loop
-        if begin:
-            loop.add_reader(self._fd, self._on_readable)
+            self._awaiting[readers] = self._awaiting.get(readers, 0) + 1
+            if self._watcher is not readers and not self._reading and not self._awaited():
+                self._move(readers)
 
     def unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Count one less; a loop that waits for nothing lets others read. On that loop."""
+        """Count one less; a loop that waits for nothing lets others read, once they want to. On that loop."""
+        readers = Readers.of(loop)
         with self._lock:
-            self._awaiting[loop] -= 1
-            if self._awaiting[loop]:
+            self._awaiting[readers] -= 1
+            if self._awaiting[readers]:
                 return
-            del self._awaiting[loop]
-            if self._watcher is not loop:
-                return
-            self._watcher = None
-        loop.remove_reader(self._fd)
+            del self._awaiting[readers]
         self._hand_over(still=True)
 
-    def _take_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to read on a loop that still waits for something, if nobody else has begun; on that loop."""
+    def readable(self, readers: Readers) -> None:
+        """Read all that is there; on a loop that watches the socket."""
         with self._lock:
-            begin = loop in self._awaiting and self._watcher is None and self.broken is None
-            if begin:
-                self._watcher = loop
-        if begin:
-            loop.add_reader(self._fd, self._on_readable)
-
-    def _on_readable(self) -> None:
-        with self._lock:
-            if self._reading:  # a thread that had begun before: it goes on until it has what it waits for
+            if self._reading or self._watcher is not readers:  # somebody has taken it over in this very moment
                 return
             self._reading = True
         try:
-            try:
-                piece = self._socket.recv(_CHUNK)
-            except BlockingIOError:
-                return
-            except OSError:
-                piece = b""
-            self._feed(piece)
+            while True:
+                try:
+                    piece = self._socket.recv(_CHUNK)
+                except BlockingIOError:
+                    break
+                except OSError:
+                    piece = b""
+                self._feed(piece)
+                if len(piece) < _CHUNK:  # a stream that gives less than was asked for has no more
+                    break
         finally:
-            with self._lock:
+            self._hand_over()
+
+    # --- Who reads ---------------------------------------------------------------------------------------------------
+
+    def _awaited(self) -> bool:
+        """Whether something is awaited on the loop that has the socket. The lock is held."""
+        watcher = self._watcher
+        return watcher is not None and watcher in self._awaiting and watcher.alive
+
+    def _move(self, to: Readers | None) -> None:
+        """Give the socket to a loop, or take it from the one that has it. The lock is held."""
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.remove(self._fd)
+        if to is not None and not self._closed:
+            self._watcher = to
+            to.add(self._fd, self)
+
+    def _hand_over(self, *, still: bool = False) -> None:
+        """Let somebody else read, if whoever has the socket waits for nothing: a thread that waits, else a loop.
+
+        Args:
+            still: whether the one who asks was not reading.
+        """
+        with self._lock:
+            if not still:
                 self._reading = False
-                loop = self._watcher
-                if self.broken is not None:
-                    self._watcher = None
-            if self.broken is not None and loop is not None:  # else it would be readable for ever
-                loop.remove_reader(self._fd)
+            elif self._reading:
+                return
+            follower = None
+            if self.broken is not None:
+                self._move(None)
+            elif not self._awaited():
+                follower = next((each for each in self._threads if not each.done), None)
+                loop = next((each for each in self._awaiting if each.alive), None) if follower is None else None
+                if loop is not None:
+                    self._move(loop)
+        if follower is not None:
+            follower.wake()
+        if self._closed:
+            self._shut()
 
     # --- What came ---------------------------------------------------------------------------------------------------
 
@@ -370,21 +457,22 @@ class Channel(Generic[M]):
     def close(self) -> None:
         """Close the socket; who waits is told that the other side is gone."""
         self._break(ChannelBroken())
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # whoever is reading it wakes up
         with self._lock:
-            loop, self._watcher = self._watcher, None
-        if loop is not None and not loop.is_closed():
-            if asyncio._get_running_loop() is loop:  # noqa: SLF001  # as above
-                loop.remove_reader(self._fd)
-            else:
-                loop.call_soon_threadsafe(self._shut, loop)
+            if self._closed:
                 return
-        self._socket.close()
+            self._closed = True
+            self._move(None)
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)  # whoever reads or sends wakes up
+        self._shut()
 
-    def _shut(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.remove_reader(self._fd)
-        self._socket.close()
+    def _shut(self) -> None:
+        """Give the descriptor back, unless somebody uses it, who does so then: else it might be another's by then."""
+        with self._lock:
+            if self._reading or not self._sending.acquire(blocking=False):
+                return
+            self._socket.close()
+            self._sending.release()
 
 
 def settle(came: "asyncio.Future[None]") -> None:

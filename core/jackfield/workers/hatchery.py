@@ -9,6 +9,7 @@ from typing import Final
 
 from jackfield.errors import Unavailable
 from jackfield.sandbox.starting import seen
+from jackfield.workers import arena
 from jackfield.workers.channel import ChannelBroken
 from jackfield.workers.credentials import ask_for
 from jackfield.workers.messages import Described, Prepare
@@ -96,15 +97,18 @@ class Hatchery:
             return nest
 
     async def _forked(self, nest: Nest, timeout: float, on_death: OnDeath) -> Worker:
+        memory = arena.make()
         calls, side = socket.socketpair(), socket.socketpair()
         ask_for(side[0])
-        worker = Worker(self._plugin, calls[0], side[0], self._services, self._post)
+        shared = arena.Arena(memory, host=True)
+        worker = Worker(self._plugin, calls[0], side[0], shared, self._services, self._post)
         try:
             try:
-                number = await nest.fork((calls[1].fileno(), side[1].fileno()))
+                number = await nest.fork((calls[1].fileno(), side[1].fileno(), memory))
             finally:
                 calls[1].close()
                 side[1].close()
+                os.close(memory)
             worker.on_death = partial(on_death, nest, number)
             await worker.meet(timeout)
             self._check_confined(worker.pid)

@@ -12,7 +12,7 @@ import msgspec
 from jackfield.model.spec import Colour, PayloadShape
 from jackfield.wire.errors import Failure
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of this protocol; both sides are of one installation, and say so when they meet."""
 
 
@@ -33,6 +33,20 @@ class _Message(msgspec.Struct, frozen=True, array_like=True):
     pass
 
 
+class Place(msgspec.Struct, frozen=True, array_like=True):
+    """Where a value is in the memory that both sides share; see `arena`.
+
+    Attributes:
+        start: of it, in the half of whoever wrote it.
+        size: bytes.
+        bare: whether it is bytes as they are; else MessagePack.
+    """
+
+    start: int
+    size: int
+    bare: bool
+
+
 # --- Host → worker ---------------------------------------------------------------------------------------------------
 
 
@@ -47,6 +61,7 @@ class Invoke(_Message, frozen=True, array_like=True, tag=1):
         number: the call's own, 16 bytes.
         revision: of the host's snapshot.
         about: what few calls have.
+        place: where the payload is, if it is not here.
     """
 
     id: int
@@ -56,6 +71,7 @@ class Invoke(_Message, frozen=True, array_like=True, tag=1):
     number: bytes
     revision: int
     about: "About | None" = None
+    place: Place | None = None
 
 
 class About(msgspec.Struct, frozen=True, array_like=True):
@@ -109,14 +125,26 @@ class Answer(_Message, frozen=True, array_like=True, tag=4):
         id: of the question.
         result: plain data; empty with a failure.
         failure: why there is none.
+        place: where the result is, if it is not here.
     """
 
     id: int
     result: msgspec.Raw
     failure: Failure | None = None
+    place: Place | None = None
 
 
-ToWorker = Invoke | Cancel | Method | Answer
+class Took(_Message, frozen=True, array_like=True, tag=5):
+    """The result of a call has been copied out of the memory that both share.
+
+    Attributes:
+        place: where it was.
+    """
+
+    place: Place
+
+
+ToWorker = Invoke | Cancel | Method | Answer | Took
 """What a worker takes."""
 
 
@@ -142,11 +170,13 @@ class Result(_Message, frozen=True, array_like=True, tag=2):
         id: of it.
         result: plain data.
         failure: what it raised instead.
+        place: where the result is, if it is not here.
     """
 
     id: int
     result: msgspec.Raw
     failure: Failure | None = None
+    place: Place | None = None
 
 
 class Request(_Message, frozen=True, array_like=True, tag=3):
@@ -157,12 +187,14 @@ class Request(_Message, frozen=True, array_like=True, tag=3):
         call: the call, on this channel, in which it is asked; 0 outside of any.
         kind: `call`, `publish`, `subscribe`, `unsubscribe`, `subscription` or `secret`.
         body: what is asked, by kind.
+        place: where that is, if it is not here.
     """
 
     id: int
     call: int
     kind: str
     body: msgspec.Raw
+    place: Place | None = None
 
 
 class Said(_Message, frozen=True, array_like=True, tag=4):
@@ -311,7 +343,7 @@ class Prepare(_Message, frozen=True, array_like=True, tag=1):
 
 
 class Fork(_Message, frozen=True, array_like=True, tag=2):
-    """Make a worker, which gets the descriptors that come with this: its two channels.
+    """Make a worker, which gets the descriptors that come with this: its two channels, and the memory.
 
     Attributes:
         here: whether the zygote itself is to become that worker, since it cannot be forked.

@@ -15,9 +15,8 @@ from jackfield.model.call import Call
 from jackfield.observe.logger import call_fields
 from jackfield.runtime.pool import Pool
 from jackfield.text import printable
-from jackfield.wire.crossing import unpack
 from jackfield.workers.events import WorkerEvents
-from jackfield.workers.messages import TEXT, CallRequest, Request, Said
+from jackfield.workers.messages import TEXT, CallRequest, Said
 
 _LEVELS: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR"})
 
@@ -49,25 +48,23 @@ class HostServices:
         self._plugin, self._caller, self._pool, self._calls, self._own = plugin, caller, pool, calls, own
         self._secrets = {secret.reference: secret for secret in _secrets(options)}
 
-    def answer(self, request: Request, call: Call | None) -> Any:
+    def answer(self, kind: str, body: Any, call: Call | None) -> Any:
         """Answer a question in this thread; what is raised is what the worker gets."""
-        body = self._body(request)
-        if request.kind == "call":
+        if kind == "call":
             name, payload, options = self._nested(body, call)
             return self._caller.call(name, payload, **options)
-        if request.kind == "publish":
+        if kind == "publish":
             return self._events.publish(body)
-        return self._simple(request.kind, body)
+        return self._simple(kind, body)
 
-    async def aanswer(self, request: Request, call: Call | None) -> Any:
+    async def aanswer(self, kind: str, body: Any, call: Call | None) -> Any:
         """Do the same on an event loop."""
-        body = self._body(request)
-        if request.kind == "call":
+        if kind == "call":
             name, payload, options = self._nested(body, call)
             return await self._caller.acall(name, payload, **options)
-        if request.kind == "publish":
+        if kind == "publish":
             return await self._events.apublish(body)
-        return self._simple(request.kind, body)
+        return self._simple(kind, body)
 
     def said(self, said: Said, call: Call | None) -> None:
         """Log what a worker said, as what its plugin says in the call that the host has."""
@@ -83,12 +80,6 @@ class HostServices:
     def start(self, name: str, body: Callable[[], object]) -> None:
         """Do something in a thread of its own."""
         self._pool.start(name, body)
-
-    def _body(self, request: Request) -> Any:
-        try:
-            return unpack(request.body)
-        except (ValueError, TypeError, msgspec.MsgspecError) as error:
-            raise Unavailable(self._plugin, f"what it asked cannot be read: {error}", "protocol") from None
 
     def _nested(self, body: Any, call: Call | None) -> tuple[str, Any, dict[str, Any]]:
         try:

@@ -13,31 +13,47 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from jackfield.errors import DeadlineExceeded, JackfieldError, PayloadError, Unavailable
+from jackfield.errors import DeadlineExceeded, JackfieldError, PayloadError, ResourceExhausted, Unavailable
 from jackfield.executors.worker import Undelivered
 from jackfield.model.call import NO_HEADERS, Call
-from jackfield.wire.crossing import pack, unpack
+from jackfield.wire.crossing import pack
 from jackfield.wire.errors import describe, restore
 from jackfield.workers import messages
+from jackfield.workers.arena import LARGEST, Arena, NoRoom
 from jackfield.workers.channel import LIMIT, Channel, ChannelBroken, Ticket, settle, teller
 from jackfield.workers.credentials import sender
-from jackfield.workers.messages import NOTHING, About, Answer, Cancel, Invoke, Method, Ready, Request, Result, Said
+from jackfield.workers.messages import (
+    NOTHING,
+    About,
+    Answer,
+    Cancel,
+    Invoke,
+    Method,
+    Place,
+    Ready,
+    Request,
+    Result,
+    Said,
+    Took,
+)
 
 GRACE: Final = 0.5
 """Seconds that a call may go on past its deadline, having been told, before its worker is killed."""
 
 _ANSWERED: Final = 5.0  # seconds that a worker may take to read an answer
+_FREED: Final = 0.1  # seconds in which calls may have ended that take up room
+_ROOM: Final = 1024  # bytes of a message around what it carries
 _LEFT: Final = "its worker has been told, and is killed if it does not end"
 
 
 class Services(Protocol):
     """What a worker may ask of its host."""
 
-    def answer(self, request: Request, call: Call | None) -> Any:
+    def answer(self, kind: str, body: Any, call: Call | None) -> Any:
         """Answer a question in this thread, within the call in which it was asked; raise what the worker is to get."""
         ...
 
-    async def aanswer(self, request: Request, call: Call | None) -> Any:
+    async def aanswer(self, kind: str, body: Any, call: Call | None) -> Any:
         """Do the same on an event loop."""
         ...
 
@@ -53,10 +69,11 @@ class Services(Protocol):
 class _Entry:
     """A call, or a method, that is open."""
 
-    __slots__ = ("abandoned", "call", "inbox", "ticket")
+    __slots__ = ("abandoned", "call", "inbox", "places", "ticket")
 
     def __init__(self, call: Call | None) -> None:
         self.call = call
+        self.places: list[Place | None] = []  # of what it was sent, which is free when it ends
         self.inbox: deque[Any] = deque()
         self.ticket: Ticket | None = None
         self.abandoned: Callable[[], object] | None = None
@@ -76,6 +93,7 @@ class Worker:
         plugin: its name.
         calls: the host's end of the channel for calls.
         side: that of the channel for everything else.
+        arena: the memory that both share.
         services: what it may ask.
         post: has something done on the control loop.
 
@@ -93,6 +111,7 @@ class Worker:
         plugin: str,
         calls: socket.socket,
         side: socket.socket,
+        arena: Arena,
         services: Services,
         post: Callable[..., None],
     ) -> None:
@@ -116,6 +135,7 @@ class Worker:
         self._greeted = 0
         self._met: asyncio.Future[None] | None = None
         self._side_socket = side
+        self._arena = arena
         self.calls: Channel[Any] = Channel(calls, messages.ToHost, self._took_call)
         self.side: Channel[Any] = Channel(side, messages.ToHost, self._took_beside)
         self.calls.on_break = self.side.on_break = self._broke
@@ -161,10 +181,11 @@ class Worker:
         entry.ticket = Ticket(teller(loop, came))
         self._open[number] = entry
         try:
-            self.side.send(Method(number, name, state, budget), monotonic() + budget)
-            if self.dead:
-                raise self._gone()
-            await asyncio.wait_for(came, budget + GRACE)
+            async with asyncio.timeout(budget + GRACE):
+                await self.side.asend(Method(number, name, state, budget))
+                if self.dead:
+                    raise self._gone()
+                await came
         except ChannelBroken:
             raise self._gone() from None
         finally:
@@ -191,6 +212,7 @@ class Worker:
             entry.put(error)
         self.calls.close()
         self.side.close()
+        self._arena.close()
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
@@ -213,15 +235,20 @@ class Worker:
             call: the call.
             release: gives the worker back, when it is done with the call: in this thread or later.
         """
-        number, entry = self._begin(function, call, release)
+        number, entry, message = self._prepared(function, call, release)
+        try:
+            self.calls.send(message, call.deadline)
+        except BaseException as error:
+            self._unsent(number, entry, call, release, error)
+            raise
+        self._check_alive(number, release)
         try:
             while True:
                 while entry.inbox:
                     message = entry.inbox.popleft()
                     if type(message) is not Request:
-                        release()
-                        return self._finished(message, call.name)
-                    self._reply(message, *self._answered(message, call))
+                        return self._finished(message, call.name, release)
+                    self._reply(message, entry, *self._answered(message, call))
                 entry.ticket = ticket = Ticket()
                 if not entry.inbox and not self.calls.wait(ticket, call.deadline) and not entry.inbox:
                     raise DeadlineExceeded(call.name, monotonic() - (call.deadline or 0.0), _LEFT)  # noqa: TRY301  # left behind as any other
@@ -232,7 +259,13 @@ class Worker:
     async def arun(self, function: int, call: Call, release: Callable[[], object]) -> Any:
         """Do the same without blocking the running event loop."""
         loop = asyncio.get_running_loop()
-        number, entry = self._begin(function, call, release)
+        number, entry, message = self._prepared(function, call, release)
+        try:
+            await self.calls.asend(message)
+        except BaseException as error:
+            self._unsent(number, entry, call, release, error)
+            raise
+        self._check_alive(number, release)
         tasks: set[asyncio.Task[None]] = set()
         self.calls.watch(loop)
         try:
@@ -240,9 +273,8 @@ class Worker:
                 while entry.inbox:
                     message = entry.inbox.popleft()
                     if type(message) is not Request:
-                        release()
-                        return self._finished(message, call.name)
-                    task = loop.create_task(self._areply(message, call))
+                        return await self._afinished(message, call.name, release)
+                    task = loop.create_task(self._areply(message, entry, call))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
                 came: asyncio.Future[None] = loop.create_future()
@@ -251,39 +283,51 @@ class Worker:
                     await came
         except BaseException as error:
             self._abandon(number, entry, call, release)
-            if call.deadline is not None and isinstance(error, asyncio.CancelledError) and error.__cause__ is None:
-                error.__cause__ = DeadlineExceeded(call.name, 0.0, _LEFT)
+            _say_late(error, call, _LEFT)
             raise
         finally:
             self.calls.unwatch(loop)
             for task in tasks:
                 task.cancel()
 
-    def _begin(self, function: int, call: Call, release: Callable[[], object]) -> tuple[int, _Entry]:
+    def _prepared(self, function: int, call: Call, release: Callable[[], object]) -> tuple[int, _Entry, Any]:
+        """Open a call; give its number, and the message that begins it."""
         number, entry = next(self._ids), _Entry(call)
         try:
-            try:
-                message = self._invoke(number, function, call)
-            except TypeError as error:
-                raise PayloadError(call.name, "$", "plain data, to go to a worker", str(error)) from None
-            self._open[number] = entry
-            self.served += 1
-            self.calls.send(message, call.deadline)
+            message = self._invoke(number, function, call)
         except BaseException as error:
-            self._open.pop(number, None)
             release()
-            if isinstance(error, ValueError):
-                raise PayloadError(call.name, "$", f"at most {LIMIT:,} bytes", str(error)) from None
-            if isinstance(error, TimeoutError):
-                late = monotonic() - (call.deadline or 0.0)
-                raise DeadlineExceeded(call.name, late, "its worker did not take it") from None
-            if isinstance(error, ChannelBroken):
-                raise Undelivered from None
+            if isinstance(error, TypeError):
+                raise PayloadError(call.name, "$", "plain data, to go to a worker", str(error)) from None
+            if isinstance(error, NoRoom):
+                raise _too_large(call, error) from None
             raise
-        if self._over is not None and self._open.pop(number, None) is not None:  # `end` has not seen this call
+        entry.places.append(message.place)
+        self._open[number] = entry
+        self.served += 1
+        return number, entry, message
+
+    def _unsent(
+        self, number: int, entry: _Entry, call: Call, release: Callable[[], object], error: BaseException
+    ) -> None:
+        """Close a call that could not be sent, and raise what that means for its caller; else the error goes on."""
+        self._open.pop(number, None)
+        self._free(entry)
+        release()
+        if isinstance(error, ValueError):
+            raise _too_large(call, error) from None
+        if isinstance(error, TimeoutError):
+            late = monotonic() - (call.deadline or 0.0)
+            raise DeadlineExceeded(call.name, late, "its worker did not take it") from None
+        if isinstance(error, ChannelBroken):
+            raise Undelivered from None
+        _say_late(error, call, "its worker did not take it")
+
+    def _check_alive(self, number: int, release: Callable[[], object]) -> None:
+        """Raise why the worker is gone, if whoever was told of that has not seen this call."""
+        if self._over is not None and self._open.pop(number, None) is not None:
             release()
             raise self._over
-        return number, entry
 
     def _invoke(self, number: int, function: int, call: Call) -> Invoke:
         own = call.number
@@ -301,10 +345,9 @@ class Worker:
                 if trace is None
                 else (trace.trace_id.to_bytes(16, "big"), trace.span_id.to_bytes(8, "big"), int(trace.trace_flags)),
             )
+        payload, place = self._arena.put(call.payload)
         budget = None if call.deadline is None else max(call.deadline - monotonic(), 0.0)
-        return Invoke(
-            number, function, msgspec.Raw(pack(call.payload)), budget, own.to_bytes(16, "big"), call.revision, about
-        )
+        return Invoke(number, function, payload, budget, own.to_bytes(16, "big"), call.revision, about, place)
 
     def _abandon(self, number: int, entry: _Entry, call: Call, release: Callable[[], object]) -> None:
         """Leave a call behind: its worker is told, and killed if it goes on past the deadline."""
@@ -342,46 +385,104 @@ class Worker:
             wait = max(call.deadline - monotonic(), 0.0) + GRACE
             timer = loop.call_later(wait, self.kill, f"{call.name} went on {GRACE:g} s past its deadline")
 
-    def _finished(self, message: Any, name: str) -> Any:
-        """Give a result, or raise what there is instead."""
+    def _finished(self, message: Any, name: str, release: Callable[[], object] = lambda: None) -> Any:
+        """Give a result, or raise what there is instead; give the worker back, and its memory."""
+        try:
+            return self._read(message, name)
+        finally:
+            try:
+                place = _place(message)
+                if place is not None:
+                    with suppress(ChannelBroken, TimeoutError):  # it is gone, or does not read: so it goes without
+                        self.calls.send(Took(place), monotonic() + _ANSWERED)
+            finally:
+                release()
+
+    async def _afinished(self, message: Any, name: str, release: Callable[[], object]) -> Any:
+        try:
+            return self._read(message, name)
+        finally:
+            try:
+                place = _place(message)
+                if place is not None:
+                    with suppress(ChannelBroken, TimeoutError):
+                        async with asyncio.timeout(_ANSWERED):
+                            await self.calls.asend(Took(place))
+            finally:
+                release()
+
+    def _read(self, message: Any, name: str) -> Any:
         if type(message) is not Result:
             raise message
         if message.failure is not None:
             raise restore(message.failure, name)
         try:
-            return unpack(message.result)
+            return self._arena.get(message.result, message.place)
         except (ValueError, TypeError) as error:
+            if self._over is not None:
+                raise self._over from None
             self._post(self.kill, "it sent what cannot be read")  # there: nobody else may hold its descriptor meanwhile
             raise Unavailable(name, f"its worker sent what cannot be read: {error}", "protocol", ran=True) from None
 
+    def _free(self, entry: _Entry) -> None:
+        """Let the memory of what a call was sent be used again."""
+        with suppress(IndexError):
+            while True:
+                self._arena.free(entry.places.pop())
+
     # --- What it asks -------------------------------------------------------------------------------------------------
+
+    def _body(self, request: Request) -> Any:
+        try:
+            return self._arena.get(request.body, request.place)
+        except (ValueError, TypeError) as error:
+            raise Unavailable(self.plugin, f"what it asked cannot be read: {error}", "protocol") from None
 
     def _answered(self, request: Request, call: Call | None) -> tuple[Any, BaseException | None]:
         try:
-            return self._services.answer(request, call), None
+            return self._services.answer(request.kind, self._body(request), call), None
         except Exception as error:  # noqa: BLE001  # whatever it is goes to the worker
             return None, error
 
-    def _reply(self, request: Request, result: Any, error: BaseException | None) -> None:
-        send, ends = (self.calls if request.call else self.side).send, monotonic() + _ANSWERED
+    def _reply(self, request: Request, entry: _Entry | None, result: Any, error: BaseException | None) -> None:
+        channel, ends = (self.calls if request.call else self.side), monotonic() + _ANSWERED
         with suppress(ChannelBroken, TimeoutError):  # it is gone, or does not read: its call ends by that
-            if error is None:
-                try:
-                    return send(Answer(request.id, msgspec.Raw(pack(result))), ends)
-                except (TypeError, ValueError) as wrong:  # it has no form, or is too large
-                    error = wrong
-            failure = describe(error, request.kind)
             try:
-                send(Answer(request.id, NOTHING, failure), ends)
-            except ValueError:
-                send(Answer(request.id, NOTHING, failure.shortened()), ends)
+                channel.send(self._answer(request, entry, result, error), ends)
+            except ValueError as wrong:  # it is too large
+                channel.send(self._answer(request, None, None, wrong), ends)
 
-    async def _areply(self, request: Request, call: Call) -> None:
+    async def _areply(self, request: Request, entry: _Entry, call: Call) -> None:
         try:
-            result, error = await self._services.aanswer(request, call), None
+            result, error = await self._services.aanswer(request.kind, self._body(request), call), None
         except Exception as wrong:  # noqa: BLE001  # as above
             result, error = None, wrong
-        self._reply(request, result, error)
+        with suppress(ChannelBroken, TimeoutError):
+            async with asyncio.timeout(_ANSWERED):
+                try:
+                    await self.calls.asend(self._answer(request, entry, result, error))
+                except ValueError as wrong:
+                    await self.calls.asend(self._answer(request, None, None, wrong))
+
+    def _answer(self, request: Request, entry: _Entry | None, result: Any, error: BaseException | None) -> Answer:
+        """Make an answer; a large one is in the memory of the call in which it was asked, a failure fits anywhere."""
+        if error is None:
+            try:
+                if entry is None:
+                    return Answer(request.id, msgspec.Raw(pack(result)))
+                raw, place = self._arena.put(result)
+                entry.places.append(place)
+                if request.call not in self._open:  # the call has ended meanwhile
+                    self._free(entry)
+                return Answer(request.id, raw, None, place)
+            except NoRoom as full:
+                error = ValueError(f"the answer has {full}")
+            except (TypeError, ValueError) as wrong:  # it has no form
+                error = wrong
+        failure = describe(error, request.kind)
+        if len(msgspec.msgpack.encode(failure)) > LIMIT - _ROOM:
+            failure = failure.shortened()
+        return Answer(request.id, NOTHING, failure)
 
     # --- What comes, in the thread of whoever reads -------------------------------------------------------------------
 
@@ -392,6 +493,7 @@ class Worker:
             if entry is None:
                 raise ChannelBroken("it answered what nobody has asked")
             self.answered = True
+            self._free(entry)
             abandoned = entry.abandoned
             entry.put(message)
             if abandoned is not None:
@@ -423,7 +525,7 @@ class Worker:
 
     def _ask_beside(self, request: Request) -> None:
         def answer() -> None:
-            self._reply(request, *self._answered(request, None))
+            self._reply(request, None, *self._answered(request, None))
 
         self._services.start(f"{self.plugin}:asked", answer)
 
@@ -434,3 +536,19 @@ class Worker:
         met = self._met
         if self._greeted == 2 and met is not None:  # noqa: PLR2004  # as above
             self._post(settle, met)
+
+
+def _place(message: Any) -> Place | None:
+    return message.place if type(message) is Result else None
+
+
+def _too_large(call: Call, error: ValueError) -> JackfieldError:
+    if isinstance(error, NoRoom) and error.size <= LARGEST:
+        return ResourceExhausted(call.name, str(error), _FREED)
+    return PayloadError(call.name, "$", f"at most {LARGEST:,} bytes", str(error))
+
+
+def _say_late(error: BaseException, call: Call, detail: str) -> None:
+    """Say with a cancellation that it is the deadline's, as far as is known here."""
+    if call.deadline is not None and isinstance(error, asyncio.CancelledError) and error.__cause__ is None:
+        error.__cause__ = DeadlineExceeded(call.name, 0.0, detail)

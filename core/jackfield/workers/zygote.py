@@ -28,7 +28,7 @@ MESSAGE: Final = 8 * 1024 * 1024
 """The most bytes of one control message."""
 
 _DESCRIPTORS: Final = 3  # of a plugin's zygote: its control socket, standard output and error
-_CHANNELS: Final = 2  # of a worker
+_SHARED: Final = 3  # of a worker: its two channels, and the memory
 _SUBREAPER: Final = 36  # PR_SET_CHILD_SUBREAPER
 _encode: Final = msgspec.msgpack.encode
 _decode: Final = msgspec.msgpack.Decoder(messages.ToZygote).decode
@@ -219,7 +219,7 @@ class PluginZygote:
         if not data:
             return False
         message = _decode(data)
-        if not isinstance(message, Fork) or len(descriptors) != _CHANNELS:
+        if not isinstance(message, Fork) or len(descriptors) != _SHARED:
             return False
         if message.here:
             self._work(descriptors)
@@ -246,8 +246,8 @@ class PluginZygote:
         """Be a worker."""
         self._reaper.close()
         self._control.close()
-        calls, side = descriptors
-        self._runtime.work(socket.socket(fileno=calls), socket.socket(fileno=side))
+        calls, side, memory = descriptors
+        self._runtime.work(socket.socket(fileno=calls), socket.socket(fileno=side), memory)
         os._exit(0)
 
 

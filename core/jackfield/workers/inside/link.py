@@ -8,15 +8,13 @@ from itertools import count
 from time import monotonic
 from typing import Any
 
-import msgspec
-
 from jackfield.errors import DeadlineExceeded
 from jackfield.model.call import Call, current
-from jackfield.wire.crossing import pack, unpack
 from jackfield.wire.errors import restore
 from jackfield.workers import messages
+from jackfield.workers.arena import Arena
 from jackfield.workers.channel import Channel, ChannelBroken, Ticket, teller
-from jackfield.workers.messages import TEXT, Answer, Ready, Request, Said
+from jackfield.workers.messages import TEXT, Answer, Place, Ready, Request, Said, Took
 
 
 class Link:
@@ -28,20 +26,24 @@ class Link:
 
     calls: Channel[Any]
     side: Channel[Any]
+    arena: Arena
 
     def __init__(self, take: Callable[[Any, bool], object]) -> None:
         self._take = take
         self._numbers = count(1)
         self._open: dict[int, Ticket] = {}
+        self._places: dict[int, Place] = {}  # number of a question → where its body is
         self._ids: dict[int, int] = {}  # number of a call that runs here → its id on the channel
 
-    def meet(self, calls: socket.socket, side: socket.socket) -> None:
+    def meet(self, calls: socket.socket, side: socket.socket, arena: Arena) -> None:
         """Say that this worker is there; begin to listen beside its calls.
 
         Args:
             calls: the socket that calls come on.
             side: the socket for everything else.
+            arena: the memory that it shares with the host.
         """
+        self.arena = arena
         self.calls = Channel(calls, messages.ToWorker, lambda message: self._took(message, of_calls=True))
         self.side = Channel(side, messages.ToWorker, lambda message: self._took(message, of_calls=False))
         self.calls.on_break = self.side.on_break = _end
@@ -52,9 +54,12 @@ class Link:
 
     def _took(self, message: Any, *, of_calls: bool) -> None:
         if isinstance(message, Answer):
+            self.arena.free(self._places.pop(message.id, None))
             ticket = self._open.pop(message.id, None)
             if ticket is not None:
                 ticket.settle(message)
+        elif isinstance(message, Took):
+            self.arena.free(message.place)
         else:
             self._take(message, of_calls)
 
@@ -98,7 +103,7 @@ class Link:
         if not channel.wait(ticket, deadline):
             self._open.pop(number, None)
             raise DeadlineExceeded(what, monotonic() - (deadline or 0.0), "the host has not answered")
-        return _answered(ticket, what)
+        return self._answered(ticket, what)
 
     async def aask(self, kind: str, body: Any, what: str) -> Any:
         """Do the same without blocking the running event loop."""
@@ -113,18 +118,28 @@ class Link:
             await came
         finally:
             self._open.pop(number, None)
-        return _answered(ticket, what)
+        return self._answered(ticket, what)
+
+    def _answered(self, ticket: Ticket, what: str) -> Any:
+        answer = ticket.result()
+        if answer.failure is not None:
+            raise restore(answer.failure, what)
+        return self.arena.get(answer.result, answer.place)
 
     def _send(self, kind: str, body: Any, ticket: Ticket) -> tuple[Channel[Any], int]:
         call = self.here()
         channel = self.calls if call else self.side
         number = next(self._numbers)
-        message = Request(number, call, kind, msgspec.Raw(pack(body)))
+        raw, place = self.arena.put(body)
+        message = Request(number, call, kind, raw, place)
         self._open[number] = ticket
+        if place is not None:
+            self._places[number] = place
         try:
             channel.send(message)
         except ValueError:  # it is too large, and was not sent
             del self._open[number]
+            self.arena.free(self._places.pop(number, None))
             raise
         return channel, number
 
@@ -137,13 +152,6 @@ class Link:
             channel.send(Said(call, level, text, fields, where))
         except ValueError:  # whoever logs is not to fail by it
             channel.send(Said(call, level, text, dict.fromkeys(fields, "…"), where))
-
-
-def _answered(ticket: Ticket, what: str) -> Any:
-    answer = ticket.result()
-    if answer.failure is not None:
-        raise restore(answer.failure, what)
-    return unpack(answer.result)
 
 
 def _end(error: ChannelBroken) -> None:

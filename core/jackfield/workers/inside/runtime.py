@@ -37,8 +37,9 @@ from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.home import HomeLoop
 from jackfield.runtime.pool import Pool
 from jackfield.strangers import Broken, barrier, is_a
-from jackfield.wire.crossing import pack, unpack
+from jackfield.wire.crossing import pack
 from jackfield.wire.errors import Failure, describe
+from jackfield.workers.arena import Arena, NoRoom
 from jackfield.workers.channel import LIMIT, Ticket
 from jackfield.workers.configs import read_config
 from jackfield.workers.inside.describing import described, fault_fact
@@ -147,13 +148,16 @@ class Runtime:
 
     # --- In a worker -------------------------------------------------------------------------------------------------
 
-    def work(self, calls: socket.socket, side: socket.socket) -> None:
+    def work(self, calls: socket.socket, side: socket.socket, memory: int) -> None:
         """Serve calls until the host has ended.
 
         Args:
             calls: where they come.
             side: where everything else comes.
+            memory: a descriptor of what it shares with the host.
         """
+        arena = Arena(memory, host=False)
+        os.close(memory)
         os.close(self._tasks)
         if self._confinement is not None:
             from jackfield.sandbox.enter import enter_stage_two  # noqa: PLC0415  # as above
@@ -161,7 +165,7 @@ class Runtime:
             enter_stage_two(self._confinement)
         link = self._link
         log_to(link)
-        link.meet(calls, side)
+        link.meet(calls, side, arena)
         while True:
             if not self._queue:
                 self._wanted = wanted = Ticket()
@@ -194,7 +198,7 @@ class Runtime:
     def _invoke(self, message: Invoke) -> None:
         """Run a sync function, in this thread."""
         endpoint = self._endpoints[message.function]
-        call = call_of(message, endpoint)
+        call = call_of(message, endpoint, self._link.arena)
         self._link.begin(call, message.id)
         try:
             result = endpoint.run(call)
@@ -221,7 +225,7 @@ class Runtime:
     def _begin(self, message: Invoke) -> None:
         """Run an async function; on the loop."""
         endpoint = self._endpoints[message.function]
-        call = call_of(message, endpoint)
+        call = call_of(message, endpoint, self._link.arena)
         self._link.begin(call, message.id)
         walk: Any = endpoint.arun(call)  # a coroutine, since the function is async
         task = asyncio.get_running_loop().create_task(walk)
@@ -238,7 +242,7 @@ class Runtime:
         elif (error := task.exception()) is None:
             result = task.result()
         self._link.finish(call)
-        self._answers.append(outcome(number, call.name, result, error))
+        self._answers.append(outcome(number, call.name, result, error, self._link.arena))
         if len(self._answers) == 1:
             asyncio.get_running_loop().call_soon(self._answer_all)
 
@@ -254,7 +258,7 @@ class Runtime:
 
     def _answer(self, number: int, call: Call, result: Any, error: BaseException | None = None) -> None:
         self._link.finish(call)
-        self._link.calls.send(outcome(number, call.name, result, error))
+        self._link.calls.send(outcome(number, call.name, result, error, self._link.arena))
 
     # --- The plugin object -------------------------------------------------------------------------------------------
 
@@ -330,14 +334,14 @@ def _here(bundle: PluginBundle) -> PluginBundle:
     )
 
 
-def call_of(message: Invoke, endpoint: Endpoint) -> Call:
+def call_of(message: Invoke, endpoint: Endpoint, arena: Arena) -> Call:
     """Make the call that the host described."""
     about = message.about or _PLAIN
     trace = about.trace
     spec = endpoint.spec
     return Call(
         spec.name,
-        unpack(message.payload),
+        arena.get(message.payload, message.place),
         spec.version,
         message.revision,
         None if message.budget is None else monotonic() + message.budget,
@@ -351,11 +355,16 @@ def call_of(message: Invoke, endpoint: Endpoint) -> Call:
     )
 
 
-def outcome(number: int, name: str, result: Any, error: BaseException | None) -> Result:
-    """Say how something has ended, whatever it gave."""
+def outcome(number: int, name: str, result: Any, error: BaseException | None, arena: Arena | None = None) -> Result:
+    """Say how something has ended, whatever it gave; in shared memory, if that is given, where it is large."""
     if error is None:
         try:
-            return Result(number, msgspec.Raw(_fitting(pack(result))))
+            if arena is None:
+                return Result(number, msgspec.Raw(_fitting(pack(result))))
+            raw, place = arena.put(result)
+            return Result(number, raw, None, place)
+        except NoRoom as full:
+            error = ValueError(f"its result has {full}")
         except Exception as wrong:  # noqa: BLE001  # what has no form, or is too large
             error = wrong
     try:
