@@ -1,9 +1,15 @@
 """A channel: whole messages, in order, however the stream is cut."""
 
+import asyncio
+import gc
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import count, pairwise
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -11,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackfield.workers.channel import Channel, ChannelBroken, Ticket
+from jackfield.workers.channel import Channel, ChannelBroken, Ticket, teller
 
 
 class Word(msgspec.Struct, frozen=True, array_like=True):
@@ -53,6 +59,171 @@ class TestSent:
                 channel.send_all([Word(b"small"), Word(bytes(2_000))])
             channel.close()
             assert there.recv(10) == b""
+
+
+class TestSentOnALoop:
+    def test_a_loop_goes_on_while_the_other_side_does_not_read(self):
+        """All arrive whole, whichever was begun first, and whoever sent: a loop or a thread."""
+        words = [bytes([number]) * 100_000 for number in range(30)]
+
+        async def run(channel, there):
+            loop = asyncio.get_running_loop()
+            sent = [asyncio.ensure_future(channel.asend(Word(word))) for word in words]
+            await asyncio.sleep(0)  # each has begun, and the first ones fill the socket
+            assert not sent[-1].done()
+            thread = loop.run_in_executor(None, channel.send, Word(b"from a thread"))
+            read = loop.run_in_executor(None, all_of, there, len(words) + 1)
+            await asyncio.gather(*sent, thread)
+            return await read
+
+        with pair(200_000) as (channel, there, _, _):
+            assert sorted(asyncio.run(run(channel, there))) == sorted([*words, b"from a thread"])
+
+    def test_whoever_leaves_in_the_middle_of_a_message_breaks_the_channel(self):
+        async def run(channel):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await channel.asend(Word(bytes(2_000_000)))
+            with pytest.raises(ChannelBroken):
+                await channel.asend(Word(b"next"))
+
+        with pair(3_000_000) as (channel, _, _, _):
+            asyncio.run(run(channel))
+
+    def test_whoever_leaves_before_it_is_his_turn_breaks_nothing(self):
+        async def run(channel, there):
+            first = asyncio.ensure_future(channel.asend(Word(bytes(2_000_000))))
+            others = [asyncio.ensure_future(channel.asend(Word(bytes([number])))) for number in range(3)]
+            await asyncio.sleep(0)
+            others[1].cancel()
+            read = asyncio.get_running_loop().run_in_executor(None, all_of, there, 3)
+            await asyncio.gather(first, others[0], others[2])
+            return await read
+
+        with pair(3_000_000) as (channel, there, _, _):
+            found = asyncio.run(run(channel, there))
+            assert [len(found[0]), *sorted(found[1:])] == [2_000_000, b"\0", b"\2"]
+
+    def test_a_channel_that_is_closed_tells_those_who_send(self):
+        async def run(channel):
+            sent = [asyncio.ensure_future(channel.asend(Word(bytes(1_000_000)))) for _ in range(3)]
+            await asyncio.sleep(0)
+            await asyncio.get_running_loop().run_in_executor(None, channel.close)
+            return await asyncio.gather(*sent, return_exceptions=True)
+
+        with pair(3_000_000) as (channel, _, _, _):
+            answers = asyncio.run(run(channel))
+            assert [type(each) for each in answers] == [ChannelBroken] * 3
+
+
+class TestReaders:
+    """Whoever waits reads: threads and event loops take turns, and none of them misses anything."""
+
+    def test_loops_and_threads_take_turns(self):
+        with peers() as (ask, channel):
+
+            def in_a_thread(rounds):
+                return [ask(channel) for _ in range(rounds)]
+
+            async def on_a_loop(rounds):
+                return [await aask(ask, channel) for _ in range(rounds)]
+
+            with ThreadPoolExecutor(4) as pool:
+                runs = [pool.submit(in_a_thread, 200), pool.submit(in_a_thread, 200)]
+                runs += [pool.submit(asyncio.run, on_a_loop(200)), pool.submit(asyncio.run, on_a_loop(200))]
+                assert all(all(run.result(60)) for run in runs)
+
+    def test_a_loop_that_has_ended_keeps_nobody_from_reading(self):
+        with peers() as (ask, channel):
+            for _ in range(20):
+                assert asyncio.run(aask(ask, channel))
+                assert ask(channel)
+
+    def test_a_loop_that_does_not_run_any_more_keeps_nobody_from_reading(self):
+        loop = asyncio.new_event_loop()
+        with peers() as (ask, channel):
+            assert loop.run_until_complete(aask(ask, channel))
+            assert ask(channel)
+            assert asyncio.run(aask(ask, channel))
+            assert loop.run_until_complete(aask(ask, channel))
+        loop.close()
+
+    def test_closing_while_loops_watch_leaves_no_descriptor(self):
+        before = descriptors()
+        for _ in range(20):
+            with peers() as (ask, channel):
+                assert asyncio.run(aask(ask, channel))
+        gc.collect()  # the loops, and with them what they watched
+        assert descriptors() <= before
+
+
+def descriptors() -> set[str]:
+    """Name those of this process."""
+    return {each.name for each in Path("/proc/self/fd").iterdir()}
+
+
+class Asking(Channel[Any]):
+    """A channel whose questions are numbers, and whose answers are the same numbers."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__(connection, Word, self.took)
+        self.numbers = count(1)
+        self.tickets: dict[bytes, Ticket] = {}
+
+    def took(self, word: Word) -> None:
+        """Settle what was asked."""
+        self.tickets.pop(word.body).settle(word.body)
+
+
+@contextmanager
+def peers() -> Iterator[tuple[Any, Asking]]:
+    """Give how to ask in a thread, and a channel whose other end answers with what it was asked."""
+    here, there = socket.socketpair()
+
+    def echo() -> None:
+        while data := there.recv(65_536):
+            there.sendall(data)
+
+    thread = threading.Thread(target=echo)
+    thread.start()
+    channel = Asking(here)
+
+    def ask(channel: Asking, tell: Any = None) -> Any:
+        body, ticket = str(next(channel.numbers)).encode(), Ticket(tell)
+        channel.tickets[body] = ticket
+        channel.send(Word(body))
+        if tell is not None:
+            return body, ticket
+        assert channel.wait(ticket, monotonic() + 60.0)
+        return ticket.result() == body
+
+    yield ask, channel
+    channel.close()
+    thread.join()
+    there.close()
+
+
+async def aask(ask: Any, channel: Asking) -> bool:
+    """Ask on an event loop."""
+    loop = asyncio.get_running_loop()
+    came = loop.create_future()
+    channel.watch(loop)
+    try:
+        body, ticket = ask(channel, teller(loop, came))
+        async with asyncio.timeout(60.0):
+            await came
+    finally:
+        channel.unwatch(loop)
+    return bool(ticket.result() == body)
+
+
+def all_of(there: socket.socket, number: int) -> list[bytes]:
+    """Read so many messages."""
+    file, found = there.makefile("rb"), []
+    for _ in range(number):
+        size = int.from_bytes(file.read(4), "big")
+        found.append(msgspec.msgpack.decode(file.read(size), type=Word).body)
+    return found
 
 
 class TestTaken:

@@ -7,7 +7,7 @@ the message that says where it is, and is free when
     the payload of a call          the call has ended
     the answer to a question       the call in which it was asked has ended
     the body of a question         its answer has come
-    the result of a call           the host says so (`messages.Took`)
+    the result of a call           the host says so: with the next call, or by itself (`messages.Took`)
 
 The host copies what it reads before it looks at it, since the worker may still write there.
 """
@@ -33,8 +33,10 @@ LARGE: Final = 64 * 1024
 LARGEST: Final = 128 * 1024 * 1024
 """The most bytes that all values have together that are on their way in one direction, and so the most that one has."""
 
+KEPT: Final = 8 * 1024 * 1024
+"""Bytes at the beginning of a half whose memory is kept when they are free: new pages cost time."""
+
 _PAGE: Final = mmap.PAGESIZE
-_KEPT: Final = 8 * 1024 * 1024  # bytes of a half whose memory is kept when they are free: new pages cost time
 _UNTRACKED: Final[dict[str, Any]] = {"trackfd": False} if sys.version_info >= (3, 13) else {}  # else it keeps one more
 _AROUND: Final = 64 * 1024  # bytes of a message around what it carries, which leaves room for headers
 _NO_EXECUTION: Final = 8  # MFD_NOEXEC_SEAL, of Linux 6.3: some systems give no memory without it
@@ -137,7 +139,7 @@ class Arena:
         if place is None:
             return
         start, end = place.start, place.start + _pages(place.size)
-        kept = max(start, _KEPT)
+        kept = max(start, KEPT)
         with suppress(ValueError):  # it is closed
             if kept < end:  # while it is still this one's
                 self._memory.madvise(mmap.MADV_REMOVE, self._mine + kept, end - kept)

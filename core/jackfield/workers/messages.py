@@ -62,6 +62,7 @@ class Invoke(_Message, frozen=True, array_like=True, tag=1):
         revision: of the host's snapshot.
         about: what few calls have.
         place: where the payload is, if it is not here.
+        took: as in `Took`.
     """
 
     id: int
@@ -72,6 +73,7 @@ class Invoke(_Message, frozen=True, array_like=True, tag=1):
     revision: int
     about: "About | None" = None
     place: Place | None = None
+    took: tuple[Place, ...] = ()
 
 
 class About(msgspec.Struct, frozen=True, array_like=True):
@@ -135,13 +137,13 @@ class Answer(_Message, frozen=True, array_like=True, tag=4):
 
 
 class Took(_Message, frozen=True, array_like=True, tag=5):
-    """The result of a call has been copied out of the memory that both share.
+    """Results have been copied out of the memory that both share.
 
     Attributes:
-        place: where it was.
+        places: where they were.
     """
 
-    place: Place
+    places: tuple[Place, ...]
 
 
 ToWorker = Invoke | Cancel | Method | Answer | Took

@@ -19,7 +19,7 @@ from jackfield.model.call import NO_HEADERS, Call
 from jackfield.wire.crossing import pack
 from jackfield.wire.errors import describe, restore
 from jackfield.workers import messages
-from jackfield.workers.arena import LARGEST, Arena, NoRoom
+from jackfield.workers.arena import KEPT, LARGEST, Arena, NoRoom
 from jackfield.workers.channel import LIMIT, Channel, ChannelBroken, Ticket, settle, teller
 from jackfield.workers.credentials import sender
 from jackfield.workers.messages import (
@@ -136,6 +136,7 @@ class Worker:
         self._met: asyncio.Future[None] | None = None
         self._side_socket = side
         self._arena = arena
+        self._read_since: deque[Place] = deque()  # results that have been read, and the worker has not been told
         self.calls: Channel[Any] = Channel(calls, messages.ToHost, self._took_call)
         self.side: Channel[Any] = Channel(side, messages.ToHost, self._took_beside)
         self.calls.on_break = self.side.on_break = self._broke
@@ -239,7 +240,7 @@ class Worker:
         try:
             self.calls.send(message, call.deadline)
         except BaseException as error:
-            self._unsent(number, entry, call, release, error)
+            self._unsent(message, entry, call, release, error)
             raise
         self._check_alive(number, release)
         try:
@@ -263,7 +264,7 @@ class Worker:
         try:
             await self.calls.asend(message)
         except BaseException as error:
-            self._unsent(number, entry, call, release, error)
+            self._unsent(message, entry, call, release, error)
             raise
         self._check_alive(number, release)
         tasks: set[asyncio.Task[None]] = set()
@@ -290,7 +291,7 @@ class Worker:
             for task in tasks:
                 task.cancel()
 
-    def _prepared(self, function: int, call: Call, release: Callable[[], object]) -> tuple[int, _Entry, Any]:
+    def _prepared(self, function: int, call: Call, release: Callable[[], object]) -> tuple[int, _Entry, Invoke]:
         """Open a call; give its number, and the message that begins it."""
         number, entry = next(self._ids), _Entry(call)
         try:
@@ -308,11 +309,12 @@ class Worker:
         return number, entry, message
 
     def _unsent(
-        self, number: int, entry: _Entry, call: Call, release: Callable[[], object], error: BaseException
+        self, message: Invoke, entry: _Entry, call: Call, release: Callable[[], object], error: BaseException
     ) -> None:
         """Close a call that could not be sent, and raise what that means for its caller; else the error goes on."""
-        self._open.pop(number, None)
+        self._open.pop(message.id, None)
         self._free(entry)
+        self._read_since.extend(message.took)
         release()
         if isinstance(error, ValueError):
             raise _too_large(call, error) from None
@@ -346,8 +348,9 @@ class Worker:
                 else (trace.trace_id.to_bytes(16, "big"), trace.span_id.to_bytes(8, "big"), int(trace.trace_flags)),
             )
         payload, place = self._arena.put(call.payload)
+        took = self._told() if self._read_since else ()
         budget = None if call.deadline is None else max(call.deadline - monotonic(), 0.0)
-        return Invoke(number, function, payload, budget, own.to_bytes(16, "big"), call.revision, about, place)
+        return Invoke(number, function, payload, budget, own.to_bytes(16, "big"), call.revision, about, place, took)
 
     def _abandon(self, number: int, entry: _Entry, call: Call, release: Callable[[], object]) -> None:
         """Leave a call behind: its worker is told, and killed if it goes on past the deadline."""
@@ -391,10 +394,10 @@ class Worker:
             return self._read(message, name)
         finally:
             try:
-                place = _place(message)
-                if place is not None:
+                took = self._took(message)
+                if took:
                     with suppress(ChannelBroken, TimeoutError):  # it is gone, or does not read: so it goes without
-                        self.calls.send(Took(place), monotonic() + _ANSWERED)
+                        self.calls.send(Took(took), monotonic() + _ANSWERED)
             finally:
                 release()
 
@@ -403,13 +406,28 @@ class Worker:
             return self._read(message, name)
         finally:
             try:
-                place = _place(message)
-                if place is not None:
+                took = self._took(message)
+                if took:
                     with suppress(ChannelBroken, TimeoutError):
                         async with asyncio.timeout(_ANSWERED):
-                            await self.calls.asend(Took(place))
+                            await self.calls.asend(Took(took))
             finally:
                 release()
+
+    def _took(self, message: Any) -> tuple[Place, ...]:
+        """Note that a result has been read; give what the worker is to be told now, rather than with its next call."""
+        place = message.place if type(message) is Result else None
+        if place is None:
+            return ()
+        self._read_since.append(place)
+        return self._told() if self._open or place.size > KEPT else ()
+
+    def _told(self) -> tuple[Place, ...]:
+        told: list[Place] = []
+        with suppress(IndexError):
+            while self._read_since:
+                told.append(self._read_since.popleft())
+        return tuple(told)
 
     def _read(self, message: Any, name: str) -> Any:
         if type(message) is not Result:
@@ -470,19 +488,23 @@ class Worker:
             try:
                 if entry is None:
                     return Answer(request.id, msgspec.Raw(pack(result)))
-                raw, place = self._arena.put(result)
+                raw, place = self._put(result)
                 entry.places.append(place)
                 if request.call not in self._open:  # the call has ended meanwhile
                     self._free(entry)
                 return Answer(request.id, raw, None, place)
-            except NoRoom as full:
-                error = ValueError(f"the answer has {full}")
-            except (TypeError, ValueError) as wrong:  # it has no form
+            except (TypeError, ValueError) as wrong:  # it has no form, or is too large
                 error = wrong
         failure = describe(error, request.kind)
         if len(msgspec.msgpack.encode(failure)) > LIMIT - _ROOM:
             failure = failure.shortened()
         return Answer(request.id, NOTHING, failure)
+
+    def _put(self, result: Any) -> tuple[msgspec.Raw, Place | None]:
+        try:
+            return self._arena.put(result)
+        except NoRoom as full:
+            raise ValueError(f"the answer has {full}") from None
 
     # --- What comes, in the thread of whoever reads -------------------------------------------------------------------
 
@@ -536,10 +558,6 @@ class Worker:
         met = self._met
         if self._greeted == 2 and met is not None:  # noqa: PLR2004  # as above
             self._post(settle, met)
-
-
-def _place(message: Any) -> Place | None:
-    return message.place if type(message) is Result else None
 
 
 def _too_large(call: Call, error: ValueError) -> JackfieldError:

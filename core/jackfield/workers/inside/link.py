@@ -59,9 +59,14 @@ class Link:
             if ticket is not None:
                 ticket.settle(message)
         elif isinstance(message, Took):
-            self.arena.free(message.place)
+            self.free(message.places)
         else:
             self._take(message, of_calls)
+
+    def free(self, places: tuple[Place, ...]) -> None:
+        """Let the memory of results be used again, which the host has read."""
+        for place in places:
+            self.arena.free(place)
 
     # --- Calls that run here -----------------------------------------------------------------------------------------
 

@@ -46,7 +46,19 @@ from jackfield.workers.inside.describing import described, fault_fact
 from jackfield.workers.inside.events import WorkerBus
 from jackfield.workers.inside.link import Link
 from jackfield.workers.inside.services import WorkerCaller, WorkerLogger, WorkerSecret, log_to
-from jackfield.workers.messages import EVENT, NOTHING, PROBE, About, Cancel, Described, Invoke, Method, Prepare, Result
+from jackfield.workers.messages import (
+    EVENT,
+    NOTHING,
+    PROBE,
+    About,
+    Cancel,
+    Described,
+    Invoke,
+    Method,
+    Place,
+    Prepare,
+    Result,
+)
 
 _PLAIN: Final = About()
 _ROOM: Final = 1024  # bytes of a message around what it carries
@@ -176,6 +188,8 @@ class Runtime:
     def _took(self, message: Any, of_calls: bool) -> None:
         """Take in what the host sent, in the thread of whoever reads: nothing may wait here."""
         if isinstance(message, Invoke) and of_calls:
+            if message.took:
+                self._link.free(message.took)
             if self._endpoints[message.function].spec.colour is Colour.ASYNC:
                 self._arrived.append(message)
                 if not self._woken:
@@ -361,10 +375,8 @@ def outcome(number: int, name: str, result: Any, error: BaseException | None, ar
         try:
             if arena is None:
                 return Result(number, msgspec.Raw(_fitting(pack(result))))
-            raw, place = arena.put(result)
+            raw, place = _shared(arena, result)
             return Result(number, raw, None, place)
-        except NoRoom as full:
-            error = ValueError(f"its result has {full}")
         except Exception as wrong:  # noqa: BLE001  # what has no form, or is too large
             error = wrong
     try:
@@ -377,6 +389,13 @@ def outcome(number: int, name: str, result: Any, error: BaseException | None, ar
         return Result(
             number, NOTHING, Failure("FunctionCrashed", kind, "crashed", {"function": name, "error_type": kind})
         )
+
+
+def _shared(arena: Arena, result: Any) -> tuple[msgspec.Raw, Place | None]:
+    try:
+        return arena.put(result)
+    except NoRoom as full:
+        raise ValueError(f"its result has {full}") from None
 
 
 def _fitting(packed: bytes) -> bytes:
