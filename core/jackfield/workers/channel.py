@@ -334,6 +334,7 @@ class Channel(Generic[M]):
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Count one more ticket that an event loop waits for; the loop reads if nobody does. On that loop."""
         readers = Readers.of(loop)
+        readers.join()
         with self._lock:
             self._awaiting[readers] = self._awaiting.get(readers, 0) + 1
             if self._watcher is not readers and not self._reading and not self._awaited():
@@ -344,10 +345,12 @@ class Channel(Generic[M]):
         readers = Readers.of(loop)
         with self._lock:
             self._awaiting[readers] -= 1
-            if self._awaiting[readers]:
-                return
-            del self._awaiting[readers]
-        self._hand_over(still=True)
+            last = not self._awaiting[readers]
+            if last:
+                del self._awaiting[readers]
+        if last:
+            self._hand_over(still=True)
+        readers.leave()
 
     def readable(self, readers: Readers) -> None:
         """Read all that is there; on a loop that watches the socket."""

@@ -27,6 +27,7 @@ class Readers:
         self._loop = weakref.ref(loop)
         self._epoll = select.epoll()
         self._there: dict[int, Readable] = {}
+        self._awaited = 0  # things, of any channel
         loop.add_reader(self._epoll.fileno(), self._ready)
 
     @staticmethod
@@ -45,6 +46,10 @@ class Readers:
         loop = self._loop()
         return loop is not None and not loop.is_closed()
 
+    def join(self) -> None:
+        """Await one thing more; on the loop."""
+        self._awaited += 1
+
     def add(self, number: int, one: Readable) -> None:
         """Watch a socket from now on, and tell of what is there already; in any thread.
 
@@ -56,9 +61,30 @@ class Readers:
         self._epoll.register(number, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
 
     def remove(self, number: int) -> None:
-        """Watch it no longer; in any thread. What is being told in this moment is told still."""
+        """Watch it no longer; in any thread. What is being told in this moment is told still.
+
+        With the last one, and when nothing is awaited, the epoll goes too: of a loop that has ended, or on the loop.
+        """
         self._epoll.unregister(number)
         del self._there[number]
+        self._end_if_unused()
+
+    def leave(self) -> None:
+        """Await one thing less; on the loop."""
+        self._awaited -= 1
+        self._end_if_unused()
+
+    def _end_if_unused(self) -> None:
+        if self._there:
+            return
+        loop = self._loop()
+        if loop is None or loop.is_closed():
+            self._epoll.close()
+        elif not self._awaited and asyncio._get_running_loop() is loop:  # noqa: SLF001  # documented; does not raise
+            with _LOCK:
+                _ALL.pop(loop, None)
+            loop.remove_reader(self._epoll.fileno())
+            self._epoll.close()
 
     def _ready(self) -> None:
         for number, _ in self._epoll.poll(0):

@@ -160,8 +160,11 @@ class Worker:
                 self._pidfd = os.pidfd_open(self.pid)
             self.calls.watch(loop)
             self.side.watch(loop)
-            await self._met
-            self.calls.unwatch(loop)
+            try:
+                await self._met
+            finally:
+                self.calls.unwatch(loop)
+                self.side.unwatch(loop)  # this loop goes on reading it: no thread ever wants to
 
     async def method(self, name: str, budget: float, state: bytes | None = None) -> Any:
         """Call a method of the plugin object, and await its result.
