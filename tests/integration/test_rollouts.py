@@ -303,6 +303,42 @@ def test_a_plugin_that_does_not_run_is_loaded_anew(host, configuration):
     assert host.call("ocr.read") == "2.1"
 
 
+@pytest.mark.parametrize("more", ["upgrade = {}", SHARE])
+def test_the_same_version_spelled_otherwise_comes_without_losing_a_call(configuration, more):
+    """A new path is taken over as any is, though it leads to what runs."""
+    with Host.from_config(configuration(more=more), observers=()) as host:
+        with load(lambda: host.call("ocr.read")) as results:
+            file = configuration("demo-ocr==2.0,<3", more)
+            assert kinds(host.apply(file)) == [("upgrade", "ocr")]
+            if more == SHARE:
+                host.canaries[0].promote()
+        assert {*results} == {"2.0"}
+        assert not host.apply(file).differs
+
+
+@pytest.mark.parametrize("more", ["upgrade = {}", SHARE])
+def test_a_version_that_is_not_the_default_stays_so(configuration, more):
+    """Another plugin has the calls, and keeps them: nobody could try the new version, and who asks for it gets it."""
+    other = '[[plugin]]\nname = "first"\npath = "demo-ocr==3.0"\nexecutor = "worker"\n'
+
+    def write(version):
+        file = configuration(f"demo-ocr=={version}", more)
+        head, table = file.read_text("utf-8").split("[[plugin]]")
+        file.write_text(f"{head}{other}[[plugin]]{table}", "utf-8")
+        return file
+
+    with Host.from_config(write("2.0"), observers=()) as host:
+        assert (host.call("ocr.read"), host.call("ocr.read", version="2.0")) == ("3.0", "2.0")
+        assert kinds(host.apply(write("2.1"))) == [("upgrade", "ocr")]
+        assert {host.call("ocr.read", tenant=f"t-{number}") for number in range(20)} == {"3.0"}
+        assert (host.call("ocr.read"), host.call("ocr.read", version="2.1")) == ("3.0", "2.1")
+        assert versions(host) == ["3.0", "2.1"]
+        assert not host.apply(write("2.1")).differs
+        canary = host.upgrade("ocr", "demo-ocr==2.2", share=1.0)
+        assert (canary.status.state, canary.status.stable) == ("promoted", "2.1")
+        assert (host.call("ocr.read"), host.call("ocr.read", version="2.2")) == ("3.0", "2.2")
+
+
 # --- What ends one ----------------------------------------------------------------------------------------------------
 
 

@@ -142,25 +142,27 @@ class Upgrades:
     ) -> Canary:
         config, old, new = self._inventory.beside(name, wanted)
         try:
+            if by != "file":  # which may spell what runs in another way, and is taken over all the same
+                _refuse_same(old, new)
             shared = self._checked(old, new, force=force)
             self._pin(shared, new.version)
             self._lifecycle.join(name, new)
         except BaseException:
             self._inventory.drop(new)
             raise
-        return self._tried(_Upgrade(config, new, by), shared, who, analysis)
+        upgrade = _Upgrade(config, new, by)
+        called = self._called(name, shared)
+        return self._tried(upgrade, called, who, analysis) if called else self._moved(upgrade, old.version)
 
     def _checked(self, old: PluginBundle, new: PluginBundle, *, force: bool) -> list[str]:
         """Refuse what is not to take the place of a version; give the functions that both have."""
-        name = new.name
-        if new.digest == old.digest:
-            raise PluginError(name, "upgrade", f"{new.version.partition('+')[0]} runs already", "name another version")
         if not force:
             check_compatible(old, new, self._permission(old), self._permission(new))
         shared = sorted({spec.name for spec in old.specs} & {spec.name for spec in new.specs})
         if not shared:
             reason = f"{new.version} has none of the functions of {old.version}"
-            raise PluginError(name, "upgrade", reason, "unload the plugin, and load the other version in its place")
+            fix = "unload the plugin, and load the other version in its place"
+            raise PluginError(new.name, "upgrade", reason, fix)
         return shared
 
     def _pin(self, functions: list[str], version: str) -> None:
@@ -175,6 +177,24 @@ class Upgrades:
             return redecided(snapshot, there, rules=with_default(snapshot.rules, there))
 
         self._functions.decide(change)
+
+    def _called(self, plugin: str, functions: list[str]) -> list[str]:
+        """Give those of a plugin's functions whose calls it gets: of the others another one has the default version."""
+        routes = self._functions.state.snapshot.routes
+        return [name for name in functions if name in routes and routes[name].spec.plugin == plugin]
+
+    def _moved(self, upgrade: _Upgrade, stable: str) -> Canary:
+        """Promote a version that nobody could try, since no call goes to the one before unless it asks for that."""
+        name, version = upgrade.bundle.name, upgrade.bundle.version
+        reason = "none of its functions is the default: nobody could try it"
+        status = CanaryStatus(name, version, stable, CanaryState.PROMOTED, 0.0, (), (), reason)
+        host_log("INFO", f"upgrade of {name}: {version} takes the place of {stable}: {reason}")
+        try:
+            self._settle(upgrade, status, "operator")
+        except BaseException:
+            self._lifecycle.settle(name, upgrade.bundle, promoted=False)
+            raise
+        return Canary(self._functions, status, partial(self._settle, upgrade))
 
     def _tried(
         self,
@@ -260,6 +280,13 @@ class Upgrades:
                 self._noted(upgrade.config, by)
             except JackfieldError as error:
                 host_log("WARNING", f"upgrade of {name}: {error}")
+
+
+def _refuse_same(old: PluginBundle, new: PluginBundle) -> None:
+    """Refuse a version that runs already."""
+    if new.digest == old.digest:
+        reason = f"{new.version.partition('+')[0]} runs already"
+        raise PluginError(new.name, "upgrade", reason, "name another version")
 
 
 def _ask_health(canary: Canary, bundle: PluginBundle) -> None:
