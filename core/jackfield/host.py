@@ -333,7 +333,7 @@ class Host(Caller):
         name: str,
         *,
         version: str,
-        share: float = 0.0,
+        share: float | None = None,
         tenants: Iterable[str] = (),
         labels: Mapping[str, str] | None = None,
         analysis: "Analysis | None" = None,
@@ -346,7 +346,8 @@ class Host(Caller):
         Args:
             name: a function's name; or a plugin's, for all its functions that have that version.
             version: the version under trial.
-            share: the part of the tenants, and of the calls without tenant: 0.2 is 20 %.
+            share: the part of the tenants, and of the calls without tenant: 0.2 is 20 %; by default all that have the
+                labels, and else nobody.
             tenants: those that go there in any case.
             labels: what a tenant must have to be drawn, as `{"tier": "beta"}`; then nobody else is drawn, and no call
                 without tenant.
@@ -710,7 +711,8 @@ class Host(Caller):
         Only what differs is touched: between this file and the last one, and between what was wanted and what is there.
         What somebody changed by a verb since then stays, and is in the plan's `drift`; where the file has changed the
         same field as well, nothing at all is done and the plan has `conflicts`. A step that fails is in the plan with
-        its faults, and the others go on. The next apply finishes what one has left.
+        its faults, and the others go on. The next apply finishes what one has left. A new version of a plugin that says
+        `upgrade` comes as by that verb: the step is done when its trial has begun.
 
         Args:
             configuration: the file, or what was read of one.
@@ -1041,6 +1043,7 @@ class Host(Caller):
                 self._control,
                 self._pool,
                 lambda config, by: self._applier.loaded(config, by=by, verb="upgrade"),
+                lambda proposal, reason, by: self._applier.refused(*proposal, reason, by=by),
             )
             made = self._late.setdefault("upgrades", fresh)
         upgrades: Upgrades = made
@@ -1053,7 +1056,15 @@ class Host(Caller):
 
         made = self._late.get("applier")
         if made is None:
-            fresh = Applier(HostSteps(self._functions, self._inventory, self._lifecycle, self._canaries))
+            steps = HostSteps(
+                self._functions,
+                self._inventory,
+                self._lifecycle,
+                self._canaries,
+                lambda: self._upgrades,
+                lambda: self._upgrades.rolling if "upgrades" in self._late else {},
+            )
+            fresh = Applier(steps)
             made = self._late.setdefault("applier", fresh)
         applier: Applier = made
         return applier

@@ -53,6 +53,11 @@ def plugin(**keys: str) -> str:
     return "[[plugin]]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items() if value)
 
 
+def upgraded(text: str) -> str:
+    """Write a good plugin that runs in workers, with an `upgrade`."""
+    return plugin(executor='"worker"', upgrade=f"{{ {text} }}")
+
+
 def worker(**keys: str) -> str:
     """Write a good plugin that runs in workers, with some keys of their table; values as TOML."""
     text = plugin(executor='"worker"') + "[plugin.worker]\n"
@@ -174,11 +179,41 @@ def test_a_single_fault_is_shown_with_its_fix():
             "routes.f.tenants.acne (line 2)",
             "did you mean 'acme'?",
         ),
+        (
+            "[routes.f]\nlabels = { tier = 'beta' }\n[tenants.a]\nlabels = { tier = 'beta' }",
+            "routes.f.labels (line 2)",
+            "labels say among whom shares are drawn, and there are no shares → add shares",
+        ),
+        (
+            "[routes.f]\nshares = { 2 = 1.0 }\nlabels = { tier = 'beta', x = 'y' }\n[tenants.a]\nlabels.tier = 'beta'",
+            "routes.f.labels (line 3)",
+            "no tenant has the labels tier = 'beta', x = 'y' → give them to some under [tenants]",
+        ),
+        (
+            "[routes.f]\nshares = { 2 = 1.0 }\nlabels = { a = 'b' }",
+            "routes.f.labels (line 3)",
+            "no tenant has the labels",
+        ),
         ("[tenants.a]\nweight = 0", "tenants.a.weight (line 2)", "a number above 0"),
         ("[tenants.'']\nweight = 1", 'tenants."" (line 1)', "cannot be a tenant's name"),
         ("[tenants.acme.com]\n", "tenants.acme.com (line 1)", "a dotted name needs quotes: 'acme.com'"),
         ("[tenants.a]\npermissions = ['text.*', 'a b']", "tenants.a.permissions[1] (line 2)", "got the text 'a b'"),
         ("[tenants.a]\nlabels = { x = 1 }", "tenants.a.labels.x (line 2)", "expected a text, got 1"),
+        (
+            plugin(upgrade="{}"),
+            "plugin[0].upgrade (line 4)",
+            'only a plugin in workers can have two versions at once → add executor = "worker"',
+        ),
+        (upgraded("share = 5"), "plugin[0].upgrade.share (line 5)", "a share from 0 to 1 (0.2 is 20 %), got 5"),
+        (upgraded("analyze = true"), "plugin[0].upgrade.analyze (line 5)", "unknown key → did you mean 'analyse'?"),
+        (upgraded("analyse = 1"), "plugin[0].upgrade.analyse (line 5)", "expected true or false, got 1"),
+        (upgraded("labels = { a = 'b' }"), "plugin[0].upgrade.labels (line 5)", "no tenant has the labels a = 'b'"),
+        (
+            upgraded("tenants = ['acne']") + "[tenants.acme]",
+            "plugin[0].upgrade.tenants[0] (line 5)",
+            "no tenant is named 'acne' → did you mean 'acme'?",
+        ),
+        (plugin(executor='"worker"', upgrade="3"), "plugin[0].upgrade (line 5)", "expected a table, got 3"),
         (plugin(worker="{}"), "plugin[0].worker (line 4)", "the plugin has no executor, and only workers heed this"),
         (
             plugin(executor='"thread"', worker="{ max = 4 }"),

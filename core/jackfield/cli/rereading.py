@@ -1,5 +1,6 @@
 """Reading the configuration file again while `pluginctl serve` runs: asked to by a signal, or because it changed."""
 
+import os
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from pathlib import Path
@@ -104,8 +105,21 @@ def _stamp(file: Path) -> Stamp | None:
 
 
 def _plugins(configuration: Configuration | None) -> dict[str, object]:
-    """Look at the files and folders of what is declared."""
-    sources = {} if configuration is None else {name: each.source for name, each in configuration.plugins.items()}
-    return {
+    """Look at the files and folders of what is declared, and at the wheels that there are for requirements."""
+    if configuration is None:
+        return {}
+    sources = {name: each.source for name, each in configuration.plugins.items()}
+    seen: dict[str, object] = {
         name: look(source.target, source.kind) for name, source in sources.items() if source.kind in ("file", "folder")
     }
+    if any(source.kind == "requirement" for source in sources.values()):
+        seen[""] = [_wheels(link) for link in configuration.environments.find_links if "://" not in link]
+    return seen
+
+
+def _wheels(folder: str) -> dict[str, Stamp] | None:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: stamp(entry.stat()) for entry in entries}
+    except OSError:
+        return None

@@ -53,7 +53,7 @@ def canary(
     ] = False,
     label: Annotated[
         list[str] | None,
-        typer.Option(help="Begin: draw the share among tenants with this label alone; may be repeated.", metavar="K=V"),
+        typer.Option(help="Begin: only tenants with this label, or --share of them; may be repeated.", metavar="K=V"),
     ] = None,
     ramp: Annotated[float | None, typer.Option(parser=number(), help="Change the share.", metavar="X")] = None,
     promote: Annotated[bool, typer.Option("--promote", help="Make the version the default, and end.")] = False,
@@ -66,10 +66,10 @@ def canary(
         raise typer.BadParameter("give one of --version, --ramp, --promote and --abort")
     if version is None and (share is not None or tenant or label or analyse):
         raise typer.BadParameter("--share, --tenant, --label and --analyse go with --version")
-    if version is not None and share is None and not tenant and not analyse:
-        raise typer.BadParameter("say who is to try it: --share, --tenant or --analyse")
+    if version is not None and share is None and not tenant and not label and not analyse:
+        raise typer.BadParameter("say who is to try it: --share, --tenant, --label or --analyse")
     if version is not None:
-        part = _part(share or 0.0, "--share")
+        part = None if share is None else _part(share, "--share")
         given: dict[str, Any] = {"version": version, "share": part, "tenants": tenant or [], "labels": _labels(label)}
         found = _change(control, "start", name, **given, analysis={} if analyse else None)
     elif ramp is not None:

@@ -9,7 +9,7 @@ The model is imported with every host; what reads a file (cattrs, tomllib) when 
 
 from typing import TYPE_CHECKING, Final
 
-from jackfield.config.apart import EnvironmentsConfig, WorkerConfig
+from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
 from jackfield.config.leaves import RestartPolicy
 from jackfield.config.model import (
     EXECUTORS,
@@ -48,6 +48,7 @@ __all__ = [
     "Secret",
     "Source",
     "TenantConfig",
+    "UpgradeConfig",
     "WorkerConfig",
     "json_schema",
     "load_config",

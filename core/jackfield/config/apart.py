@@ -1,11 +1,12 @@
 """What `jackfield.toml` says of plugins that run apart: their workers, and where their packages come from."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import attrs
 from msgspec import Meta
 
-from jackfield.config.leaves import Count, Cpu, Positive, Seconds, Size, Text
+from jackfield.config.leaves import Count, Cpu, Positive, Seconds, Share, Size, Text
 from jackfield.model.grants import Resources, cores, size
 
 ALL = "all"
@@ -75,6 +76,31 @@ class WorkerConfig:
     def resources(self) -> Resources:
         """What `cpu`, `memory`, `pids` and `open_files` come to."""
         return resources_of(self)
+
+
+@attrs.frozen
+class UpgradeConfig:
+    """Who tries a new version of one plugin that runs apart, before it takes the place of the running one.
+
+    Attributes:
+        share: the part of the tenants, and of the calls without tenant, that try it first; when nobody is to, the calls
+            move at once.
+        tenants: tenants that try it first in any case.
+        labels: what a tenant must have to be among the share, and nobody else is; without a share all that have them
+            try it.
+        analyse: whether the versions are compared, so that the new one is promoted in steps, or aborted when it does
+            worse.
+    """
+
+    share: Share | None = None
+    tenants: tuple[Text, ...] = ()
+    labels: Mapping[str, str] = attrs.field(factory=dict)
+    analyse: bool = False
+
+    @property
+    def tried(self) -> bool:
+        """Whether anybody tries it first."""
+        return self.share is not None or bool(self.tenants or self.labels) or self.analyse
 
 
 @attrs.frozen

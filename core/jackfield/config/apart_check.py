@@ -33,6 +33,18 @@ def worker_problems(plugin: PluginConfig, worker: WorkerConfig, at: KeyPath) -> 
         yield Problem((*at, "min"), reason, "raise max, or lower min")
 
 
+def upgrade_problems(plugin: PluginConfig, at: KeyPath) -> Iterator[Problem]:
+    """Find what is wrong with an `upgrade` that can be told without knowing the tenants.
+
+    Args:
+        plugin: whose it is.
+        at: where it is.
+    """
+    if plugin.executor != "worker":
+        reason = "only a plugin in workers can have two versions at once"
+        yield Problem(at, reason, 'add executor = "worker" to the [[plugin]], or take upgrade out of it')
+
+
 def _requirements(requirements: tuple[str, ...], at: KeyPath) -> Iterator[Problem]:
     from packaging.requirements import InvalidRequirement, Requirement  # noqa: PLC0415  # for those who have some
 

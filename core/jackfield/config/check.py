@@ -8,8 +8,8 @@ from typing import Any
 import attrs
 
 from jackfield.config.apart import EnvironmentsConfig
-from jackfield.config.apart_check import find_links, worker_problems
-from jackfield.config.model import Document, PluginConfig, RouteConfig, Source
+from jackfield.config.apart_check import find_links, upgrade_problems, worker_problems
+from jackfield.config.model import Document, PluginConfig, RouteConfig, Source, TenantConfig
 from jackfield.config.problems import PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
 from jackfield.config.secrets import resolve_secrets
 from jackfield.errors import Fault
@@ -39,9 +39,13 @@ def check(
     """
     plugins: list[PluginConfig] = []
     problems: list[Problem] = []
+    suggest = _suggestions()
     for index, plugin in enumerate(document.plugin):
         at: KeyPath = ("plugin", index)
         problems += _plugin_problems(plugin, at, executors)
+        if plugin.upgrade is not None:
+            problems += _tenants_named(plugin.upgrade.tenants, document.tenants, (*at, "upgrade", "tenants"), suggest)
+            problems += _label_problems(plugin.upgrade.labels, document.tenants, (*at, "upgrade", "labels"))
         path, path_problems = _resolve_path(plugin.path, (*at, "path"), folder)
         problems += path_problems
         options = plugin.options
@@ -51,7 +55,6 @@ def check(
         if path is not plugin.path or options is not plugin.options:
             plugin = attrs.evolve(plugin, path=path, options=options)  # noqa: PLW2901  # the same, as it is meant
         plugins.append(plugin)
-    suggest = _suggestions()
     problems += _duplicates(document.plugin)
     problems += _dependencies(document.plugin, suggest)
     problems += _tenant_problems(document.tenants or {})
@@ -82,6 +85,8 @@ def _plugin_problems(plugin: PluginConfig, at: KeyPath, executors: Collection[st
         yield from _of(name_fault(name), (*at, "functions", name))
     if plugin.worker is not None:
         yield from worker_problems(plugin, plugin.worker, (*at, "worker"))
+    if plugin.upgrade is not None:
+        yield from upgrade_problems(plugin, (*at, "upgrade"))
 
 
 def _of(fault: Fault | None, path: KeyPath) -> Iterator[Problem]:
@@ -150,7 +155,7 @@ def _tenant_problems(tenants: Mapping[str, Any]) -> Iterator[Problem]:
 def _route_problems(
     name: str,
     route: RouteConfig,
-    tenants: Mapping[str, Any] | None,
+    tenants: Mapping[str, TenantConfig] | None,
     suggest: Callable[[str, Collection[str]], str],
 ) -> Iterator[Problem]:
     at: KeyPath = ("routes", name)
@@ -166,8 +171,33 @@ def _route_problems(
         yield Problem(
             (*at, "shares"), f"the shares add up to {total:.4%}".replace(".0000%", " %"), "they may reach 1 (100 %)"
         )
+    if route.labels and not route.shares:
+        reason = "labels say among whom shares are drawn, and there are no shares"
+        yield Problem((*at, "labels"), reason, 'add shares, as in { "2.0" = 1.0 }')
+    yield from _label_problems(route.labels, tenants, (*at, "labels"))
     for tenant, version in route.tenants.items():
         yield from _of(version_fault(version, name), (*at, "tenants", tenant))
-        if tenants is not None and tenant not in tenants:
+    yield from _tenants_named(route.tenants, tenants, (*at, "tenants"), suggest)
+
+
+def _tenants_named(
+    named: Collection[str],
+    tenants: Mapping[str, TenantConfig] | None,
+    at: KeyPath,
+    suggest: Callable[[str, Collection[str]], str],
+) -> Iterator[Problem]:
+    """Find the tenants that are named, and are none."""
+    for place, tenant in enumerate(named):
+        if tenants is not None and tenant not in tenants and tenant != PLACEHOLDER:
             fix = suggest(tenant, tenants) or "declare it under [tenants]"
-            yield Problem((*at, "tenants", tenant), f"no tenant is named {quoted(tenant)}", fix)
+            key = tenant if isinstance(named, Mapping) else place
+            yield Problem((*at, key), f"no tenant is named {quoted(tenant)}", fix)
+
+
+def _label_problems(
+    labels: Mapping[str, str], tenants: Mapping[str, TenantConfig] | None, at: KeyPath
+) -> Iterator[Problem]:
+    """Find labels that nobody has: nobody would be drawn, and it would look as if all were well."""
+    if labels and not any(labels.items() <= tenant.labels.items() for tenant in (tenants or {}).values()):
+        said = ", ".join(f"{key} = {quoted(value)}" for key, value in labels.items())
+        yield Problem(at, f"no tenant has the labels {said}", "give them to some under [tenants]")

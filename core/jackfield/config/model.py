@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import attrs
 
-from jackfield.config.apart import EnvironmentsConfig, WorkerConfig
+from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
 from jackfield.config.leaves import Attribute, Count, Pattern, Port, RestartPolicy, Seconds, Share, Text, Weight
 
 EXECUTORS = ("inline", "thread", "worker", "ray")
@@ -101,6 +101,8 @@ class PluginConfig:
         import_in: `thread`, for at most `start_timeout`; or `main`, for a module that only the main thread can import,
             without a limit.
         worker: how it runs apart, with `executor = "worker"`.
+        upgrade: how an apply brings another version of it, with `executor = "worker"`; by default all calls move at
+            once.
     """
 
     name: Text
@@ -119,6 +121,8 @@ class PluginConfig:
     stop_timeout: Seconds = 10.0
     import_in: Literal["thread", "main"] = "thread"
     worker: WorkerConfig | None = None
+    # No part of what a plugin is: where nothing else differs there is nothing to do.
+    upgrade: UpgradeConfig | None = attrs.field(default=None, eq=False)
 
     @property
     def source(self) -> Source:
@@ -137,11 +141,13 @@ class RouteConfig:
         default: the version that calls go to when no rule says otherwise.
         shares: version → share of the calls, from 0 to 1; the default version gets what is left.
         tenants: tenant → version that its calls go to.
+        labels: what a tenant must have for its calls to be among the shares; then nobody else's are.
     """
 
     default: Text | None = None
     shares: Mapping[str, Share] = attrs.field(factory=dict)
     tenants: Mapping[str, Text] = attrs.field(factory=dict)
+    labels: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jackfield.config.apart import EnvironmentsConfig, WorkerConfig
+from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
 from jackfield.config.keys import keys
 from jackfield.config.model import (
     Document,
@@ -24,6 +24,7 @@ _KEYS: Final[Mapping[type, frozenset[str]]] = {
         Document,
         PluginConfig,
         WorkerConfig,
+        UpgradeConfig,
         RouteConfig,
         TenantConfig,
         ObservabilityConfig,
@@ -80,6 +81,7 @@ def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[type, AbstractSet[str]]]:
         yield from ((cls, table.keys()) for table in tables)
     for plugin in raw.get("plugin", ()):
         yield WorkerConfig, plugin.get("worker", {}).keys()
+        yield UpgradeConfig, plugin.get("upgrade", {}).keys()
     yield EnvironmentsConfig, raw.get("environments", {}).keys()
     seen = raw.get("observability", {})
     yield ObservabilityConfig, seen.keys()

@@ -11,7 +11,8 @@ from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantCon
 from jackfield.desired.ownership import FieldKey
 from jackfield.desired.plan import Change, Plan
 from jackfield.desired.planning import Wanted, plan, reached, wanted
-from jackfield.desired.state import EMPTY, Actual, Desired
+from jackfield.desired.rollouts import still_refused
+from jackfield.desired.state import EMPTY, Actual, Desired, Refusal
 from jackfield.errors import Fault, JackfieldError, PluginError, Unavailable
 
 
@@ -32,6 +33,10 @@ class Steps(Protocol):
 
     def reload(self, name: str) -> tuple[Fault, ...]:
         """Replace a plugin by what its file or folder holds now; give what went wrong beside that."""
+        ...
+
+    def upgrade(self, plugin: PluginConfig) -> None:
+        """Bring another version of a plugin beside the running one, to be tried by whom its configuration says."""
         ...
 
     def start(self, name: str) -> None:
@@ -124,7 +129,12 @@ class Applier:
             if found.conflicts:
                 return found
             self._change(
-                lambda now: attrs.evolve(now, applied=configuration, ownership=now.ownership.release(want.released))
+                lambda now: attrs.evolve(
+                    now,
+                    applied=configuration,
+                    ownership=now.ownership.release(want.released),
+                    refused={} if force else still_refused(want, now),
+                )
             )
             done = tuple([self._step(change, configuration, want) for change in found.changes])
             for name in want.held:
@@ -142,7 +152,7 @@ class Applier:
         try:
             faults = self._do(change, new, want)
         except JackfieldError as error:
-            return attrs.evolve(change, status="failed", faults=_faults(change, error))
+            return attrs.evolve(change, status="failed", faults=_faults(change, error, new))
         return attrs.evolve(change, status="done", faults=faults)
 
     def _do(self, change: Change, new: Configuration, want: Wanted) -> tuple[Fault, ...]:
@@ -166,6 +176,8 @@ class Applier:
                 return (*left, *steps.load(want.plugins[name], start=name in want.running))
             case "reload":
                 return steps.reload(name)
+            case "upgrade":
+                steps.upgrade(want.plugins[name])
             case "start":
                 steps.start(name)
             case "stop":
@@ -192,6 +204,11 @@ class Applier:
         """Note that somebody unloaded a plugin."""
         self._change(lambda now: attrs.evolve(now.unloaded(name), ownership=now.ownership.release([_up(name)])))
         self.note(("plugin", name, "loaded"), None, by=by, verb=verb)
+
+    def refused(self, plugin: PluginConfig, digest: str, reason: str, *, by: str) -> None:
+        """Note that somebody aborted a version that the file asks for: an apply of the same does not try it again."""
+        refusal = Refusal((plugin, digest), reason, by, self._wall())
+        self._change(lambda now: attrs.evolve(now, refused={**now.refused, plugin.name: refusal}))
 
     def started(self, name: str, *, by: str = "operator", verb: str = "start") -> None:
         """Note that somebody wants a plugin to run, be it in vain for now, and with it those that it depends on."""
@@ -228,10 +245,13 @@ def _up(name: str) -> FieldKey:
     return ("plugin", name, "running")
 
 
-def _faults(change: Change, error: JackfieldError) -> tuple[Fault, ...]:
-    found = getattr(error, "faults", ())
-    if found:
-        return tuple(found)
-    if isinstance(error, PluginError):
-        return (Fault(error.stage, error.plugin, change.name, error.reason, error.fix),)
-    return (Fault(change.kind, change.name, change.name, str(error)),)
+def _faults(change: Change, error: JackfieldError, new: Configuration) -> tuple[Fault, ...]:
+    faults = tuple(getattr(error, "faults", ()))
+    if not faults and isinstance(error, PluginError):
+        faults = (Fault(error.stage, error.plugin, change.name, error.reason, error.fix),)
+    if not faults:
+        faults = (Fault(change.kind, change.name, change.name, str(error)),)
+    if change.kind != "upgrade" or change.name not in new.lines:
+        return faults
+    where = f"{new.file}:{new.lines[change.name]}"  # what was refused is what stands there
+    return tuple(attrs.evolve(fault, where=fault.where or where) for fault in faults)

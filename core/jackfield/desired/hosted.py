@@ -1,25 +1,29 @@
 """The steps of an apply on a host: what its verbs do, without noting who did it."""
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from jackfield.calls.access import permissions
+from jackfield.config import UpgradeConfig
 from jackfield.desired.state import Actual
 from jackfield.errors import Fault, PluginError
 from jackfield.model.canary import CanaryState
 from jackfield.model.route import Rule, Split
 from jackfield.model.snapshot import Snapshot
-from jackfield.plugins.loading import current_digest
 from jackfield.registry.routes import redecided
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig, RouteConfig, TenantConfig
+    from jackfield.desired.state import Proposal
     from jackfield.plugins.inventory import Inventory
     from jackfield.plugins.lifecycle import Lifecycle
     from jackfield.registry.functions import Functions
     from jackfield.rollout.canary import Canaries
+    from jackfield.workers.upgrades import Upgrades
+
+_DIGESTED: Final = frozenset({"file", "folder", "requirement"})
 
 
 class HostSteps:
@@ -30,15 +34,25 @@ class HostSteps:
         inventory: loads and unloads, and knows the faults.
         lifecycle: starts and stops.
         canaries: the trials that there are.
+        upgrades: begins upgrades; made when there is one.
+        rolling: what the file has proposed and is not decided.
     """
 
     def __init__(
-        self, functions: "Functions", inventory: "Inventory", lifecycle: "Lifecycle", canaries: "Canaries"
+        self,
+        functions: "Functions",
+        inventory: "Inventory",
+        lifecycle: "Lifecycle",
+        canaries: "Canaries",
+        upgrades: "Callable[[], Upgrades]",
+        rolling: "Callable[[], Mapping[str, Proposal]]",
     ) -> None:
         self._functions = functions
         self._inventory = inventory
         self._lifecycle = lifecycle
         self._canaries = canaries
+        self._upgrades = upgrades
+        self._rolling = rolling
 
     def actual(self) -> Actual:
         """Look at what is there."""
@@ -48,6 +62,8 @@ class HostSteps:
             self._inventory.loaded.keys(),
             tuple(each for each in self._functions.state.snapshot.canaries if each.state is CanaryState.RUNNING),
             self._changed,
+            self._digest,
+            self._rolling(),
         )
 
     def _changed(self, names: Collection[str]) -> Mapping[str, tuple[str, str]]:
@@ -58,15 +74,18 @@ class HostSteps:
                 continue
             config, bundle = loaded[name]
             content = bundle.content
-            if not content.has_changed() if content is not None else config.source.kind not in ("file", "folder"):
+            if not content.has_changed() if content is not None else config.source.kind not in _DIGESTED:
                 continue
-            try:
-                now = current_digest(config)
-            except PluginError:
-                now = ""
+            now = self._digest(config)
             if now != bundle.digest:
                 found[name] = bundle.digest, now
         return found
+
+    def _digest(self, config: "PluginConfig") -> str:
+        try:
+            return self._inventory.digest(config)
+        except PluginError:
+            return ""
 
     def load(self, plugin: "PluginConfig", *, start: bool) -> tuple[Fault, ...]:
         """Load a plugin, and start it if the host runs and `start` says so; give what was left out of it."""
@@ -90,6 +109,10 @@ class HostSteps:
             return self._inventory.reload(name).faults
         config, _ = self._inventory.loaded[name]
         return (*self.unload(name, keep_state=True), *self.load(config, start=False))
+
+    def upgrade(self, plugin: "PluginConfig") -> None:
+        """Bring another version of a plugin beside the running one, to be tried by whom its configuration says."""
+        self._upgrades().roll_out(plugin, plugin.upgrade or UpgradeConfig())
 
     def start(self, name: str) -> None:
         """Start a plugin."""
@@ -124,10 +147,12 @@ class HostSteps:
         """End the trials of a function or plugin that still run."""
         for canary in self._canaries.all:
             if canary.status.name == name and canary.status.state is CanaryState.RUNNING:
-                canary.abort("its plugin or route was changed by an apply")
+                canary.abort("its plugin or route was changed by an apply", by="apply")
 
 
 def rule_of(name: str, route: "RouteConfig") -> Rule:
     """Translate what the configuration says of a function's versions."""
-    split = Split(name, tuple(route.shares.items()), dict(route.tenants)) if route.shares or route.tenants else None
+    if not route.shares and not route.tenants:
+        return Rule(route.default)
+    split = Split(name, tuple(route.shares.items()), dict(route.tenants), labels=dict(route.labels))
     return Rule(route.default, split)

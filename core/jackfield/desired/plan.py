@@ -8,7 +8,7 @@ import attrs
 
 from jackfield.errors import Fault
 
-Kind = Literal["abort", "tenants", "route", "remove", "add", "change", "reload", "start", "stop"]
+Kind = Literal["abort", "tenants", "route", "remove", "add", "change", "reload", "upgrade", "start", "stop"]
 Status = Literal["planned", "done", "failed"]
 
 _SIGNS = {"add": "+", "start": "+", "remove": "-", "stop": "-", "abort": "-"}
@@ -40,7 +40,8 @@ class Change:
     Attributes:
         kind: `abort` (a canary, because its plugin or route changes), `tenants`, `route`, and of plugins `remove`,
             `add`, `change` (unloaded, and loaded as it is configured now), `reload` (its file or folder changed;
-            swapped without losing a call), `start`, `stop`.
+            swapped without losing a call), `upgrade` (another version comes beside the running one, and is tried first
+            by whom its `upgrade` says), `start`, `stop`.
         name: the plugin, the function, or the canary; "" for the tenants, which change together.
         why: as a clause.
         fields: what differs.
@@ -94,7 +95,7 @@ class Conflict:
 
 @attrs.frozen
 class Drift:
-    """A field that somebody changed, and the file did not since: it stays.
+    """A field that is not what the file says, and stays so: somebody changed it, or a version is on trial.
 
     Attributes:
         field: as in `plugin.billing.running`.
@@ -131,7 +132,7 @@ class Plan:
         digest: sha256 of its content, in hexadecimal; "" for a `Configuration` that was made otherwise.
         changes: the steps, in order; empty: there is nothing to do.
         conflicts: why nothing was done, unless it is forced.
-        drift: what was changed by hand and stays.
+        drift: what was changed by hand and stays, and what is on trial.
         restart: what only a restart of the host brings.
         applied: whether it was carried out, as far as its changes say.
     """
@@ -171,7 +172,7 @@ class Plan:
             lines.append("nothing to do")
         for title, rows in (
             ("in conflict, so that nothing is done (force takes the file):", self.conflicts),
-            ("changed by hand, and left so:", self.drift),
+            ("not as the file says, and left so:", self.drift),
             ("needs a restart of the host:", self.restart),
         ):
             if rows:

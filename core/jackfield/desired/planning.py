@@ -15,7 +15,8 @@ from jackfield.config import Configuration, PluginConfig
 from jackfield.desired.fields import SET, host_changes, plugin_changes, route_changes, same, shown, tenant_changes
 from jackfield.desired.ownership import FieldKey, Ownership, Written
 from jackfield.desired.plan import Change, Conflict, Drift, Plan
-from jackfield.desired.state import Actual, Desired, file_says
+from jackfield.desired.rollouts import as_upgrade, on_trial, refusals, rolls_out
+from jackfield.desired.state import Actual, Desired, Refusal, file_says
 from jackfield.model.canary import CanaryStatus
 from jackfield.model.cycles import cycles
 from jackfield.model.record import PluginRecord, PluginState
@@ -148,10 +149,12 @@ def plan(new: Configuration, want: Wanted, desired: Desired, actual: Actual, *, 
         added, changed, reloaded or started (dependents last), then what stops.
     """
     routes, taken, conflicts = _routes(new, desired, actual, force)
-    plugins = tuple(_plugins(want, desired, actual))
+    refused = {} if force else refusals(want, desired, actual)
+    trials = on_trial(want, actual)
+    plugins = tuple(_plugins(want, desired, actual, {*refused, *trials}))
     tenants = tenant_changes(desired.tenants, new.tenants)
     changes = (
-        *_aborts(plugins, taken, actual),
+        *_aborts(plugins, taken, actual, trials),
         *((Change("tenants", "", "the table [tenants] differs", tenants),) if tenants else ()),
         *routes,
         *_ordered(plugins, want.plugins, desired.deployed),
@@ -161,7 +164,7 @@ def plan(new: Configuration, want: Wanted, desired: Desired, actual: Actual, *, 
         new.digest,
         changes,
         (*want.conflicts, *conflicts),
-        tuple(_drift(new, want.ownership, actual)),
+        (*_drift(new, want.ownership, actual, trials), *_undone(want, desired, refused)),
         host_changes(desired.booted, new),
     )
 
@@ -169,20 +172,25 @@ def plan(new: Configuration, want: Wanted, desired: Desired, actual: Actual, *, 
 # --- Plugins --------------------------------------------------------------------------------------------------------
 
 
-def _plugins(want: Wanted, desired: Desired, actual: Actual) -> Iterator[Change]:
+def _plugins(want: Wanted, desired: Desired, actual: Actual, kept: Collection[str]) -> Iterator[Change]:
     records, above = actual.records, _above(want, actual.records)
     there: list[str] = []
     for name, plugin in want.plugins.items():
-        change = _load(plugin, desired.deployed.get(name), actual, above)
+        before = desired.deployed.get(name)
+        change = _load(plugin, before, actual, above) if name not in kept else None
         if change is None:
             there.append(name)
+        elif before is not None and rolls_out(before, plugin, actual, want):
+            yield as_upgrade(change, before, plugin)
         else:
             yield change
-    renewed = actual.changed(there)
+    renewed = actual.changed([name for name in there if name not in kept])
     for name in there:
         if name in renewed:
             runs_on = records[name].state in _UP and name in want.running
-            yield _renewal(name, *renewed[name], swap=runs_on or not actual.running)
+            plugin = want.plugins[name]
+            change = _renewal(plugin, *renewed[name], swap=runs_on or not actual.running)
+            yield as_upgrade(change, plugin, plugin) if rolls_out(None, plugin, actual, want) else change
         elif actual.running and (change := _move(records[name], up=name in want.running)) is not None:
             yield change
     for name in desired.deployed:
@@ -208,10 +216,11 @@ def _load(
     return None
 
 
-def _renewal(name: str, before: str, now: str, *, swap: bool) -> Change:
-    what = f"its content is {now[:12]}, was {before[:12]}" if now else "its content has changed, and cannot be read"
+def _renewal(plugin: PluginConfig, before: str, now: str, *, swap: bool) -> Change:
+    what, lost = ("environment", "had") if plugin.source.kind == "requirement" else ("content", "read")
+    why = f"its {what} is {now[:12]}, was {before[:12]}" if now else f"its {what} has changed, and cannot be {lost}"
     # A swap needs something that runs, and leaves it running; the rest has no calls to lose and no state to hand over.
-    return Change("reload" if swap else "change", name, what)
+    return Change("reload" if swap else "change", plugin.name, why)
 
 
 def _move(record: PluginRecord, *, up: bool) -> Change | None:
@@ -291,9 +300,11 @@ def _routes(
     return tuple(changes), tuple(taken), tuple(conflicts)
 
 
-def _aborts(plugins: tuple[Change, ...], taken: tuple[CanaryStatus, ...], actual: Actual) -> Iterator[Change]:
-    """End the trials whose plugin or route changes; the others go on."""
-    named = {change.name for change in plugins if change.kind in ("remove", "change", "reload", "stop")}
+def _aborts(
+    plugins: tuple[Change, ...], taken: tuple[CanaryStatus, ...], actual: Actual, trials: Collection[str]
+) -> Iterator[Change]:
+    """End the trials whose plugin or route changes, or that the file no longer asks for; the others go on."""
+    named = {change.name for change in plugins if change.kind in ("remove", "change", "reload", "upgrade", "stop")}
     for canary in actual.canaries:
         plugin = next(
             (
@@ -308,15 +319,29 @@ def _aborts(plugins: tuple[Change, ...], taken: tuple[CanaryStatus, ...], actual
             yield Change("abort", canary.name, f"the trial of {canary.version} is in the way of its route's new rule")
         elif plugin:
             yield Change("abort", canary.name, f"the trial of {canary.version} ends: its plugin {plugin} changes")
+        elif canary.name in actual.rolling and canary.name not in trials:
+            yield Change("abort", canary.name, f"the trial of {canary.version} ends: the file asks for it no more")
 
 
-def _drift(new: Configuration, ownership: Ownership, actual: Actual) -> Iterator[Drift]:
+def _drift(new: Configuration, ownership: Ownership, actual: Actual, trials: Collection[str]) -> Iterator[Drift]:
     for field, written in ownership.fields.items():
         sides = (_told(field, file_says(new, field)), _told(field, written.value))
         yield Drift(_key(field), *sides, written.by, written.verb, written.at)
     for canary in actual.canaries:
-        here = f"{canary.share:.0%} to {canary.version}"
-        yield Drift(f"routes.{canary.name}", "", here, "operator", "canary", 0.0)
+        here, name = f"{canary.share:.0%} to {canary.version}", canary.name
+        if name in trials:
+            file = new.plugins[name].path if name in new.plugins else ""
+            yield Drift(f"plugin.{name}", file, f"{here}, on trial", "file", "upgrade", 0.0)
+        else:
+            yield Drift(f"routes.{name}", "", here, "operator", "canary", 0.0)
+
+
+def _undone(want: Wanted, desired: Desired, refused: Mapping[str, Refusal]) -> Iterator[Drift]:
+    for name, refusal in refused.items():
+        file, there = want.plugins[name].path, desired.deployed.get(name)
+        here = file if there is None else there.path
+        here = f"{here if here != file else 'the version before'}, since the trial was aborted: {refusal.reason}"
+        yield Drift(f"plugin.{name}", file, here, refusal.by, "abort", refusal.at)
 
 
 def _key(field: FieldKey) -> str:

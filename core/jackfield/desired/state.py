@@ -16,6 +16,27 @@ EMPTY = Configuration(Path())
 """What a host says that was made without a file: nothing."""
 
 
+Proposal = tuple[PluginConfig, str]
+"""A version of a plugin: by what it is loaded, and the digest of its content; that is "" where it has none."""
+
+
+@attrs.frozen
+class Refusal:
+    """A version that a file asked for, and that somebody aborted while it was on trial.
+
+    Attributes:
+        proposal: the version.
+        reason: why.
+        by: who did it.
+        at: when, in seconds since the epoch.
+    """
+
+    proposal: Proposal
+    reason: str
+    by: str
+    at: float
+
+
 def _frozen(found: Mapping[Any, Any]) -> Mapping[Any, Any]:
     return MappingProxyType(dict(found))
 
@@ -34,6 +55,7 @@ class Desired:
         deployed: plugin → the configuration that it was loaded by, be it in vain.
         routes: function → the rule that was carried out.
         tenants: the tenants that were carried out.
+        refused: plugin → the version that the file asks for and that is not tried again.
     """
 
     applied: Configuration = EMPTY
@@ -42,6 +64,7 @@ class Desired:
     deployed: Mapping[str, PluginConfig] = attrs.field(factory=dict, converter=_frozen)
     routes: Mapping[str, RouteConfig] = attrs.field(factory=dict, converter=_frozen)
     tenants: Mapping[str, TenantConfig] | None = None
+    refused: Mapping[str, Refusal] = attrs.field(factory=dict, converter=_frozen)
 
     def base(self, field: FieldKey) -> Any:
         """Give what the last applied file says of a field."""
@@ -49,11 +72,17 @@ class Desired:
 
     def loaded(self, plugin: PluginConfig) -> "Desired":
         """Give the state after a plugin was loaded."""
-        return attrs.evolve(self, deployed={**self.deployed, plugin.name: plugin})
+        return attrs.evolve(
+            self, deployed={**self.deployed, plugin.name: plugin}, refused=_without(self.refused, plugin.name)
+        )
 
     def unloaded(self, name: str) -> "Desired":
         """Give the state after a plugin was unloaded."""
-        return attrs.evolve(self, deployed={key: value for key, value in self.deployed.items() if key != name})
+        return attrs.evolve(self, deployed=_without(self.deployed, name), refused=_without(self.refused, name))
+
+
+def _without(found: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in found.items() if key != name}
 
 
 def file_says(configuration: Configuration, field: FieldKey) -> Any:
@@ -77,6 +106,8 @@ class Actual:
         canaries: the trials that are under way.
         changed: of some plugins, tells which have another file or folder now than the one that is loaded, and their
             digests: before, and now ("" when it cannot be read).
+        digest: gives the digest of what a plugin would be loaded from now; "" when it has none, or cannot be read.
+        rolling: plugin → the version that the file has asked for and that is on trial.
     """
 
     running: bool = False
@@ -84,3 +115,5 @@ class Actual:
     loaded: Collection[str] = frozenset()
     canaries: tuple[CanaryStatus, ...] = ()
     changed: Callable[[Collection[str]], Mapping[str, tuple[str, str]]] = lambda _: {}
+    digest: Callable[[PluginConfig], str] = lambda _: ""
+    rolling: Mapping[str, Proposal] = attrs.field(factory=dict)

@@ -109,6 +109,33 @@ class Environments:
         tell(Phase.READY, environment.address)
         return environment
 
+    def address(self, requirement: str, *, with_: Sequence[str] = ()) -> str:
+        """Tell which environment a requirement leads to now; nothing is built.
+
+        It is resolved only where what is in the folders of `find_links` is not what it was when it was resolved last.
+
+        Args:
+            requirement: as for `get`.
+            with_: as there.
+
+        Raises:
+            PluginError: (stage `environment`) when it cannot be resolved.
+        """
+        request = Request.parse(requirement, with_)
+        tell = _Teller(request, _log, self._runner)
+        with self._reached(request.name):
+            key = request_key(request, self._links, build=self.settings.build)
+            if (address := self._cache.remembered(key)) is not None:
+                return address
+            with (
+                self._cache.working(f"request-{key}", tell.wait) as (folder, lock),
+                self._understood(request),
+            ):
+                job = Job(request, self._find(request), self._runner, self._links, folder, lock.descriptor, tell)
+                address = address_of(resolve(job).text)
+            self._cache.remember(key, address)
+            return address
+
     def release(self, environment: Environment) -> None:
         """Say that this process does not need an environment any more, once for each `get`."""
         with self._guard:
@@ -206,7 +233,7 @@ class Environments:
 
     def _make(self, request: Request, key: str, folder: Path, lock: FileLock, tell: "_Teller") -> Environment:
         job = Job(request, self._find(request), self._runner, self._links, folder, lock.descriptor, tell)
-        try:
+        with self._understood(request):
             resolved = resolve(job)
             address = address_of(resolved.text)
             # Two spellings of one requirement lead to one address; a collector may come in between.
@@ -214,6 +241,15 @@ class Environments:
                 with self._cache.alone(address, tell.wait):
                     if not self._cache.is_finished(address):
                         self._cache.publish(*install(job, resolved, self._cache.place(address)), address)
+        self._cache.remember(key, address)
+        self.collect()
+        return environment
+
+    @contextmanager
+    def _understood(self, request: Request) -> Iterator[None]:
+        """Say in words of a fault what an installer said."""
+        try:
+            yield
         except Failed as failed:
             if not failed.started:
                 raise refused(request.name, failed.said) from failed
@@ -226,9 +262,6 @@ class Environments:
                 build=self.settings.build,
                 runtime=", ".join(runtime().needs),
             ) from failed
-        self._cache.remember(key, address)
-        self.collect()
-        return environment
 
     def _find(self, request: Request) -> Installer:
         if self.settings.build and self._confine is None:

@@ -28,7 +28,6 @@ class CanaryStatus:
         reason: why it ended, or what the last look at it found.
         number: which of the host's canaries, from 1.
         labels: those that a tenant must have to be drawn, each with its value, and nobody else is; empty for everybody.
-        matching: the tenants that have them.
     """
 
     name: str
@@ -41,4 +40,3 @@ class CanaryStatus:
     reason: str = ""
     number: int = 0
     labels: tuple[tuple[str, str], ...] = ()
-    matching: tuple[str, ...] = ()

@@ -54,12 +54,15 @@ class Split:
             on the scale of the draw, so that raising a share only adds.
         tenants: tenant → version, whatever the draw says.
         trial: the version that a canary tries; "" for a rule of the configuration.
+        labels: those that a tenant must have to be drawn, each with its value; then nobody else is drawn, and those who
+            are are among `tenants`.
     """
 
     salt: str
     shares: tuple[tuple[str, float], ...] = ()
     tenants: Mapping[str, str] = MappingProxyType({})
     trial: str = ""
+    labels: Mapping[str, str] = MappingProxyType({})
 
 
 @attrs.frozen
@@ -146,7 +149,7 @@ def _remembered(split: Split | None) -> Mapping[str, int]:
 
 
 def _draws(endpoints: Mapping[str, Endpoint], split: Split | None) -> tuple[tuple[int, Endpoint], ...]:
-    shares = split.shares if split is not None else ()
+    shares = split.shares if split is not None and not split.labels else ()
     ends = accumulate(share for _, share in shares)
     there = ((end, version) for end, (version, _) in zip(ends, shares, strict=True) if version in endpoints)
     return tuple((ceil(end * 2**DRAW), endpoints[version]) for end, version in there)

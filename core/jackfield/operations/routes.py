@@ -22,7 +22,12 @@ def shown(route: Route) -> dict[str, Any]:
         "versions": [_version(endpoint) for endpoint in route.endpoints.values()],
         "split": None
         if split is None
-        else {"trial": split.trial, "shares": dict(split.shares), "tenants": dict(split.tenants)},
+        else {
+            "trial": split.trial,
+            "shares": dict(split.shares),
+            "tenants": dict(split.tenants),
+            "labels": dict(split.labels),
+        },
     }
 
 
@@ -59,7 +64,7 @@ def canary_start(
     host: Host,
     name: str,
     version: str,
-    share: float = 0.0,
+    share: float | None = None,
     tenants: tuple[str, ...] = (),
     analysis: Analysis | None = None,
     labels: Mapping[str, str] | None = None,

@@ -40,6 +40,14 @@ class Apart(Protocol):
         """
         ...
 
+    def digest(self, config: "PluginConfig") -> str:
+        """Give the digest of what `load` would load now.
+
+        Raises:
+            PluginError: when it cannot be told.
+        """
+        ...
+
     def drop(self, pool: Any) -> None:
         """End the processes of a bundle: what it has as `apart`."""
         ...
@@ -113,6 +121,14 @@ class Code:
             faults = tuple(map(hinted, as_faults(error, config.name)))
             raise PluginError(error.plugin, error.stage, error.reason, faults[0].fix, faults) from error.__cause__
         return attrs.evolve(bundle, faults=tuple(map(hinted, bundle.faults)))
+
+    def digest(self, config: "PluginConfig") -> str:
+        """Give the digest of what `load` would load now; "" for what has none.
+
+        Raises:
+            PluginError: when it cannot be told.
+        """
+        return self._apart().digest(config) if config.executor == "worker" else loading.current_digest(config)
 
     def purge(self, bundle: PluginBundle) -> None:
         """Take the code of a version that serves no more out of the interpreter, or end its processes."""

@@ -5,10 +5,8 @@ taken in, and handed to the lifecycle.
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
-
-import attrs
 
 from jackfield.errors import Fault, PluginError
 from jackfield.model.record import PluginRecord, PluginState
@@ -171,7 +169,7 @@ class Inventory:
         config = self._code.configs[name]
         if not old.reloadable:
             raise loading.refuse_reload(config)
-        if old.digest and loading.current_digest(config) == old.digest:
+        if old.digest and self.digest(config) == old.digest:
             return SwapReport(name, old.version, old.version)
         new = self._code.load(config)
         if new.digest and new.digest == old.digest:  # what was looked up anew has been found to be the same
@@ -188,15 +186,25 @@ class Inventory:
             self._hosting.drop(replaced)
         return report
 
-    def beside(self, name: str, path: str) -> "tuple[PluginConfig, PluginBundle, PluginBundle]":
+    def digest(self, config: "PluginConfig") -> str:
+        """Give the digest of what a plugin would be loaded from now; "" for what has none.
+
+        Raises:
+            PluginError: when it cannot be told.
+        """
+        return self._code.digest(config)
+
+    def beside(
+        self, name: str, wanted: "Callable[[PluginConfig], PluginConfig]"
+    ) -> "tuple[PluginConfig, PluginBundle, PluginBundle]":
         """Load another version of a plugin that runs in processes of its own; nothing of it is called yet.
 
         Args:
             name: which.
-            path: where the other version is, as its configuration would say it.
+            wanted: makes of its configuration that by which the other version is loaded.
 
         Returns:
-            By what it was loaded, the version that there is, and the other one; `drop` that if it is not wanted.
+            That configuration, the version that there is, and the other one; `drop` that if it is not wanted.
 
         Raises:
             PluginError: if there is none of that name in processes of its own, or the other cannot be loaded.
@@ -208,7 +216,7 @@ class Inventory:
         if old.apart is None:
             fix = 'say executor = "worker" of it, or restart the process with the other version installed'
             raise PluginError(name, "upgrade", "it runs in this process, which can have one version of it alone", fix)
-        config = attrs.evolve(self._code.configs[name], path=path, version=None)
+        config = wanted(self._code.configs[name])
         new = self._code.load(config)
         return config, old, new.beside(old.version)
 
@@ -219,6 +227,7 @@ class Inventory:
     def keep(self, config: "PluginConfig", bundle: PluginBundle) -> None:
         """Note which version of a plugin serves now, and by what it was loaded."""
         self._code.configs[config.name] = config
+        self._code.options[config.name] = config.options
         for replaced in self._code.replace(bundle):
             self._hosting.drop(replaced)
 

@@ -302,7 +302,7 @@ def applied(snapshot: Snapshot, change: Change, wired: Mapping[FunctionSpec, End
         endpoints = functions[name] if name in functions else routes[name].endpoints
         ranks = change.ranks.get(name, route.ranks if route is not None else {})
         if endpoints:
-            routes[name] = derived(name, endpoints, ranks, change.rules.get(name), canaries)
+            routes[name] = derived(name, endpoints, ranks, change.rules.get(name), canaries, snapshot.permissions)
         else:
             routes.pop(name, None)
     return attrs.evolve(snapshot, revision=snapshot.revision + 1, routes=routes, rules=change.rules, canaries=canaries)

@@ -236,7 +236,7 @@ class Functions:
             permissions: from now on.
 
         Returns:
-            The new snapshot; it is no new revision, unless a canary goes by the labels of tenants that have others now.
+            The new snapshot; it is no new revision, unless a split goes by the labels of tenants that have others now.
         """
         return self.decide(lambda snapshot: trials.permitted(snapshot, permissions))
 

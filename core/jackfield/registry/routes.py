@@ -3,7 +3,9 @@
 A route follows from its versions, their ranks, what the configuration or an operator said, and the canary that runs.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
+from itertools import accumulate
 from math import ceil
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +14,7 @@ import attrs
 
 from jackfield.model.call import DRAW, Call
 from jackfield.model.canary import CanaryState, CanaryStatus
+from jackfield.model.permissions import Permissions
 from jackfield.model.route import Endpoint, Route, Rule, Split
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec
@@ -51,6 +54,7 @@ def derived(
     ranks: Mapping[str, int],
     rule: Rule | None,
     canaries: Iterable[CanaryStatus],
+    permissions: Permissions,
 ) -> Route:
     """Make a route of all that decides it; pure.
 
@@ -60,20 +64,27 @@ def derived(
         ranks: by version.
         rule: what the configuration or an operator said.
         canaries: one that runs and covers the function comes before the rule's split.
+        permissions: which tenants have which labels.
     """
     trial = next((each for each in canaries if each.state is CanaryState.RUNNING and name in each.functions), None)
     if trial is not None:
         version = trial.version
-        from jackfield.model.draws import bucket  # noqa: PLC0415  # hashing is for those who split
-
-        # Who has labels is known by name, so that those who are drawn can be named: a call need not ask for labels.
-        end = ceil(trial.share * 2**DRAW)
-        drawn = (tenant for tenant in trial.matching if bucket(trial.name, tenant) < end)
-        shares = () if trial.labels else ((version, trial.share),)
-        split: Split | None = Split(trial.name, shares, dict.fromkeys((*trial.tenants, *drawn), version), version)
+        tenants, shares = dict.fromkeys(trial.tenants, version), ((version, trial.share),)
+        split: Split | None = Split(trial.name, shares, tenants, version, dict(trial.labels))
     else:
         split = _meant(rule.split, endpoints) if rule is not None else None
+    if split is not None and split.labels:
+        split = attrs.evolve(split, tenants={**_drawn(split, permissions), **split.tenants})
     return Route(name, default_of(endpoints, rule), endpoints, split, ranks)
+
+
+def _drawn(split: Split, permissions: Permissions) -> dict[str, str]:
+    """Give tenant → version of those who have the labels and are drawn: named so, a call need not ask for labels."""
+    from jackfield.model.draws import bucket  # noqa: PLC0415  # hashing is for those who split
+
+    ends = [ceil(end * 2**DRAW) for end in accumulate(share for _, share in split.shares)]
+    places = ((tenant, bisect_right(ends, bucket(split.salt, tenant))) for tenant in permissions.matching(split.labels))
+    return {tenant: split.shares[place][0] for tenant, place in places if place < len(ends)}
 
 
 def _meant(split: Split | None, endpoints: Mapping[str, Endpoint]) -> Split | None:
@@ -130,7 +141,7 @@ def redecided(
     routes = snapshot.routes.copy()
     for name in names:
         if (route := routes.get(name)) is not None:
-            routes[name] = derived(name, route.endpoints, route.ranks, rules.get(name), canaries)
+            routes[name] = derived(name, route.endpoints, route.ranks, rules.get(name), canaries, snapshot.permissions)
     return attrs.evolve(snapshot, revision=snapshot.revision + 1, routes=routes, rules=rules, canaries=canaries)
 
 
@@ -159,9 +170,11 @@ def rolled_back(snapshot: Snapshot, old: Snapshot, endpoint: Callable[[FunctionS
     for name, route in old.routes.items():
         endpoints = {version: endpoint(found.spec) for version, found in route.endpoints.items()}
         same = all(endpoints[version] is found for version, found in route.endpoints.items())
-        under_trial = route.split is not None and route.split.trial
+        moved = route.split is not None and (route.split.trial or route.split.labels)
         routes[name] = (
-            route if same and not under_trial else derived(name, endpoints, route.ranks, old.rules.get(name), ())
+            route
+            if same and not moved
+            else derived(name, endpoints, route.ranks, old.rules.get(name), (), snapshot.permissions)
         )
     return attrs.evolve(snapshot, revision=snapshot.revision + 1, routes=routes, rules=old.rules, canaries=canaries)
 
@@ -189,7 +202,7 @@ def without(snapshot: Snapshot, plugin: str) -> Snapshot:
         if len(left) == len(route.endpoints):
             routes[name] = route
         elif left:
-            routes[name] = derived(name, left, route.ranks, snapshot.rules.get(name), ())
+            routes[name] = derived(name, left, route.ranks, snapshot.rules.get(name), (), snapshot.permissions)
     return attrs.evolve(snapshot, routes=routes)
 
 
@@ -238,7 +251,7 @@ def revived(old: Snapshot, snapshot: Snapshot) -> Snapshot:
             now = snapshot.routes.get(name)
             ranks = {**(now.ranks if now is not None else {}), **route.ranks}
             ranks = {version: ranks[version] for version in endpoints if version in ranks}
-            routes[name] = derived(name, endpoints, ranks, old.rules.get(name), ())
+            routes[name] = derived(name, endpoints, ranks, old.rules.get(name), (), snapshot.permissions)
     return attrs.evolve(old, routes=routes)
 
 

@@ -42,13 +42,12 @@ def begun(snapshot: Snapshot, wanted: CanaryStatus) -> tuple[Snapshot, CanarySta
             what = f"under trial already, with {trial}" if trial else "split by the configuration"
             fix = "promote or abort that canary first" if trial else "take its shares out of [routes] first"
             raise PluginError(wanted.name, "route", f"{name} is {what}", fix)
-    matching = _matching(snapshot.permissions, wanted)
-    if wanted.labels and not matching:
+    if wanted.labels and not snapshot.permissions.matching(dict(wanted.labels)):
         labels = ", ".join(f"{key}={value}" for key, value in wanted.labels)
         fix = "write `labels` of tenants under [tenants]"
         raise PluginError(wanted.name, "route", f"no tenant has the labels {labels}", fix)
     stable = snapshot.routes[covered[0]].default
-    status = attrs.evolve(wanted, stable=stable, functions=covered, matching=matching)
+    status = attrs.evolve(wanted, stable=stable, functions=covered)
     return redecided(snapshot, covered, canaries=_kept((*snapshot.canaries, status))), status
 
 
@@ -75,26 +74,21 @@ def changed(snapshot: Snapshot, status: CanaryStatus, **fields: Any) -> Snapshot
 
 
 def permitted(snapshot: Snapshot, permissions: Permissions) -> Snapshot:
-    """Take over what tenants may do, and which labels they have: canaries that go by labels are drawn anew.
+    """Take over what tenants may do, and which labels they have: what goes by labels is drawn anew.
 
     Args:
         snapshot: what is there.
         permissions: from now on.
     """
     after = attrs.evolve(snapshot, permissions=permissions)
-    moved = {
-        each.number: attrs.evolve(each, matching=matching)
-        for each in snapshot.canaries
-        if each.state is CanaryState.RUNNING and (matching := _matching(permissions, each)) != each.matching
-    }
-    if not moved:
-        return after
-    names = [name for each in moved.values() for name in each.functions]
-    return redecided(after, names, canaries=tuple(moved.get(each.number, each) for each in snapshot.canaries))
-
-
-def _matching(permissions: Permissions, status: CanaryStatus) -> tuple[str, ...]:
-    return permissions.matching(dict(status.labels)) if status.labels else ()
+    moved = [
+        name
+        for name, route in snapshot.routes.items()
+        if route.split is not None
+        and (labels := route.split.labels)
+        and permissions.matching(labels) != snapshot.permissions.matching(labels)
+    ]
+    return redecided(after, moved) if moved else after
 
 
 def noted(snapshot: Snapshot, status: CanaryStatus, reason: str) -> Snapshot | None:

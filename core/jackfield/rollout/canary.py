@@ -24,7 +24,7 @@ from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.pool import Pool
 
 Promoted = Callable[[CanaryStatus, str], object]
-Aborted = Callable[[CanaryStatus], object]
+Aborted = Callable[[CanaryStatus, str], object]
 
 _LOOK: Final = 0.1  # seconds; a look that is not due costs some microseconds
 
@@ -77,11 +77,12 @@ class Canary:
         self.release()
         self._promoted(self._seen, by)
 
-    def abort(self, reason: str = "") -> None:
+    def abort(self, reason: str = "", *, by: str = "operator") -> None:
         """Send everybody back to the default version, in one swap. One that was aborted already stays so.
 
         Args:
             reason: for the status and the log.
+            by: who does it.
 
         Raises:
             PluginError: if the canary was promoted.
@@ -90,7 +91,7 @@ class Canary:
             self._change(state=CanaryState.ABORTED, reason=reason)
         self.release()
         if self._aborted is not None:
-            self._aborted(self._seen)
+            self._aborted(self._seen, by)
 
     def release(self) -> None:
         """End the analysis, and leave the routes as they are; the host calls this when it stops."""
@@ -125,7 +126,7 @@ class Canary:
         """
         try:
             if verdict.decision is Decision.FAIL:
-                self.abort(verdict.reason)
+                self.abort(verdict.reason, by="canary")
             elif verdict.step_passed and (share := trial.next_share) is not None:
                 self.ramp(share, verdict.reason)
                 trial.advance()
@@ -173,7 +174,7 @@ class Canaries:
         name: str,
         *,
         version: str,
-        share: float,
+        share: float | None,
         tenants: Iterable[str],
         analysis: Analysis | None,
         labels: Mapping[str, str] | None = None,
@@ -192,8 +193,10 @@ class Canaries:
             labels: as there.
             functions: those that it covers; by default those that the name means.
             promoted: is told of its promotion, in place of whoever is told of all others'.
-            aborted: is told when somebody, or its analysis, aborts it.
+            aborted: is told when somebody aborts it, and who.
         """
+        if share is None:
+            share = 1.0 if labels and analysis is None else 0.0
         if analysis is not None and share:
             steps = (_checked(share), *(step for step in analysis.steps if step > share))
             analysis = attrs.evolve(analysis, steps=steps)

@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from jackfield.config import Source
 from jackfield.contract.widening import widened
 from jackfield.errors import Fault, PluginError
 from jackfield.manifests.grants import Permission, more
 from jackfield.model.grants import Grants
 from jackfield.plugins.bundle import PluginBundle
-
-_ANYHOW = "upgrade it anyhow with `force`, once its callers can do with that"
 
 
 def check_compatible(old: PluginBundle, new: PluginBundle, before: Permission, after: Permission) -> None:
@@ -27,7 +26,8 @@ def check_compatible(old: PluginBundle, new: PluginBundle, before: Permission, a
         PluginError: with every difference as a fault.
     """
     name = new.name
-    faults = [Fault("upgrade", name, entry, reason, _ANYHOW) for entry, reason in _differences(old, new)]
+    anyhow = _anyhow(new)
+    faults = [Fault("upgrade", name, entry, reason, anyhow) for entry, reason in _differences(old, new)]
     asked = more(Grants.of(before.missing), Grants.of(after.missing))
     if asked:
         reason = f"it asks for {', '.join(asked)}, which {old.version} did not, and nobody allows"
@@ -40,12 +40,20 @@ def check_compatible(old: PluginBundle, new: PluginBundle, before: Permission, a
         raise PluginError(name, faults[0].stage, what, faults[0].fix, tuple(faults))
 
 
+def _anyhow(new: PluginBundle) -> str:
+    source = Source.parse(new.location)
+    if source is not None and source.kind == "requirement":
+        return f"`pluginctl upgrade {new.name} '{new.location}' --force` takes it, once its callers can do with that"
+    return "take `upgrade` out of its [[plugin]], and an apply takes it at once, once its callers can do with that"
+
+
 def _differences(old: PluginBundle, new: PluginBundle) -> Iterator[tuple[str, str]]:
     """Give what differs, each with the function or plugin that it is of."""
     if old.distribution and canonicalize_name(old.distribution) != canonicalize_name(new.distribution):
         yield new.name, f"it is another distribution, {new.distribution}, and was {old.distribution}"
     try:
-        was, comes = Version(old.version), Version(new.version)
+        # Without the labels that tell apart what has one number: they have no order.
+        was, comes = (Version(each.version.partition("+")[0]) for each in (old, new))
     except InvalidVersion:
         yield new.name, f"the versions {old.version} and {new.version} cannot be compared"
     else:

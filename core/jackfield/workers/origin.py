@@ -85,8 +85,7 @@ def of_requirement(config: "PluginConfig", environments: "Environments") -> Orig
         PluginError: if the environment cannot be had.
         ConfigError: if the plugin's manifest is faulty.
     """
-    further = config.worker.with_ if config.worker is not None else ()
-    environment = environments.get(config.path, with_=further, serving=not config.functions)
+    environment = environments.get(config.path, with_=further(config), serving=not config.functions)
     paths = tuple(map(str, environment.paths))
     inside = attrs.evolve(config, path=environment.distribution.name)
     runtime = runtime_paths() if _same_libraries(environment) else paths
@@ -94,6 +93,11 @@ def of_requirement(config: "PluginConfig", environments: "Environments") -> Orig
     manifest, mine = manifest_of(inside, there), frozenset(_tops(inside, there))
     allowed = permission(manifest, inside.worker, mine)
     return Origin(inside, paths, paths, runtime, (*paths, *_libraries()), allowed, manifest, mine, environment)
+
+
+def further(config: "PluginConfig") -> tuple[str, ...]:
+    """Give the further requirements of a plugin's environment."""
+    return config.worker.with_ if config.worker is not None else ()
 
 
 def of_host(config: "PluginConfig", catalogue: Catalogue) -> Origin:

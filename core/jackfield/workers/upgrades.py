@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from jackfield.config import Source
+from jackfield.config import Source, UpgradeConfig
 from jackfield.errors import Fault, JackfieldError, PluginError, ResourceExhausted, Unavailable
 from jackfield.log import host_log
 from jackfield.manifests.grants import Permission
@@ -33,6 +33,8 @@ from jackfield.workers.compatible import check_compatible
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
 
+    Proposal = tuple[PluginConfig, str]
+
 _LOOK: Final = 0.1  # seconds
 _HEALTH: Final = 1.0  # seconds between two questions how a version on trial is
 
@@ -43,6 +45,7 @@ class _Upgrade:
 
     config: "PluginConfig"
     bundle: PluginBundle
+    by: str
     open: list[None] = attrs.field(factory=lambda: [None])
     settled: threading.Event = attrs.field(factory=threading.Event)
 
@@ -59,6 +62,7 @@ class Upgrades:
         control: where trials are watched.
         pool: where threads come from.
         noted: is told of each upgrade that was promoted: the plugin's new configuration, and who did it.
+        refused: is told of each that the file began and somebody aborted: what it proposed, why, and who did it.
     """
 
     def __init__(
@@ -71,11 +75,19 @@ class Upgrades:
         control: ControlLoop,
         pool: Pool,
         noted: "Callable[[PluginConfig, str], object]",
+        refused: "Callable[[Proposal, str, str], object]",
     ) -> None:
         self._functions = functions
         self._inventory, self._lifecycle, self._canaries = inventory, lifecycle, canaries
-        self._permission, self._noted = permission, noted
+        self._permission, self._noted, self._refused = permission, noted, refused
         self._control, self._pool = control, pool
+        self._rolling: dict[str, tuple[_Upgrade, Canary]] = {}
+
+    @property
+    def rolling(self) -> "Mapping[str, Proposal]":
+        """What the file has proposed and is not decided: plugin → its configuration and digest."""
+        there = [each for each in self._rolling.copy().values() if each[1].status.state is not CanaryState.ABORTED]
+        return {upgrade.bundle.name: (upgrade.config, upgrade.bundle.digest) for upgrade, _ in there}
 
     def begin(
         self,
@@ -91,31 +103,66 @@ class Upgrades:
         """Begin an upgrade; as for `Host.upgrade`."""
         if share is not None and not 0.0 <= share <= 1.0:
             raise ValueError(f"a share is a part of 1, from 0.0 to 1.0, not {share}; 20 % is 0.2")
+        who = UpgradeConfig(share, tenants, labels or {}, analysis is not None)
         source = Source.parse(requirement)
         if source is None or source.kind != "requirement":
             fix = "name the distribution and its version, as in 'demo-ocr==2.1'"
             raise PluginError(name, "upgrade", f"{requirement!r} is no requirement with a version", fix)
-        config, old, new = self._inventory.beside(name, requirement)
+        return self._begun(
+            name,
+            lambda now: attrs.evolve(now, path=requirement, version=None),
+            who,
+            analysis,
+            force=force,
+            by="operator",
+        )
+
+    def roll_out(self, config: "PluginConfig", who: UpgradeConfig) -> Canary:
+        """Begin the upgrade that a configuration file asks for.
+
+        Args:
+            config: what the plugin is to be loaded by.
+            who: who tries it first.
+
+        Raises:
+            PluginError: as `Host.upgrade`.
+        """
+        analysis = Analysis() if who.analyse else None
+        return self._begun(config.name, lambda _: config, who, analysis, force=False, by="file")
+
+    def _begun(
+        self,
+        name: str,
+        wanted: "Callable[[PluginConfig], PluginConfig]",
+        who: UpgradeConfig,
+        analysis: Analysis | None,
+        *,
+        force: bool,
+        by: str,
+    ) -> Canary:
+        config, old, new = self._inventory.beside(name, wanted)
         try:
+            if by != "file":  # which may spell what runs in another way, and is taken over all the same
+                _refuse_same(old, new)
             shared = self._checked(old, new, force=force)
             self._pin(shared, new.version)
             self._lifecycle.join(name, new)
         except BaseException:
             self._inventory.drop(new)
             raise
-        return self._tried(_Upgrade(config, new), shared, share, tenants, labels, analysis)
+        upgrade = _Upgrade(config, new, by)
+        called = self._called(name, shared)
+        return self._tried(upgrade, called, who, analysis) if called else self._moved(upgrade, old.version)
 
     def _checked(self, old: PluginBundle, new: PluginBundle, *, force: bool) -> list[str]:
         """Refuse what is not to take the place of a version; give the functions that both have."""
-        name = new.name
-        if new.digest == old.digest:
-            raise PluginError(name, "upgrade", f"{new.version.partition('+')[0]} runs already", "name another version")
         if not force:
             check_compatible(old, new, self._permission(old), self._permission(new))
         shared = sorted({spec.name for spec in old.specs} & {spec.name for spec in new.specs})
         if not shared:
             reason = f"{new.version} has none of the functions of {old.version}"
-            raise PluginError(name, "upgrade", reason, "unload the plugin, and load the other version in its place")
+            fix = "unload the plugin, and load the other version in its place"
+            raise PluginError(new.name, "upgrade", reason, fix)
         return shared
 
     def _pin(self, functions: list[str], version: str) -> None:
@@ -131,35 +178,51 @@ class Upgrades:
 
         self._functions.decide(change)
 
+    def _called(self, plugin: str, functions: list[str]) -> list[str]:
+        """Give those of a plugin's functions whose calls it gets: of the others another one has the default version."""
+        routes = self._functions.state.snapshot.routes
+        return [name for name in functions if name in routes and routes[name].spec.plugin == plugin]
+
+    def _moved(self, upgrade: _Upgrade, stable: str) -> Canary:
+        """Promote a version that nobody could try, since no call goes to the one before unless it asks for that."""
+        name, version = upgrade.bundle.name, upgrade.bundle.version
+        reason = "none of its functions is the default: nobody could try it"
+        status = CanaryStatus(name, version, stable, CanaryState.PROMOTED, 0.0, (), (), reason)
+        host_log("INFO", f"upgrade of {name}: {version} takes the place of {stable}: {reason}")
+        try:
+            self._settle(upgrade, status, "operator")
+        except BaseException:
+            self._lifecycle.settle(name, upgrade.bundle, promoted=False)
+            raise
+        return Canary(self._functions, status, partial(self._settle, upgrade))
+
     def _tried(
         self,
         upgrade: _Upgrade,
         functions: list[str],
-        share: float | None,
-        tenants: tuple[str, ...],
-        labels: Mapping[str, str] | None,
+        who: UpgradeConfig,
         analysis: Analysis | None,
     ) -> Canary:
-        at_once = share is None and not tenants and not labels and analysis is None
-        if share is None and labels and analysis is None:
-            share = 1.0
         try:
             canary = self._canaries.begin(
                 upgrade.bundle.name,
                 version=upgrade.bundle.version,
-                share=share or 0.0,
-                tenants=tenants,
+                share=who.share,
+                tenants=who.tenants,
                 analysis=analysis,
-                labels=labels,
+                labels=who.labels,
                 functions=functions,
                 promoted=partial(self._settle, upgrade),
-                aborted=partial(self._settle, upgrade),
+                aborted=partial(self._abort, upgrade),
             )
-            if at_once:
+            if upgrade.by == "file":
+                self._rolling[upgrade.bundle.name] = upgrade, canary
+            if not who.tried:
                 canary.promote("nobody was to try it first")
             else:
                 self._control.submit(self._watched(canary, upgrade))
         except BaseException:
+            self._rolling.pop(upgrade.bundle.name, None)
             self._lifecycle.settle(upgrade.bundle.name, upgrade.bundle, promoted=False)
             raise
         return canary
@@ -173,11 +236,17 @@ class Upgrades:
                 with suppress(ResourceExhausted):  # no thread to be had: the next look asks
                     await self._pool.run(f"{name}:health", partial(_ask_health, canary, upgrade.bundle))
                 asked = self._control.clock()
-        settle = partial(self._settle, upgrade, canary.status)
+        settle = partial(self._settle, upgrade, canary.status, "")
         with suppress(ResourceExhausted):  # no thread to be had: it idles until the plugin stops
             await self._pool.run(f"upgrade {upgrade.bundle.name}", settle)
 
-    def _settle(self, upgrade: _Upgrade, status: CanaryStatus, by: str = "operator") -> None:
+    def _abort(self, upgrade: _Upgrade, status: CanaryStatus, by: str) -> None:
+        """Remember what somebody did not want of the file, which still says so, and end it."""
+        if upgrade.by == "file" and by != "apply":
+            self._refused((upgrade.config, upgrade.bundle.digest), status.reason, by)
+        self._settle(upgrade, status, by)
+
+    def _settle(self, upgrade: _Upgrade, status: CanaryStatus, by: str) -> None:
         """End the version that does not stay, or wait until whoever was first has done so."""
         try:
             upgrade.open.pop()
@@ -191,6 +260,8 @@ class Upgrades:
             if not isinstance(error, Unavailable):  # on the home loop, where nobody may wait
                 raise
         else:
+            if self._rolling.get(upgrade.bundle.name, (None,))[0] is upgrade:
+                del self._rolling[upgrade.bundle.name]
             upgrade.settled.set()
 
     def _end(self, upgrade: _Upgrade, status: CanaryStatus, by: str) -> None:
@@ -211,6 +282,13 @@ class Upgrades:
                 host_log("WARNING", f"upgrade of {name}: {error}")
 
 
+def _refuse_same(old: PluginBundle, new: PluginBundle) -> None:
+    """Refuse a version that runs already."""
+    if new.digest == old.digest:
+        reason = f"{new.version.partition('+')[0]} runs already"
+        raise PluginError(new.name, "upgrade", reason, "name another version")
+
+
 def _ask_health(canary: Canary, bundle: PluginBundle) -> None:
     """Abort a trial whose version is not healthy."""
     ask = getattr(bundle.object, "health", None)
@@ -222,4 +300,4 @@ def _ask_health(canary: Canary, bundle: PluginBundle) -> None:
         reason = f"health() of {bundle.version} failed: {error}"
     if reason:
         with suppress(PluginError):  # it has been promoted in this very moment
-            canary.abort(reason)
+            canary.abort(reason, by="canary")

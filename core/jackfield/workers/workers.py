@@ -17,6 +17,7 @@ from jackfield.events import EventBus
 from jackfield.manifests import Manifest
 from jackfield.manifests.grants import Permission
 from jackfield.model.record import WorkerRecord, WorkerTally
+from jackfield.plugins import loading
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.code import as_faults
 from jackfield.plugins.discovery import Catalogue
@@ -30,7 +31,7 @@ from jackfield.workers.events import WorkerEvents
 from jackfield.workers.limits import Allowance
 from jackfield.workers.messages import Prepare
 from jackfield.workers.nursery import Nursery, Source
-from jackfield.workers.origin import Origin, of_host, of_requirement
+from jackfield.workers.origin import Origin, further, of_host, of_requirement
 from jackfield.workers.pool import WorkerPool
 from jackfield.workers.services import HostServices
 from jackfield.workers.settings import settings_of
@@ -90,6 +91,16 @@ class Workers:
             faults = tuple(attrs.evolve(each, plugin=config.name) for each in as_faults(error, config.name))
             raise PluginError(config.name, error.stage, error.reason, error.fix, faults) from error
         return self._imported(config, origin, tier)
+
+    def digest(self, config: "PluginConfig") -> str:
+        """Give the digest of what `load` would load now: of a requirement the address of its environment.
+
+        Raises:
+            PluginError: when it cannot be told.
+        """
+        if config.source.kind != "requirement":
+            return loading.current_digest(config)
+        return self._environments.address(config.path, with_=further(config))
 
     def _imported(self, config: "PluginConfig", origin: Origin, tier: Tier) -> PluginBundle:
         grants = origin.permission.grants
