@@ -106,7 +106,7 @@ def of_host(config: "PluginConfig", catalogue: Catalogue) -> Origin:
     Raises:
         ConfigError: if the plugin's manifest is faulty.
     """
-    sites = tuple(each for each in sys.path if Path(each).name in _SITES and Path(each).is_dir())
+    sites = tuple(each for each in sys.path if _is_site(Path(each)))
     roots, packages = [], []
     for root, package in places(_tops(config, catalogue)):
         roots.append(root)
@@ -119,6 +119,18 @@ def of_host(config: "PluginConfig", catalogue: Catalogue) -> Origin:
     manifest = manifest_of(config, catalogue)
     allowed = permission(manifest, config.worker, mine)
     return Origin(config, paths, sites, runtime_paths(), readable, allowed, manifest, mine)
+
+
+def _is_site(folder: Path) -> bool:
+    """Tell whether an installer has put distributions there, as `pip install --target` does into a folder of any name.
+
+    A folder of sources that are being worked on is none, metadata beside them or not: all of a site is read by workers.
+    """
+    if folder.name in _SITES:
+        return folder.is_dir()
+    with suppress(OSError):  # an archive, a folder that is not there or that others keep to themselves
+        return any(each.name.endswith(".dist-info") and (each / "METADATA").is_file() for each in folder.iterdir())
+    return False
 
 
 def _public(plugin: str) -> str:
