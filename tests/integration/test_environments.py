@@ -594,6 +594,21 @@ def test_pluginctl_builds_lists_and_removes(wheels, tmp_path, monkeypatch):
     assert pluginctl("list", "--json").stdout.strip() == "[]"
 
 
+@pytest.mark.slow
+def test_pluginctl_builds_what_the_host_of_a_configuration_would(wheels, tmp_path, monkeypatch):
+    """Its folders, relative to the file, and whether an index is asked; a faulty file is told of."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "wheels").symlink_to(wheels)
+    config = tmp_path / "jackfield.toml"
+    config.write_text('[environments]\nfind_links = ["./wheels"]\noffline = true\nsize = "1GiB"\n')
+    built = json.loads(pluginctl("build", "demo-a==1.0", "--config", str(config), "--json").stdout)
+    with Environments(EnvironmentSettings((str(tmp_path / "wheels"),), offline=True), installer="none") as made:
+        assert made.get("demo-a==1.0").address == built["address"]
+    config.write_text("[environments]\noffline = 3\n")
+    refused = pluginctl("build", "demo-a==1.0", "--config", str(config))
+    assert (refused.exit_code, "offline" in refused.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(("size", "code"), [("12 parsecs", 2), ("0", 0)])
 def test_pluginctl_collects_by_size(tmp_path, monkeypatch, size, code):
     """A size that is none is wrong usage."""
