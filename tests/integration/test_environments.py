@@ -224,12 +224,6 @@ def test_a_folder_of_find_links_that_is_not_there_is_named(environments, tmp_pat
         environments(links=(tmp_path / "nowhere",)).get("demo-a==1.0")
 
 
-def test_nothing_is_built_from_source_without_a_sandbox(environments):
-    """`build = true` is a wish that only a host with a sandbox can fulfil."""
-    with pytest.raises(PluginError, match="outside a sandbox"):
-        environments(build=True).get("demo-a==1.0")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("installer", INSTALLERS)
 def test_another_wheel_of_the_same_version_is_another_environment(environments, tmp_path, installer):

@@ -13,9 +13,6 @@ from jackfield.environments.faults import refused
 SERVING: Final = frozenset({"jackfield.functions", "jackfield.plugins"})
 """Entry-point groups in which a distribution can have something to call."""
 
-Confine = Callable[[Sequence[str], Path], Sequence[str]]
-"""Turns a command line and the one folder that it may write in into a command line that runs it inside a sandbox."""
-
 
 @attrs.frozen
 class EnvironmentSettings:
@@ -156,6 +153,7 @@ class Phase(StrEnum):
 
     WAITING = "waiting"
     RESOLVING = "resolving"
+    BUILDING = "building"
     INSTALLING = "installing"
     COMPILING = "compiling"
     CHECKING = "checking"
