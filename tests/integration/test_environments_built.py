@@ -7,6 +7,7 @@ import os
 import shutil
 import sysconfig
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -17,10 +18,13 @@ from typer.testing import CliRunner
 
 from jackfield import Host, PluginError
 from jackfield.cli import app
+from jackfield.cli.status import _lines as status_lines
+from jackfield.control import ControlServer
 from jackfield.environments import Environments, EnvironmentSettings
+from jackfield.operations import verbs
 from jackfield.sandbox import probing
 from jackfield.sandbox.port import Finding, Tier
-from support.apart import why_not
+from support.apart import until, why_not
 from support.sdists import sdist
 from support.wheels import wheel
 
@@ -265,3 +269,31 @@ def test_a_host_and_pluginctl_build_what_the_configuration_says(links, tmp_path,
     with Host.from_config(config, observers=()) as host:
         assert host.faults == ()
         assert host.call("demo-served.run", timeout=30.0) == "1.0"
+
+
+def test_how_far_an_environment_has_come_is_seen_and_told_while_it_is_built(links, tmp_path, monkeypatch):
+    """By `host.building`, `pluginctl status` and whoever waits for an apply; afterwards nothing is."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    sdist(links, "demo-slow", "1.0", code=WRITE, hostile="import time; time.sleep(2)")
+    config = tmp_path / "jackfield.toml"
+    told = '[environments]\nfind_links = ["./links"]\noffline = true\nbuild = true\n'
+    config.write_text(told)
+    control = tmp_path / "control"
+    with Host.from_config(config, observers=()) as host, ControlServer(control, verbs(host), loop=host.control).start():
+        config.write_text(told + '[[plugin]]\nname = "slow"\npath = "demo-slow==1.0"\nexecutor = "worker"\n')
+        with ThreadPoolExecutor(1) as pool:
+            seen = pool.submit(until, lambda: [each for each in host.building if each.phase == "building"])
+            done = CliRunner().invoke(app, ["apply", str(config), "--control", str(control)])
+            (record,) = seen.result()
+        assert (record.plugin, record.text) == ("slow", "demo-slow 1.0 from source")
+        assert done.exit_code == 0, done.output
+        assert "slow: environment of demo-slow==1.0: building: demo-slow 1.0 from source (step 3 of 6)" in done.stderr
+        assert host.building == ()
+        assert host.call("demo-slow.run", timeout=30.0) == "1.0"
+
+
+def test_status_shows_what_is_built():
+    """In a line for each."""
+    step = {"plugin": "ocr", "requirement": "demo-ocr==2.0", "phase": "installing", "text": "8", "done": 3, "total": 6}
+    state = {"functions": 0, "calls": 0, "plugins": [], "canaries": [], "faults": [], "building": [step]}
+    assert "ocr: environment of demo-ocr==2.0: installing: 8 (step 4 of 6)" in list(status_lines(state))

@@ -320,11 +320,7 @@ class _Teller:
 
 
 def _log(step: Step) -> None:
-    text = f"the environment of {step.requirement}: {step.phase}: {step.text}"
-    if step.phase is Phase.INSTALLING:
-        host_log("INFO", text)
-    else:
-        host_log("DEBUG", text)
+    host_log("INFO" if step.phase is Phase.INSTALLING else "DEBUG", f"the environment of {step}")
 
 
 def _without_functions(one: Distribution) -> Exception:

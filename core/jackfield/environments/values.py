@@ -178,6 +178,16 @@ class Step:
     done: int
     total: int
 
+    def __str__(self) -> str:
+        """Render it in a line.
+
+        Examples:
+            >>> print(Step("demo-ocr==2.0", Phase.INSTALLING, "8 distributions", 3, 6))
+            demo-ocr==2.0: installing: 8 distributions (step 4 of 6)
+        """
+        counted = f" (step {self.done + 1} of {self.total})" if self.phase is not Phase.READY else ""
+        return f"{self.requirement}: {self.phase}: {self.text}{counted}"
+
 
 Progress = Callable[[Step], None]
 """Is told each step, in the thread that asked for the environment."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from jackfield.environments.values import Environment
+from jackfield.environments.values import Environment, Progress
 from jackfield.manifests import Manifest
 from jackfield.manifests.grants import Permission, permission
 from jackfield.plugins.discovery import Catalogue, scan
@@ -74,19 +74,20 @@ class Origin:
         )
 
 
-def of_requirement(config: "PluginConfig", environments: "Environments") -> Origin:
+def of_requirement(config: "PluginConfig", environments: "Environments", progress: "Progress") -> Origin:
     """Work it out for a requirement: an environment of its own, which is built if there is none.
 
     Args:
         config: the plugin's.
         environments: where they are.
+        progress: is told each step.
 
     Raises:
         PluginError: if the environment cannot be had.
         ConfigError: if the plugin's manifest is faulty.
     """
     further = config.worker.with_ if config.worker is not None else ()
-    environment = environments.get(config.path, with_=further, serving=not config.functions)
+    environment = environments.get(config.path, with_=further, serving=not config.functions, progress=progress)
     paths = tuple(map(str, environment.paths))
     inside = attrs.evolve(config, path=environment.distribution.name)
     runtime = runtime_paths() if _same_libraries(environment) else paths
