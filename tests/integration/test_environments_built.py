@@ -279,7 +279,7 @@ def test_how_far_an_environment_has_come_is_seen_and_told_while_it_is_built(link
     told = '[environments]\nfind_links = ["./links"]\noffline = true\nbuild = true\n'
     config.write_text(told)
     control = tmp_path / "control"
-    with Host.from_config(config, observers=()) as host, ControlServer(control, verbs(host), loop=host.control).start():
+    with Host.from_config(config, observers=()) as host, ControlServer(control, verbs(host), loop=host.control):
         config.write_text(told + '[[plugin]]\nname = "slow"\npath = "demo-slow==1.0"\nexecutor = "worker"\n')
         with ThreadPoolExecutor(1) as pool:
             seen = pool.submit(until, lambda: [each for each in host.building if each.phase == "building"])
