@@ -215,7 +215,7 @@ def building() -> Policy:
 
     Examples:
         >>> {"socket", "connect", "kill", "setsid", "ptrace", "unshare"} & building().calls
-        frozenset()
+        set()
     """
     policy = _policy(BUILD, write=True, network=False)
     return attrs.evolve(policy, rules={**policy.rules, "clone": _CHILDREN}, answers={**policy.answers, **_OWNERS})
