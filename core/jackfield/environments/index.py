@@ -84,9 +84,12 @@ def page(url: str) -> tuple[Listed, ...] | None:
         raise _away(url, error) from error
     except (OSError, ValueError) as error:
         raise _away(url, error) from error
-    if kind == _JSON:
-        return tuple(_listed(json.loads(content), url))
-    return tuple(_links(content.decode("utf-8", "replace"), url))
+    try:
+        found = _listed(json.loads(content), url) if kind == _JSON else _links(content.decode("utf-8", "replace"), url)
+    except ValueError as error:
+        raise _away(url, error) from error
+    # What is read from the network leads to no file of this machine.
+    return tuple(one for one in found if urlsplit(one.place).scheme in ("http", "https"))
 
 
 def read(place: str) -> bytes:
