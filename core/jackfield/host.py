@@ -39,7 +39,7 @@ from jackfield.model.canary import CanaryStatus
 from jackfield.model.deadline import seconds_of
 from jackfield.model.options import Config
 from jackfield.model.place import place_of
-from jackfield.model.record import Health, PluginRecord, WorkerRecord, WorkerTally
+from jackfield.model.record import BuildRecord, Health, PluginRecord, WorkerRecord, WorkerTally
 from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec
@@ -832,6 +832,12 @@ class Host(Caller):
         """The child processes that run plugins, by plugin: those of `executor = "worker"`."""
         there = self._there
         return () if there is None else there.records
+
+    @property
+    def building(self) -> tuple[BuildRecord, ...]:
+        """The environments that are being built at this moment, by plugin."""
+        there = self._there
+        return () if there is None else there.building
 
     @property
     def worker_tallies(self) -> Mapping[str, WorkerTally]:

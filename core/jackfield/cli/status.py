@@ -10,7 +10,7 @@ import typer
 
 from jackfield.cli.output import columns, counted, styled, write_json
 from jackfield.cli.route_verbs import canary_line
-from jackfield.cli.running import QUICK, AsJson, Control, ask, follow
+from jackfield.cli.running import QUICK, AsJson, Control, ask, building_line, follow
 from jackfield.text import printable, printable_json
 
 _EVERY = 1.0  # seconds between two looks
@@ -110,6 +110,8 @@ def _lines(state: dict[str, Any]) -> Iterator[str]:
         if plugin["fault"]:
             yield printable(f"    {_told(plugin['fault'])}")
     yield from _workers(state.get("workers", ()))  # a host of an older version has none
+    for build in state.get("building", ()):  # as above
+        yield printable(building_line(build))
     for canary in state["canaries"]:
         yield f"canary {canary_line(canary)}"
     shown = [plugin["fault"] for plugin in state["plugins"]]

@@ -109,6 +109,28 @@ class WorkerRecord:
     memory: int | None
 
 
+@attrs.frozen
+class BuildRecord:
+    """How far the environment of a plugin has come that is being built.
+
+    Attributes:
+        plugin: the plugin.
+        requirement: what it is built for.
+        phase: what is being done now: "waiting", "resolving", "building" (a source distribution), "installing",
+            "compiling", "checking".
+        text: with what.
+        done: how many steps are done.
+        total: how many there are.
+    """
+
+    plugin: str
+    requirement: str
+    phase: str
+    text: str
+    done: int
+    total: int
+
+
 @attrs.define(eq=False)
 class WorkerTally:
     """What became of a plugin's workers since its host was made; a count never falls.

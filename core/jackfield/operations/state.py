@@ -31,6 +31,7 @@ def status(host: Host, about: Callable[[], Mapping[str, Any]]) -> dict[str, Any]
         "calls": len(host.calls),
         "plugins": [{**plugins.shown(record), "calls": inside[name]} for name, record in host.plugins.items()],
         "workers": [attrs.asdict(worker) for worker in host.workers],
+        "building": [attrs.asdict(build) for build in host.building],
         "canaries": routes.canary_list(host),
         "faults": [attrs.asdict(fault) for fault in host.faults],
     }

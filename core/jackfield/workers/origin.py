@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from jackfield.environments.values import Environment
+from jackfield.environments.values import Environment, Progress
 from jackfield.manifests import Manifest
 from jackfield.manifests.grants import Permission, permission
 from jackfield.plugins.discovery import Catalogue, scan
@@ -74,18 +74,20 @@ class Origin:
         )
 
 
-def of_requirement(config: "PluginConfig", environments: "Environments") -> Origin:
+def of_requirement(config: "PluginConfig", environments: "Environments", progress: "Progress") -> Origin:
     """Work it out for a requirement: an environment of its own, which is built if there is none.
 
     Args:
         config: the plugin's.
         environments: where they are.
+        progress: is told each step.
 
     Raises:
         PluginError: if the environment cannot be had.
         ConfigError: if the plugin's manifest is faulty.
     """
-    environment = environments.get(config.path, with_=further(config), serving=not config.functions)
+    serving = not config.functions
+    environment = environments.get(config.path, with_=further(config), serving=serving, progress=progress)
     paths = tuple(map(str, environment.paths))
     inside = attrs.evolve(config, path=environment.distribution.name)
     runtime = runtime_paths() if _same_libraries(environment) else paths
@@ -110,7 +112,7 @@ def of_host(config: "PluginConfig", catalogue: Catalogue) -> Origin:
     Raises:
         ConfigError: if the plugin's manifest is faulty.
     """
-    sites = tuple(each for each in sys.path if Path(each).name in _SITES and Path(each).is_dir())
+    sites = tuple(each for each in sys.path if _is_site(Path(each)))
     roots, packages = [], []
     for root, package in places(_tops(config, catalogue)):
         roots.append(root)
@@ -123,6 +125,18 @@ def of_host(config: "PluginConfig", catalogue: Catalogue) -> Origin:
     manifest = manifest_of(config, catalogue)
     allowed = permission(manifest, config.worker, mine)
     return Origin(config, paths, sites, runtime_paths(), readable, allowed, manifest, mine)
+
+
+def _is_site(folder: Path) -> bool:
+    """Tell whether an installer has put distributions there, as `pip install --target` does into a folder of any name.
+
+    A folder of sources that are being worked on is none, metadata beside them or not: all of a site is read by workers.
+    """
+    if folder.name in _SITES:
+        return folder.is_dir()
+    with suppress(OSError):  # an archive, a folder that is not there or that others keep to themselves
+        return any(each.name.endswith(".dist-info") and (each / "METADATA").is_file() for each in folder.iterdir())
+    return False
 
 
 def _public(plugin: str) -> str:

@@ -11,12 +11,13 @@ import attrs
 import msgspec
 
 from jackfield.calls.dispatch import Caller
-from jackfield.environments import Environment, Environments, EnvironmentSettings
+from jackfield.environments import Environment, Environments, EnvironmentSettings, Phase, Step
 from jackfield.errors import ConfigError, Fault, JackfieldError, PluginError
 from jackfield.events import EventBus
+from jackfield.log import host_log
 from jackfield.manifests import Manifest
 from jackfield.manifests.grants import Permission
-from jackfield.model.record import WorkerRecord, WorkerTally
+from jackfield.model.record import BuildRecord, WorkerRecord, WorkerTally
 from jackfield.plugins import loading
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.code import as_faults
@@ -64,6 +65,7 @@ class Workers:
         self._control, self._pool, self._caller = control, pool, caller
         self._environments = Environments(environments)
         self._nursery = Nursery()
+        self._building: dict[str, BuildRecord] = {}
         self._kept: dict[int, _Kept] = {}
         self._tallies: dict[str, WorkerTally] = {}
         self._gone = ExecutorStats()  # what pools had counted that are not there any more
@@ -81,7 +83,7 @@ class Workers:
         tier = _tier(config)
         try:
             if config.source.kind == "requirement":
-                origin = of_requirement(config, self._environments)
+                origin = self._with_environment(config)
             else:
                 origin = of_host(config, catalogue)
         except ConfigError as error:
@@ -101,6 +103,20 @@ class Workers:
         if config.source.kind != "requirement":
             return loading.current_digest(config)
         return self._environments.address(config.path, with_=further(config))
+
+    def _with_environment(self, config: "PluginConfig") -> Origin:
+        """Have the environment of a plugin, and let everybody see how far it has come."""
+
+        def note(step: Step) -> None:
+            record = BuildRecord(config.name, step.requirement, step.phase, step.text, step.done, step.total)
+            if step.phase is not Phase.READY:
+                host_log("INFO", f"plugin {config.name}: the environment of {step}")
+                self._building[config.name] = record
+
+        try:
+            return of_requirement(config, self._environments, note)
+        finally:
+            self._building.pop(config.name, None)
 
     def _imported(self, config: "PluginConfig", origin: Origin, tier: Tier) -> PluginBundle:
         grants = origin.permission.grants
@@ -153,6 +169,11 @@ class Workers:
     def pools(self) -> tuple[WorkerPool, ...]:
         """The workers of each plugin."""
         return tuple(each.pool for each in list(self._kept.values()))
+
+    @property
+    def building(self) -> tuple[BuildRecord, ...]:
+        """How far the environments have come that are being built, by plugin."""
+        return tuple(record for _, record in sorted(self._building.copy().items()))
 
     @property
     def records(self) -> tuple[WorkerRecord, ...]:
