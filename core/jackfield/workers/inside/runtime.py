@@ -110,7 +110,7 @@ class Runtime:
         config = attrs.evolve(self._config, executor=None)
         try:
             with barrier("loading it"):
-                bundle = loading.load_bundle(config, scan(list(message.sites), cache=False))
+                bundle = loading.load_bundle(config, scan(list(message.sites), cache=False), believed=True)
             return self._take_in(bundle, notes)
         except PluginError as error:
             first = error.faults[0]
