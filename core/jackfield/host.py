@@ -832,6 +832,12 @@ class Host(Caller):
         return () if there is None else there.records
 
     @property
+    def worker_tiers(self) -> Mapping[str, str]:
+        """Plugin → the sandbox that its workers are in, of those that run in workers, whether or not there is one now."""
+        there = self._there
+        return {} if there is None else there.tiers
+
+    @property
     def worker_tallies(self) -> Mapping[str, WorkerTally]:
         """Plugin → how many workers it has started, and how many have died of what."""
         there = self._there
