@@ -833,7 +833,7 @@ class Host(Caller):
 
     @property
     def worker_tiers(self) -> Mapping[str, str]:
-        """Plugin → the sandbox that its workers are in, of those that run in workers, whether or not there is one now."""
+        """Plugin → the sandbox of its workers, whether or not it has one now: those of `executor = "worker"`."""
         there = self._there
         return {} if there is None else there.tiers
 
