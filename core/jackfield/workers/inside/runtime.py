@@ -8,6 +8,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from importlib.machinery import PathFinder
 from time import monotonic
 from typing import Any, Final
 
@@ -103,6 +104,9 @@ class Runtime:
             from jackfield.sandbox.port import Confinement  # noqa: PLC0415  # as above
 
             self._confinement = msgspec.msgpack.decode(message.confinement, type=Confinement)
+            # Of a folder that an editable install is in, a package may be read, and what is beside it not even listed:
+            # what is looked for there from now on is found by this listing.
+            PathFinder.find_spec("jackfield_nothing", list(message.paths))
             notes = enter_stage_one(self._confinement)
         sys.path[:] = (*self._library, *message.paths)
         for each in message.sites:  # code of `.pth` files runs here, inside the sandbox
