@@ -5,6 +5,7 @@
 
 import gc
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -80,7 +81,8 @@ def test_nothing_stays_of_workers_that_have_gone(tmp_path):
         host.call("sick.pid", timeout=30.0)
         after = counts(at_rest)
         started = sum(tally.starts for tally in host.worker_tallies.values()) - started
-    print(f"\n{started} workers in {CYCLES} cycles", *(f"{key}: {before[key]} → {after[key]}" for key in before), sep="\n")
+    lines = [f"{started} workers in {CYCLES} cycles", *(f"{key}: {before[key]} → {after[key]}" for key in before)]
+    sys.stdout.write("\n".join(["", *lines, ""]))
     assert started >= CYCLES
     for what in ("processes", "zombies", "groups", "descriptors", "threads"):
         assert after[what] <= before[what], (what, before, after)
