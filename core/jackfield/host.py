@@ -840,6 +840,12 @@ class Host(Caller):
         return () if there is None else there.building
 
     @property
+    def worker_tiers(self) -> Mapping[str, str]:
+        """Plugin → the sandbox of its workers, whether or not it has one now: those of `executor = "worker"`."""
+        there = self._there
+        return {} if there is None else there.tiers
+
+    @property
     def worker_tallies(self) -> Mapping[str, WorkerTally]:
         """Plugin → how many workers it has started, and how many have died of what."""
         there = self._there

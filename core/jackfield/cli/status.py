@@ -90,7 +90,10 @@ def _lines(state: dict[str, Any]) -> Iterator[str]:
     for key in ("pid", "revision", "control", "metrics"):
         if key in state:
             yield f"  {key:<9} {state[key]}"
-    rows = [("PLUGIN", "VERSION", "STATE", "FUNCTIONS", "CALLS", "RESTARTS", "FOR")]
+    apart = any(plugin.get("tier") for plugin in state["plugins"])  # a host of an older version says nothing of it
+    rows = [
+        ("PLUGIN", "VERSION", "STATE", "FUNCTIONS", "CALLS", "RESTARTS", "FOR", *("SANDBOX", "WORKERS")[: 2 * apart])
+    ]
     rows += [
         (
             plugin["name"],
@@ -100,6 +103,7 @@ def _lines(state: dict[str, Any]) -> Iterator[str]:
             str(plugin["calls"]),
             str(plugin["restarts"]),
             _span(time.time() - plugin["since"]),
+            *((plugin["tier"] or "-", str(plugin["workers"]) if plugin["tier"] else "-") if apart else ()),
         )
         for plugin in state["plugins"]
     ]

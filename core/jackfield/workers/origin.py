@@ -13,6 +13,7 @@ import attrs
 from jackfield.environments.values import Environment, Progress
 from jackfield.manifests import Manifest
 from jackfield.manifests.grants import Permission, permission
+from jackfield.plugins.content import believe
 from jackfield.plugins.discovery import Catalogue, scan
 from jackfield.plugins.manifest import manifest_of, modules, of_distribution
 from jackfield.sandbox.confining import confine, interpreter_paths
@@ -111,14 +112,18 @@ def of_host(config: "PluginConfig", catalogue: Catalogue) -> Origin:
 
     Raises:
         ConfigError: if the plugin's manifest is faulty.
+        PluginError: if its file or folder is not there; for root also if others may write it.
     """
+    source = config.source
+    if source.kind in ("file", "folder"):
+        # Here, since a user namespace shows every owner but its own user's as nobody.
+        believe(config.name, source.target, "folder" if source.kind == "folder" else "file")
     sites = tuple(each for each in sys.path if _is_site(Path(each)))
     roots, packages = [], []
     for root, package in places(_tops(config, catalogue)):
         roots.append(root)
         packages.append(package)
     paths = tuple(dict.fromkeys((*sites, *roots)))
-    source = config.source
     own = (source.target,) if source.kind in ("file", "folder") else ()
     readable = (*sites, *packages, *own, *_libraries())
     mine = frozenset(_tops(config, catalogue)) if not own else frozenset({_public(config.name)})

@@ -181,6 +181,11 @@ class Workers:
         return tuple(record for pool in sorted(self.pools, key=lambda pool: pool.plugin) for record in pool.records())
 
     @property
+    def tiers(self) -> Mapping[str, str]:
+        """Plugin → the sandbox that its workers get, whether or not there is one now."""
+        return {pool.plugin: pool.tier for pool in self.pools}
+
+    @property
     def tallies(self) -> Mapping[str, WorkerTally]:
         """Plugin → what became of its workers, those of plugins that are unloaded included."""
         return dict(self._tallies)
