@@ -3,9 +3,8 @@
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping
-from operator import add
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import msgspec
@@ -20,24 +19,28 @@ from jackfield.model.record import WorkerRecord, WorkerTally
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.code import as_faults
 from jackfield.plugins.discovery import Catalogue
-from jackfield.ports import ExecutorStats
+from jackfield.ports import ExecutorStats, together
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.pool import Pool
 from jackfield.sandbox.port import Tier
 from jackfield.sandbox.probing import probe
+from jackfield.sandbox.selinux import Label, Labels
 from jackfield.workers.configs import write_config
 from jackfield.workers.events import WorkerEvents
+from jackfield.workers.hatchery import Hatchery
 from jackfield.workers.limits import Allowance
 from jackfield.workers.messages import Prepare
 from jackfield.workers.nursery import Nursery, Source
 from jackfield.workers.origin import Origin, of_host, of_requirement
-from jackfield.workers.pool import WorkerPool
+from jackfield.workers.pools import Apart, WorkerPools
 from jackfield.workers.services import HostServices
 from jackfield.workers.settings import settings_of
 from jackfield.workers.source import bundle_of, fault_of, lifecycle_of
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
+
+_SCRATCH: Final = "jackfield-"
 
 
 class Workers:
@@ -49,6 +52,7 @@ class Workers:
         caller: makes the calls that they ask for.
         events: where they publish, and subscribe.
         environments: where those come from that are asked for by version.
+        low: gives the tenants whose work can wait.
     """
 
     def __init__(
@@ -58,7 +62,9 @@ class Workers:
         caller: Caller,
         events: EventBus,
         environments: EnvironmentSettings | None = None,
+        low: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
+        self._low, self._labels = low, Labels()
         self._events = events
         self._control, self._pool, self._caller = control, pool, caller
         self._environments = Environments(environments)
@@ -94,22 +100,37 @@ class Workers:
     def _imported(self, config: "PluginConfig", origin: Origin, tier: Tier) -> PluginBundle:
         grants = origin.permission.grants
         allowance = _allowance(config, origin)
-        scratch = tempfile.mkdtemp(prefix="jackfield-") if grants.scratch else None
-        confinement = origin.confinement(scratch, tier)
-        prepare = Prepare(write_config(origin.config), origin.paths, origin.sites, msgspec.msgpack.encode(confinement))
+        scratch = tempfile.mkdtemp(prefix=_SCRATCH) if grants.scratch else None
         names: set[str] = set()
         events = WorkerEvents(config.name, self._events, grants, origin.own)
         services = HostServices(config.name, config.options, self._caller, self._pool, grants.calls, names, events)
-        pool = WorkerPool(
+
+        def hatchery(scratch: str | None, tenant: str | None = None, label: Label | None = None) -> Hatchery:
+            confinement = origin.confinement(scratch, tier)
+            packed = msgspec.msgpack.encode(confinement)
+            prepare = Prepare(write_config(origin.config), origin.paths, origin.sites, packed)
+            source = Source(self._nursery, origin.runtime, confinement, allowance, tenant, label)
+            return Hatchery(config.name, prepare, source, services, self._control.post)
+
+        def apart(tenant: str) -> Apart | None:
+            label = self._labels.of(tenant)
+            if label is None and tier is Tier.SELF and scratch is None:
+                return None  # a process that the plugin's zygote forks is all that keeps tenants apart
+            own = None if scratch is None else tempfile.mkdtemp(prefix=_SCRATCH)
+            return Apart(hatchery(own, tenant, label), own)
+
+        pool = WorkerPools(
             config.name,
-            prepare,
+            hatchery(scratch),
+            allowance,
             settings_of(config),
-            Source(self._nursery, origin.runtime, confinement, allowance),
             self._control,
-            services,
+            per_tenant=config.worker is not None and config.worker.per_tenant,
+            low=self._low,
+            apart=apart,
         )
         events.deliver, pool.on_stop = pool.deliver, events.close
-        pool.tier, pool.tally = confinement.tier.value, self._tallies.setdefault(config.name, WorkerTally())
+        pool.common.tier, pool.common.tally = tier.value, self._tallies.setdefault(config.name, WorkerTally())
         kept = _Kept(pool, origin.environment, origin.permission)
         if scratch is not None:  # at the latest when this process ends
             kept = attrs.evolve(kept, scratch=weakref.finalize(pool, shutil.rmtree, scratch, ignore_errors=True))
@@ -139,7 +160,7 @@ class Workers:
         return attrs.evolve(bundle, digest=bundle.digest or address)
 
     @property
-    def pools(self) -> tuple[WorkerPool, ...]:
+    def pools(self) -> tuple[WorkerPools, ...]:
         """The workers of each plugin."""
         return tuple(each.pool for each in list(self._kept.values()))
 
@@ -155,10 +176,7 @@ class Workers:
 
     def stats(self) -> ExecutorStats:
         """Give the counts of the executor `worker`: those of all pools together."""
-        total = self._gone
-        for each in self.pools:
-            total = _plus(total, each.stats())
-        return total
+        return together(self._gone, *(each.stats() for each in self.pools))
 
     def permission(self, pool: Any) -> Permission:
         """Give what a plugin is granted, and what of its requests is not, by what its bundle has as `apart`."""
@@ -170,7 +188,7 @@ class Workers:
         kept = self._kept.pop(id(pool), None)
         if kept is not None:
             counted = kept.pool.stats()
-            self._gone = _plus(self._gone, ExecutorStats(counted.enqueued, counted.rejected, counted.late))
+            self._gone = together(self._gone, ExecutorStats(counted.enqueued, counted.rejected, counted.late))
             self._end(kept)
 
     def close(self) -> None:
@@ -191,14 +209,10 @@ class Workers:
 class _Kept:
     """What is to be given back when a plugin goes."""
 
-    pool: WorkerPool
+    pool: WorkerPools
     environment: Environment | None
     permission: Permission
-    scratch: "weakref.finalize[..., WorkerPool] | None" = None
-
-
-def _plus(one: ExecutorStats, other: ExecutorStats) -> ExecutorStats:
-    return ExecutorStats(*map(add, attrs.astuple(one), attrs.astuple(other)))
+    scratch: "weakref.finalize[..., WorkerPools] | None" = None
 
 
 def _missing(config: "PluginConfig", origin: Origin) -> tuple[Fault, ...]:
