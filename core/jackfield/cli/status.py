@@ -122,7 +122,7 @@ def _workers(workers: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Render the processes that run plugins."""
     if not workers:
         return
-    rows = [("WORKER OF", "VERSION", "PID", "STATE", "SANDBOX", "CALLS", "MEMORY")]
+    rows: list[tuple[str, ...]] = [("WORKER OF", "VERSION", "PID", "STATE", "SANDBOX", "CALLS", "MEMORY")]
     rows += [
         (
             worker["plugin"],

@@ -202,6 +202,14 @@ class Nest:
         self.described = found
         return found
 
+    async def join(self, prepare: Prepare) -> Described:
+        """Have it import a further plugin, and wait for what that gives."""
+        async with self._forking:
+            before = self.described
+            found = await self.describe(prepare)
+            self.described = msgspec.structs.replace(before, threads=max(before.threads, found.threads))
+        return found
+
     async def fork(self, descriptors: Sequence[int]) -> int:
         """Make a worker.
 

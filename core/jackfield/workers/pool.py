@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any, Final
 
 import attrs
+import msgspec
 
 from jackfield.errors import DeadlineExceeded, JackfieldError, ResourceExhausted, Unavailable
 from jackfield.executors.worker import Undelivered
@@ -23,7 +24,7 @@ from jackfield.sandbox.scheduling import make_idle
 from jackfield.workers.channel import ChannelBroken, Ticket, teller
 from jackfield.workers.hatchery import Hatchery
 from jackfield.workers.limits import Allowance, Usage
-from jackfield.workers.messages import PROBE
+from jackfield.workers.messages import JOIN, PROBE, Prepare, member_name
 from jackfield.workers.nursery import Nest
 from jackfield.workers.settings import BACKOFF, BREAKER, LONGEST, PENDING, SHARED, WorkerSettings
 from jackfield.workers.worker import Worker
@@ -59,15 +60,50 @@ class Whose:
 
 
 @attrs.define(eq=False)
-class Common:
-    """What all pools of one plugin have in common.
+class Member:
+    """A plugin that lives in the workers of a pool.
 
     Attributes:
+        plugin: its name.
+        number: its place there: 0 for the first, and only, one.
+        settings: how its part of a worker is started and stopped.
+        state: what an earlier instance left.
+        running: whether calls are let in.
+    """
+
+    plugin: str
+    number: int
+    settings: WorkerSettings
+    state: bytes | None = None
+    running: bool = False
+
+    async def start(self, worker: Worker, timeout: float) -> None:
+        """Start it in a worker."""
+        await worker.method(member_name(self.number, "start"), timeout, self.state)
+
+    async def stop(self, worker: Worker, timeout: float) -> None:
+        """Have it end its work in a worker: as its manifest says, and by its `stop`."""
+        shutdown = self.settings.shutdown
+        try:
+            if shutdown is not None:
+                await worker.method(member_name(self.number, f"{PROBE}{shutdown.name}"), shutdown.timeout)
+        finally:
+            if shutdown is None or shutdown.name != "stop":
+                await worker.method(member_name(self.number, "stop"), timeout)
+
+
+@attrs.define(eq=False)
+class Common:
+    """What all pools of one plugin, or of those that share processes, have in common.
+
+    Attributes:
+        members: these plugins.
         version: of the plugin.
         tier: the sandbox that its workers are in.
         tally: counts its workers; whoever wants the count to outlive the plugin gives another.
     """
 
+    members: list[Member] = attrs.field(factory=list)
     version: str = "0"
     tier: str = ""
     tally: WorkerTally = attrs.field(factory=WorkerTally)
@@ -120,19 +156,13 @@ class WorkerPool:
         self._closed = True
         self._tasks: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.Task[None]] = set()  # these are waited for, not cancelled
-        self._state: bytes | None = None
         self.retired = False
         self.on_rest: Callable[[WorkerPool], object] = lambda _: None
 
     # --- Its life, on the control loop --------------------------------------------------------------------------------
 
-    def open(self, state: bytes | None) -> None:
-        """Let calls in; for any thread.
-
-        Args:
-            state: what an earlier instance left.
-        """
-        self._state = state
+    def open(self) -> None:
+        """Let calls in; for any thread."""
         with self._lock:
             self._closed, self._failures = False, 0
 
@@ -183,14 +213,30 @@ class WorkerPool:
             await asyncio.wait(self._ends)
 
     async def _ended(self, worker: Worker, timeout: float) -> None:
-        """Have the plugin end its work in a worker: as its manifest says, and by its `stop`."""
-        shutdown = self.settings.shutdown
-        try:
-            if shutdown is not None:
-                await worker.method(f"{PROBE}{shutdown.name}", shutdown.timeout)
-        finally:
-            if shutdown is None or shutdown.name != "stop":
-                await worker.method("stop", timeout)
+        """Have every plugin end its work in a worker."""
+        running = [each for each in self._common.members if each.running]
+        results = await asyncio.gather(*(each.stop(worker, timeout) for each in running), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def join(self, number: int, prepare: Prepare) -> None:
+        """Have a further plugin imported by the workers that are there; those that cannot are replaced."""
+        for worker in self.there():
+            try:
+                await self._bring(worker, number, prepare)
+            except (JackfieldError, TimeoutError) as error:
+                self._relieve(worker, f"a plugin that shares it cannot be imported there: {error}")
+
+    async def left(self, member: Member, timeout: float) -> None:
+        """Stop a plugin in the workers that are there, which go on."""
+        for worker in self.there():
+            await member.stop(worker, timeout)
+
+    def there(self) -> list[Worker]:
+        """Give the workers that take calls."""
+        with self._lock:
+            return list(self._all)
 
     async def method(self, name: str, timeout: float) -> Any:
         """Call a method of the plugin object, in the worker that is there the longest.
@@ -481,6 +527,7 @@ class WorkerPool:
 
     async def _hatch(self) -> Worker:
         """Make a worker, and start the plugin in it."""
+        had = len(self.hatchery.joined)
         worker = await self.hatchery.hatch(self.settings.start_timeout, self._died)
         self._common.tally.starts += 1
         self._alive.add(worker)
@@ -488,7 +535,7 @@ class WorkerPool:
             self._looking = asyncio.get_running_loop().call_later(self._usage.every, self._look_at_all)
         try:
             await self._usage.hold(worker.pid)
-            await worker.method("start", self._left(worker), self._state)
+            await self._furnish(worker, had)
             if self.whose.low:  # not before: where nothing is left for it, a start would not be in time
                 make_idle(worker.pid)
         except BaseException:
@@ -497,6 +544,26 @@ class WorkerPool:
             await self._usage.let_go(worker.pid)
             raise
         return worker
+
+    async def _furnish(self, worker: Worker, had: int) -> None:
+        """Have the plugins imported that came after it was forked, and start all that run."""
+        started: set[Member] = set()
+        while True:
+            missing = self.hatchery.joined[had:]
+            running = [each for each in self._common.members if each.running and each not in started]
+            if not missing and not running:
+                return
+            for prepare in missing:
+                had += 1
+                await self._bring(worker, had, prepare)
+            for each in running:
+                await each.start(worker, self._left(worker))
+                started.add(each)
+
+    async def _bring(self, worker: Worker, number: int, prepare: Prepare) -> None:
+        """Have a further plugin imported by a worker, if it has it not yet."""
+        name = member_name(number, JOIN)
+        await worker.method(name, self.settings.start_timeout, msgspec.msgpack.encode(prepare))
 
     def _left(self, worker: Worker) -> float:
         return max(self.settings.start_timeout - (monotonic() - worker.began), 0.0)

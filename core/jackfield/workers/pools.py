@@ -22,8 +22,8 @@ from jackfield.ports import ExecutorStats, together
 from jackfield.runtime.control import ControlLoop
 from jackfield.workers.hatchery import Hatchery
 from jackfield.workers.limits import Allowance
-from jackfield.workers.messages import EVENT, Described
-from jackfield.workers.pool import Common, Whose, WorkerPool
+from jackfield.workers.messages import EVENT, Described, Prepare, member_name
+from jackfield.workers.pool import Common, Member, Whose, WorkerPool
 from jackfield.workers.settings import WorkerSettings
 
 TENANTS: Final = 64
@@ -58,7 +58,6 @@ class WorkerPools:
 
     Attributes:
         common: what all have in common.
-        on_stop: called when the plugin is being stopped, before its workers are.
     """
 
     def __init__(
@@ -75,15 +74,14 @@ class WorkerPools:
     ) -> None:
         self.plugin, self.settings = plugin, settings
         self.common = Common()
-        self.on_stop: Callable[[], object] = lambda: None
         self._hatchery, self._allowance, self._control = hatchery, allowance, control
         self._per_tenant, self._low, self._apart = per_tenant, low, apart
         self._lock = threading.RLock()  # reentrant, as that of a pool
         self._all = WorkerPool(plugin, hatchery, allowance, settings, control, self.common, Whose())
         self._own: dict[Whose, WorkerPool] = {}  # the one that was needed last comes last
         self._origins: dict[WorkerPool, Apart] = {}
-        self._state: bytes | None = None
         self._open = False
+        self._first = asyncio.Lock()
         self._gone = ExecutorStats()
         self._ends: set[asyncio.Task[None]] = set()
 
@@ -127,7 +125,7 @@ class WorkerPools:
         pool.on_rest = self._rests
         if apart is not None:
             self._origins[pool] = apart
-        pool.open(self._state)
+        pool.open()
         return pool
 
     # --- Its life, from threads of the pool ---------------------------------------------------------------------------
@@ -143,35 +141,72 @@ class WorkerPools:
         self.common.version = described.version
         return described
 
-    def start(self, state: bytes | None) -> None:
-        """Let calls in, and start the first worker: what it raises is why the plugin does not start.
+    def join(self, prepare: Prepare, timeout: float) -> Described:
+        """Have a further plugin imported, and give what that gave; errors as for `describe`."""
+        return self._control.run(self._join(prepare, timeout))
 
-        Args:
-            state: what an earlier instance left.
-        """
-        self._hatchery.begin()
-        self._all.settings = self.settings
-        self._all.open(state)
-        self._control.run(self._all.first())
+    async def _join(self, prepare: Prepare, timeout: float) -> Described:
+        described = await self._hatchery.join(prepare, timeout)
+        if described.fault is None and described.threads == 1:
+            number = len(self._hatchery.joined)
+            for each in self._every:
+                await each.join(number, prepare)
+        return described
+
+    def start(self, member: Member) -> None:
+        """Let calls of a plugin in, and start the first worker: what it raises is why the plugin does not start."""
+        self._control.run(self._start(member))
+
+    async def _start(self, member: Member) -> None:
+        if not any(each.running for each in self.common.members):
+            self._hatchery.begin()
+            self._all.open()
+            self._first = asyncio.Lock()
+        try:
+            async with self._first:  # whoever comes meanwhile starts in the worker that is being made
+                there = [worker for each in self._every for worker in each.there()]
+                alone = not self._all.there()
+                member.running = True
+                if alone:
+                    self._all.open()  # also if the start of another one has failed meanwhile
+                    await self._all.first()
+            for worker in there:
+                await member.start(worker, member.settings.start_timeout)
+        except BaseException:
+            member.running = False
+            if any(each.running for each in self.common.members):
+                self._all.open()
+            raise
         with self._lock:
-            self._state, self._open = state, True
+            self._open = True
 
-    def stop(self, timeout: float) -> None:
-        """Stop the plugin in every worker, and end them.
+    def stop(self, member: Member, timeout: float) -> None:
+        """Stop a plugin in every worker, and end them if it was the last.
 
         Args:
+            member: which.
             timeout: seconds that it may take.
         """
-        self._control.run(self._stop(timeout))
+        self._control.run(self._stop(member, timeout))
 
-    async def _stop(self, timeout: float) -> None:
-        own = self._closed()
-        self.on_stop()
-        results = await asyncio.gather(*(each.stop(timeout) for each in (self._all, *own)), return_exceptions=True)
-        await asyncio.gather(*(self._away(each) for each in own))
+    async def _stop(self, member: Member, timeout: float) -> None:
+        results: list[Any]
+        async with self._first:  # the last one of several that stop at once ends the workers
+            if any(each.running for each in self.common.members if each is not member):
+                left = (each.left(member, timeout) for each in self._every)
+                results = await asyncio.gather(*left, return_exceptions=True)
+            else:
+                results = await self._stopped(timeout)
+            member.running = False
         for each in results:
             if isinstance(each, BaseException):
                 raise each
+
+    async def _stopped(self, timeout: float) -> list[Any]:
+        own = self._closed()
+        results = await asyncio.gather(*(each.stop(timeout) for each in (self._all, *own)), return_exceptions=True)
+        await asyncio.gather(*(self._away(each) for each in own))
+        return results
 
     def _closed(self) -> list[WorkerPool]:
         with self._lock:
@@ -201,18 +236,19 @@ class WorkerPools:
         """
         return self._control.run(self._all.method(name, timeout))
 
-    def deliver(self, subscription: str, event: bytes) -> None:
+    def deliver(self, member: Member, subscription: str, event: bytes) -> None:
         """Have a worker that is anybody's handle an event; wait until it has. One is started if there is none.
 
         Args:
+            member: whose subscription.
             subscription: its key.
             event: as it crosses.
 
         Raises:
             Unavailable: if none of them has that subscription any more.
         """
-        if not self._control.run(self._all.deliver(f"{EVENT}{subscription}", event)):
-            raise Unavailable(self.plugin, "no worker of it handles this event any more", "stopped", ran=False)
+        if not self._control.run(self._all.deliver(member_name(member.number, f"{EVENT}{subscription}"), event)):
+            raise Unavailable(member.plugin, "no worker of it handles this event any more", "stopped", ran=False)
 
     # --- Pools that go, on the control loop ---------------------------------------------------------------------------
 
@@ -260,6 +296,60 @@ class WorkerPools:
     def stats(self) -> ExecutorStats:
         """Give the counts of this moment."""
         return together(self._gone, *(each.stats() for each in self._every))
+
+
+class PluginWorkers:
+    """The workers of one plugin, which may live in them with others.
+
+    Args:
+        pools: all that these plugins have.
+        member: the plugin there.
+
+    Attributes:
+        on_stop: called when the plugin is being stopped, before its workers are.
+    """
+
+    def __init__(self, pools: WorkerPools, member: Member) -> None:
+        self.pools, self.member = pools, member
+        self.on_stop: Callable[[], object] = lambda: None
+
+    @property
+    def plugin(self) -> str:
+        """The plugin's name."""
+        return self.member.plugin
+
+    @property
+    def settings(self) -> WorkerSettings:
+        """How it is started and stopped."""
+        return self.member.settings
+
+    def of(self, call: Call) -> WorkerPool:
+        """Give the workers that a call is for; as `WorkerPools.of`."""
+        if not self.member.running:
+            raise Unavailable(call.name, f"the plugin {self.plugin} is not running", "stopped", ran=False)
+        return self.pools.of(call)
+
+    def start(self, state: bytes | None) -> None:
+        """Start it; as `WorkerPools.start`.
+
+        Args:
+            state: what an earlier instance left.
+        """
+        self.member.state = state
+        self.pools.start(self.member)
+
+    def stop(self, timeout: float) -> None:
+        """Stop it; as `WorkerPools.stop`."""
+        self.on_stop()
+        self.pools.stop(self.member, timeout)
+
+    def method(self, name: str, timeout: float) -> Any:
+        """Call a method of the plugin object; as `WorkerPools.method`."""
+        return self.pools.method(member_name(self.member.number, name), timeout)
+
+    def deliver(self, subscription: str, event: bytes) -> None:
+        """Have an event handled; as `WorkerPools.deliver`."""
+        self.pools.deliver(self.member, subscription, event)
 
 
 def _remove(folder: str) -> None:
