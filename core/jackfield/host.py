@@ -1021,7 +1021,14 @@ class Host(Caller):
                 if said is None
                 else EnvironmentSettings(said.find_links, said.offline, said.build, said.size_in_bytes)
             )
-            fresh = Workers(self._control, self._pool, self._plain_caller, self.events, settings)
+            fresh = Workers(
+                self._control,
+                self._pool,
+                self._plain_caller,
+                self.events,
+                settings,
+                lambda: self._registry.snapshot.permissions.low,
+            )
             made = self._late.setdefault("workers", fresh)
             if made is fresh and self._functions.running:
                 self._unwatch += [metrics.watch("worker", _stats(fresh)) for metrics in self._metrics()]

@@ -128,7 +128,7 @@ def _workers(workers: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Render the processes that run plugins."""
     if not workers:
         return
-    rows = [("WORKER OF", "VERSION", "PID", "STATE", "SANDBOX", "CALLS", "MEMORY")]
+    rows: list[tuple[str, ...]] = [("WORKER OF", "VERSION", "PID", "STATE", "SANDBOX", "CALLS", "MEMORY")]
     rows += [
         (
             worker["plugin"],
@@ -141,9 +141,19 @@ def _workers(workers: Sequence[dict[str, Any]]) -> Iterator[str]:
         )
         for worker in workers
     ]
+    whose = [_whose(worker) for worker in workers]
+    if any(whose):
+        rows = [(*row, one) for row, one in zip(rows, ("FOR", *whose), strict=True)]
     head, *lines = columns(rows)
     yield styled(head, "quiet")
     yield from map(printable, lines)
+
+
+def _whose(worker: dict[str, Any]) -> str:
+    """Say whose calls alone a worker runs; "" for anybody's."""
+    tenant = worker.get("tenant")  # a host of an older version has none
+    words = [] if tenant is None else [f"tenant {tenant}"]
+    return ", ".join([*words, "low priority"] if worker.get("low") else words)
 
 
 def _told(fault: dict[str, Any]) -> str:

@@ -98,6 +98,8 @@ class WorkerRecord:
         calls: how many it has been given.
         memory: bytes that it has in memory, those that it shares with its siblings included; None where the system
             does not say.
+        tenant: whose calls alone it runs; None: anybody's.
+        low: whether it runs only when nothing else wants the processor.
     """
 
     plugin: str
@@ -107,6 +109,8 @@ class WorkerRecord:
     tier: str
     calls: int
     memory: int | None
+    tenant: str | None = None
+    low: bool = False
 
 
 @attrs.frozen
