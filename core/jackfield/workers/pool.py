@@ -147,6 +147,7 @@ class WorkerPool:
         self._alive: set[Worker] = set()  # all that have not ended, those that are starting, too; the control loop's
         self._usage = Usage(allowance)
         self._looking: asyncio.TimerHandle | None = None
+        self._looks: dict[Worker, asyncio.TimerHandle] = {}  # of each that may idle for too long; the control loop's
         self._idle: list[Worker] = []  # the one that was used last is the warmest, and is used next
         self._line: deque[_Waiter] = deque()
         self._starting = 0
@@ -496,11 +497,12 @@ class WorkerPool:
         if closed:
             worker.kill("the plugin has stopped")
         elif self.settings.idle < float("inf"):
-            asyncio.get_running_loop().call_later(self.settings.idle, self._look, worker)
+            self._looks[worker] = asyncio.get_running_loop().call_later(self.settings.idle, self._look, worker)
 
     def _look(self, worker: Worker) -> None:
         """End a worker that nobody has needed for a while."""
         loop = asyncio.get_running_loop()
+        self._looks.pop(worker, None)
         with self._lock:
             spare = worker in self._idle and len(self._all) > self.settings.min
             unused = spare and worker.served == worker.served_then
@@ -513,7 +515,7 @@ class WorkerPool:
         if unused or worker.dead:
             self.on_rest(self)
         else:
-            loop.call_later(self.settings.idle, self._look, worker)
+            self._looks[worker] = loop.call_later(self.settings.idle, self._look, worker)
 
     def _retire(self, worker: Worker) -> None:
         async def end() -> None:
@@ -609,6 +611,8 @@ class WorkerPool:
                 if worker in self._idle:
                     self._idle.remove(worker)
             self._alive.discard(worker)
+            if (look := self._looks.pop(worker, None)) is not None:
+                look.cancel()  # it would hold the worker for as long as one may idle
             worker.kill(error.breach)
             status = await nest.status(number)
             exhausted = await self._usage.let_go(worker.pid)
