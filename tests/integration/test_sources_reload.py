@@ -141,7 +141,14 @@ def test_two_versions_are_called_through_one_host(tmp_path):
         purge(loaded[0])
 
 
-@pytest.mark.parametrize("kind", ["folder", "file"])
+_KEPT = pytest.mark.xfail(
+    sys.version_info >= (3, 14),
+    reason="msgspec 0.22 never lets go of what a union of Python 3.14 is made of",
+    strict=True,
+)
+
+
+@pytest.mark.parametrize("kind", ["folder", pytest.param("file", marks=_KEPT)])
 def test_nothing_keeps_a_purged_version_alive(tmp_path, kind):
     """Neither its module nor its functions and classes, after calls, errors, generic types and generated code."""
     if kind == "folder":

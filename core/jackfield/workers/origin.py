@@ -63,7 +63,7 @@ class Origin:
         """
         grants, resources = self.permission.grants, self.permission.resources
         return confine(
-            (*interpreter_paths(), *self.readable),
+            (*interpreter_paths(), *_VENV, *self.readable),
             tier=tier,
             read=map(str, grants.read),
             write=map(str, grants.write),
@@ -96,6 +96,10 @@ def of_requirement(config: "PluginConfig", environments: "Environments", progres
     manifest, mine = manifest_of(inside, there), frozenset(_tops(inside, there))
     allowed = permission(manifest, inside.worker, mine)
     return Origin(inside, paths, paths, runtime, (*paths, *_libraries()), allowed, manifest, mine, environment)
+
+
+_VENV: Final = tuple(str(each) for each in (Path(sys.prefix, "pyvenv.cfg"),) if each.is_file())
+"""Where an interpreter that was moved after it had been built finds its library."""
 
 
 def further(config: "PluginConfig") -> tuple[str, ...]:
