@@ -23,6 +23,8 @@ PLUGINS = {
 }
 FUNCTIONS = {"jackfield.contract.shapes", "jackfield.contract.payload", "jackfield.injection.diagnosis", "difflib"}
 FILES = {"pathlib", "urllib.parse", "hashlib"}
+if sys.version_info >= (3, 15):  # there `traceback` imports it, and so does whatever imports `logging`
+    FILES.remove("pathlib")
 UNUSED = OBSERVERS | CONFIGURATION | COMMAND_LINE | OTHERS | PLUGINS | FUNCTIONS | FILES
 
 _REPORT = "; import sys, json; print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
