@@ -55,7 +55,8 @@ def fails() -> None:
 
 @function
 def odd() -> None:
-    span = tracer.start_span("odd\\ud800" * 500, attributes={"big": 1 << 70, "what": object(), "": 1, "text": "x" * 9000})
+    span = tracer.start_span("odd\\ud800" * 500, attributes={"big": 1 << 70, "what": object(), "": 1})
+    span.set_attribute("text", "x" * 9000)
     span.set_attribute("values", [1, None, "a", object()])
     span.set_attributes({f"key{n}": n for n in range(100)})
     span.add_link(SpanContext(1 << 100, 7, True))
@@ -158,7 +159,7 @@ def recorder(tmp_path):
 @pytest.mark.parametrize("asynchronous", [False, True], ids=["call", "acall"])
 @pytest.mark.parametrize("name", ["work", "awork"])
 def test_spans_of_a_worker_are_below_that_of_their_call(recorder, name, asynchronous):
-    """Ids, parents, times, kinds, attributes and events are as the plugin made them; trace and resource are the host's."""
+    """Ids, parents, times and what is said are as the plugin made them; trace and resource are the host's."""
     before = time.time_ns()
     assert called(recorder.host, f"guest.{name}", asynchronous=asynchronous) == 1
     own, outer, inner = (recorder.span(each) for each in (f"guest.{name}", "outer", "inner"))
@@ -180,7 +181,7 @@ def test_spans_of_a_worker_are_below_that_of_their_call(recorder, name, asynchro
 @pytest.mark.parametrize("name", ["nested", "anested"])
 def test_nested_calls_are_below_the_span_around_them(recorder, name):
     """A call that a plugin makes within a span of its own is a child of that."""
-    recorder.host.call(f"guest.{name}", {"name": "host.inner"})
+    recorder.host.call(f"guest.{name}", "host.inner")
     assert recorder.tree() == [("around", f"guest.{name}"), (f"guest.{name}", None), ("host.inner", "around")]
 
 
@@ -223,8 +224,8 @@ def test_spans_of_no_call_go_nowhere(recorder):
 
 def test_too_many_spans_are_counted_and_not_kept(recorder):
     """The first ones arrive, joined; that there were more is said once."""
-    recorder.host.call("guest.many", {"count": 2000}, timeout=60.0)
-    recorder.host.call("guest.many", {"count": 2000}, timeout=60.0)
+    recorder.host.call("guest.many", 2000, timeout=60.0)
+    recorder.host.call("guest.many", 2000, timeout=60.0)
     spans = recorder.exporter.get_finished_spans()
     assert len(spans) == 2 * (1 + 256)
     assert len([each for each in spans if each.name == "outer"]) == 2
@@ -266,7 +267,7 @@ def test_a_host_without_tracing_costs_a_plugin_nothing(tmp_path):
 
 def test_a_provider_of_the_plugin_stays(tmp_path):
     """What the plugin itself has set is used; its spans are of the host's trace."""
-    code = f"""
+    code = """
 from jackfield import function
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -310,7 +311,7 @@ def test_a_processor_that_raises_costs_no_call(recorder):
 
 
 HOSTILE = """
-import os, socket, time
+import os, sys, time
 import msgspec
 from jackfield import function
 from opentelemetry import trace
@@ -319,13 +320,19 @@ def frame(body):
     return len(body).to_bytes(4, "big") + body
 
 def send(*messages):
-    for each in range(3, 64):
-        try:
-            with socket.socket(fileno=os.dup(each)) as found:
-                found.setblocking(True)
-                found.sendall(b"".join(frame(msgspec.msgpack.encode(message)) for message in messages))
-        except OSError:
-            pass
+    os.set_blocking(runtime()._link.calls._fd, True)
+    rest = memoryview(b"".join(frame(msgspec.msgpack.encode(message)) for message in messages))
+    while rest:
+        rest = rest[os.write(runtime()._link.calls._fd, rest):]
+
+def found(name):
+    at = sys._getframe()
+    while name not in at.f_locals or not at.f_code.co_filename.endswith("runtime.py"):
+        at = at.f_back
+    return at.f_locals[name]
+
+def runtime():
+    return found("self")
 
 def fact(number, parent=None, start=None, end=None, **further):
     now = time.time_ns()
@@ -336,7 +343,8 @@ def ok() -> int:
     return 1
 
 @function
-def attack(call: int) -> int:
+def attack() -> int:
+    call = found("message").id
     now, a, b = time.time_ns(), b"a" * 8, b"b" * 8
     own = trace.get_current_span().get_span_context().span_id.to_bytes(8, "big")
     {attack}
@@ -365,10 +373,10 @@ BREACHES = {
 
 @pytest.mark.parametrize("attack", BREACHES)
 def test_what_are_no_spans_costs_the_worker(tmp_path, attack):
-    """A breach of the protocol ends that process; its call says so, no span of it is believed, and the next call is served."""
+    """A breach of the protocol ends that process: its call says so, and the next one is served."""
     with Recorder(tmp_path, HOSTILE.replace("{attack}", f"{BREACHES[attack]}; time.sleep(60)")) as recorder:
         with pytest.raises(Unavailable) as caught:
-            recorder.host.call("guest.attack", {"call": 1}, timeout=60.0)
+            recorder.host.call("guest.attack", timeout=60.0)
         assert caught.value.cause == "protocol"
         assert recorder.host.call("guest.ok", timeout=60.0) == 1
         assert "forged" not in dict(recorder.tree())
@@ -393,7 +401,7 @@ def test_spans_that_cannot_be_are_left_out_and_said(tmp_path, lie):
     """The call goes on; what is true of its other spans arrives."""
     said = f"spans = {LIES[lie]} + [fact(b'g' * 8)]; spans[-1][2] = 'good'; send([5, call, spans])"
     with Recorder(tmp_path, HOSTILE.replace("{attack}", said)) as recorder:
-        assert recorder.host.call("guest.attack", {"call": 1}, timeout=60.0) == 1
+        assert recorder.host.call("guest.attack", timeout=60.0) == 1
         assert recorder.tree() == [("good", "guest.attack"), ("guest.attack", None)]
         (warning,) = recorder.warnings()
         assert "spans of the plugin guest are left out" in warning
@@ -403,7 +411,7 @@ def test_spans_for_a_host_that_does_not_trace_are_ignored(tmp_path):
     """Nobody records them."""
     code = HOSTILE.replace("{attack}", "send([5, call, [fact(a)]])")
     with host_of(tmp_path, guest=code) as host:
-        assert host.call("guest.attack", {"call": 1}, timeout=60.0) == 1
+        assert host.call("guest.attack", timeout=60.0) == 1
 
 
 def test_the_host_of_the_tests_sets_no_provider():

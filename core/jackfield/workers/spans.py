@@ -16,7 +16,8 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, S
 
 from jackfield.model.call import Call
 from jackfield.strangers import Broken, barrier
-from jackfield.workers.messages import SpanFact, Spans
+from jackfield.workers.messages import Spans
+from jackfield.workers.traced import SpanFact
 
 EARLIER: Final = 3600 * 10**9
 """Nanoseconds before its call that a span may have begun: authors give times themselves, of what was waited for."""
@@ -28,7 +29,7 @@ _CODES: Final = tuple(StatusCode)
 
 
 def hand_over(spans: Spans, call: Call) -> tuple[str, ...]:
-    """Give spans of a worker to the span processors of the span that the host has of the call, which is the current one.
+    """Give spans of a worker to the span processors of the host's own span of the call, which is the current one.
 
     Args:
         spans: what the worker said.
@@ -72,10 +73,25 @@ def _readable(facts: tuple[SpanFact, ...], own: Any, around: SpanContext) -> tup
             wrong.append("one was at a time that cannot be")
         else:
             known[fact.id] = context = SpanContext(
-                around.trace_id, int.from_bytes(fact.id, "big"), False, around.trace_flags, around.trace_state
+                around.trace_id,
+                int.from_bytes(fact.id, "big"),
+                is_remote=False,
+                trace_flags=around.trace_flags,
+                trace_state=around.trace_state,
             )
             made.append(_span(fact, context, parent, own.resource))
     return made, wrong
+
+
+def _beside(own: SpanContext, number: bytes) -> SpanContext:
+    """Make the context of another span of a trace."""
+    return SpanContext(
+        own.trace_id,
+        int.from_bytes(number, "big"),
+        is_remote=False,
+        trace_flags=own.trace_flags,
+        trace_state=own.trace_state,
+    )
 
 
 def _in_time(fact: SpanFact, first: int, last: int) -> bool:
@@ -99,8 +115,8 @@ def _span(fact: SpanFact, context: SpanContext, parent: SpanContext, resource: A
                 SpanContext(
                     int.from_bytes(link.trace, "big"),
                     int.from_bytes(link.span, "big"),
-                    True,
-                    TraceFlags(TraceFlags.SAMPLED),
+                    is_remote=True,
+                    trace_flags=TraceFlags(TraceFlags.SAMPLED),
                 ),
                 _attributes(link.attributes),
             )
@@ -130,7 +146,13 @@ def within(span: bytes | None, call: Call | None) -> Iterator[None]:
         yield
         return
     own = call.trace
-    parent = SpanContext(own.trace_id, int.from_bytes(span, "big"), False, own.trace_flags, own.trace_state)
+    parent = SpanContext(
+        own.trace_id,
+        int.from_bytes(span, "big"),
+        is_remote=False,
+        trace_flags=own.trace_flags,
+        trace_state=own.trace_state,
+    )
     token = attach(trace.set_span_in_context(NonRecordingSpan(parent)))
     try:
         yield

@@ -260,7 +260,7 @@ class Worker:
                 while entry.inbox:
                     message = entry.inbox.popleft()
                     if type(message) is not Request:
-                        self._spanned(entry)
+                        self._spanned(entry, message)
                         return self._finished(message, call.name, release)
                     self._reply(message, entry, *self._answered(message, call))
                 entry.ticket = ticket = Ticket()
@@ -287,7 +287,7 @@ class Worker:
                 while entry.inbox:
                     message = entry.inbox.popleft()
                     if type(message) is not Request:
-                        self._spanned(entry)
+                        self._spanned(entry, message)
                         return await self._afinished(message, call.name, release)
                     task = loop.create_task(self._areply(message, entry, call))
                     tasks.add(task)
@@ -535,7 +535,7 @@ class Worker:
             entry.put(message)
             if abandoned is not None:
                 abandoned()
-                self._spanned_late(entry)
+                self._spanned_late(entry, message)
         elif kind is Request or kind is Said or kind is Spans:
             entry = self._open.get(message.call)
             if entry is None or entry.call is None:
@@ -551,16 +551,17 @@ class Worker:
         else:
             self._met_by(message)
 
-    def _spanned(self, entry: _Entry) -> None:
-        """Hand over the spans that have come, in the context of their call, in which the host's own span is the current one."""
-        if entry.spans is not None and entry.call is not None:
+    def _spanned(self, entry: _Entry, message: Any) -> None:
+        """Hand over the spans that came before a result, in the context of their call: the host's is current there."""
+        if entry.spans is not None and entry.call is not None and type(message) is Result:
             self._services.spanned(entry.spans, entry.call)
 
-    def _spanned_late(self, entry: _Entry) -> None:
-        """Hand over those of a call that nobody waits for any more; not here, since whoever reads waits for no exporter."""
+    def _spanned_late(self, entry: _Entry, message: Result) -> None:
+        """Hand over those of a call that nobody waits for any more, elsewhere: whoever reads waits for no exporter."""
         if entry.spans is not None and entry.context is not None:
-            with suppress(ResourceExhausted):  # no thread is left: so they are lost
-                self._services.start(f"{self.plugin}:spans", partial(entry.context.run, self._spanned, entry))
+            with suppress(ResourceExhausted):  # no thread is left, so they are lost
+                hand_over = partial(entry.context.run, self._spanned, entry, message)
+                self._services.start(f"{self.plugin}:spans", hand_over)
 
     def _took_beside(self, message: Any) -> None:
         kind = type(message)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import Context, copy_context
 from time import time_ns
 from traceback import format_exception
+from types import TracebackType
 from typing import Any, Final
 
 import msgspec
@@ -33,7 +34,8 @@ from opentelemetry.trace import (
 )
 
 from jackfield.stack import error_type
-from jackfield.workers.messages import LENGTH, PARTS, SPANS, VALUE, SpanEvent, SpanFact, SpanLink, Spans
+from jackfield.workers.messages import Spans
+from jackfield.workers.traced import LENGTH, PARTS, SPANS, VALUE, SpanEvent, SpanFact, SpanLink
 
 try:
     from opentelemetry.util._decorator import _agnosticcontextmanager as _manager  # for async functions as well
@@ -57,7 +59,7 @@ class Batch:
     def __init__(self, around: Any) -> None:
         _provide()
         self.flags = TraceFlags(around.trace_flags)
-        self.context_around = SpanContext(around.trace_id, around.span_id, True, self.flags)
+        self.context_around = SpanContext(around.trace_id, around.span_id, is_remote=True, trace_flags=self.flags)
         self._spans: list[_Recorded] = []
         self._lost = 0
 
@@ -76,7 +78,9 @@ class Batch:
             self._lost += 1
             return _Around(around.get_span_context(), self, parent)
         number = os.urandom(8)  # not of `random`, which plugins seed
-        context = SpanContext(self.context_around.trace_id, int.from_bytes(number, "big"), False, self.flags)
+        context = SpanContext(
+            self.context_around.trace_id, int.from_bytes(number, "big"), is_remote=False, trace_flags=self.flags
+        )
         span: _Recorded = make(self, context, parent)
         self._spans.append(span)
         return span
@@ -187,7 +191,9 @@ class _Recorded(Span):
         said |= {"exception.stacktrace": stack[-VALUE:], "exception.escaped": str(escaped)}
         self.add_event("exception", {**said, **(attributes or {})}, timestamp)
 
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if isinstance(error, Exception) and not self.ended:
             if self._records:
                 self.record_exception(error)
@@ -256,7 +262,7 @@ class _Tracer(Tracer):
         return span
 
     @_manager
-    def start_as_current_span(  # type: ignore[override]  # as that of the API, which is decorated
+    def start_as_current_span(
         self,
         name: str,
         context: TraceContext | None = None,

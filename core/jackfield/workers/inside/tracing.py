@@ -12,7 +12,7 @@ _API = "opentelemetry.trace"
 
 
 def prepare() -> None:
-    """Import what records spans, if the plugin's import has brought the API: a worker may be allowed to open no file."""
+    """Import what records spans, if the plugin's import has brought the API: a worker may not be let open a file."""
     if _API in sys.modules:
         from jackfield.workers.inside import spans  # noqa: F401, PLC0415  # needs the API, which workers need not have
 
