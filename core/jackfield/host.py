@@ -39,7 +39,7 @@ from jackfield.model.canary import CanaryStatus
 from jackfield.model.deadline import seconds_of
 from jackfield.model.options import Config
 from jackfield.model.place import place_of
-from jackfield.model.record import Health, PluginRecord, WorkerRecord, WorkerTally
+from jackfield.model.record import BuildRecord, Health, PluginRecord, WorkerRecord, WorkerTally
 from jackfield.model.route import Endpoint, Route
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import Colour, FunctionSpec
@@ -834,6 +834,18 @@ class Host(Caller):
         return () if there is None else there.records
 
     @property
+    def building(self) -> tuple[BuildRecord, ...]:
+        """The environments that are being built at this moment, by plugin."""
+        there = self._there
+        return () if there is None else there.building
+
+    @property
+    def worker_tiers(self) -> Mapping[str, str]:
+        """Plugin → the sandbox of its workers, whether or not it has one now: those of `executor = "worker"`."""
+        there = self._there
+        return {} if there is None else there.tiers
+
+    @property
     def worker_tallies(self) -> Mapping[str, WorkerTally]:
         """Plugin → how many workers it has started, and how many have died of what."""
         there = self._there
@@ -1009,7 +1021,14 @@ class Host(Caller):
                 if said is None
                 else EnvironmentSettings(said.find_links, said.offline, said.build, said.size_in_bytes)
             )
-            fresh = Workers(self._control, self._pool, self._plain_caller, self.events, settings)
+            fresh = Workers(
+                self._control,
+                self._pool,
+                self._plain_caller,
+                self.events,
+                settings,
+                lambda: self._registry.snapshot.permissions.low,
+            )
             made = self._late.setdefault("workers", fresh)
             if made is fresh and self._functions.running:
                 self._unwatch += [metrics.watch("worker", _stats(fresh)) for metrics in self._metrics()]

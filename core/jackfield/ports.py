@@ -84,6 +84,16 @@ class ExecutorStats:
     lingering: int = 0
 
 
+def together(*counts: ExecutorStats) -> ExecutorStats:
+    """Add up counts.
+
+    Examples:
+        >>> together(ExecutorStats(enqueued=2), ExecutorStats(enqueued=1, busy=1)).enqueued
+        3
+    """
+    return ExecutorStats(*map(sum, zip(*map(attrs.astuple, counts), strict=True))) if counts else ExecutorStats()
+
+
 class BoundExecutor(Protocol):
     """An executor that is bound to one function version. Called on every call, from any thread.
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import apart
 import cost
 import live
 from loguru import logger
@@ -57,7 +58,12 @@ def main() -> None:
             'host.canary("risk.score", version="1.1", analysis=Analysis(...))',
         )
         live.bad_canary()
-        step("11 · What it costs, beside the same by hand", "one function of no work, in this process, in turns")
+        step(
+            "11 · Harm that stays in a sandbox: a segfault, a fork bomb, a leak of 2 GB",
+            'executor = "worker"   # memory = "256Mi", pids = 32; another plugin is called all the while',
+        )
+        apart.harm(Path(folder))
+        step("12 · What it costs, beside the same by hand", "one function of no work, in this process, in turns")
         cost.compare()
     console.print()
     console.rule(f"[bold]Done in {perf_counter() - began:.0f} s")

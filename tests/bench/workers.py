@@ -88,7 +88,7 @@ def run(effort: Effort) -> Section:
     return Section(
         "Workers",
         f"Tier `self`. The plugin whose start is measured imports {_HEAVY}. Starts are of {_starts(effort)} in a row; "
-        f"pipelined calls are {_FLIGHT} in flight, of one event loop to one worker; it runs one sync function at a time.",
+        f"pipelined calls are {_FLIGHT} in flight, of one loop to one worker; it runs one sync function at a time.",
         [
             Row("a call", "`ProcessPoolExecutor.submit().result()`", taken["call"], taken["executor"], bar=0.7),
             Row("a call, again", "a ping-pong of 40 bytes on a socket pair", taken["call"], taken["ping"], bar=2.5),

@@ -224,12 +224,6 @@ def test_a_folder_of_find_links_that_is_not_there_is_named(environments, tmp_pat
         environments(links=(tmp_path / "nowhere",)).get("demo-a==1.0")
 
 
-def test_nothing_is_built_from_source_without_a_sandbox(environments):
-    """`build = true` is a wish that only a host with a sandbox can fulfil."""
-    with pytest.raises(PluginError, match="outside a sandbox"):
-        environments(build=True).get("demo-a==1.0")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("installer", INSTALLERS)
 def test_another_wheel_of_the_same_version_is_another_environment(environments, tmp_path, installer):
@@ -592,6 +586,21 @@ def test_pluginctl_builds_lists_and_removes(wheels, tmp_path, monkeypatch):
     assert (gone.exit_code, gone.stderr.count("\n")) == (1, 1)
     assert "no environment has an address" in gone.stderr
     assert pluginctl("list", "--json").stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_pluginctl_builds_what_the_host_of_a_configuration_would(wheels, tmp_path, monkeypatch):
+    """Its folders, relative to the file, and whether an index is asked; a faulty file is told of."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "wheels").symlink_to(wheels)
+    config = tmp_path / "jackfield.toml"
+    config.write_text('[environments]\nfind_links = ["./wheels"]\noffline = true\nsize = "1GiB"\n')
+    built = json.loads(pluginctl("build", "demo-a==1.0", "--config", str(config), "--json").stdout)
+    with Environments(EnvironmentSettings((str(tmp_path / "wheels"),), offline=True), installer="none") as made:
+        assert made.get("demo-a==1.0").address == built["address"]
+    config.write_text("[environments]\noffline = 3\n")
+    refused = pluginctl("build", "demo-a==1.0", "--config", str(config))
+    assert (refused.exit_code, "offline" in refused.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(("size", "code"), [("12 parsecs", 2), ("0", 0)])

@@ -608,3 +608,22 @@ def until(condition, seconds: float = 20.0) -> bool:
             return False
         threading.Event().wait(0.05)
     return True
+
+
+def test_a_module_beside_others_is_imported_there(tmp_path, monkeypatch):
+    """As in an editable install: it may be read, and what lies beside it is not even listed."""
+    (tmp_path / "beside.txt").write_text("a secret")
+    (tmp_path / "lonely_module").mkdir()
+    (tmp_path / "lonely_module/__init__.py").write_text(
+        "import os\nfrom jackfield import function\n\n@function\ndef listed(path: str) -> list[str]:\n"
+        "    from lonely_module import later\n    return later.listed(path)\n"
+    )
+    (tmp_path / "lonely_module/later.py").write_text("import os\n\ndef listed(path):\n    return os.listdir(path)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = tmp_path / "jackfield.toml"
+    config.write_text('[[plugin]]\nname = "lonely"\npath = "lonely_module"\nexecutor = "worker"\n')
+    with Host.from_config(config, observers=()) as host:
+        assert host.faults == ()
+        assert "later.py" in host.call("lonely.listed", str(tmp_path / "lonely_module"))
+        with pytest.raises(FunctionCrashed, match="Permission"):
+            host.call("lonely.listed", str(tmp_path))

@@ -96,7 +96,7 @@ for each in list(globals().values()):
 SYNC = ["add", "pid", "refuse", "crash", "nap", "about", "nested"]
 NAMES = [*SYNC, *(f"a{each}" for each in SYNC)]
 
-KINDS = ["file", "folder", "module", "distribution", "requirement"]
+KINDS = ["file", "folder", "module", "distribution", "target", "requirement"]
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -106,8 +106,9 @@ def host(request, tmp_path_factory):
     further = ""
     code = textwrap.dedent(CODE)
     entries = "[jackfield.functions]\n" + "".join(f"plug.{each} = jf_plug:{each}\n" for each in NAMES)
-    (folder / "site-packages").mkdir()
-    with site(folder / "site-packages") as install:
+    packages = folder / ("vendored" if request.param == "target" else "site-packages")  # as by `pip install --target`
+    packages.mkdir()
+    with site(packages) as install:
         if request.param == "file":
             (folder / "plug.py").write_text(code)
             path = "./plug.py"
@@ -116,9 +117,9 @@ def host(request, tmp_path_factory):
             (folder / "plug" / "__init__.py").write_text(code)
             path = "./plug"
         elif request.param == "module":
-            (folder / "site-packages" / "jf_module.py").write_text(code)
+            (packages / "jf_module.py").write_text(code)
             path = "jf_module"
-        elif request.param == "distribution":
+        elif request.param in ("distribution", "target"):
             install("plug", code, [("jackfield.functions", f"plug.{each}", each) for each in NAMES])
             path = "jf-plug"
         else:

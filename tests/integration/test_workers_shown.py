@@ -1,6 +1,7 @@
 """What there is to see of workers: records, counts of the executor, metrics, `pluginctl status`."""
 
 import os
+import re
 import threading
 
 import pytest
@@ -119,3 +120,23 @@ def test_status_shows_them(tmp_path):
     (at,) = [number for number, line in enumerate(lines) if "WORKER OF" in line]
     assert lines[at + 1].split()[:6] == ["apart", "0", str(pid), "idle", "self", "1"]
     assert os.getpid() != pid
+
+
+def test_status_shows_the_sandbox_of_each_plugin(tmp_path):
+    """And how many workers it has, even when there is none; of a plugin of the host's own process there is neither."""
+    (tmp_path / "here.py").write_text("from jackfield import function\n\n@function\ndef one() -> int:\n    return 1\n")
+    with apart(tmp_path, CODE, "[[plugin]]\nname = 'here'\npath = './here.py'\n") as host:
+        shown = state.status(host, dict)
+        lines = list(_lines(shown))
+        with pytest.raises(Unavailable):
+            host.call("apart.leave")
+        assert until(lambda: not host.workers)
+        assert host.worker_tiers == {"apart": "self"}
+        host.unload("apart")
+        assert host.worker_tiers == {}
+    found = {plugin["name"]: (plugin["tier"], plugin["workers"]) for plugin in shown["plugins"]}
+    assert found == {"apart": ("self", 1), "here": (None, 0)}
+    table = "\n".join(lines).partition("WORKER OF")[0]
+    assert re.search(r"PLUGIN .* SANDBOX +WORKERS", table)
+    assert re.search(r"apart .* self +1\b", table)
+    assert re.search(r"here .* - +-", table)

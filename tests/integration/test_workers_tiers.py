@@ -2,11 +2,13 @@
 
 import os
 import signal
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.support.in_workers import apart, needs_workers, until
+from tests.support.in_workers import apart, needs_workers, until, written
+from tests.support.nobody import as_nobody, interpreter_for_nobody
 
 from jackfield import DeadlineExceeded, Host, Unavailable
 from jackfield.sandbox import probing
@@ -168,6 +170,47 @@ def test_plugins_of_different_grants_do_not_share_what_is_around_them(tmp_path, 
         with apart(other, CODE, around(tier)) as second:
             assert not second.call("apart.there", str(tmp_path / "jackfield.toml"))
             assert not set(second.call("apart.names")) & set(host.call("apart.names"))
+
+
+OF_ROOT = """
+import sys
+from loguru import logger
+from jackfield import Host
+logger.remove()
+host = Host.from_config(sys.argv[1], observers=())
+print(*host.faults, sep="\\n", end="")
+if not host.faults:
+    with host:
+        print(host.call("apart.awaited", timeout=30), *[each.tier for each in host.workers])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("tier", list(Tier))
+def test_a_user_without_privileges_runs_what_root_has_installed(tier):
+    """A user namespace shows root's files as nobody's: the host looks at them, before anything is launched."""
+    python = interpreter_for_nobody()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        file = written(folder, CODE, around(tier))
+        for each in (folder, *folder.iterdir()):
+            each.chmod(0o755 if each.is_dir() else 0o644)
+        said = as_nobody(python, "-c", OF_ROOT, str(file)).strip()
+    if "can be had here" in said:
+        pytest.skip(said)
+    assert said.splitlines()[-1].split()[0] == "done"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_runs_nothing_that_others_may_write(tmp_path):
+    """In a worker as little as in its own process: what is refused is never launched."""
+    file = written(tmp_path, CODE)
+    os.chown(tmp_path / "apart.py", 12_345, 12_345)
+    with Host.from_config(file, observers=()) as host:
+        (fault,) = host.faults
+        assert (fault.stage, host.workers) == ("source", ())
+        assert "belongs to the user 12345" in fault.reason
 
 
 def test_a_plugin_whose_tier_cannot_be_had_does_not_start(tmp_path, monkeypatch):

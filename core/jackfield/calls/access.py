@@ -25,4 +25,5 @@ def permissions(tenants: "Mapping[str, TenantConfig] | None") -> Permissions:
         MappingProxyType({name: patterns for name, patterns in limited if patterns is not None}),
         frozenset(tenants) or None,
         MappingProxyType({name: MappingProxyType({**one.labels}) for name, one in tenants.items() if one.labels}),
+        frozenset(name for name, one in tenants.items() if one.priority == "low"),
     )

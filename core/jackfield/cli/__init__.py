@@ -195,6 +195,8 @@ for _name, _each, _examples in (
             "pluginctl env build demo-ocr==2.0",
             "pluginctl env build demo-ocr==2.0 --with my-providers==1.0",
             "pluginctl env build demo-ocr==2.0 --find-links ./wheels --offline",
+            "pluginctl env build demo-ocr==2.0 --config jackfield.toml",
+            "pluginctl env build demo-ocr==2.0 --json | jq -r .lock",
         ),
     ),
     ("remove", remove, ("pluginctl env remove 54462745",)),

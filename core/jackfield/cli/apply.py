@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jackfield.cli.output import styled, write_json
-from jackfield.cli.running import AsJson, Control, ask
+from jackfield.cli.running import AsJson, Control, ask, builds_shown
 from jackfield.text import printable
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def _asked(control: Path | None, verb: str, file: Path | None, **arguments: Any)
     if file is not None:
         arguments["path"] = whole(str(file))
         arguments["digest"] = _digest(file)
-    return plan_of(ask(control, verb, **arguments))
+    with builds_shown(control):
+        return plan_of(ask(control, verb, **arguments))
 
 
 def _digest(file: Path) -> str | None:

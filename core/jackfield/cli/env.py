@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -38,15 +39,22 @@ def build(
         typer.Option(help="A folder or page with wheels, beside the index; may be repeated.", metavar="PLACE"),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Ask no index.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="A configuration file whose [environments] holds here as well.", metavar="FILE"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Resolve a requirement anew, and build its environment unless it is there.
 
-    Nothing of it is imported or run.
+    Nothing of it is imported or run; a source distribution, where `build` of [environments] is true, inside a sandbox.
     """
-    from jackfield.environments import EnvironmentSettings
+    import attrs
 
-    settings = EnvironmentSettings(tuple(find_links or ()), offline=offline)
+    known = _settings(config)
+    settings = attrs.evolve(
+        known, find_links=(*known.find_links, *(find_links or ())), offline=offline or known.offline
+    )
     with _environments(settings) as environments, _shown_progress() as progress:
         built = environments.get(requirement, with_=with_ or (), refresh=True, progress=progress)
     if as_json:
@@ -97,6 +105,22 @@ def collect(
     with _environments() as environments:
         gone = environments.collect(limit)
     _gone(gone, as_json)
+
+
+def _settings(config: Path | None) -> "EnvironmentSettings":
+    """Give what a configuration file says of environments; what is wrong with it ends this with exit code 1."""
+    from jackfield.environments import EnvironmentSettings
+    from jackfield.errors import ConfigError
+
+    if config is None:
+        return EnvironmentSettings()
+    from jackfield.config import load_config
+
+    try:
+        said = load_config(config).environments
+    except ConfigError as error:
+        fail(str(error))
+    return EnvironmentSettings(said.find_links, said.offline, said.build, said.size_in_bytes)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from jackfield.cli.output import columns, say, styled, write_json
-from jackfield.cli.running import QUICK, AsJson, Control, Plugin, ask
+from jackfield.cli.running import QUICK, AsJson, Control, Plugin, ask, builds_shown
 from jackfield.cli.taken import number, whole
 
 
@@ -120,7 +120,8 @@ def upgrade(
     """
     part = None if share is None else _part(share, "--share")
     given: dict[str, Any] = {"share": part, "tenants": tenant or [], "labels": _labels(label), "force": force}
-    done = ask(control, "upgrade", name=plugin, requirement=requirement, **given, analysis={} if analyse else None)
+    with builds_shown(control):
+        done = ask(control, "upgrade", name=plugin, requirement=requirement, **given, analysis={} if analyse else None)
     if as_json:
         write_json(done)
     else:

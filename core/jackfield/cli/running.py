@@ -1,6 +1,7 @@
 """What the verbs that speak to a running host share: reaching it, and saying why that failed."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -20,6 +21,7 @@ Control: TypeAlias = Annotated[
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 Plugin: TypeAlias = Annotated[str, typer.Argument(help="The plugin.", metavar="PLUGIN")]
 
+_LOOK = 0.25  # seconds between two looks at what a host builds
 _SHOWN = 200  # characters of a name
 
 QUICK = 10.0  # seconds for what only looks; what waits for plugins is bounded by their own limits
@@ -44,6 +46,51 @@ def ask(control: Path | None, verb: str, *, within: float | None = None, **argum
         return ControlClient(control, within).request(verb, **arguments)
     except JackfieldError as error:
         fail(told(error))
+
+
+@contextmanager
+def builds_shown(control: Path | None) -> Iterator[None]:
+    """Say on stderr how far the environments come that the running host builds meanwhile."""
+    import threading
+
+    from jackfield.cli.output import say
+    from jackfield.control import ControlClient
+    from jackfield.errors import JackfieldError
+    from jackfield.text import printable
+
+    over = threading.Event()
+    told: set[str] = set()
+
+    def look() -> None:
+        while not over.wait(_LOOK):
+            try:
+                builds = ControlClient(control, QUICK).request("status").get("building", ())
+            except JackfieldError:  # whoever waits for the answer is told why
+                return
+            for line in map(building_line, builds):
+                if line not in told and not over.is_set():
+                    told.add(line)
+                    say(printable(line))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(QUICK)
+
+
+def building_line(build: dict[str, Any]) -> str:
+    """Render how far an environment has come.
+
+    Examples:
+        >>> step = {"phase": "installing", "text": "8 distributions", "done": 3, "total": 6}
+        >>> building_line({"plugin": "ocr", "requirement": "demo-ocr==2.0", **step})
+        'ocr: environment of demo-ocr==2.0: installing: 8 distributions (step 4 of 6)'
+    """
+    what = f"{build['phase']}: {build['text']} (step {build['done'] + 1} of {build['total']})"
+    return f"{build['plugin']}: environment of {build['requirement']}: {what}"
 
 
 def follow(control: Path | None, verb: str, **arguments: Any) -> Iterator[Any]:

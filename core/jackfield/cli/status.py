@@ -10,7 +10,7 @@ import typer
 
 from jackfield.cli.output import columns, counted, styled, write_json
 from jackfield.cli.route_verbs import canary_line
-from jackfield.cli.running import QUICK, AsJson, Control, ask, follow
+from jackfield.cli.running import QUICK, AsJson, Control, ask, building_line, follow
 from jackfield.text import printable, printable_json
 
 _EVERY = 1.0  # seconds between two looks
@@ -90,7 +90,10 @@ def _lines(state: dict[str, Any]) -> Iterator[str]:
     for key in ("pid", "revision", "control", "metrics"):
         if key in state:
             yield f"  {key:<9} {state[key]}"
-    rows = [("PLUGIN", "VERSION", "STATE", "FUNCTIONS", "CALLS", "RESTARTS", "FOR")]
+    apart = any(plugin.get("tier") for plugin in state["plugins"])  # a host of an older version says nothing of it
+    rows = [
+        ("PLUGIN", "VERSION", "STATE", "FUNCTIONS", "CALLS", "RESTARTS", "FOR", *("SANDBOX", "WORKERS")[: 2 * apart])
+    ]
     rows += [
         (
             plugin["name"],
@@ -100,6 +103,7 @@ def _lines(state: dict[str, Any]) -> Iterator[str]:
             str(plugin["calls"]),
             str(plugin["restarts"]),
             _span(time.time() - plugin["since"]),
+            *((plugin["tier"] or "-", str(plugin["workers"]) if plugin["tier"] else "-") if apart else ()),
         )
         for plugin in state["plugins"]
     ]
@@ -110,6 +114,8 @@ def _lines(state: dict[str, Any]) -> Iterator[str]:
         if plugin["fault"]:
             yield printable(f"    {_told(plugin['fault'])}")
     yield from _workers(state.get("workers", ()))  # a host of an older version has none
+    for build in state.get("building", ()):  # as above
+        yield printable(building_line(build))
     for canary in state["canaries"]:
         yield f"canary {canary_line(canary)}"
     shown = [plugin["fault"] for plugin in state["plugins"]]
@@ -122,7 +128,7 @@ def _workers(workers: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Render the processes that run plugins."""
     if not workers:
         return
-    rows = [("WORKER OF", "VERSION", "PID", "STATE", "SANDBOX", "CALLS", "MEMORY")]
+    rows: list[tuple[str, ...]] = [("WORKER OF", "VERSION", "PID", "STATE", "SANDBOX", "CALLS", "MEMORY")]
     rows += [
         (
             worker["plugin"],
@@ -135,9 +141,19 @@ def _workers(workers: Sequence[dict[str, Any]]) -> Iterator[str]:
         )
         for worker in workers
     ]
+    whose = [_whose(worker) for worker in workers]
+    if any(whose):
+        rows = [(*row, one) for row, one in zip(rows, ("FOR", *whose), strict=True)]
     head, *lines = columns(rows)
     yield styled(head, "quiet")
     yield from map(printable, lines)
+
+
+def _whose(worker: dict[str, Any]) -> str:
+    """Say whose calls alone a worker runs; "" for anybody's."""
+    tenant = worker.get("tenant")  # a host of an older version has none
+    words = [] if tenant is None else [f"tenant {tenant}"]
+    return ", ".join([*words, "low priority"] if worker.get("low") else words)
 
 
 def _told(fault: dict[str, Any]) -> str:

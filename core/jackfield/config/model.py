@@ -157,12 +157,15 @@ class TenantConfig:
     Attributes:
         versions: whether its calls may pick a version with the header `x-version`.
         weight: its share of the host against other tenants' weights.
+        priority: with `low` its calls of plugins with workers run when nothing else wants the processor, in workers of
+            their own.
         labels: what it can be matched by.
         permissions: patterns of the functions it may call, as in `text.*`; by default all, and none for an empty list.
     """
 
     versions: bool = False
     weight: Weight = 1.0
+    priority: Literal["normal", "low"] = "normal"
     labels: Mapping[str, str] = attrs.field(factory=dict)
     permissions: tuple[Pattern, ...] | None = None
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from jackfield.environments.builds import Builder
 from jackfield.environments.cache import SITE, Listing
 from jackfield.environments.faults import is_away, is_full, refused
 from jackfield.environments.host import Changed, Wheel, interpreter, pack
@@ -35,6 +36,7 @@ class Job:
         folder: to work in; empty at first.
         held: the descriptor of the lock on it.
         tell: is told what is done.
+        builder: builds what there is no wheel of; None where nothing is built.
     """
 
     request: Request
@@ -44,6 +46,7 @@ class Job:
     folder: Path
     held: int
     tell: Tell
+    builder: Builder | None = None
 
 
 @attrs.frozen
@@ -52,7 +55,7 @@ class Lock:
 
     Attributes:
         pins: every distribution, by name.
-        host: the wheels of this process that may be among them.
+        host: the wheels of this process that may be among them, what it has built included.
     """
 
     pins: tuple[Pin, ...]
@@ -96,7 +99,8 @@ def resolve(job: Job) -> Lock:
         if not failed.started or is_away(failed.said) or is_full(failed.said):
             raise
         pins = _resolve(job, (jackfield,), (*job.find_links, str(job.folder / "host")))
-    return Lock(tuple(_of_host(pin, host) for pin in pins), host)
+    own = (*host, *(job.builder.wheels if job.builder is not None else ()))
+    return Lock(tuple(_of_host(pin, own) for pin in pins), own)
 
 
 def install(job: Job, lock: Lock, place: Path) -> tuple[Path, Listing, Stamps]:
@@ -137,8 +141,10 @@ def install(job: Job, lock: Lock, place: Path) -> tuple[Path, Listing, Stamps]:
 
 
 def _resolve(job: Job, own: Sequence[Wheel], find_links: Sequence[str]) -> tuple[Pin, ...]:
-    wanted = job.folder / "wanted.txt"
     lines = [job.request.requirement, *job.request.further, *(wheel.line for wheel in own)]
+    if job.builder is not None:
+        return job.builder.resolve(job, lines, find_links, job.folder)
+    wanted = job.folder / "wanted.txt"
     wanted.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return job.installer.resolve(wanted, find_links, job.folder, job.held)
 

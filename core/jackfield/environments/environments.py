@@ -12,6 +12,7 @@ import attrs
 import msgspec
 
 from jackfield.environments.building import Job, install, resolve
+from jackfield.environments.builds import Builder
 from jackfield.environments.cache import SITE, Cache
 from jackfield.environments.faults import from_installer, from_system, refused, without_credentials
 from jackfield.environments.host import runtime
@@ -21,7 +22,6 @@ from jackfield.environments.locks import FileLock
 from jackfield.environments.seal import differs, size_of
 from jackfield.environments.values import (
     SERVING,
-    Confine,
     Distribution,
     Environment,
     EnvironmentSettings,
@@ -47,7 +47,6 @@ class Environments:
         settings: what `[environments]` says.
         folder: of the cache; by default in the user's cache folder.
         installer: "uv" or "pip"; by default uv where it is there, else pip.
-        confine: puts the command line of a builder into a sandbox; without it nothing is built from source.
     """
 
     def __init__(
@@ -56,14 +55,12 @@ class Environments:
         *,
         folder: Path | None = None,
         installer: str | None = None,
-        confine: Confine | None = None,
     ) -> None:
         self.settings = settings or EnvironmentSettings()
         self._links = tuple(link if is_url(link) else str(Path(link).absolute()) for link in self.settings.find_links)
         self._cache = Cache(folder)
         self._installer = installer
-        self._confine = confine
-        self._runner = Runner(confine if self.settings.build else None)
+        self._runner = Runner()
         self._guard = threading.Lock()
         self._open: dict[str, _Open] = {}
         weakref.finalize(self, _let_go, self._open)
@@ -232,7 +229,8 @@ class Environments:
         return None if address is None else self._opened(address, request, tell)
 
     def _make(self, request: Request, key: str, folder: Path, lock: FileLock, tell: "_Teller") -> Environment:
-        job = Job(request, self._find(request), self._runner, self._links, folder, lock.descriptor, tell)
+        builder = Builder(self.settings.offline) if self.settings.build else None
+        job = Job(request, self._find(request), self._runner, self._links, folder, lock.descriptor, tell, builder)
         with self._understood(request):
             resolved = resolve(job)
             address = address_of(resolved.text)
@@ -264,9 +262,6 @@ class Environments:
             ) from failed
 
     def _find(self, request: Request) -> Installer:
-        if self.settings.build and self._confine is None:
-            fix = "publish a wheel of it, and leave build = false; or use a host that has a sandbox tier for builds"
-            raise refused(request.name, "nothing is built from source outside a sandbox, and there is none here", fix)
         installer = find_installer(self._installer, self._runner, self.settings)
         if installer is None:
             raise refused(
@@ -358,11 +353,7 @@ class _Teller:
 
 
 def _log(step: Step) -> None:
-    text = f"the environment of {step.requirement}: {step.phase}: {step.text}"
-    if step.phase is Phase.INSTALLING:
-        host_log("INFO", text)
-    else:
-        host_log("DEBUG", text)
+    host_log("INFO" if step.phase is Phase.INSTALLING else "DEBUG", f"the environment of {step}")
 
 
 def _without_functions(one: Distribution) -> Exception:

@@ -12,14 +12,15 @@ import subprocess
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 
 from jackfield.environments.host import interpreter
-from jackfield.environments.values import Confine, EnvironmentSettings
+from jackfield.environments.values import EnvironmentSettings
 
 _KEPT: Final = re.compile(
     r"""
@@ -103,16 +104,11 @@ class Failed(Exception):  # never leaves the package: it becomes a PluginError
 
 
 class Runner:
-    """Starts what works in a folder, and ends it when it is closed.
+    """Starts what works in a folder, and ends it when it is closed."""
 
-    Args:
-        confine: what puts a command into a sandbox.
-    """
-
-    def __init__(self, confine: Confine | None = None) -> None:
-        self._confine = confine
+    def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._running: set[subprocess.Popen[str]] = set()
+        self._running: set[subprocess.Popen[bytes]] = set()
         self.closed = False
 
     def run(self, command: Sequence[str], folder: Path, held: int) -> Done:
@@ -126,39 +122,48 @@ class Runner:
         Raises:
             Failed: when it cannot be started, or was ended.
         """
-        if self._confine is not None:
-            command = self._confine(command, folder)
         if sys.platform == "linux":
             command = [str(interpreter()), "-I", "-S", "-c", _TIED, str(os.getpid()), *command]
         temporary = folder / "tmp"
         temporary.mkdir(mode=0o700, exist_ok=True)
+        with self.running(
+            command,
+            cwd=folder,
+            env={**surroundings(os.environ), "TMPDIR": str(temporary), "TEMP": str(temporary)},
+            stderr=subprocess.PIPE,
+            pass_fds=() if sys.platform == "win32" else (held,),
+        ) as process:
+            out, err = process.communicate()
+        return Done(process.returncode, *(text.decode("utf-8", "replace").replace("\r\n", "\n") for text in (out, err)))
+
+    @contextmanager
+    def running(self, command: Sequence[str], **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
+        """Have a process, which is killed if this is closed meanwhile.
+
+        Args:
+            command: its command line.
+            options: of `Popen`.
+
+        Raises:
+            Failed: when it cannot be started, or was ended.
+        """
         with self._guard:
             if self.closed:
                 raise Failed("it was given up: the host stops", started=False)
             try:
-                process = subprocess.Popen(  # noqa: S603  # uv or pip, found here
-                    command,
-                    cwd=folder,
-                    env={**surroundings(os.environ), "TMPDIR": str(temporary), "TEMP": str(temporary)},
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    text=True,
-                    encoding="utf-8",
-                    errors="replace",
-                    pass_fds=() if sys.platform == "win32" else (held,),
+                process = subprocess.Popen(  # noqa: S603  # uv or pip, found here, or what is in a sandbox
+                    command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, **options
                 )
             except OSError as error:
                 raise Failed(f"{command[0]} cannot be started: {error.strerror}", started=False) from error
             self._running.add(process)
         try:
-            out, err = process.communicate()
+            yield process
         finally:
             with self._guard:
                 self._running.discard(process)
         if self.closed:
             raise Failed("it was given up: the host stops", started=False)
-        return Done(process.returncode, out, err)
 
     def close(self) -> None:
         """End what runs, and start nothing more."""
@@ -223,7 +228,7 @@ class Uv:
     def _common(self, find_links: Sequence[str]) -> list[str]:
         flags = ["--quiet", "--python", str(interpreter()), "--no-sources"]
         flags += ["--offline"] if self.settings.offline else []
-        flags += [] if self.settings.build else ["--no-build"]
+        flags += ["--no-build"]  # whatever is built is built by `builds`, in the sandbox
         return flags + [part for link in find_links for part in ("--find-links", link)]
 
 
@@ -255,9 +260,8 @@ class Pip:
         # That an index is away, pip says in its log alone: to its user a distribution is just not to be found.
         log = folder / "pip.log"
         log.unlink(missing_ok=True)
-        flags = ["--progress-bar", "off", "--log", str(log)]
+        flags = ["--progress-bar", "off", "--log", str(log), "--only-binary", ":all:"]  # as above
         flags += ["--no-index"] if self.settings.offline else []
-        flags += [] if self.settings.build else ["--only-binary", ":all:"]
         flags += [part for link in find_links for part in ("--find-links", link)]
         done = self.runner.run([sys.executable, "-I", "-m", "pip", "install", *flags, *rest], folder, held)
         if done.code:

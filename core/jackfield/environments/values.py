@@ -13,9 +13,6 @@ from jackfield.environments.faults import refused
 SERVING: Final = frozenset({"jackfield.functions", "jackfield.plugins"})
 """Entry-point groups in which a distribution can have something to call."""
 
-Confine = Callable[[Sequence[str], Path], Sequence[str]]
-"""Turns a command line and the one folder that it may write in into a command line that runs it inside a sandbox."""
-
 
 @attrs.frozen
 class EnvironmentSettings:
@@ -156,6 +153,7 @@ class Phase(StrEnum):
 
     WAITING = "waiting"
     RESOLVING = "resolving"
+    BUILDING = "building"
     INSTALLING = "installing"
     COMPILING = "compiling"
     CHECKING = "checking"
@@ -179,6 +177,16 @@ class Step:
     text: str
     done: int
     total: int
+
+    def __str__(self) -> str:
+        """Render it in a line.
+
+        Examples:
+            >>> print(Step("demo-ocr==2.0", Phase.INSTALLING, "8 distributions", 3, 6))
+            demo-ocr==2.0: installing: 8 distributions (step 4 of 6)
+        """
+        counted = f" (step {self.done + 1} of {self.total})" if self.phase is not Phase.READY else ""
+        return f"{self.requirement}: {self.phase}: {self.text}{counted}"
 
 
 Progress = Callable[[Step], None]

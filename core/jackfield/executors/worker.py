@@ -13,7 +13,7 @@ from jackfield.ports import BoundExecutor, ExecutorStats
 
 
 class Undelivered(Exception):
-    """A worker had ended before it had all of a call: another one can run it. It never leaves the executor."""
+    """A worker, or a pool, had ended before it had all of a call: another can run it. It never leaves the executor."""
 
 
 class Worker(Protocol):
@@ -29,7 +29,11 @@ class Worker(Protocol):
 
 
 class Workers(Protocol):
-    """The workers of one plugin."""
+    """The workers of one plugin, or those of them that are for the same calls."""
+
+    def of(self, call: Call) -> "Workers":
+        """Give those that a call is for."""
+        ...
 
     def take(self, call: Call, *, exclusive: bool) -> Worker:
         """Wait for one that is free."""
@@ -81,16 +85,18 @@ class _Bound:
     def run(self, call: Call, /) -> Any:
         """Wait for the result, at most until the call's deadline."""
         while True:
-            worker = self._pool.take(call, exclusive=self._exclusive)
             with suppress(Undelivered):
-                return worker.run(self._number, call, partial(self._pool.give_back, worker, exclusive=self._exclusive))
+                pool = self._pool.of(call)
+                worker = pool.take(call, exclusive=self._exclusive)
+                return worker.run(self._number, call, partial(pool.give_back, worker, exclusive=self._exclusive))
 
     async def arun(self, call: Call, /) -> Any:
         """Await the result."""
         while True:
-            worker = await self._pool.atake(call, exclusive=self._exclusive)
-            give_back = partial(self._pool.give_back, worker, exclusive=self._exclusive)
             with suppress(Undelivered):
+                pool = self._pool.of(call)
+                worker = await pool.atake(call, exclusive=self._exclusive)
+                give_back = partial(pool.give_back, worker, exclusive=self._exclusive)
                 return await worker.arun(self._number, call, give_back)
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ class Permissions:
         pickers: the tenants that may pick a version by header; None without tenants: then everybody may do all.
         known: the tenants that there are; None when any name is one.
         labels: tenant → what it can be matched by, of those that have any.
+        low: the tenants whose work can wait.
         patterns: tenant → the names that it may call, as `fnmatch` has them; one that is not in it may call everything.
     """
 
@@ -22,6 +23,7 @@ class Permissions:
     patterns: Mapping[str, tuple[str, ...]] = MappingProxyType({})
     known: frozenset[str] | None = None
     labels: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    low: frozenset[str] = frozenset()
 
     def matching(self, labels: Mapping[str, str]) -> tuple[str, ...]:
         """Name the tenants that have all of some labels, sorted."""

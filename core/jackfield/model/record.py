@@ -98,6 +98,8 @@ class WorkerRecord:
         calls: how many it has been given.
         memory: bytes that it has in memory, those that it shares with its siblings included; None where the system
             does not say.
+        tenant: whose calls alone it runs; None: anybody's.
+        low: whether it runs only when nothing else wants the processor.
     """
 
     plugin: str
@@ -107,6 +109,30 @@ class WorkerRecord:
     tier: str
     calls: int
     memory: int | None
+    tenant: str | None = None
+    low: bool = False
+
+
+@attrs.frozen
+class BuildRecord:
+    """How far the environment of a plugin has come that is being built.
+
+    Attributes:
+        plugin: the plugin.
+        requirement: what it is built for.
+        phase: what is being done now: "waiting", "resolving", "building" (a source distribution), "installing",
+            "compiling", "checking".
+        text: with what.
+        done: how many steps are done.
+        total: how many there are.
+    """
+
+    plugin: str
+    requirement: str
+    phase: str
+    text: str
+    done: int
+    total: int
 
 
 @attrs.define(eq=False)

@@ -24,13 +24,19 @@ def status(host: Host, about: Callable[[], Mapping[str, Any]]) -> dict[str, Any]
     for route in snapshot.functions.values():
         for endpoint in route.endpoints.values():
             inside[endpoint.spec.plugin] += len(endpoint.gate.calls)
+    workers, tiers = host.workers, host.worker_tiers
+    each = Counter(worker.plugin for worker in workers)
     return {
         **about(),
         "revision": snapshot.revision,
         "functions": len(snapshot.functions),
         "calls": len(host.calls),
-        "plugins": [{**plugins.shown(record), "calls": inside[name]} for name, record in host.plugins.items()],
-        "workers": [attrs.asdict(worker) for worker in host.workers],
+        "plugins": [
+            {**plugins.shown(record), "calls": inside[name], "tier": tiers.get(name), "workers": each[name]}
+            for name, record in host.plugins.items()
+        ],
+        "workers": [attrs.asdict(worker) for worker in workers],
+        "building": [attrs.asdict(build) for build in host.building],
         "canaries": routes.canary_list(host),
         "faults": [attrs.asdict(fault) for fault in host.faults],
     }

@@ -65,6 +65,8 @@ def read_content(
     path: str,
     kind: Literal["file", "folder"],
     pause: Callable[[], None] = files.pause,
+    *,
+    believed: bool = False,
 ) -> Content:
     """Read a file or folder that nobody changes meanwhile; links are resolved once, before anything is read.
 
@@ -76,6 +78,8 @@ def read_content(
         path: where it is.
         kind: what it has to be.
         pause: waits before another attempt.
+        believed: somebody has called `believe` who sees the files' real owners, as a process in a user namespace
+            does not.
 
     Raises:
         PluginError: stage `source`, when it is missing, unreadable, too large, no package, or keeps changing; for root
@@ -97,7 +101,8 @@ def read_content(
         _refuse(plugin, reason, "write a new one beside it, and rename that into its place")
     except OSError as error:
         _unreadable(plugin, path, error)
-    _believe(plugin, path, listed)
+    if not believed:
+        _believe(plugin, path, listed)
     if kind == "file":
         data, name = found[""], os.path.basename(base)  # noqa: PTH119
         digest = hashlib.sha256(data).hexdigest()
@@ -109,8 +114,27 @@ def read_content(
     return Content(base, stem, found, _PACKAGE, folder=True, digest=_digest(found), listing=listed, source=path)
 
 
+def believe(plugin: str, path: str, kind: Literal["file", "folder"]) -> None:
+    """Refuse for root, and tell others, when somebody else may decide what a plugin does, without reading it.
+
+    Args:
+        plugin: whose it is, for the error.
+        path: where it is.
+        kind: what it has to be.
+
+    Raises:
+        PluginError: stage `source`, when it is missing or cannot be looked at; for root also when others may write it.
+    """
+    base = _resolved(plugin, path, kind)
+    try:
+        listing = _listing(base, kind)
+    except OSError as error:
+        _unreadable(plugin, path, error)
+    _check_size(plugin, path, listing)
+    _believe(plugin, path, listing)
+
+
 def _believe(plugin: str, path: str, listing: Listing) -> None:
-    """Refuse for root, and tell others, when somebody else may decide what the plugin does."""
     trust = Trust()
     try:
         doubts = (trust.doubt(_join(path, name)) for name in ("", *listing))

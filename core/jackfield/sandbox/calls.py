@@ -5,7 +5,7 @@ it. Numbers are written out where Python's modules lack them, or give those of t
 """
 
 from collections.abc import Mapping
-from errno import EINTR, ENOSYS
+from errno import EINTR, ENOSYS, ENOTSUP
 from typing import Final
 
 import attrs
@@ -68,6 +68,28 @@ ANSWERS: Final[Mapping[str, int]] = {
 }
 """Calls that fail otherwise than with EPERM, so that libc falls back to another, unless a list has them."""
 
+BUILD: Final = (
+    IMPORT
+    | WRITE
+    | frozenset(
+        "arch_prctl chdir clock_getres creat dup2 dup3 epoll_create epoll_pwait execve fallocate fchdir flock fork"
+        " getcpu getdents getgroups getpgid getpgrp getresgid getresuid getrlimit getrusage getsid gettimeofday mincore"
+        " msync nanosleep pipe preadv pselect6 pwritev readv renameat2 rt_sigsuspend rt_sigtimedwait select sendfile"
+        " set_tid_address time times umask vfork".split()
+    )
+)
+"""What building from source takes beside: it starts compilers, and those start others. No signal is sent, and nothing
+leaves its process group, so that whoever started it ends all of it."""
+
+_OWNERS: Final[Mapping[str, int]] = {
+    # Landlock does not hold whose files these change, so they change none, and say that they did: what is copied is
+    # copied with its mode and times, and nobody needs those.
+    **dict.fromkeys(
+        "chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes futimesat utimensat".split(), 0
+    ),
+    **dict.fromkeys("getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr".split(), ENOTSUP),
+}
+
 _THREAD = 0x100 | 0x800 | 0x10000  # CLONE_VM, CLONE_SIGHAND, CLONE_THREAD
 _NAMESPACES = 0x20000 | 0x2000000 | 0x4000000 | 0x8000000 | 0x10000000 | 0x20000000 | 0x40000000  # CLONE_NEW*
 _TRACED = 0x2000  # CLONE_PTRACE
@@ -81,6 +103,8 @@ _TYPE_MASK = 0xFFFFFFFF ^ _SOCKET_FLAGS
 
 _THREADS_ONLY: Final[tuple[Conditions, ...]] = ((Low(0, _THREAD, _THREAD | _NAMESPACES | _TRACED),),)
 _FORK: Final[tuple[Conditions, ...]] = ((Low(0, _SIGCHLD, 0xFF | 0x100 | _THREAD | _NAMESPACES | _TRACED),),)
+
+_CHILDREN: Final[tuple[Conditions, ...]] = ((Low(0, 0, _NAMESPACES | _TRACED),),)
 
 _RULES: Final[Mapping[str, tuple[Conditions, ...]]] = {
     "clone": _THREADS_ONLY,
@@ -184,6 +208,17 @@ def importing(*, write: bool = False, network: bool = False, forks: bool = False
     if not forks:
         return policy
     return attrs.evolve(policy, rules={**policy.rules, "clone": _THREADS_ONLY + _FORK})
+
+
+def building() -> Policy:
+    """Give what building from source may do: files, programs and their children, no network and no signals.
+
+    Examples:
+        >>> {"socket", "connect", "kill", "setsid", "ptrace", "unshare"} & building().calls
+        set()
+    """
+    policy = _policy(BUILD, write=True, network=False)
+    return attrs.evolve(policy, rules={**policy.rules, "clone": _CHILDREN}, answers={**policy.answers, **_OWNERS})
 
 
 def _policy(calls: frozenset[str], *, write: bool, network: bool) -> Policy:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from typing import Final
 
-from jackfield.sandbox.calls import importing, strict
+from jackfield.sandbox.calls import building, importing, strict
 from jackfield.sandbox.filters import compile_filter
 from jackfield.sandbox.port import Confinement, Limits, Tier
 
@@ -40,6 +40,23 @@ RESOLVER: Final = (
     "/etc/services",
 )
 """What one with a network may read beside."""
+
+TOOLS: Final = (
+    "/usr/bin",
+    "/bin",
+    "/usr/local/bin",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/libexec",
+    "/usr/local/lib",
+    "/lib",
+    "/lib64",
+)
+"""What a build may read and run, where it is there: compilers and what they are made of."""
+
+HEADERS: Final = ("/usr/include", "/usr/local/include", "/usr/share", "/etc/alternatives")
+"""What it may read beside."""
 
 _NAMES = 53
 _SHARED_PREFIXES = ("/", "/usr", "/usr/local")
@@ -109,4 +126,28 @@ def confine(
         limits=limits or Limits(),
         ports=tuple(sorted({*wanted, _NAMES})) if wanted else wanted,
         tier=tier,
+    )
+
+
+def confine_build(folder: str, interpreter: str, readable: Iterable[str] = ()) -> Confinement:
+    """Say what building a source distribution may, with its filters compiled: no network, and one folder to write in.
+
+    Args:
+        folder: the one, which it is in.
+        interpreter: the one that it runs in; it reads and runs all that this is made of.
+        readable: what it may read beside, and run: what it needs for building.
+
+    Raises:
+        Unavailable: when there are no filters for this machine.
+    """
+    program = compile_filter(building())
+    prefixes = (sys.base_prefix,) if sys.base_prefix not in _SHARED_PREFIXES else interpreter_paths()
+    return Confinement(
+        readable=(*SYSTEM, *HEADERS),
+        executable=(*TOOLS, *prefixes, interpreter, *readable, folder),
+        filter_import=program,
+        filter_strict=program,
+        writable=("/dev/null",),
+        limits=Limits(open_files=1024),
+        scratch=folder,
     )

@@ -1,6 +1,7 @@
 """SCHED_IDLE: work that runs when nothing else wants the processor."""
 
 import os
+from contextlib import suppress
 
 from jackfield.errors import Unavailable
 
@@ -19,8 +20,12 @@ def make_idle(pid: int = 0) -> None:
     if not hasattr(os, "SCHED_IDLE"):
         raise Unavailable("sandbox", "this system has no SCHED_IDLE: low priority cannot be held")
     try:
-        for task in os.listdir(f"/proc/{pid or os.getpid()}/task"):
-            os.sched_setscheduler(int(task), os.SCHED_IDLE, os.sched_param(0))
+        done: set[str] = set()
+        while found := set(os.listdir(f"/proc/{pid or os.getpid()}/task")) - done:  # one may just have been started
+            for task in found:
+                with suppress(ProcessLookupError):  # it has ended meanwhile
+                    os.sched_setscheduler(int(task), os.SCHED_IDLE, os.sched_param(0))
+            done |= found
     except OSError as error:
         raise Unavailable("sandbox", f"process {pid or os.getpid()} cannot be made idle: {error}") from error
 

@@ -2,9 +2,11 @@
 
 import hashlib
 import sys
+import threading
 from collections.abc import Container
 from pathlib import Path
 from typing import Final
+from weakref import WeakValueDictionary
 
 import attrs
 
@@ -74,6 +76,43 @@ def label_of(tenant: str, own: str, taken: Container[str] = ()) -> str:
         if label not in taken:
             return label
     raise LookupError("every pair of categories is taken")
+
+
+@attrs.frozen(eq=False)
+class Label:
+    """The label of a tenant's guests; the tenant keeps it as long as somebody holds this."""
+
+    text: str
+
+
+class Labels:
+    """Gives each tenant a label, and no two at once the same.
+
+    Args:
+        system: what there is of SELinux; None: it is looked for when a label is first wanted.
+    """
+
+    def __init__(self, system: Selinux | None = None) -> None:
+        self._system = system
+        self._lock = threading.RLock()
+        self._given: WeakValueDictionary[str, Label] = WeakValueDictionary()
+
+    def of(self, tenant: str) -> Label | None:
+        """Give the label of a tenant, or None where SELinux has none to give.
+
+        Raises:
+            LookupError: when all are taken.
+        """
+        with self._lock:
+            if self._system is None:
+                self._system = find()
+            if self._system.reason:
+                return None
+            label = self._given.get(tenant)
+            if label is None:
+                taken = frozenset(each.text for each in list(self._given.values()))
+                label = self._given[tenant] = Label(label_of(tenant, self._system.label, taken))
+            return label
 
 
 def _pair(number: int) -> tuple[int, int]:

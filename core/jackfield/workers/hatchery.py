@@ -38,6 +38,7 @@ class Hatchery:
         self._plugin, self._prepare, self._source = plugin, prepare, source
         self._services, self._post = services, post
         self._nest: Nest | None = None
+        self.joined: list[Prepare] = []  # plugins that share its processes
         self.begin()
 
     def begin(self) -> None:
@@ -49,6 +50,25 @@ class Hatchery:
         async with self._source.starts:
             self._nest = await self._source.open(self._prepare, self._plugin, timeout)
         return self._nest.described
+
+    async def join(self, prepare: Prepare, timeout: float) -> Described:
+        """Have a further plugin imported by the zygote, and give what that gave; errors as for `Source.open`.
+
+        An import that hangs, or leaves threads, ends the zygote, with all of its workers.
+        """
+        async with self._source.starts:
+            nest = await self._parent(timeout)
+            try:
+                async with asyncio.timeout(timeout):
+                    found = await nest.join(prepare)
+            except BaseException:
+                await self._source.drop(nest)
+                raise
+        if not nest.forks:
+            await self._source.drop(nest)
+        elif found.fault is None:
+            self.joined.append(prepare)
+        return found
 
     async def hatch(self, timeout: float, on_death: OnDeath) -> Worker:
         """Make a worker; the plugin is not started in it yet.
@@ -92,6 +112,9 @@ class Hatchery:
                 self._nest = nest = await self._source.open(self._prepare, self._plugin, timeout)
                 if nest.described.fault is not None:
                     raise Unavailable(self._plugin, nest.described.fault.reason, "start_failed", ran=False)
+                for each in self.joined:
+                    async with asyncio.timeout(timeout):
+                        await nest.join(each)
             if not nest.forks:
                 nest.used = True
             return nest

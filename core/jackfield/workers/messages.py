@@ -30,6 +30,36 @@ PROBE: Final = "probe:"
 """What the name of a `Method` begins with that calls any method of the object, or a function; then comes its name."""
 
 
+JOIN: Final = "join"
+"""The name of a `Method` that brings a further plugin; its state is a `Prepare`."""
+
+SPAN: Final = 2**16
+"""How many function numbers each plugin of a shared process has; those of the first are below it."""
+
+
+def member_name(number: int, name: str) -> str:
+    """Put the number of a plugin in its process before what is asked by or of it; the first one has none.
+
+    Examples:
+        >>> member_name(0, "start"), member_name(3, "start")
+        ('start', '@3:start')
+    """
+    return f"@{number}:{name}" if number else name
+
+
+def named_member(name: str) -> tuple[int, str]:
+    """Take both apart again.
+
+    Examples:
+        >>> named_member("start"), named_member("@3:event:a")
+        ((0, 'start'), (3, 'event:a'))
+    """
+    if not name.startswith("@"):
+        return 0, name
+    number, _, rest = name[1:].partition(":")
+    return (int(number) if number.isdecimal() else -1), rest
+
+
 class _Message(msgspec.Struct, frozen=True, array_like=True):
     pass
 

@@ -22,6 +22,7 @@ from jackfield.log import host_log
 from jackfield.sandbox.cgroups import Group
 from jackfield.sandbox.port import Confinement, Launch, Tier
 from jackfield.sandbox.probing import guest_command
+from jackfield.sandbox.selinux import Label
 from jackfield.sandbox.starting import FIRST, finish, start
 from jackfield.sandbox.tiers import confiner
 from jackfield.workers import messages
@@ -138,7 +139,8 @@ class _Clean:
         launch: how it was started.
         line: to it.
         drain: of what it says.
-        shared: whether it is for whoever comes; else for those of one tier and confinement, and ends with the last.
+        shared: whether it is for whoever comes; else for those of one tier, confinement and tenant, and ends with
+            the last.
     """
 
     pid: int
@@ -200,6 +202,14 @@ class Nest:
         self.described = found
         return found
 
+    async def join(self, prepare: Prepare) -> Described:
+        """Have it import a further plugin, and wait for what that gives."""
+        async with self._forking:
+            before = self.described
+            found = await self.describe(prepare)
+            self.described = msgspec.structs.replace(before, threads=max(before.threads, found.threads))
+        return found
+
     async def fork(self, descriptors: Sequence[int]) -> int:
         """Make a worker.
 
@@ -254,12 +264,16 @@ class Source:
             the host's has its own.
         confinement: what they may, and the tier that is around them.
         allowance: what they may use.
+        tenant: whose they are alone; None: anybody's.
+        label: the SELinux label of that tenant.
     """
 
     nursery: "Nursery"
     runtime: tuple[str, ...]
     confinement: Confinement = _ALONE
     allowance: Allowance = attrs.field(factory=Allowance)
+    tenant: str | None = None
+    label: Label | None = None
 
     @property
     def starts(self) -> asyncio.Semaphore:
@@ -285,7 +299,8 @@ class Nursery:
 
     def __init__(self) -> None:
         # Tier `self` is what each applies to itself, so all can come from one; a view of files is around all of them.
-        self._clean: dict[tuple[tuple[str, ...], Confinement], _Clean] = {}
+        # A label comes with what is executed, so a tenant that has one has a clean one of its own, too.
+        self._clean: dict[tuple[tuple[str, ...], Confinement, str | None, Label | None], _Clean] = {}
         self.nests: set[Nest] = set()
         self._begin()
 
@@ -395,16 +410,18 @@ class Nursery:
             reason = f"workers need Linux, and this is {sys.platform}: run the plugin in the host, without `executor`"
             raise Unavailable("worker", reason, "start_failed", ran=False)
         runtime = source.runtime
-        shared = source.confinement.tier is Tier.SELF
-        around = _ALONE if shared else source.confinement
-        there = self._clean.get((runtime, around))
+        alone, label = source.confinement.tier is Tier.SELF, source.label
+        around = _ALONE if alone else source.confinement
+        shared = alone and label is None
+        key = (runtime, around, None if shared else source.tenant, label)
+        there = self._clean.get(key)
         if there is not None and not there.line.gone.done():
             return there
         if there is not None:
             await self._end(there)
         command = guest_command(f"from jackfield.workers.zygote import main; main({FIRST}, library)", paths=runtime)
         loop = asyncio.get_running_loop()
-        launch = confiner(around.tier).launch(command, around)
+        launch = confiner(around.tier).launch(command, around, label=None if label is None else label.text)
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         read, write = os.pipe()
         try:
@@ -417,7 +434,8 @@ class Nursery:
             theirs.close()
             os.close(write)
         drain = Drain(loop, read, "worker", "WARNING")
-        made = self._clean[runtime, around] = _Clean(pid, launch, Line(loop, mine, "worker"), drain, shared)
+        made = _Clean(pid, launch, Line(loop, mine, "worker"), drain, shared)
+        self._clean[key] = made
         return made
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from jackfield.environments.values import Environment
+from jackfield.environments.values import Environment, Progress
 from jackfield.manifests import Manifest
 from jackfield.manifests.grants import Permission, permission
+from jackfield.plugins.content import believe
 from jackfield.plugins.discovery import Catalogue, scan
 from jackfield.plugins.manifest import manifest_of, modules, of_distribution
 from jackfield.sandbox.confining import confine, interpreter_paths
@@ -74,18 +75,20 @@ class Origin:
         )
 
 
-def of_requirement(config: "PluginConfig", environments: "Environments") -> Origin:
+def of_requirement(config: "PluginConfig", environments: "Environments", progress: "Progress") -> Origin:
     """Work it out for a requirement: an environment of its own, which is built if there is none.
 
     Args:
         config: the plugin's.
         environments: where they are.
+        progress: is told each step.
 
     Raises:
         PluginError: if the environment cannot be had.
         ConfigError: if the plugin's manifest is faulty.
     """
-    environment = environments.get(config.path, with_=further(config), serving=not config.functions)
+    serving = not config.functions
+    environment = environments.get(config.path, with_=further(config), serving=serving, progress=progress)
     paths = tuple(map(str, environment.paths))
     inside = attrs.evolve(config, path=environment.distribution.name)
     runtime = runtime_paths() if _same_libraries(environment) else paths
@@ -109,20 +112,36 @@ def of_host(config: "PluginConfig", catalogue: Catalogue) -> Origin:
 
     Raises:
         ConfigError: if the plugin's manifest is faulty.
+        PluginError: if its file or folder is not there; for root also if others may write it.
     """
-    sites = tuple(each for each in sys.path if Path(each).name in _SITES and Path(each).is_dir())
+    source = config.source
+    if source.kind in ("file", "folder"):
+        # Here, since a user namespace shows every owner but its own user's as nobody.
+        believe(config.name, source.target, "folder" if source.kind == "folder" else "file")
+    sites = tuple(each for each in sys.path if _is_site(Path(each)))
     roots, packages = [], []
     for root, package in places(_tops(config, catalogue)):
         roots.append(root)
         packages.append(package)
     paths = tuple(dict.fromkeys((*sites, *roots)))
-    source = config.source
     own = (source.target,) if source.kind in ("file", "folder") else ()
     readable = (*sites, *packages, *own, *_libraries())
     mine = frozenset(_tops(config, catalogue)) if not own else frozenset({_public(config.name)})
     manifest = manifest_of(config, catalogue)
     allowed = permission(manifest, config.worker, mine)
     return Origin(config, paths, sites, runtime_paths(), readable, allowed, manifest, mine)
+
+
+def _is_site(folder: Path) -> bool:
+    """Tell whether an installer has put distributions there, as `pip install --target` does into a folder of any name.
+
+    A folder of sources that are being worked on is none, metadata beside them or not: all of a site is read by workers.
+    """
+    if folder.name in _SITES:
+        return folder.is_dir()
+    with suppress(OSError):  # an archive, a folder that is not there or that others keep to themselves
+        return any(each.name.endswith(".dist-info") and (each / "METADATA").is_file() for each in folder.iterdir())
+    return False
 
 
 def _public(plugin: str) -> str:

@@ -1,4 +1,4 @@
-"""The workers of one plugin: taken for a call and given back, started when they are needed, replaced when they die."""
+"""Workers of one plugin for the same calls: taken and given back, started when needed, replaced when they die."""
 
 import asyncio
 import signal
@@ -9,20 +9,25 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
+import attrs
+import msgspec
+
 from jackfield.errors import DeadlineExceeded, JackfieldError, ResourceExhausted, Unavailable
+from jackfield.executors.worker import Undelivered
 from jackfield.log import host_log
 from jackfield.model.call import Call
 from jackfield.model.record import WorkerRecord, WorkerState, WorkerTally
 from jackfield.ports import ExecutorStats
 from jackfield.runtime.control import ControlLoop
 from jackfield.sandbox.memory import Verdict, resident
+from jackfield.sandbox.scheduling import make_idle
 from jackfield.workers.channel import ChannelBroken, Ticket, teller
 from jackfield.workers.hatchery import Hatchery
-from jackfield.workers.limits import Usage
-from jackfield.workers.messages import EVENT, PROBE, Described, Prepare
-from jackfield.workers.nursery import Nest, Source
+from jackfield.workers.limits import Allowance, Usage
+from jackfield.workers.messages import JOIN, PROBE, Prepare, member_name
+from jackfield.workers.nursery import Nest
 from jackfield.workers.settings import BACKOFF, BREAKER, LONGEST, PENDING, SHARED, WorkerSettings
-from jackfield.workers.worker import Services, Worker
+from jackfield.workers.worker import Worker
 
 OLDEST: Final = 24 * 60 * 60.0
 """Seconds after which a worker that rests is replaced."""
@@ -41,43 +46,108 @@ class _Waiter(Ticket):
         self.prepare()
 
 
+@attrs.frozen
+class Whose:
+    """The calls that a pool is for.
+
+    Attributes:
+        tenant: whose alone; None: anybody's who has no pool of its own.
+        low: whether they run only when nothing else wants the processor.
+    """
+
+    tenant: str | None = None
+    low: bool = False
+
+
+@attrs.define(eq=False)
+class Member:
+    """A plugin that lives in the workers of a pool.
+
+    Attributes:
+        plugin: its name.
+        number: its place there: 0 for the first, and only, one.
+        settings: how its part of a worker is started and stopped.
+        state: what an earlier instance left.
+        running: whether calls are let in.
+    """
+
+    plugin: str
+    number: int
+    settings: WorkerSettings
+    state: bytes | None = None
+    running: bool = False
+
+    async def start(self, worker: Worker, timeout: float) -> None:
+        """Start it in a worker."""
+        await worker.method(member_name(self.number, "start"), timeout, self.state)
+
+    async def stop(self, worker: Worker, timeout: float) -> None:
+        """Have it end its work in a worker: as its manifest says, and by its `stop`."""
+        shutdown = self.settings.shutdown
+        try:
+            if shutdown is not None:
+                await worker.method(member_name(self.number, f"{PROBE}{shutdown.name}"), shutdown.timeout)
+        finally:
+            if shutdown is None or shutdown.name != "stop":
+                await worker.method(member_name(self.number, "stop"), timeout)
+
+
+@attrs.define(eq=False)
+class Common:
+    """What all pools of one plugin, or of those that share processes, have in common.
+
+    Attributes:
+        members: these plugins.
+        version: of the plugin.
+        tier: the sandbox that its workers are in.
+        tally: counts its workers; whoever wants the count to outlive the plugin gives another.
+    """
+
+    members: list[Member] = attrs.field(factory=list)
+    version: str = "0"
+    tier: str = ""
+    tally: WorkerTally = attrs.field(factory=WorkerTally)
+
+
 class WorkerPool:
-    """Keeps the workers of one plugin.
+    """Keeps workers of one plugin that are for the same calls.
 
     Args:
         plugin: its name.
-        prepare: what its zygote is made of.
+        hatchery: where they come from.
+        allowance: what each may use.
         settings: how they are kept.
-        nursery: where they come from.
         control: the loop that they are supervised on.
-        services: what they may ask.
+        common: what pools of one plugin have in common.
+        whose: the calls that they are for.
 
     Attributes:
-        version: of the plugin.
-        tier: the sandbox that its workers are in.
-        on_stop: called when the plugin is being stopped, before its workers are.
-        tally: counts its workers; whoever wants the count to outlive this pool gives another.
+        retired: whether this pool has ended, and another takes what is for it.
+        on_rest: called on the control loop when its last worker has ended because nobody needed it.
     """
 
     def __init__(
         self,
         plugin: str,
-        prepare: Prepare,
+        hatchery: Hatchery,
+        allowance: Allowance,
         settings: WorkerSettings,
-        nursery: Source,
         control: ControlLoop,
-        services: Services,
+        common: Common,
+        whose: Whose,
     ) -> None:
-        self.plugin, self.settings = plugin, settings
+        self.plugin, self.settings, self.whose = plugin, settings, whose
         self._control = control
-        self._hatchery = Hatchery(plugin, prepare, nursery, services, control.post)
+        self.hatchery = hatchery
+        self._common = common
         # Reentrant: the garbage collector may run a finalizer that calls something, at any line.
         self._lock = threading.RLock()
         self._all: set[Worker] = set()
         self._leaving: set[Worker] = set()  # these get no more calls, and end when they have finished those they have
         self._alive: set[Worker] = set()  # all that have not ended, those that are starting, too; the control loop's
-        self._usage = Usage(nursery.allowance)
+        self._usage = Usage(allowance)
         self._looking: asyncio.TimerHandle | None = None
+        self._looks: dict[Worker, asyncio.TimerHandle] = {}  # of each that may idle for too long; the control loop's
         self._idle: list[Worker] = []  # the one that was used last is the warmest, and is used next
         self._line: deque[_Waiter] = deque()
         self._starting = 0
@@ -87,63 +157,46 @@ class WorkerPool:
         self._closed = True
         self._tasks: set[asyncio.Task[None]] = set()
         self._ends: set[asyncio.Task[None]] = set()  # these are waited for, not cancelled
-        self._state: bytes | None = None
-        self.version, self.tier = "0", ""
-        self.on_stop: Callable[[], object] = lambda: None
-        self.tally = WorkerTally()
+        self.retired = False
+        self.on_rest: Callable[[WorkerPool], object] = lambda _: None
 
-    # --- Its life, from threads of the pool ---------------------------------------------------------------------------
+    # --- Its life, on the control loop --------------------------------------------------------------------------------
 
-    def describe(self, timeout: float) -> Described:
-        """Have the plugin imported, and give what that gave.
-
-        Raises:
-            TimeoutError: when it takes too long.
-            Unavailable: when its zygote ends.
-        """
-        return self._control.run(self._described(timeout))
-
-    async def _described(self, timeout: float) -> Described:
-        described = await self._hatchery.describe(timeout)
-        self.version = described.version
-        return described
-
-    def start(self, state: bytes | None) -> None:
-        """Let calls in, and start the first worker: what it raises is why the plugin does not start.
-
-        Args:
-            state: what an earlier instance left.
-        """
-        self._state = state
-        self._hatchery.begin()
+    def open(self) -> None:
+        """Let calls in; for any thread."""
         with self._lock:
             self._closed, self._failures = False, 0
+
+    async def first(self) -> None:
+        """Start the workers that are kept warm, one at least: what that raises is why the plugin does not start."""
         try:
-            self._control.run(self._first())
+            for _ in range(max(self.settings.min, 1)):
+                worker = await self._hatch()
+                self._admit(worker)
         except BaseException:
             with self._lock:
                 self._closed = True
             raise
 
-    async def _first(self) -> None:
-        for _ in range(max(self.settings.min, 1)):
-            worker = await self._hatch()
-            self._admit(worker)
+    def retire(self) -> bool:
+        """Let no more calls in if nobody needs this pool, and have another take them; give whether it is so."""
+        with self._lock:
+            busy = any(each.exclusive or each.shared for each in self._all)
+            if busy or self._line or self._starting or self._leaving:
+                return False
+            self._closed = self.retired = True
+            return True
 
-    def stop(self, timeout: float) -> None:
+    async def stop(self, timeout: float) -> None:
         """Stop the plugin in every worker, and end them.
 
         Args:
             timeout: seconds that it may take.
         """
-        self._control.run(self._stopped(timeout))
-
-    async def _stopped(self, timeout: float) -> None:
         with self._lock:
             self._closed = True
             workers, waiting = [*self._all, *self._leaving], list(self._line)
             self._line.clear()
-        self.on_stop()
         for waiter in waiting:
             waiter.settle(None, Unavailable(self.plugin, "the plugin is being stopped", "stopped", ran=False))
         results = await asyncio.gather(*(self._ended(each, timeout) for each in workers), return_exceptions=True)
@@ -161,45 +214,54 @@ class WorkerPool:
             await asyncio.wait(self._ends)
 
     async def _ended(self, worker: Worker, timeout: float) -> None:
-        """Have the plugin end its work in a worker: as its manifest says, and by its `stop`."""
-        shutdown = self.settings.shutdown
-        try:
-            if shutdown is not None:
-                await worker.method(f"{PROBE}{shutdown.name}", shutdown.timeout)
-        finally:
-            if shutdown is None or shutdown.name != "stop":
-                await worker.method("stop", timeout)
+        """Have every plugin end its work in a worker."""
+        running = [each for each in self._common.members if each.running]
+        results = await asyncio.gather(*(each.stop(worker, timeout) for each in running), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
-    def method(self, name: str, timeout: float) -> Any:
+    async def join(self, number: int, prepare: Prepare) -> None:
+        """Have a further plugin imported by the workers that are there; those that cannot are replaced."""
+        for worker in self.there():
+            try:
+                await self._bring(worker, number, prepare)
+            except (JackfieldError, TimeoutError) as error:
+                self._relieve(worker, f"a plugin that shares it cannot be imported there: {error}")
+
+    async def left(self, member: Member, timeout: float) -> None:
+        """Stop a plugin in the workers that are there, which go on."""
+        for worker in self.there():
+            await member.stop(worker, timeout)
+
+    def there(self) -> list[Worker]:
+        """Give the workers that take calls."""
+        with self._lock:
+            return list(self._all)
+
+    async def method(self, name: str, timeout: float) -> Any:
         """Call a method of the plugin object, in the worker that is there the longest.
 
         Args:
             name: `health` or `snapshot`, or `PROBE` and a name.
             timeout: seconds that it may take.
         """
-        return self._control.run(self._method(name, timeout))
-
-    async def _method(self, name: str, timeout: float) -> Any:
         with self._lock:
             worker = min(self._all, key=lambda each: each.began, default=None)
         if worker is None:
             return None
         return await worker.method(name, timeout)
 
-    def deliver(self, subscription: str, event: bytes) -> None:
-        """Have a worker handle an event; wait until it has. One is started if there is none.
+    async def deliver(self, name: str, event: bytes) -> bool:
+        """Have a worker handle an event; one is started if there is none.
 
         Args:
-            subscription: its key.
+            name: of the method that does.
             event: as it crosses.
 
-        Raises:
-            Unavailable: if none of them has that subscription any more.
+        Returns:
+            Whether any of them has that subscription.
         """
-        if not self._control.run(self._delivered(f"{EVENT}{subscription}", event)):
-            raise Unavailable(self.plugin, "no worker of it handles this event any more", "stopped", ran=False)
-
-    async def _delivered(self, name: str, event: bytes) -> bool:
         with self._lock:
             workers, closed = sorted(self._all, key=lambda each: each.began), self._closed
         if closed:
@@ -219,11 +281,8 @@ class WorkerPool:
                 self.give_back(worker, exclusive=False)
         return False
 
-    def close(self) -> None:
-        """Kill all that is there; for any thread but the control loop's."""
-        self._control.run(self._close())
-
-    async def _close(self) -> None:
+    async def close(self) -> None:
+        """Kill all that is there."""
         with self._lock:
             self._closed = True
             workers = [*self._all, *self._leaving]
@@ -231,7 +290,6 @@ class WorkerPool:
             each.kill("the plugin has been unloaded")
         for task in list(self._tasks):
             task.cancel()
-        await self._hatchery.close()
         await self._followed()
         await self._usage.let_go_all()
 
@@ -280,6 +338,8 @@ class WorkerPool:
         self, call: Call, exclusive: bool, tell: Callable[[], object] | None = None
     ) -> tuple[Worker | None, _Waiter | None]:
         with self._lock:
+            if self.retired:
+                raise Undelivered
             if self._closed:
                 raise Unavailable(call.name, f"the plugin {self.plugin} is not running", "stopped", ran=False)
             self._enqueued += 1
@@ -437,11 +497,12 @@ class WorkerPool:
         if closed:
             worker.kill("the plugin has stopped")
         elif self.settings.idle < float("inf"):
-            asyncio.get_running_loop().call_later(self.settings.idle, self._look, worker)
+            self._looks[worker] = asyncio.get_running_loop().call_later(self.settings.idle, self._look, worker)
 
     def _look(self, worker: Worker) -> None:
         """End a worker that nobody has needed for a while."""
         loop = asyncio.get_running_loop()
+        self._looks.pop(worker, None)
         with self._lock:
             spare = worker in self._idle and len(self._all) > self.settings.min
             unused = spare and worker.served == worker.served_then
@@ -451,8 +512,10 @@ class WorkerPool:
                 self._all.discard(worker)
         if unused:
             self._retire(worker)
-        elif not worker.dead:
-            loop.call_later(self.settings.idle, self._look, worker)
+        if unused or worker.dead:
+            self.on_rest(self)
+        else:
+            self._looks[worker] = loop.call_later(self.settings.idle, self._look, worker)
 
     def _retire(self, worker: Worker) -> None:
         async def end() -> None:
@@ -466,20 +529,43 @@ class WorkerPool:
 
     async def _hatch(self) -> Worker:
         """Make a worker, and start the plugin in it."""
-        worker = await self._hatchery.hatch(self.settings.start_timeout, self._died)
-        self.tally.starts += 1
+        had = len(self.hatchery.joined)
+        worker = await self.hatchery.hatch(self.settings.start_timeout, self._died)
+        self._common.tally.starts += 1
         self._alive.add(worker)
         if self._looking is None:
             self._looking = asyncio.get_running_loop().call_later(self._usage.every, self._look_at_all)
         try:
             await self._usage.hold(worker.pid)
-            await worker.method("start", self._left(worker), self._state)
+            await self._furnish(worker, had)
+            if self.whose.low:  # not before: where nothing is left for it, a start would not be in time
+                make_idle(worker.pid)
         except BaseException:
             worker.kill("it did not start")
             worker.end(Unavailable(self.plugin, "its worker did not start", "start_failed", ran=False))
             await self._usage.let_go(worker.pid)
             raise
         return worker
+
+    async def _furnish(self, worker: Worker, had: int) -> None:
+        """Have the plugins imported that came after it was forked, and start all that run."""
+        started: set[Member] = set()
+        while True:
+            missing = self.hatchery.joined[had:]
+            running = [each for each in self._common.members if each.running and each not in started]
+            if not missing and not running:
+                return
+            for prepare in missing:
+                had += 1
+                await self._bring(worker, had, prepare)
+            for each in running:
+                await each.start(worker, self._left(worker))
+                started.add(each)
+
+    async def _bring(self, worker: Worker, number: int, prepare: Prepare) -> None:
+        """Have a further plugin imported by a worker, if it has it not yet."""
+        name = member_name(number, JOIN)
+        await worker.method(name, self.settings.start_timeout, msgspec.msgpack.encode(prepare))
 
     def _left(self, worker: Worker) -> float:
         return max(self.settings.start_timeout - (monotonic() - worker.began), 0.0)
@@ -525,13 +611,15 @@ class WorkerPool:
                 if worker in self._idle:
                     self._idle.remove(worker)
             self._alive.discard(worker)
+            if (look := self._looks.pop(worker, None)) is not None:
+                look.cancel()  # it would hold the worker for as long as one may idle
             worker.kill(error.breach)
             status = await nest.status(number)
             exhausted = await self._usage.let_go(worker.pid)
-            await self._hatchery.bury(nest)
+            await self.hatchery.bury(nest)
             reason, cause = _why(error, worker, status, exhausted=exhausted)
             if known and not self._closed:
-                self.tally.deaths[cause] += 1
+                self._common.tally.deaths[cause] += 1
                 if not worker.answered:
                     self._failures += 1
                     self._failed_at = monotonic()
@@ -557,12 +645,14 @@ class WorkerPool:
         return tuple(
             WorkerRecord(
                 self.plugin,
-                self.version,
+                self._common.version,
                 each.pid,
                 WorkerState.BUSY if busy else WorkerState.IDLE,
-                self.tier,
+                self._common.tier,
                 each.served,
                 resident(each.pid),
+                self.whose.tenant,
+                self.whose.low,
             )
             for each, busy in sorted(seen, key=lambda one: one[0].began)
         )

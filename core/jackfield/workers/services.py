@@ -81,6 +81,10 @@ class HostServices:
             log.tell(message)
         log.copy_to_loguru(message)
 
+    def owns(self, name: str) -> bool:
+        """Tell whether a function is the plugin's own."""
+        return name in self._own
+
     def spanned(self, spans: Spans, call: Call) -> None:
         """Take in the spans that a worker has recorded; say once what is wrong with some."""
         for wrong in hand_over(spans, call):

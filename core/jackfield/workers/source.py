@@ -14,11 +14,11 @@ from jackfield.model.spec import MISSING, FunctionSpec, Parameter, Policy, Remot
 from jackfield.plugins import loading
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.text import printable
-from jackfield.workers.messages import PROBE, Described, FaultFact, FunctionFact
+from jackfield.workers.messages import PROBE, SPAN, Described, FaultFact, FunctionFact
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
-    from jackfield.workers.pool import WorkerPool
+    from jackfield.workers.pools import PluginWorkers
 
 _TEXT: Final = 4_000  # characters of what a plugin's zygote says
 
@@ -33,7 +33,7 @@ class RemoteFunction:
         name: of the function.
     """
 
-    pool: "WorkerPool"
+    pool: "PluginWorkers"
     number: int
     name: str
 
@@ -54,7 +54,7 @@ class RemoteObject:
         methods: those that the plugin's own object has.
     """
 
-    def __init__(self, pool: "WorkerPool", methods: tuple[str, ...]) -> None:
+    def __init__(self, pool: "PluginWorkers", methods: tuple[str, ...]) -> None:
         self._pool = pool
         self._state: bytes | None = None
         self.start, self.stop = self._start, self._stop
@@ -91,7 +91,7 @@ class RemoteObject:
 
 
 def bundle_of(
-    config: "PluginConfig", described: Described, pool: "WorkerPool", manifest: Manifest, faults: Iterable[Fault]
+    config: "PluginConfig", described: Described, pool: "PluginWorkers", manifest: Manifest, faults: Iterable[Fault]
 ) -> PluginBundle:
     """Make the bundle of a plugin whose code is in workers; what its zygote says of it is not believed unseen.
 
@@ -113,7 +113,9 @@ def bundle_of(
         digest=described.digest,
         object=RemoteObject(pool, described.methods),
         functions=tuple(
-            _spec(config, described, fact, RemoteFunction(pool, number, fact.name), manifest)
+            _spec(
+                config, described, fact, RemoteFunction(pool, pool.member.number * SPAN + number, fact.name), manifest
+            )
             for number, fact in enumerate(described.functions)
             if fact.name not in misnamed
         ),

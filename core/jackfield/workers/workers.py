@@ -2,43 +2,50 @@
 
 import shutil
 import tempfile
+import threading
 import weakref
-from collections.abc import Mapping
-from operator import add
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import msgspec
 
 from jackfield.calls.dispatch import Caller
-from jackfield.environments import Environment, Environments, EnvironmentSettings
+from jackfield.environments import Environment, Environments, EnvironmentSettings, Phase, Step
 from jackfield.errors import ConfigError, Fault, JackfieldError, PluginError
 from jackfield.events import EventBus
+from jackfield.log import host_log
 from jackfield.manifests import Manifest
 from jackfield.manifests.grants import Permission
-from jackfield.model.record import WorkerRecord, WorkerTally
+from jackfield.model.record import BuildRecord, WorkerRecord, WorkerTally
 from jackfield.plugins import loading
 from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.code import as_faults
 from jackfield.plugins.discovery import Catalogue
-from jackfield.ports import ExecutorStats
+from jackfield.ports import ExecutorStats, together
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.pool import Pool
 from jackfield.sandbox.port import Tier
 from jackfield.sandbox.probing import probe
+from jackfield.sandbox.selinux import Label, Labels
 from jackfield.workers.configs import write_config
 from jackfield.workers.events import WorkerEvents
+from jackfield.workers.hatchery import Hatchery
 from jackfield.workers.limits import Allowance
-from jackfield.workers.messages import Prepare
+from jackfield.workers.messages import Described, Prepare
 from jackfield.workers.nursery import Nursery, Source
 from jackfield.workers.origin import Origin, further, of_host, of_requirement
-from jackfield.workers.pool import WorkerPool
+from jackfield.workers.pool import Member
+from jackfield.workers.pools import Apart, PluginWorkers, WorkerPools
 from jackfield.workers.services import HostServices
 from jackfield.workers.settings import settings_of
+from jackfield.workers.sharing import Shared, SharedServices
 from jackfield.workers.source import bundle_of, fault_of, lifecycle_of
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
+
+_SCRATCH: Final = "jackfield-"
 
 
 class Workers:
@@ -50,6 +57,7 @@ class Workers:
         caller: makes the calls that they ask for.
         events: where they publish, and subscribe.
         environments: where those come from that are asked for by version.
+        low: gives the tenants whose work can wait.
     """
 
     def __init__(
@@ -59,12 +67,17 @@ class Workers:
         caller: Caller,
         events: EventBus,
         environments: EnvironmentSettings | None = None,
+        low: Callable[[], frozenset[str]] = frozenset,
     ) -> None:
+        self._low, self._labels = low, Labels()
         self._events = events
         self._control, self._pool, self._caller = control, pool, caller
         self._environments = Environments(environments)
         self._nursery = Nursery()
+        self._building: dict[str, BuildRecord] = {}
         self._kept: dict[int, _Kept] = {}
+        self._shared: dict[Hashable, Shared] = {}  # that others may join
+        self._lock = threading.RLock()  # reentrant: a finalizer may come here at any line
         self._tallies: dict[str, WorkerTally] = {}
         self._gone = ExecutorStats()  # what pools had counted that are not there any more
 
@@ -81,7 +94,7 @@ class Workers:
         tier = _tier(config)
         try:
             if config.source.kind == "requirement":
-                origin = of_requirement(config, self._environments)
+                origin = self._with_environment(config)
             else:
                 origin = of_host(config, catalogue)
         except ConfigError as error:
@@ -102,30 +115,69 @@ class Workers:
             return loading.current_digest(config)
         return self._environments.address(config.path, with_=further(config))
 
-    def _imported(self, config: "PluginConfig", origin: Origin, tier: Tier) -> PluginBundle:
+    def _with_environment(self, config: "PluginConfig") -> Origin:
+        """Have the environment of a plugin, and let everybody see how far it has come."""
+
+        def note(step: Step) -> None:
+            record = BuildRecord(config.name, step.requirement, step.phase, step.text, step.done, step.total)
+            if step.phase is not Phase.READY:
+                host_log("INFO", f"plugin {config.name}: the environment of {step}")
+                self._building[config.name] = record
+
+        try:
+            return of_requirement(config, self._environments, note)
+        finally:
+            self._building.pop(config.name, None)
+
+    def _imported(self, config: "PluginConfig", origin: Origin, tier: Tier) -> PluginBundle:  # noqa: C901, PLR0915  # one after the other
         grants = origin.permission.grants
         allowance = _allowance(config, origin)
-        scratch = tempfile.mkdtemp(prefix="jackfield-") if grants.scratch else None
-        confinement = origin.confinement(scratch, tier)
-        prepare = Prepare(write_config(origin.config), origin.paths, origin.sites, msgspec.msgpack.encode(confinement))
+        scratch = tempfile.mkdtemp(prefix=_SCRATCH) if grants.scratch else None
         names: set[str] = set()
         events = WorkerEvents(config.name, self._events, grants, origin.own)
-        services = HostServices(config.name, config.options, self._caller, self._pool, grants.calls, names, events)
-        pool = WorkerPool(
-            config.name,
-            prepare,
-            settings_of(config),
-            Source(self._nursery, origin.runtime, confinement, allowance),
-            self._control,
-            services,
-        )
+        own = HostServices(config.name, config.options, self._caller, self._pool, grants.calls, names, events)
+        services = SharedServices()
+
+        def hatchery(scratch: str | None, tenant: str | None = None, label: Label | None = None) -> Hatchery:
+            confinement = origin.confinement(scratch, tier)
+            packed = msgspec.msgpack.encode(confinement)
+            prepare = Prepare(write_config(origin.config), origin.paths, origin.sites, packed)
+            source = Source(self._nursery, origin.runtime, confinement, allowance, tenant, label)
+            return Hatchery(config.name, prepare, source, services, self._control.post)
+
+        def apart(tenant: str) -> Apart | None:
+            label = self._labels.of(tenant)
+            if label is None and tier is Tier.SELF and scratch is None:
+                return None  # a process that the plugin's zygote forks is all that keeps tenants apart
+            own = None if scratch is None else tempfile.mkdtemp(prefix=_SCRATCH)
+            return Apart(hatchery(own, tenant, label), own)
+
+        def pools() -> WorkerPools:
+            return WorkerPools(
+                config.name,
+                hatchery(scratch),
+                allowance,
+                settings_of(config),
+                self._control,
+                per_tenant=config.worker is not None and config.worker.per_tenant,
+                low=self._low,
+                apart=apart,
+            )
+
+        key = _key(config, origin, tier)
+        with self._lock:
+            shared = self._shared.get(key) if key is not None else None
+            if shared is None:
+                shared = Shared(key, pools(), services)
+                shared.pools.common.tier = tier.value
+                shared.pools.common.tally = self._tallies.setdefault(config.name, WorkerTally())
+        pool = PluginWorkers(shared.pools, Member(config.name, 0, settings_of(config)))
         events.deliver, pool.on_stop = pool.deliver, events.close
-        pool.tier, pool.tally = confinement.tier.value, self._tallies.setdefault(config.name, WorkerTally())
-        kept = _Kept(pool, origin.environment, origin.permission)
+        kept = _Kept(pool, shared, origin.environment, origin.permission)
         if scratch is not None:  # at the latest when this process ends
             kept = attrs.evolve(kept, scratch=weakref.finalize(pool, shutil.rmtree, scratch, ignore_errors=True))
         try:
-            described = pool.describe(config.start_timeout)
+            described = self._described(config, origin, tier, pool, shared, own)
         except TimeoutError:
             self._end(kept)
             reason = f"importing it took longer than {config.start_timeout:g} s; its process was killed"
@@ -141,23 +193,63 @@ class Workers:
             raise PluginError(config.name, faults[0].stage, faults[0].reason, faults[0].fix, faults)
         names.update(each.name for each in described.functions)
         self._kept[id(pool)] = kept
+        if key is not None:
+            self._shared.setdefault(key, shared)
         manifest = origin.manifest or Manifest()
         health, shutdown, unknown = lifecycle_of(config, described, manifest)
-        pool.settings = attrs.evolve(pool.settings, health=health, shutdown=shutdown)
+        pool.member.settings = attrs.evolve(pool.settings, health=health, shutdown=shutdown)
         faults = (*_missing(config, origin), *_unheld(config, allowance), *unknown)
         bundle = bundle_of(config, described, pool, manifest, faults)
         address = origin.environment.address if origin.environment is not None else ""
         return attrs.evolve(bundle, digest=bundle.digest or address)
 
+    def _described(
+        self,
+        config: "PluginConfig",
+        origin: Origin,
+        tier: Tier,
+        pool: PluginWorkers,
+        shared: Shared,
+        services: HostServices,
+    ) -> Described:
+        """Have a plugin imported, in processes of its own or in those of others."""
+        with shared.joining:
+            number = len(shared.pools.common.members)
+            pool.member.number = number
+            shared.services.members[number] = services
+            if not number:
+                described = shared.pools.describe(config.start_timeout)
+            else:
+                packed = msgspec.msgpack.encode(origin.confinement(None, tier))
+                prepare = Prepare(write_config(origin.config), origin.paths, origin.sites, packed)
+                described = shared.pools.join(prepare, config.start_timeout)
+                if described.fault is None and described.threads > 1:
+                    reason = "importing it leaves threads, so nothing else can live in its processes"
+                    raise _refused(config.name, "import", reason, "take `share` out of its [plugin.worker]")
+            if described.fault is None:
+                shared.pools.common.members.append(pool.member)
+                shared.there.add(pool.member)
+        return described
+
     @property
-    def pools(self) -> tuple[WorkerPool, ...]:
-        """The workers of each plugin."""
-        return tuple(each.pool for each in list(self._kept.values()))
+    def pools(self) -> tuple[WorkerPools, ...]:
+        """The workers of each plugin, or of those that share them."""
+        return tuple(dict.fromkeys(each.pool.pools for each in list(self._kept.values())))
+
+    @property
+    def building(self) -> tuple[BuildRecord, ...]:
+        """How far the environments have come that are being built, by plugin."""
+        return tuple(record for _, record in sorted(self._building.copy().items()))
 
     @property
     def records(self) -> tuple[WorkerRecord, ...]:
         """What there is to know of every worker, by plugin."""
         return tuple(record for pool in sorted(self.pools, key=lambda pool: pool.plugin) for record in pool.records())
+
+    @property
+    def tiers(self) -> Mapping[str, str]:
+        """Plugin → the sandbox that its workers get, whether or not there is one now."""
+        return {each.pool.plugin: each.pool.pools.common.tier for each in list(self._kept.values())}
 
     @property
     def tallies(self) -> Mapping[str, WorkerTally]:
@@ -166,10 +258,7 @@ class Workers:
 
     def stats(self) -> ExecutorStats:
         """Give the counts of the executor `worker`: those of all pools together."""
-        total = self._gone
-        for each in self.pools:
-            total = _plus(total, each.stats())
-        return total
+        return together(self._gone, *(each.stats() for each in self.pools))
 
     def permission(self, pool: Any) -> Permission:
         """Give what a plugin is granted, and what of its requests is not, by what its bundle has as `apart`."""
@@ -180,8 +269,6 @@ class Workers:
         """End the processes of a plugin that is unloaded; once more is no error."""
         kept = self._kept.pop(id(pool), None)
         if kept is not None:
-            counted = kept.pool.stats()
-            self._gone = _plus(self._gone, ExecutorStats(counted.enqueued, counted.rejected, counted.late))
             self._end(kept)
 
     def close(self) -> None:
@@ -190,8 +277,17 @@ class Workers:
             self._control.run(self._nursery.close())
 
     def _end(self, kept: "_Kept") -> None:
-        if self._nursery.used:
-            kept.pool.close()
+        shared, member = kept.shared, kept.pool.member
+        with self._lock:
+            if member in shared.pools.common.members and self._shared.get(shared.key) is shared:
+                del self._shared[shared.key]  # its code is still there: whoever comes is given others
+            shared.there.discard(member)
+            last = not shared.there
+        if last:
+            counted = shared.pools.stats()
+            self._gone = together(self._gone, ExecutorStats(counted.enqueued, counted.rejected, counted.late))
+            if self._nursery.used:
+                shared.pools.close()
         if kept.environment is not None:
             self._environments.release(kept.environment)
         if kept.scratch is not None:
@@ -202,14 +298,20 @@ class Workers:
 class _Kept:
     """What is to be given back when a plugin goes."""
 
-    pool: WorkerPool
+    pool: PluginWorkers
+    shared: Shared
     environment: Environment | None
     permission: Permission
-    scratch: "weakref.finalize[..., WorkerPool] | None" = None
+    scratch: "weakref.finalize[..., PluginWorkers] | None" = None
 
 
-def _plus(one: ExecutorStats, other: ExecutorStats) -> ExecutorStats:
-    return ExecutorStats(*map(add, attrs.astuple(one), attrs.astuple(other)))
+def _key(config: "PluginConfig", origin: Origin, tier: Tier) -> Hashable | None:
+    """Say what a plugin has in common with those that may live in its processes; None: with nobody."""
+    worker, grants = config.worker, origin.permission.grants
+    if worker is None or not worker.share or worker.per_tenant or grants.scratch:
+        return None
+    around = (tier, origin.paths, origin.sites, origin.runtime, origin.readable)
+    return (worker, *around, grants, origin.permission.resources)
 
 
 def _missing(config: "PluginConfig", origin: Origin) -> tuple[Fault, ...]:

@@ -219,6 +219,9 @@ class PluginZygote:
         if not data:
             return False
         message = _decode(data)
+        if isinstance(message, Prepare):  # a plugin that shares this process
+            _say(self._control, self._runtime.join(message))
+            return True
         if not isinstance(message, Fork) or len(descriptors) != _SHARED:
             return False
         if message.here:

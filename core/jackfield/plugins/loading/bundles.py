@@ -7,7 +7,7 @@ from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from types import BuiltinFunctionType, FunctionType, MethodType
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -30,13 +30,16 @@ _PRIVATE = ("file", "folder")
 _FUNCTIONS = (FunctionType, BuiltinFunctionType, MethodType, functools.partial)  # no plugin objects, whatever they have
 
 
-def load_bundle(plugin: PluginConfig, catalogue: Catalogue, only: Collection[str] | None = None) -> PluginBundle:
+def load_bundle(
+    plugin: PluginConfig, catalogue: Catalogue, only: Collection[str] | None = None, *, believed: bool = False
+) -> PluginBundle:
     """Load what a plugin's `path` names. Loading the same file or folder again gives new modules beside the old.
 
     Args:
         plugin: its configuration.
         catalogue: what discovery found, for a path that names a distribution.
         only: of the functions that a distribution advertises, import these alone; None for all of them.
+        believed: whoever sees the real owners of its file or folder has looked at them.
 
     Returns:
         What it brings, with a fault for each entry that is left out.
@@ -50,7 +53,7 @@ def load_bundle(plugin: PluginConfig, catalogue: Catalogue, only: Collection[str
         fix = "write 'module:Object', a module, a distribution's name, './file.py' or './folder'"
         refuse(plugin.name, "source", f"({shown(plugin.path)}) is not the path of a plugin", fix)
     if source.kind in _PRIVATE:
-        return _private(plugin, source)
+        return _private(plugin, source, believed=believed)
     if source.kind == "distribution" or (source.kind == "name" and _known(source.target, catalogue)):
         return _installed(plugin, source, catalogue, only)
     try:
@@ -162,12 +165,13 @@ def refuse_reload(plugin: PluginConfig) -> PluginError:
     return PluginError(plugin.name, "reload", reason, fix, (Fault("reload", plugin.name, plugin.name, reason, fix),))
 
 
-def _content(plugin: PluginConfig, source: Source) -> Content:
-    return read_content(plugin.name, source.target, "folder" if source.kind == "folder" else "file")
+def _content(plugin: PluginConfig, source: Source, *, believed: bool = False) -> Content:
+    kind: Literal["file", "folder"] = "folder" if source.kind == "folder" else "file"
+    return read_content(plugin.name, source.target, kind, believed=believed)
 
 
-def _private(plugin: PluginConfig, source: Source) -> PluginBundle:
-    content = _content(plugin, source)
+def _private(plugin: PluginConfig, source: Source, *, believed: bool) -> PluginBundle:
+    content = _content(plugin, source, believed=believed)
     root = importer.reserve(plugin.name, content)
     before = frozenset(sys.modules)
     try:

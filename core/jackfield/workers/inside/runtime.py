@@ -8,6 +8,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from importlib.machinery import PathFinder
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,11 +47,14 @@ from jackfield.workers.inside import tracing
 from jackfield.workers.inside.describing import described, fault_fact
 from jackfield.workers.inside.events import WorkerBus
 from jackfield.workers.inside.link import Link
+from jackfield.workers.inside.members import MemberLink
 from jackfield.workers.inside.services import WorkerCaller, WorkerLogger, WorkerSecret, log_to
 from jackfield.workers.messages import (
     EVENT,
+    JOIN,
     NOTHING,
     PROBE,
+    SPAN,
     About,
     Cancel,
     Described,
@@ -60,6 +64,7 @@ from jackfield.workers.messages import (
     Prepare,
     Result,
     Spans,
+    named_member,
 )
 
 if TYPE_CHECKING:
@@ -84,16 +89,17 @@ class Runtime:
     Args:
         message: which plugin, and how.
         library: what is on `sys.path` of Python's own.
+        first: the plugin whose process this one lives in, if it shares one.
     """
 
-    def __init__(self, message: Prepare, library: tuple[str, ...]) -> None:
+    def __init__(self, message: Prepare, library: tuple[str, ...], first: "Runtime | None" = None) -> None:
         self._message = message
         self._library = library
-        self._link = Link(self._took)
+        self._members = [self]  # those that live in this process, by number; of the first alone
+        self._link: Link = Link(self._took) if first is None else MemberLink(first._link, len(first._members))  # noqa: SLF001  # of another of this class
         self._bus = WorkerBus(self._link)
         self._config = read_config(message.config, lambda reference: WorkerSecret(reference, self._link))
         self._confinement: Any = None
-        self._tasks = -1  # a descriptor: the sandbox lets nobody open it any more
         self._bundle: PluginBundle
         self._endpoints: list[Endpoint] = []
         self._instance: Instance | None = None
@@ -103,9 +109,11 @@ class Runtime:
         self._woken = False
         self._running: dict[int, asyncio.Task[Any]] = {}  # of the loop, as what follows
         self._answers: list[Result | Spans] = []
-        self._home = HomeLoop()
-        self._pool = Pool()
-        self._control = ControlLoop()
+        self._home: HomeLoop = HomeLoop() if first is None else first._home  # noqa: SLF001  # as above
+        self._pool: Pool = Pool() if first is None else first._pool  # noqa: SLF001  # as above
+        self._control: ControlLoop = ControlLoop() if first is None else first._control  # noqa: SLF001  # as above
+        # A descriptor: the sandbox lets nobody open it any more.
+        self._tasks: int = -1 if first is None else first._tasks  # noqa: SLF001  # as above
         self._places = Places(self._home, self._pool, {})
         self._backgrounds = Backgrounds(self._home, Ledgers(), self._pool, self._control)
 
@@ -121,14 +129,28 @@ class Runtime:
             from jackfield.sandbox.port import Confinement  # noqa: PLC0415  # as above
 
             self._confinement = msgspec.msgpack.decode(message.confinement, type=Confinement)
+            # Of a folder that an editable install is in, a package may be read, and what is beside it not even listed:
+            # what is looked for there from now on is found by this listing.
+            PathFinder.find_spec("jackfield_nothing", list(message.paths))
             notes = enter_stage_one(self._confinement)
         sys.path[:] = (*self._library, *message.paths)
         for each in message.sites:  # code of `.pth` files runs here, inside the sandbox
             site.addsitedir(each)
-        config = attrs.evolve(self._config, executor=None)
+        return self._load(notes)
+
+    def join(self, message: Prepare) -> Described:
+        """Import a further plugin into this process, and say what it gave."""
+        member = Runtime(message, self._library, self)
+        found = member._load(())
+        if found.fault is None:
+            self._members.append(member)
+        return found
+
+    def _load(self, notes: tuple[str, ...]) -> Described:
+        message, config = self._message, attrs.evolve(self._config, executor=None)
         try:
             with barrier("loading it"):
-                bundle = loading.load_bundle(config, scan(list(message.sites), cache=False))
+                bundle = loading.load_bundle(config, scan(list(message.sites), cache=False), believed=True)
             tracing.prepare()
             return self._take_in(bundle, notes)
         except PluginError as error:
@@ -157,6 +179,8 @@ class Runtime:
 
     def threads(self) -> int:
         """Count the threads of this process, native ones included."""
+        if self._tasks < 0:  # in a worker, which nobody forks
+            return 1
         return len(os.listdir(self._tasks))  # noqa: PTH208  # of a descriptor
 
     def _compiled(self, spec: FunctionSpec) -> Endpoint:
@@ -177,6 +201,7 @@ class Runtime:
         arena = Arena(memory, host=False)
         os.close(memory)
         os.close(self._tasks)
+        self._tasks = -1
         if self._confinement is not None:
             from jackfield.sandbox.enter import enter_stage_two  # noqa: PLC0415  # as above
 
@@ -194,30 +219,39 @@ class Runtime:
     def _took(self, message: Any, of_calls: bool) -> None:
         """Take in what the host sent, in the thread of whoever reads: nothing may wait here."""
         if isinstance(message, Invoke) and of_calls:
-            if message.took:
-                self._link.free(message.took)
-            if self._endpoints[message.function].spec.colour is Colour.ASYNC:
-                self._arrived.append(message)
-                if not self._woken:
-                    self._woken = True
-                    self._at_home(self._begin_all)
-                return
-            self._queue.append(message)
-            wanted, self._wanted = self._wanted, None
-            if wanted is not None:
-                wanted.settle(None)
+            self._took_call(message)
         elif isinstance(message, Cancel):
             if self._home.post is not None:  # else no async function has come
                 self._at_home(partial(self._cancel, message.id))
         elif isinstance(message, Method):
+            number, name = named_member(message.name)
+            member = self._members[0 if name == JOIN else number]
+            if name != JOIN:
+                message = Method(message.id, name, message.state, message.budget)
             try:
-                self._pool.start(f"{self._config.name}:{message.name}", lambda: self._method(message))
+                self._pool.start(f"{self._config.name}:{message.name}", lambda: member.perform(message))
             except ResourceExhausted as error:  # the plugin has used up the threads: whoever reads goes on
                 self._link.side.send(outcome(message.id, self._config.name, None, error))
 
+    def _took_call(self, message: Invoke) -> None:
+        self._link.free(message.took)
+        if self._endpoint(message.function).spec.colour is Colour.ASYNC:
+            self._arrived.append(message)
+            if not self._woken:
+                self._woken = True
+                self._at_home(self._begin_all)
+            return
+        self._queue.append(message)
+        wanted, self._wanted = self._wanted, None
+        if wanted is not None:
+            wanted.settle(None)
+
+    def _endpoint(self, number: int) -> Endpoint:
+        return self._members[number // SPAN]._endpoints[number % SPAN]  # noqa: SLF001  # as above
+
     def _invoke(self, message: Invoke) -> None:
         """Run a sync function, in this thread."""
-        endpoint = self._endpoints[message.function]
+        endpoint = self._endpoint(message.function)
         call = call_of(message, endpoint, self._link.arena)
         self._link.begin(call, message.id)
         batch = tracing.batch_of(call)
@@ -245,7 +279,7 @@ class Runtime:
 
     def _begin(self, message: Invoke) -> None:
         """Run an async function; on the loop."""
-        endpoint = self._endpoints[message.function]
+        endpoint = self._endpoint(message.function)
         call = call_of(message, endpoint, self._link.arena)
         self._link.begin(call, message.id)
         walk: Any = endpoint.arun(call)  # a coroutine, since the function is async
@@ -296,11 +330,12 @@ class Runtime:
 
     # --- The plugin object -------------------------------------------------------------------------------------------
 
-    def _method(self, message: Method) -> None:
+    def perform(self, message: Method) -> None:
         """Call a method of the plugin object, in a thread of its own."""
         ends = monotonic() + message.budget
         current.set(Call("", deadline=ends))
-        name, result, failure = self._config.name, None, None
+        name, failure = self._config.name, None
+        result: Any = None
         try:
             with barrier(f"{message.name}()"):
                 result = self._perform(message, ends)
@@ -308,8 +343,19 @@ class Runtime:
             failure = error
         self._link.side.send(outcome(message.id, name, result, failure))
 
-    def _perform(self, message: Method, ends: float) -> Any:
-        if message.name == "start":
+    def _brought(self, number: int, prepare: bytes | None) -> None:
+        """Import a further plugin, unless this process was forked from one that has it."""
+        if number < len(self._members):
+            return
+        found = self.join(msgspec.msgpack.decode(prepare or b"", type=Prepare))
+        if found.fault is not None:
+            raise JackfieldError(found.fault.reason)
+
+    def _perform(self, message: Method, ends: float) -> Any:  # noqa: PLR0911  # a table of methods
+        number, name = named_member(message.name)
+        if name == JOIN:
+            return self._brought(number, message.state)
+        if name == "start":
             return self._start(message.state, ends)
         if self._instance is None:
             return None
