@@ -5,14 +5,15 @@ protocol, and costs that process its life. Times are remaining seconds, since tw
 """
 
 from inspect import _ParameterKind
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from jackfield.model.spec import Colour, PayloadShape
 from jackfield.wire.errors import Failure
+from jackfield.workers.traced import SPANS, SpanFact, SpanId
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Of this protocol; both sides are of one installation, and say so when they meet."""
 
 
@@ -247,12 +248,36 @@ class Said(_Message, frozen=True, array_like=True, tag=4):
     where: tuple[str, str, int]
 
 
-ToHost = Ready | Result | Request | Said
+class Spans(_Message, frozen=True, array_like=True, tag=5):
+    """What a plugin has recorded in a call with OpenTelemetry; at most once a call, before its `Result`.
+
+    Attributes:
+        call: as in `Request`; never 0.
+        spans: each behind the one around it.
+        lost: how many there were beyond these, or are without attributes, events and links, being too large together.
+    """
+
+    call: int
+    spans: Annotated[tuple[SpanFact, ...], msgspec.Meta(max_length=SPANS)]
+    lost: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+ToHost = Ready | Result | Request | Said | Spans
 """What a host takes of a worker."""
 
 
 class CallRequest(msgspec.Struct, frozen=True, array_like=True):
-    """The body of a `Request` of kind `call`; as `Caller.call` has it."""
+    """The body of a `Request` of kind `call`; as `Caller.call` has it.
+
+    Attributes:
+        name: of the function.
+        payload: what goes with it.
+        timeout: in seconds.
+        tenant: whom it is for.
+        version: which is asked for.
+        headers: of the call.
+        span: the plugin's own span around it, if there is one, which will be among the `Spans` of the call.
+    """
 
     name: str
     payload: Any
@@ -260,6 +285,7 @@ class CallRequest(msgspec.Struct, frozen=True, array_like=True):
     tenant: str | None = None
     version: str | None = None
     headers: dict[str, str] | None = None
+    span: SpanId | None = None
 
 
 # --- What a zygote finds of a plugin ---------------------------------------------------------------------------------

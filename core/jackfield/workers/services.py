@@ -16,7 +16,8 @@ from jackfield.observe.logger import call_fields
 from jackfield.runtime.pool import Pool
 from jackfield.text import printable
 from jackfield.workers.events import WorkerEvents
-from jackfield.workers.messages import TEXT, CallRequest, Said
+from jackfield.workers.messages import TEXT, CallRequest, Said, Spans
+from jackfield.workers.spans import hand_over, within
 
 _LEVELS: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR"})
 
@@ -46,13 +47,15 @@ class HostServices:
     ) -> None:
         self._events = events
         self._plugin, self._caller, self._pool, self._calls, self._own = plugin, caller, pool, calls, own
+        self._wrong: set[str] = set()
         self._secrets = {secret.reference: secret for secret in _secrets(options)}
 
     def answer(self, kind: str, body: Any, call: Call | None) -> Any:
         """Answer a question in this thread; what is raised is what the worker gets."""
         if kind == "call":
-            name, payload, options = self._nested(body, call)
-            return self._caller.call(name, payload, **options)
+            name, payload, options, span = self._nested(body, call)
+            with within(span, call):
+                return self._caller.call(name, payload, **options)
         if kind == "publish":
             return self._events.publish(body)
         return self._simple(kind, body)
@@ -60,8 +63,9 @@ class HostServices:
     async def aanswer(self, kind: str, body: Any, call: Call | None) -> Any:
         """Do the same on an event loop."""
         if kind == "call":
-            name, payload, options = self._nested(body, call)
-            return await self._caller.acall(name, payload, **options)
+            name, payload, options, span = self._nested(body, call)
+            with within(span, call):
+                return await self._caller.acall(name, payload, **options)
         if kind == "publish":
             return await self._events.apublish(body)
         return self._simple(kind, body)
@@ -77,11 +81,27 @@ class HostServices:
             log.tell(message)
         log.copy_to_loguru(message)
 
+    def owns(self, name: str) -> bool:
+        """Tell whether a function is the plugin's own."""
+        return name in self._own
+
+    def spanned(self, spans: Spans, call: Call) -> None:
+        """Take in the spans that a worker has recorded; say once what is wrong with some."""
+        for wrong in hand_over(spans, call):
+            if wrong not in self._wrong:
+                self._wrong.add(wrong)
+                log.host_log(
+                    "WARNING",
+                    f"spans of the plugin {self._plugin} are left out: {wrong} (said once)",
+                    plugin=self._plugin,
+                    func_name=call.name,
+                )
+
     def start(self, name: str, body: Callable[[], object]) -> None:
         """Do something in a thread of its own."""
         self._pool.start(name, body)
 
-    def _nested(self, body: Any, call: Call | None) -> tuple[str, Any, dict[str, Any]]:
+    def _nested(self, body: Any, call: Call | None) -> tuple[str, Any, dict[str, Any], bytes | None]:
         try:
             asked = msgspec.convert(body, CallRequest)
         except msgspec.ValidationError as error:
@@ -93,7 +113,8 @@ class HostServices:
             raise PermissionDenied(shown, f"the plugin {self._plugin} may not call it from its worker: {fix}")
         if tenant is not None and (call is None or tenant != call.tenant):
             raise PermissionDenied(name, "a worker calls for the tenant of the call that it runs, and for no other")
-        return name, asked.payload, {"timeout": asked.timeout, "version": asked.version, "headers": asked.headers}
+        options = {"timeout": asked.timeout, "version": asked.version, "headers": asked.headers}
+        return name, asked.payload, options, asked.span
 
     def _simple(self, kind: str, body: Any) -> Any:
         if kind == "secret":

@@ -8,7 +8,7 @@ import attrs
 
 from jackfield.errors import Unavailable
 from jackfield.model.call import Call
-from jackfield.workers.messages import Said, named_member
+from jackfield.workers.messages import Said, Spans, named_member
 from jackfield.workers.pool import Member
 from jackfield.workers.pools import WorkerPools
 from jackfield.workers.services import HostServices
@@ -40,6 +40,11 @@ class SharedServices:
         """Log what a plugin said."""
         number = said.fields.pop("@", 0)
         self._of(number).said(said, call)
+
+    def spanned(self, spans: Spans, call: Call) -> None:
+        """Take in the spans of a call, for the plugin whose function it runs."""
+        owner = next((each for each in self.members.values() if each.owns(call.name)), self.members[0])
+        owner.spanned(spans, call)
 
     def start(self, name: str, body: Any) -> None:
         """Do something in a thread of its own."""

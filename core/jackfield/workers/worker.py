@@ -7,6 +7,8 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context, copy_context
+from functools import partial
 from itertools import count
 from time import monotonic
 from typing import Any, Final, Protocol
@@ -34,6 +36,7 @@ from jackfield.workers.messages import (
     Request,
     Result,
     Said,
+    Spans,
     Took,
 )
 
@@ -61,6 +64,10 @@ class Services(Protocol):
         """Log what a worker said."""
         ...
 
+    def spanned(self, spans: Spans, call: Call) -> None:
+        """Take in the spans that a worker has recorded, in the context of the call."""
+        ...
+
     def start(self, name: str, body: Callable[[], object]) -> None:
         """Do something in a thread of its own."""
         ...
@@ -69,7 +76,7 @@ class Services(Protocol):
 class _Entry:
     """A call, or a method, that is open."""
 
-    __slots__ = ("abandoned", "call", "inbox", "places", "ticket")
+    __slots__ = ("abandoned", "call", "context", "inbox", "places", "spans", "ticket")
 
     def __init__(self, call: Call | None) -> None:
         self.call = call
@@ -77,6 +84,8 @@ class _Entry:
         self.inbox: deque[Any] = deque()
         self.ticket: Ticket | None = None
         self.abandoned: Callable[[], object] | None = None
+        self.spans: Spans | None = None  # that have come, for whoever takes the result
+        self.context: Context | None = None  # of whoever has left
 
     def put(self, message: Any) -> None:
         """Give something to whoever waits."""
@@ -251,6 +260,7 @@ class Worker:
                 while entry.inbox:
                     message = entry.inbox.popleft()
                     if type(message) is not Request:
+                        self._spanned(entry, message)
                         return self._finished(message, call.name, release)
                     self._reply(message, entry, *self._answered(message, call))
                 entry.ticket = ticket = Ticket()
@@ -277,6 +287,7 @@ class Worker:
                 while entry.inbox:
                     message = entry.inbox.popleft()
                     if type(message) is not Request:
+                        self._spanned(entry, message)
                         return await self._afinished(message, call.name, release)
                     task = loop.create_task(self._areply(message, entry, call))
                     tasks.add(task)
@@ -357,6 +368,7 @@ class Worker:
 
     def _abandon(self, number: int, entry: _Entry, call: Call, release: Callable[[], object]) -> None:
         """Leave a call behind: its worker is told, and killed if it goes on past the deadline."""
+        entry.context = copy_context()
         entry.abandoned = release
         if number not in self._open:  # it has ended in this very moment
             if entry.inbox:
@@ -523,16 +535,33 @@ class Worker:
             entry.put(message)
             if abandoned is not None:
                 abandoned()
-        elif kind is Request or kind is Said:
+                self._spanned_late(entry, message)
+        elif kind is Request or kind is Said or kind is Spans:
             entry = self._open.get(message.call)
             if entry is None or entry.call is None:
                 raise ChannelBroken("it spoke for a call that it does not run")
             if kind is Said:
                 self._services.said(message, entry.call)
-            else:
+            elif kind is Request:
                 entry.put(message)
+            elif entry.spans is None:
+                entry.spans = message
+            else:
+                raise ChannelBroken("it sent the spans of one call twice")
         else:
             self._met_by(message)
+
+    def _spanned(self, entry: _Entry, message: Any) -> None:
+        """Hand over the spans that came before a result, in the context of their call: the host's is current there."""
+        if entry.spans is not None and entry.call is not None and type(message) is Result:
+            self._services.spanned(entry.spans, entry.call)
+
+    def _spanned_late(self, entry: _Entry, message: Result) -> None:
+        """Hand over those of a call that nobody waits for any more, elsewhere: whoever reads waits for no exporter."""
+        if entry.spans is not None and entry.context is not None:
+            with suppress(ResourceExhausted):  # no thread is left, so they are lost
+                hand_over = partial(entry.context.run, self._spanned, entry, message)
+                self._services.start(f"{self.plugin}:spans", hand_over)
 
     def _took_beside(self, message: Any) -> None:
         kind = type(message)

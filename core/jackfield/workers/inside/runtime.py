@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.machinery import PathFinder
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import msgspec
@@ -43,6 +43,7 @@ from jackfield.wire.errors import Failure, describe
 from jackfield.workers.arena import Arena, NoRoom
 from jackfield.workers.channel import LIMIT, Ticket
 from jackfield.workers.configs import read_config
+from jackfield.workers.inside import tracing
 from jackfield.workers.inside.describing import described, fault_fact
 from jackfield.workers.inside.events import WorkerBus
 from jackfield.workers.inside.link import Link
@@ -62,8 +63,12 @@ from jackfield.workers.messages import (
     Place,
     Prepare,
     Result,
+    Spans,
     named_member,
 )
+
+if TYPE_CHECKING:
+    from jackfield.workers.inside.spans import Batch
 
 _PLAIN: Final = About()
 _ROOM: Final = 1024  # bytes of a message around what it carries
@@ -103,7 +108,7 @@ class Runtime:
         self._arrived: deque[Invoke] = deque()  # async functions that are to be begun on the loop
         self._woken = False
         self._running: dict[int, asyncio.Task[Any]] = {}  # of the loop, as what follows
-        self._answers: list[Result] = []
+        self._answers: list[Result | Spans] = []
         self._home: HomeLoop = HomeLoop() if first is None else first._home  # noqa: SLF001  # as above
         self._pool: Pool = Pool() if first is None else first._pool  # noqa: SLF001  # as above
         self._control: ControlLoop = ControlLoop() if first is None else first._control  # noqa: SLF001  # as above
@@ -146,6 +151,7 @@ class Runtime:
         try:
             with barrier("loading it"):
                 bundle = loading.load_bundle(config, scan(list(message.sites), cache=False), believed=True)
+            tracing.prepare()
             return self._take_in(bundle, notes)
         except PluginError as error:
             first = error.faults[0]
@@ -248,12 +254,13 @@ class Runtime:
         endpoint = self._endpoint(message.function)
         call = call_of(message, endpoint, self._link.arena)
         self._link.begin(call, message.id)
+        batch = tracing.batch_of(call)
         try:
-            result = endpoint.run(call)
+            result = endpoint.run(call) if batch is None else batch.context().run(endpoint.run, call)
         except BaseException as error:  # noqa: BLE001  # whatever it is belongs to the caller
-            self._answer(message.id, call, None, error)
+            self._answer(message.id, call, batch, None, error)
         else:
-            self._answer(message.id, call, result)
+            self._answer(message.id, call, batch, result)
 
     def _at_home(self, step: Callable[[], object]) -> None:
         """Have something done on the loop, soon."""
@@ -276,11 +283,13 @@ class Runtime:
         call = call_of(message, endpoint, self._link.arena)
         self._link.begin(call, message.id)
         walk: Any = endpoint.arun(call)  # a coroutine, since the function is async
-        task = asyncio.get_running_loop().create_task(walk)
+        batch = tracing.batch_of(call)
+        context = None if batch is None else batch.context()
+        task = asyncio.get_running_loop().create_task(walk, context=context)
         self._running[message.id] = task
-        task.add_done_callback(partial(self._ended, message.id, call))
+        task.add_done_callback(partial(self._ended, message.id, call, batch))
 
-    def _ended(self, number: int, call: Call, task: "asyncio.Task[Any]") -> None:
+    def _ended(self, number: int, call: Call, batch: "Batch | None", task: "asyncio.Task[Any]") -> None:
         """Answer with what a task gave, together with the others that end in this turn of the loop."""
         del self._running[number]
         result: Any = None
@@ -290,8 +299,12 @@ class Runtime:
         elif (error := task.exception()) is None:
             result = task.result()
         self._link.finish(call)
+        first = not self._answers
+        spans = None if batch is None else batch.taken(number)
+        if spans is not None:
+            self._answers.append(spans)
         self._answers.append(outcome(number, call.name, result, error, self._link.arena))
-        if len(self._answers) == 1:
+        if first:
             asyncio.get_running_loop().call_soon(self._answer_all)
 
     def _answer_all(self) -> None:
@@ -304,9 +317,16 @@ class Runtime:
         if running is not None:
             running.cancel()
 
-    def _answer(self, number: int, call: Call, result: Any, error: BaseException | None = None) -> None:
+    def _answer(
+        self, number: int, call: Call, batch: "Batch | None", result: Any, error: BaseException | None = None
+    ) -> None:
         self._link.finish(call)
-        self._link.calls.send(outcome(number, call.name, result, error, self._link.arena))
+        answer = outcome(number, call.name, result, error, self._link.arena)
+        spans = None if batch is None else batch.taken(number)
+        if spans is None:
+            self._link.calls.send(answer)
+        else:
+            self._link.calls.send_all((spans, answer))
 
     # --- The plugin object -------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from jackfield.model.deadline import seconds_of, tighten
 from jackfield.observe.logger import Logger
 from jackfield.wire.crossing import shown
 from jackfield.workers.inside.link import Link
+from jackfield.workers.inside.tracing import span_here
 from jackfield.workers.messages import CallRequest
 
 
@@ -103,7 +104,7 @@ def _body(
 ) -> CallRequest:
     if timeout is not None:
         timeout = seconds_of(timeout)
-    return CallRequest(name, payload, timeout, tenant, version, None if headers is None else dict(headers))
+    return CallRequest(name, payload, timeout, tenant, version, None if headers is None else dict(headers), span_here())
 
 
 class WorkerSecret(Secret):
