@@ -1,8 +1,9 @@
 """Contracts: what a callable takes, gives and needs, learned before its first call.
 
-The parts: `specification` (callable → `FunctionSpec`), `compatibility` (how two of them differ), `schemas` (the same of
-JSON Schemas), `widening` (whether one may take the place of the other), `shapes` (types as data), `payload` (plain data
-→ what a function takes).
+The parts: `specification` (callable → `FunctionSpec`), `compatibility` (how two of them differ), `comparison` (whether
+one JSON Schema takes what another describes), `reading` (what a JSON Schema says), `schemas` and `widening` (what of
+that counts against a fit, and against an upgrade), `shapes` (types as data), `payload` (plain data → what a function
+takes).
 """
 
 from typing import TYPE_CHECKING, Final

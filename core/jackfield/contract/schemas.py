@@ -1,18 +1,18 @@
 """How two JSON Schemas differ: contracts of other processes are compared by these, since their types are there.
 
-Compared are the schemas that `contract.payload` writes: types, enums, formats, fields and items. What they say beyond
-(bounds, patterns, what pydantic adds) is taken to fit, and so is what cannot be told.
+Of what `comparison` finds, only types, texts and fields count here, as for a type checker; bounds, fields that may be
+missing and what cannot be told are taken to fit.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from jackfield.contract.comparison import Finding, Gap, compare
+from jackfield.contract.reading import bound, crossing
+
 Schema = Mapping[str, Any]
 
 _REF: Final = "#/$defs/"
-_CROSSING: Final = frozenset(
-    {"date", "date-time", "time", "duration", "uuid", "decimal"}
-)  # texts that arrive as values
 _NAMES: Final = {
     "string": "str",
     "integer": "int",
@@ -40,10 +40,22 @@ def misfits(wanted: Schema, given: Schema) -> tuple[str, ...]:
         >>> misfits({"type": "array", "items": {"type": "string"}}, {"type": "array", "items": {"type": "integer"}})
         ('$[]: str is wanted, and int is given',)
     """
-    return tuple(dict.fromkeys(_Comparison(wanted, given).differences(wanted, given, "$")))
+    found = compare(wanted, given).findings
+    return tuple(dict.fromkeys(_misfit(each, wanted, given) for each in found if each.gap is Gap.TYPES))
 
 
-def words(schema: Schema, root: Schema | None = None) -> str:
+def _misfit(finding: Finding, wanted: Schema, given: Schema) -> str:
+    place, takes, has = f"${finding.place}", finding.wide, finding.narrow
+    if finding.field is not None:
+        known = not isinstance(has, bool) and finding.field in has.get("properties", {})
+        return f"{place}: {finding.field!r} is {'given, and not taken' if known else 'wanted, and not given'}"
+    if finding.keyword in {"minItems", "maxItems"} and not isinstance(takes, bool) and not isinstance(has, bool):
+        opposite = "maxItems" if finding.keyword == "minItems" else "minItems"
+        return f"{place}: {takes[finding.keyword]} items are wanted, and {bound(has, opposite)} are given"
+    return f"{place}: {words(takes, wanted)} is wanted, and {words(has, given)} is given"
+
+
+def words(schema: Schema | bool, root: Schema | None = None) -> str:
     """Name what a schema describes, for people.
 
     Args:
@@ -54,7 +66,10 @@ def words(schema: Schema, root: Schema | None = None) -> str:
         >>> words({"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]})
         'date or None'
     """
-    return _words(_resolved(schema, root or schema), root or schema)
+    if schema is False:
+        return "nothing"
+    whole = root or ({} if schema is True else schema)
+    return _words(_resolved(schema, whole), whole)
 
 
 def altered(what: str, old: Schema, new: Schema) -> Iterator[str]:
@@ -96,7 +111,7 @@ def _words(node: Schema, root: Schema) -> str:
         return f"one of {', '.join(map(repr, _values(node)))}"
     if members := _members(node):
         return " or ".join(words(each, root) for each in members)
-    if (kind := _crossing(node)) is not None:
+    if (kind := crossing(node)) is not None:
         return kind
     names = [
         _NAMES.get(each, each) for each in ((node["type"],) if isinstance(node.get("type"), str) else _types(node))
@@ -111,107 +126,6 @@ def _members(node: Schema) -> list[Any]:
 
 def _values(node: Schema) -> list[Any]:
     return list(node["enum"]) if "enum" in node else [node["const"]]
-
-
-def _crossing(node: Schema) -> str | None:
-    """Name what arrives as a value of its own, although JSON has it as text."""
-    if "contentEncoding" in node:
-        return "bytes"
-    kind = node.get("format")
-    return str(kind) if kind in _CROSSING else None
-
-
-def _type_of(value: Any) -> str:
-    if value is None:
-        return "null"
-    for kind, name in ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (list, "array")):
-        if isinstance(value, kind):
-            return name
-    return "object"
-
-
-class _Comparison:
-    """Whether what one document describes is taken by another."""
-
-    def __init__(self, wanted: Schema, given: Schema) -> None:
-        self._wanted, self._given = wanted, given
-        self._seen: set[tuple[int, int]] = set()  # recursive types are entered once
-
-    def differences(self, wanted: Any, given: Any, path: str) -> Iterator[str]:
-        wanted, given = _resolved(wanted, self._wanted), _resolved(given, self._given)
-        if (pair := (id(wanted), id(given))) in self._seen:
-            return
-        if isinstance(given.get("type"), str) or "enum" in given or _members(given):
-            self._seen.add(pair)
-        if members := _members(given):
-            for member in members:
-                yield from self.differences(wanted, member, path)
-            return
-        if members := _members(wanted):
-            if all(any(True for _ in self._trial(member, given)) for member in members):
-                yield self._said(wanted, given, path)
-            return
-        if not self._alike(wanted, given):
-            yield self._said(wanted, given, path)
-        elif "object" in _types(wanted) and "object" in _types(given):
-            yield from self._fields(wanted, given, path)
-        elif "array" in _types(wanted) and "array" in _types(given):
-            yield from self._items(wanted, given, path)
-
-    def _trial(self, wanted: Any, given: Any) -> Iterator[str]:
-        """Compare with one of several, whose pairs are no sign of recursion for the next."""
-        kept = set(self._seen)
-        found = list(self.differences(wanted, given, "$"))
-        self._seen = kept
-        return iter(found)
-
-    def _said(self, wanted: Schema, given: Schema, path: str) -> str:
-        return f"{path}: {_words(wanted, self._wanted)} is wanted, and {_words(given, self._given)} is given"
-
-    def _alike(self, wanted: Schema, given: Schema) -> bool:
-        if wanted.get("not") == {}:
-            return given.get("not") == {}
-        values = _values(given) if "enum" in given or "const" in given else None
-        if "enum" in wanted or "const" in wanted:
-            return values is not None and all(value in _values(wanted) for value in values)
-        takes, kinds = _types(wanted), _types(given)
-        if values is not None:
-            kinds = frozenset(map(_type_of, values))
-        if not takes or not kinds:
-            return True
-        if not all(kind in takes or (kind == "integer" and "number" in takes) for kind in kinds):
-            return False
-        return kinds != {"string"} or _crossing(wanted) == _crossing(given)
-
-    def _fields(self, wanted: Schema, given: Schema, path: str) -> Iterator[str]:  # a list of rules
-        takes, has = wanted.get("properties", {}), given.get("properties", {})
-        rest_taken, rest = wanted.get("additionalProperties", True), given.get("additionalProperties", True)
-        for name in wanted.get("required", ()):
-            if name not in has and rest is False:
-                yield f"{path}: {name!r} is wanted, and not given"
-        for name, field in has.items():
-            if name in takes:
-                yield from self.differences(takes[name], field, f"{path}.{name}")
-            elif rest_taken is False:
-                yield f"{path}: {name!r} is given, and not taken"
-            elif isinstance(rest_taken, Mapping):
-                yield from self.differences(rest_taken, field, f"{path}.{name}")
-        if isinstance(rest, Mapping):
-            for name in takes.keys() & {*wanted.get("required", ())} - has.keys():
-                yield from self.differences(takes[name], rest, f"{path}.{name}")
-            yield from self.differences(rest_taken if isinstance(rest_taken, Mapping) else {}, rest, f"{path}.*")
-
-    def _items(self, wanted: Schema, given: Schema, path: str) -> Iterator[str]:
-        first, others = wanted.get("prefixItems", ()), given.get("prefixItems", ())
-        rest, more = wanted.get("items", True), given.get("items", True)
-        if first and others and rest is False and more is False and len(first) != len(others):
-            yield f"{path}: {len(first)} items are wanted, and {len(others)} are given"
-            return
-        for number, item in enumerate(others):
-            taken = first[number] if number < len(first) else rest
-            yield from self.differences(taken, item, f"{path}[{number}]")
-        if more is not False and rest is not False:
-            yield from self.differences(rest, more, f"{path}[]")
 
 
 class _Change:
