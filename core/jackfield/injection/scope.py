@@ -30,7 +30,19 @@ from jackfield.strangers import is_a
 class _Attempt:
     """One try at making one singleton. `done` gets what went wrong, or None; nobody can cancel it."""
 
-    __slots__ = ("cell", "context", "done", "ending", "failure", "generator", "outer", "task", "thread", "waits_for")
+    __slots__ = (
+        "cell",
+        "context",
+        "done",
+        "ending",
+        "failure",
+        "generator",
+        "left",
+        "outer",
+        "task",
+        "thread",
+        "waits_for",
+    )
 
     def __init__(self, cell: "Cell", outer: "_Attempt | None") -> None:
         self.cell = cell
@@ -41,6 +53,7 @@ class _Attempt:
         self.failure: BaseException | None = None  # what the teardown of an async generator raised
         self.task: asyncio.Task[None] | None = None
         self.thread: weakref.ref[threading.Thread] | None = None
+        self.left = threading.Event()  # whoever made it by a sync provider is out of its context: one can enter it
         self.ending = asyncio.Event()  # what the task of an async generator waits for, to close it
         self.done: Future[BaseException | None] = Future()
         self.done.set_running_or_notify_cancel()  # from here on a waiter that is cancelled cannot cancel it
@@ -116,7 +129,7 @@ class Cell:
         while (value := self.value) is MISSING:
             attempt, mine = self._join()
             if mine:
-                attempt.context.run(self._make, attempt)
+                self._make_here(attempt)
             try:
                 self._settle(attempt.done.result(), mine)
             finally:
@@ -172,7 +185,7 @@ class Cell:
     def _start(self, attempt: _Attempt) -> None:
         if self.provider.colour is Colour.SYNC:
             try:
-                self._vault.start(f"jackfield {self.provider.label}", lambda: attempt.context.run(self._make, attempt))
+                self._vault.start(f"jackfield {self.provider.label}", lambda: self._make_here(attempt))
             except Exception as error:  # noqa: BLE001  # raised by whoever waits
                 self._fail(attempt, error)
             return
@@ -186,6 +199,12 @@ class Cell:
             return
         attempt.task = loop.create_task(self._amake(attempt), context=attempt.context)
         attempt.task.add_done_callback(lambda _: self._fail(attempt, asyncio.CancelledError()))  # never started
+
+    def _make_here(self, attempt: _Attempt) -> None:
+        try:
+            attempt.context.run(self._make, attempt)
+        finally:
+            attempt.left.set()
 
     def _make(self, attempt: _Attempt) -> None:
         try:
@@ -288,6 +307,7 @@ class Cell:
         """Forget the object, and let a sync generator clean up, in the context in which it began."""
         attempt, self._attempt = self._attempt, None
         if attempt is not None and attempt.generator is not None:
+            attempt.left.wait()  # those who wait for the object can have it some instructions before
             attempt.context.run(finish, self.provider, attempt.generator)
 
     async def aclose(self) -> None:
