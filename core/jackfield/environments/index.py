@@ -228,7 +228,7 @@ class _Anchors(HTMLParser):
         super().__init__()
         self.found: list[dict[str, str]] = []
 
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Take note of one."""
         if tag == "a":
-            self.found.append({name: value or "" for name, value in attributes})
+            self.found.append({name: value or "" for name, value in attrs})

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
-from functools import partial
 from itertools import count
 from time import monotonic
 from typing import Any, Final, Protocol
@@ -560,8 +559,8 @@ class Worker:
         """Hand over those of a call that nobody waits for any more, elsewhere: whoever reads waits for no exporter."""
         if entry.spans is not None and entry.context is not None:
             with suppress(ResourceExhausted):  # no thread is left, so they are lost
-                hand_over = partial(entry.context.run, self._spanned, entry, message)
-                self._services.start(f"{self.plugin}:spans", hand_over)
+                context = entry.context
+                self._services.start(f"{self.plugin}:spans", lambda: context.run(self._spanned, entry, message))
 
     def _took_beside(self, message: Any) -> None:
         kind = type(message)

@@ -95,7 +95,7 @@ class Runtime:
     def __init__(self, message: Prepare, library: tuple[str, ...], first: "Runtime | None" = None) -> None:
         self._message = message
         self._library = library
-        self._members = [self]  # those that live in this process, by number; of the first alone
+        self._members: list[Runtime] = [self]  # those that live in this process, by number; of the first alone
         self._link: Link = Link(self._took) if first is None else MemberLink(first._link, len(first._members))  # noqa: SLF001  # of another of this class
         self._bus = WorkerBus(self._link)
         self._config = read_config(message.config, lambda reference: WorkerSecret(reference, self._link))

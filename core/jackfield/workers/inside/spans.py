@@ -262,7 +262,7 @@ class _Tracer(Tracer):
         return span
 
     @_manager
-    def start_as_current_span(
+    def start_as_current_span(  # pyright: ignore[reportIncompatibleMethodOverride]  # as `_manager` was in older versions
         self,
         name: str,
         context: TraceContext | None = None,
