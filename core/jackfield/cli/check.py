@@ -1,6 +1,6 @@
 """`pluginctl check`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,7 +51,7 @@ def check(
     if names and len(names) == 1 and names[0].endswith(".toml"):
         functions, notes, faults = _configuration(Path(names[0]), timeout, in_worker=in_worker)
         asks, wrong = _configured_asks(Path(names[0]))
-        _show(functions, notes, [*faults, *wrong], asks, strict=strict_contracts, as_json=as_json)
+        _show(functions, notes, _once(faults, wrong), asks, strict=strict_contracts, as_json=as_json)
         return
     files = [name for name in names or () if given(name) is not None]
     installed = [name for name in names or () if name not in files]
@@ -62,7 +62,7 @@ def check(
 
         asks, wrong = _asked(installed, files)
         functions, notes, faults = check_apart(installed, files, timeout)
-        _show(functions, notes, [*faults, *wrong], asks, strict=strict_contracts, as_json=as_json)
+        _show(functions, notes, _once(faults, wrong), asks, strict=strict_contracts, as_json=as_json)
         return
     jobs = [Job("check", file=file) for file in files]
     if installed or not files:
@@ -73,7 +73,14 @@ def check(
     notes = [note for result in results for note in result["notes"]]
     faults = [fault for report in reports for fault in report.faults]
     asks, wrong = _asked(installed, files)
-    _show(functions, notes, [*faults, *wrong], asks, strict=strict_contracts, as_json=as_json)
+    _show(functions, notes, _once(faults, wrong), asks, strict=strict_contracts, as_json=as_json)
+
+
+def _once(faults: Iterable["Fault"], wrong: Iterable["Fault"]) -> "list[Fault]":
+    """Put together what loading found and what reading a manifest found, which a plugin in workers has told already."""
+    found = list(faults)
+    told = {(each.plugin, each.entry, each.reason) for each in found}
+    return found + [each for each in wrong if (each.plugin, each.entry, each.reason) not in told]
 
 
 def _asked(installed: list[str], files: list[str]) -> tuple[list["Asking"], list["Fault"]]:

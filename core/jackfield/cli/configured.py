@@ -91,6 +91,8 @@ def report(path: str, *, in_worker: bool = False) -> str:
         )
     specs = [host.describe(name) for name in functions]
     notes = [{"function": spec.name, "plugin": spec.plugin, "note": note} for spec in specs for note in spec.notes]
+    for name in list(host.worker_tiers):  # else what is around their processes is left behind
+        host.unload(name)
     return json.dumps([list(functions), notes, [attrs.asdict(fault) for fault in faults]])
 
 

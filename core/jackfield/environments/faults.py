@@ -100,7 +100,7 @@ def from_installer(
         return refused(plugin, f"it cannot be resolved together with what a worker runs on: {words}", fix)
     fix = "check its name and version"
     if "(from versions: none)" in said and not build:  # all that pip says
-        fix += "; if it is there, then without a wheel for this interpreter"
+        fix += "; if it is there, then without a wheel for this interpreter: set build = true in [environments]"
     return refused(plugin, f"it cannot be resolved: {words}", f"{fix}; or {more}" if offline else fix)
 
 

@@ -151,7 +151,7 @@ class Runner:
             if self.closed:
                 raise Failed("it was given up: the host stops", started=False)
             try:
-                process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603  # uv or pip, found here, or what is in a sandbox
+                process = subprocess.Popen[bytes](  # uv or pip, found here, or what is in a sandbox
                     command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, **options
                 )
             except OSError as error:

@@ -103,6 +103,8 @@ class Arena:
             NoRoom: when there is no room for it.
         """
         if type(value) is bytes and len(value) >= LARGE:
+            if len(value) > LARGEST:
+                raise NoRoom(len(value))
             with suppress(NoRoom):
                 return NOTHING, self._write(value, bare=True)  # as it is: it is copied once
         packed = pack(value)

@@ -89,6 +89,14 @@ def of_requirement(config: "PluginConfig", environments: "Environments", progres
     """
     serving = not config.functions
     environment = environments.get(config.path, with_=further(config), serving=serving, progress=progress)
+    try:
+        return _of_environment(config, environment)
+    except BaseException:
+        environments.release(environment)  # nobody else has it, to give it back
+        raise
+
+
+def _of_environment(config: "PluginConfig", environment: Environment) -> Origin:
     paths = tuple(map(str, environment.paths))
     inside = attrs.evolve(config, path=environment.distribution.name)
     runtime = runtime_paths() if _same_libraries(environment) else paths

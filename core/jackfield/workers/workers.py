@@ -99,7 +99,9 @@ class Workers:
                 origin = of_host(config, catalogue)
         except ConfigError as error:
             faults = error.faults or (Fault("manifest", config.name, config.name, error.reason),)
-            raise PluginError(config.name, "manifest", error.reason, faults[0].fix, faults) from error
+            faults = tuple(attrs.evolve(each, plugin=config.name, where=each.where or error.file) for each in faults)
+            first = faults[0]
+            raise PluginError(config.name, "manifest", f"{first.entry}: {first.reason}", first.fix, faults) from error
         except PluginError as error:  # of an environment, which knows its distribution, and not whose it is
             faults = tuple(attrs.evolve(each, plugin=config.name) for each in as_faults(error, config.name))
             raise PluginError(config.name, error.stage, error.reason, error.fix, faults) from error
