@@ -13,6 +13,7 @@ import pytest
 from tests.support.load import load
 
 from jackfield import Analysis, Host, PluginError, Rejected
+from jackfield.environments import Environments, EnvironmentSettings
 from jackfield.operations.verbs import verbs
 from support.wheels import wheel
 
@@ -92,6 +93,9 @@ def wheels(tmp_path_factory):
     wheel(folder, "demo-pin", "2.10", entries="")
     files = {"demo_ocr_notes/plugin-manifest.yaml": asks}
     wheel(folder, "demo-ocr", "2.10", requires=["demo-pin==2.10"], code=CODE, entries=ENTRIES, files=files)
+    wheel(folder, "demo-pin", "2.12", entries="")
+    faulty = {"demo_ocr_notes/plugin-manifest.yaml": "name: demo-ocr\nresorces: {}\n"}
+    wheel(folder, "demo-ocr", "2.12", requires=["demo-pin==2.12"], code=CODE, entries=ENTRIES, files=faulty)
     wheel(folder, "other-ocr", "2.1", code=CODE.replace("demo_pin", "other_ocr"), entries=ENTRIES)
     return folder
 
@@ -133,6 +137,19 @@ def host(configuration):
     with Host.from_config(configuration(), observers=()) as made:
         assert made.call("ocr.read") == "2.0 with 2.0"
         yield made
+
+
+def test_a_version_whose_manifest_is_faulty_is_named_and_leaves_its_environment_unused(host):
+    with pytest.raises(PluginError) as caught:
+        host.upgrade("ocr", "demo-ocr==2.12")
+    (fault,) = caught.value.faults
+    assert (fault.plugin, fault.stage) == ("ocr", "manifest")
+    assert "resorces (line 2)" in fault.entry
+    assert fault.where.endswith("plugin-manifest.yaml")
+    assert str(caught.value).count("did you mean") == 1
+    assert host.call("ocr.read") == "2.0 with 2.0"
+    used = {each.requirement for each in Environments(EnvironmentSettings()).list() if each.in_use}
+    assert used == {"demo-ocr==2.0"}
 
 
 def until(condition, seconds=30.0):
