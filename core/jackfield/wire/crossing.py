@@ -115,7 +115,13 @@ _READERS: Final[Mapping[int, Callable[[str], Any]]] = MappingProxyType(
     }
 )
 _FORM: Final = Format(_scalar, _key, exact=_WRITERS)
-_encode: Final = msgspec.msgpack.Encoder().encode
+_encode_into: Final = msgspec.msgpack.Encoder().encode_into
+
+
+def _encode(value: Any) -> bytes:
+    buffer = bytearray()  # msgspec's own `encode` ends the process where there is no memory for what it makes
+    _encode_into(value, buffer)
+    return bytes(buffer)
 
 
 def extension(code: int, data: memoryview) -> Any:

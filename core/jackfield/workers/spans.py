@@ -83,17 +83,6 @@ def _readable(facts: tuple[SpanFact, ...], own: Any, around: SpanContext) -> tup
     return made, wrong
 
 
-def _beside(own: SpanContext, number: bytes) -> SpanContext:
-    """Make the context of another span of a trace."""
-    return SpanContext(
-        own.trace_id,
-        int.from_bytes(number, "big"),
-        is_remote=False,
-        trace_flags=own.trace_flags,
-        trace_state=own.trace_state,
-    )
-
-
 def _in_time(fact: SpanFact, first: int, last: int) -> bool:
     return first <= fact.start <= fact.end <= last and all(first <= event.time <= last for event in fact.events)
 
