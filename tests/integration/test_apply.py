@@ -10,6 +10,7 @@ import pytest
 
 from jackfield import ConfigError, FunctionNotFound, Host, PermissionDenied, PluginConfig, PluginState, Unavailable
 from jackfield.store import MemoryStore
+from support.interrupts import interrupted_when
 
 PLUGIN = """
 from jackfield import Config, function, inject
@@ -208,14 +209,15 @@ def test_a_step_that_fails_is_told_of_and_the_others_go_on(project):
         assert host.apply(project.file).changes == ()
 
 
-INTERRUPTS = """
-import os, signal
+SLOW_ONCE = """
+import os, time
 from jackfield import function
 class Plugin:
     def start(self):
         if os.path.exists(__file__ + ".once"):
-            os.remove(__file__ + ".once")
-            os.kill(os.getpid(), signal.SIGINT)
+            os.rename(__file__ + ".once", __file__ + ".begun")
+            while os.path.exists(__file__ + ".begun"):
+                time.sleep(0.001)
 @function
 def get() -> str:
     return "b"
@@ -228,14 +230,16 @@ def test_what_an_interrupt_leaves_the_next_apply_finishes(project):
     assert threading.current_thread() is threading.main_thread()
     project.config()
     project.file.write_text("strict = false\n")
-    (project.folder / "b.py").write_text(INTERRUPTS)
+    (project.folder / "b.py").write_text(SLOW_ONCE)
     (project.folder / "b.py.once").write_text("")
     with project.host() as host:
         project.config(
             "a", more='[[plugin]]\nname = "b"\npath = "./b.py:Plugin"\n[[plugin]]\nname = "c"\npath = "./c.py"'
         )
-        with pytest.raises(KeyboardInterrupt):
+        begun = project.folder / "b.py.begun"
+        with interrupted_when(begun.exists), pytest.raises(KeyboardInterrupt):
             host.apply(project.file)
+        begun.unlink()
         assert host.apply(project.file).ok
         assert states(host) == {"a": "running", "b": "running", "c": "running"}
         assert host.apply(project.file).changes == ()

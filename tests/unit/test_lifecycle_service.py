@@ -1,7 +1,6 @@
 """Starting and stopping plugins with real threads and a real loop: order, deadlines, blocking, joining, containment."""
 
 import asyncio
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,6 +16,7 @@ from jackfield.plugins.bundle import PluginBundle
 from jackfield.plugins.transitions import TRANSITIONS
 from jackfield.runtime import pool
 from jackfield.testing import no_leaks
+from support.interrupts import interrupted_when
 from support.plugins import PATIENCE, SHORT, World
 
 
@@ -324,15 +324,8 @@ def test_the_users_interrupt_ends_the_wait_and_a_stop_is_still_possible(world):
             world.gate.wait(PATIENCE)
 
     world.add(world.plugin("hangs", make=Hanging, start_timeout=PATIENCE), world.plugin("child", "hangs"))
-    main = threading.main_thread().ident
-    # A real signal: `_thread.interrupt_main` alone does not wake a main thread that waits for a lock.
-    thread = threading.Thread(
-        target=lambda: entered.wait(PATIENCE) and signal.pthread_kill(main, signal.SIGINT) is None
-    )
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
+    with interrupted_when(entered.is_set), pytest.raises(KeyboardInterrupt):
         world.lifecycle.start_all()
-    thread.join()
     assert world.states() == {"hangs": "starting", "child": "registered"}
     world.lifecycle.stop_all(timeout=SHORT)
     assert world.states() == {"hangs": "failed", "child": "registered"}
