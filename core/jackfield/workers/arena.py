@@ -24,7 +24,7 @@ from typing import Any, Final
 import msgspec
 
 from jackfield.wire.crossing import pack, unpack
-from jackfield.workers.channel import LIMIT
+from jackfield.workers.channel import CARRIED
 from jackfield.workers.messages import NOTHING, Place
 
 LARGE: Final = 64 * 1024
@@ -38,7 +38,6 @@ KEPT: Final = 8 * 1024 * 1024
 
 _PAGE: Final = mmap.PAGESIZE
 _UNTRACKED: Final[dict[str, Any]] = {"trackfd": False} if sys.version_info >= (3, 13) else {}  # else it keeps one more
-_AROUND: Final = 64 * 1024  # bytes of a message around what it carries, which leaves room for headers
 _NO_EXECUTION: Final = 8  # MFD_NOEXEC_SEAL, of Linux 6.3: some systems give no memory without it
 
 
@@ -112,9 +111,16 @@ class Arena:
             try:
                 return NOTHING, self._write(packed, bare=False)
             except NoRoom:
-                if len(packed) > LIMIT - _AROUND:
+                if len(packed) > CARRIED:
                     raise
         return msgspec.Raw(packed), None
+
+    def put_result(self, value: Any) -> tuple[msgspec.Raw, Place | None]:
+        """Do the same with what somebody waits for: what there is no room for is an error that they can read."""
+        try:
+            return self.put(value)
+        except NoRoom as full:
+            raise ValueError(f"the result has {full}") from None
 
     def get(self, raw: msgspec.Raw, place: Place | None) -> Any:
         """Read what the other side has written.

@@ -29,6 +29,9 @@ M = TypeVar("M")
 LIMIT: Final = 16 * 1024 * 1024
 """The most bytes that the body of one frame may have."""
 
+CARRIED: Final = LIMIT - 64 * 1024
+"""The most bytes of what a message carries: the rest is for what is around it, headers above all."""
+
 _HEAD: Final = 4
 _NO_HEAD: Final = bytes(_HEAD)
 _CHUNK: Final = 256 * 1024

@@ -10,11 +10,18 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from jackfield.model.spec import Colour, PayloadShape
-from jackfield.wire.errors import Failure
+from jackfield.wire.errors import Failure, describe
+from jackfield.workers.channel import CARRIED
 from jackfield.workers.traced import SPANS, SpanFact, SpanId
 
 VERSION: Final = 3
 """Of this protocol; both sides are of one installation, and say so when they meet."""
+
+
+def failure_of(error: BaseException, what: str) -> Failure:
+    """Describe an error as `wire.errors.describe` does, so that it fits into any message."""
+    failure = describe(error, what)
+    return failure if len(msgspec.msgpack.encode(failure)) <= CARRIED else failure.shortened()
 
 
 NOTHING: Final = msgspec.Raw(b"\xc0")

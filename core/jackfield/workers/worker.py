@@ -18,10 +18,10 @@ from jackfield.errors import DeadlineExceeded, JackfieldError, PayloadError, Res
 from jackfield.executors.worker import Undelivered
 from jackfield.model.call import NO_HEADERS, Call
 from jackfield.wire.crossing import pack
-from jackfield.wire.errors import describe, restore
+from jackfield.wire.errors import restore
 from jackfield.workers import messages
 from jackfield.workers.arena import KEPT, LARGEST, Arena, NoRoom
-from jackfield.workers.channel import LIMIT, Channel, ChannelBroken, Ticket, settle, teller
+from jackfield.workers.channel import Channel, ChannelBroken, Ticket, settle, teller
 from jackfield.workers.credentials import sender
 from jackfield.workers.messages import (
     NOTHING,
@@ -37,6 +37,7 @@ from jackfield.workers.messages import (
     Said,
     Spans,
     Took,
+    failure_of,
 )
 
 GRACE: Final = 0.5
@@ -44,7 +45,6 @@ GRACE: Final = 0.5
 
 _ANSWERED: Final = 5.0  # seconds that a worker may take to read an answer
 _FREED: Final = 0.1  # seconds in which calls may have ended that take up room
-_ROOM: Final = 1024  # bytes of a message around what it carries
 _LEFT: Final = "its worker has been told, and is killed if it does not end"
 
 
@@ -287,7 +287,7 @@ class Worker:
                     message = entry.inbox.popleft()
                     if type(message) is not Request:
                         self._spanned(entry, message)
-                        return await self._afinished(message, call.name, release)
+                        return self._finished(message, call.name, release)
                     task = loop.create_task(self._areply(message, entry, call))
                     tasks.add(task)
                     task.add_done_callback(tasks.discard)
@@ -407,34 +407,23 @@ class Worker:
         try:
             return self._read(message, name)
         finally:
-            try:
-                took = self._took(message)
-                if took:
-                    with suppress(ChannelBroken, TimeoutError):  # it is gone, or does not read: so it goes without
-                        self.calls.send(Took(took), monotonic() + _ANSWERED)
-            finally:
-                release()
+            self._tell_read(message)
+            release()
 
-    async def _afinished(self, message: Any, name: str, release: Callable[[], object]) -> Any:
-        try:
-            return self._read(message, name)
-        finally:
-            try:
-                took = self._took(message)
-                if took:
-                    with suppress(ChannelBroken, TimeoutError):
-                        async with asyncio.timeout(_ANSWERED):
-                            await self.calls.asend(Took(took))
-            finally:
-                release()
-
-    def _took(self, message: Any) -> tuple[Place, ...]:
-        """Note that a result has been read; give what the worker is to be told now, rather than with its next call."""
+    def _tell_read(self, message: Any) -> None:
+        """Note that a result has been read; tell the worker now, if that should not wait for its next call."""
         place = message.place if type(message) is Result else None
         if place is None:
-            return ()
+            return
         self._read_since.append(place)
-        return self._told() if self._open or place.size > KEPT else ()
+        if self._open or place.size > KEPT:
+            told = self._told()
+            try:
+                self.calls.send(Took(told), monotonic())
+            except TimeoutError:  # it does not read now, and is told with its next call
+                self._read_since.extend(told)
+            except ChannelBroken:  # it is gone, and its memory with it
+                return
 
     def _told(self) -> tuple[Place, ...]:
         told: list[Place] = []
@@ -502,23 +491,14 @@ class Worker:
             try:
                 if entry is None:
                     return Answer(request.id, msgspec.Raw(pack(result)))
-                raw, place = self._put(result)
+                raw, place = self._arena.put_result(result)
                 entry.places.append(place)
                 if request.call not in self._open:  # the call has ended meanwhile
                     self._free(entry)
                 return Answer(request.id, raw, None, place)
             except (TypeError, ValueError) as wrong:  # it has no form, or is too large
                 error = wrong
-        failure = describe(error, request.kind)
-        if len(msgspec.msgpack.encode(failure)) > LIMIT - _ROOM:
-            failure = failure.shortened()
-        return Answer(request.id, NOTHING, failure)
-
-    def _put(self, result: Any) -> tuple[msgspec.Raw, Place | None]:
-        try:
-            return self._arena.put(result)
-        except NoRoom as full:
-            raise ValueError(f"the answer has {full}") from None
+        return Answer(request.id, NOTHING, failure_of(error, request.kind))
 
     # --- What comes, in the thread of whoever reads -------------------------------------------------------------------
 

@@ -39,9 +39,9 @@ from jackfield.runtime.home import HomeLoop
 from jackfield.runtime.pool import Pool
 from jackfield.strangers import Broken, barrier, is_a
 from jackfield.wire.crossing import pack
-from jackfield.wire.errors import Failure, describe
-from jackfield.workers.arena import Arena, NoRoom
-from jackfield.workers.channel import LIMIT, Ticket
+from jackfield.wire.errors import Failure
+from jackfield.workers.arena import Arena
+from jackfield.workers.channel import CARRIED, Ticket
 from jackfield.workers.configs import read_config
 from jackfield.workers.inside import tracing
 from jackfield.workers.inside.describing import described, fault_fact
@@ -60,10 +60,10 @@ from jackfield.workers.messages import (
     Described,
     Invoke,
     Method,
-    Place,
     Prepare,
     Result,
     Spans,
+    failure_of,
     named_member,
 )
 
@@ -71,7 +71,6 @@ if TYPE_CHECKING:
     from jackfield.workers.inside.spans import Batch
 
 _PLAIN: Final = About()
-_ROOM: Final = 1024  # bytes of a message around what it carries
 
 
 @attrs.frozen
@@ -441,15 +440,12 @@ def outcome(number: int, name: str, result: Any, error: BaseException | None, ar
         try:
             if arena is None:
                 return Result(number, msgspec.Raw(_fitting(pack(result))))
-            raw, place = _shared(arena, result)
+            raw, place = arena.put_result(result)
             return Result(number, raw, None, place)
         except Exception as wrong:  # noqa: BLE001  # what has no form, or is too large
             error = wrong
     try:
-        failure = describe(error, name)
-        if len(msgspec.msgpack.encode(failure)) > LIMIT - _ROOM:
-            failure = failure.shortened()
-        return Result(number, NOTHING, failure)
+        return Result(number, NOTHING, failure_of(error, name))
     except BaseException as worse:  # noqa: BLE001  # out of memory, the stack is full
         kind = type(worse).__name__
         return Result(
@@ -457,16 +453,9 @@ def outcome(number: int, name: str, result: Any, error: BaseException | None, ar
         )
 
 
-def _shared(arena: Arena, result: Any) -> tuple[msgspec.Raw, Place | None]:
-    try:
-        return arena.put(result)
-    except NoRoom as full:
-        raise ValueError(f"its result has {full}") from None
-
-
 def _fitting(packed: bytes) -> bytes:
-    if len(packed) > LIMIT - _ROOM:
-        raise ValueError(f"its result has {len(packed):,} bytes, and at most {LIMIT:,} go to another process")
+    if len(packed) > CARRIED:
+        raise ValueError(f"its result has {len(packed):,} bytes, and at most {CARRIED:,} go to another process")
     return packed
 
 
