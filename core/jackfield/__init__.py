@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         ResourceExhausted,
         StoreCompacted,
         StoreConflict,
+        StoreUnusable,
         Unavailable,
     )
     from jackfield.events import (
@@ -130,6 +131,7 @@ _HOMES: Final = {
     "Spans": "jackfield.observe.spans",
     "StoreCompacted": "jackfield.errors",
     "StoreConflict": "jackfield.errors",
+    "StoreUnusable": "jackfield.errors",
     "SwapReport": "jackfield.plugins.swap",
     "Unavailable": "jackfield.errors",
     "UnloadReport": "jackfield.plugins.ledger",
@@ -208,6 +210,7 @@ __all__ = [
     "Spans",
     "StoreCompacted",
     "StoreConflict",
+    "StoreUnusable",
     "SwapReport",
     "Unavailable",
     "UnloadReport",
