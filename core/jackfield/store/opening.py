@@ -57,28 +57,48 @@ def open_file(path: Path) -> sqlite3.Connection:
             f"it is on a network file system ({kind}), where SQLite cannot lock it safely",
             "put it on a local disk, or use a store that is made for several machines",
         )
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600))
-    connection = connect(path)
+    _make(path)
     try:
-        _check(connection, path)
+        return _opened(path)
     except sqlite3.OperationalError as error:
-        connection.close()
         raise StoreUnusable(
             str(path), f"SQLite says: {error}", "end the process that holds it, or try again"
         ) from error
     except sqlite3.DatabaseError as error:
-        connection.close()
         raise _damaged(path, str(error)) from error
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    connection = connect(path)
+    try:
+        _check(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
+def _make(path: Path) -> None:
+    """Make the file, for its user alone; what SQLite puts beside it has the same permissions."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        there = os.fstat(descriptor)
+        if os.name == "posix" and there.st_mode & 0o077 and there.st_uid == os.geteuid():
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """Connect to a store's file that has been checked."""
     connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        if sys.platform == "darwin":  # where a sync reaches the disk's cache alone, unless one asks for more
+            connection.execute("PRAGMA fullfsync = ON")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
