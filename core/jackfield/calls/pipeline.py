@@ -175,7 +175,7 @@ def compile_endpoint(
                 apart = places.thread.bind(spec, local)
         else:
             here = apart = _bound_to(executor, spec, local)
-        executors = list(dict.fromkeys((here, apart)))
+        executors = [here] if apart is here else [here, apart]
         observed = _bind(observers, spec)
         if retry is not None and pauses is not None:
             told = telling(watcher.bound for watcher in observed)
