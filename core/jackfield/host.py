@@ -61,6 +61,7 @@ from jackfield.registry.registry import Registry
 from jackfield.runtime import forking
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.home import HomeLoop
+from jackfield.runtime.pauses import Pauses
 from jackfield.runtime.pool import Pool
 from jackfield.stack import log_messages_for
 from jackfield.store import MemoryStore, check_store
@@ -75,6 +76,8 @@ if TYPE_CHECKING:
     from jackfield.observe.metrics import Metrics
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canaries, Canary
+    from jackfield.schedules.hosted import Schedules
+    from jackfield.schedules.record import ScheduleRecord
     from jackfield.workers.upgrades import Upgrades
     from jackfield.workers.workers import Workers
 
@@ -135,6 +138,7 @@ class Host(Caller):
         self._home = HomeLoop()
         self._control = ControlLoop()
         self._pool = Pool()
+        self._pauses = Pauses()
         self._places = Places(self._home, self._pool, executors or {})
         self.events = EventBus(lambda coroutine: self._home.submit("events", coroutine), self._pool)
 
@@ -250,6 +254,8 @@ class Host(Caller):
         self._functions.set_permissions(permissions(configuration.tenants))
         discover, lazy = configuration.discover, configuration.lazy
         self._inventory.declare(configuration.plugins.values(), discover=discover, lazy=lazy)
+        if configuration.schedules:
+            self._schedules.adopt(configuration)
         self._applier.boot(configuration)
         self._refuse_faults(configuration.strict or switches.strict)
 
@@ -515,7 +521,12 @@ class Host(Caller):
     @property
     def faults(self) -> tuple[Fault, ...]:
         """Everything that was left out when plugins were loaded, and why."""
-        return self._inventory.faults
+        return (*self._inventory.faults, *(self._schedules.faults if "schedules" in self._late else ()))
+
+    @property
+    def schedules(self) -> "Mapping[str, ScheduleRecord]":
+        """Name → what there is to see of each schedule that this host follows; nothing while it does not run."""
+        return self._schedules.records if "schedules" in self._late else {}
 
     @property
     def running(self) -> bool:
@@ -877,6 +888,7 @@ class Host(Caller):
         log_messages_for(self, wanted=self._messages)
         self._home.open()
         self._places.open()
+        self._pauses.begin()
         self._functions.open()
         for metrics in self._metrics():
             self._unwatch += metrics.watch_host(self), metrics.watch("thread", _stats(self._places.thread))
@@ -891,6 +903,8 @@ class Host(Caller):
                 self._functions.close(0.0)
                 self._end()
                 raise
+        if "schedules" in self._late:
+            self._schedules.start()
         if self._strict and faults:
             self.stop()
             first = faults[0]
@@ -916,6 +930,7 @@ class Host(Caller):
             return
         try:
             until = monotonic() + timeout
+            self._plan_no_more()
             self._say_left(self._functions.close(timeout))
             self._lifecycle.stop_all(max(until - monotonic(), _STOP_AT_LEAST))
             _report(self._injector.close(self._home.run, max(until, monotonic() + _STOP_AT_LEAST)))
@@ -933,6 +948,7 @@ class Host(Caller):
             return
         try:
             until = monotonic() + timeout
+            await self._aside(self._plan_no_more)
             self._say_left(await self._aside(partial(self._functions.close, timeout)))
             await self._aside(partial(self._lifecycle.stop_all, max(until - monotonic(), _STOP_AT_LEAST)))
             ends = max(until, monotonic() + _STOP_AT_LEAST)
@@ -947,6 +963,11 @@ class Host(Caller):
     async def _aside(self, work: Callable[[], R]) -> R:
         """Do something that blocks in a thread: a daemon, unlike those of `asyncio.to_thread`."""
         return await self._pool.run("jackfield-host", partial(copy_context().run, work))
+
+    def _plan_no_more(self) -> None:
+        self._pauses.end()
+        if "schedules" in self._late:
+            self._schedules.stop()
 
     def _end(self) -> None:
         if "canaries" in self._late:
@@ -1048,6 +1069,26 @@ class Host(Caller):
             yield from (observer for observer in self._observers if isinstance(observer, Metrics))
 
     @property
+    def _schedules(self) -> "Schedules":
+        from jackfield.schedules.hosted import Schedules  # noqa: PLC0415  # for those who have some
+
+        made = self._late.get("schedules")
+        if made is None:  # as above
+            fresh = Schedules(
+                getattr(self, "submit", None) if self._states.lasting else None,
+                self._states.ask,
+                self.describe,
+                lambda: [spec.name for _, bundle in self._inventory.loaded.values() for spec in bundle.specs],
+                lambda: self._registry.snapshot.permissions,
+                lambda: self._functions.running,
+                self._control,
+                self._pool,
+            )
+            made = self._late.setdefault("schedules", fresh)
+        schedules: Schedules = made
+        return schedules
+
+    @property
     def _upgrades(self) -> "Upgrades":
         from jackfield.workers.upgrades import Upgrades  # noqa: PLC0415  # for those who make one
 
@@ -1082,6 +1123,7 @@ class Host(Caller):
                 self._canaries,
                 lambda: self._upgrades,
                 lambda: self._upgrades.rolling if "upgrades" in self._late else {},
+                lambda configuration: self._schedules.adopt(configuration),  # noqa: PLW0108  # made when there are some
             )
             fresh = Applier(steps)
             made = self._late.setdefault("applier", fresh)
@@ -1096,6 +1138,7 @@ class Host(Caller):
             places=self._places,
             timeout=self._timeout,
             again=self._again,
+            pauses=self._pauses,
         )
 
     def _find(self, name: str) -> None:

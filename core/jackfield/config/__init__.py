@@ -22,6 +22,7 @@ from jackfield.config.model import (
     Source,
     TenantConfig,
 )
+from jackfield.config.schedules import ScheduleConfig
 from jackfield.config.secrets import Secret
 from jackfield.lazy import imported_from
 
@@ -45,6 +46,7 @@ __all__ = [
     "PluginConfig",
     "RestartPolicy",
     "RouteConfig",
+    "ScheduleConfig",
     "Secret",
     "Source",
     "TenantConfig",

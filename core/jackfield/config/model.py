@@ -14,7 +14,20 @@ from typing import Any, Literal
 import attrs
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
-from jackfield.config.leaves import Attribute, Count, Pattern, Port, RestartPolicy, Seconds, Share, Text, Weight
+from jackfield.config.leaves import (
+    Attribute,
+    Count,
+    Pattern,
+    Port,
+    Positive,
+    RestartPolicy,
+    Seconds,
+    Share,
+    Text,
+    Weight,
+)
+from jackfield.config.schedules import ScheduleConfig
+from jackfield.model.retry import RetryPolicy
 
 EXECUTORS = ("inline", "thread", "worker", "ray")
 """The executors that a configuration may name unless the host says otherwise."""
@@ -76,6 +89,19 @@ class Source:
 
 
 @attrs.frozen
+class RetryConfig:
+    """How often calls of one plugin are tried, where that is worth it.
+
+    Attributes:
+        attempts: how often a call is tried at most, the first time included.
+        backoff: seconds before the second attempt; each further pause is twice as long, up to five seconds.
+    """
+
+    attempts: Positive = 5
+    backoff: Seconds = 0.1
+
+
+@attrs.frozen
 class PluginConfig:
     """One declared plugin.
 
@@ -101,6 +127,8 @@ class PluginConfig:
         import_in: `thread`, for at most `start_timeout`; or `main`, for a module that only the main thread can import,
             without a limit.
         worker: how it runs apart, with `executor = "worker"`.
+        retry: how calls of its functions are tried again, within their deadline: those marked idempotent, and what
+            provably did not start; by default they are not.
         upgrade: how an apply brings another version of it, with `executor = "worker"`; by default all calls move at
             once.
     """
@@ -121,8 +149,14 @@ class PluginConfig:
     stop_timeout: Seconds = 10.0
     import_in: Literal["thread", "main"] = "thread"
     worker: WorkerConfig | None = None
+    retry: RetryConfig | None = None
     # No part of what a plugin is: where nothing else differs there is nothing to do.
     upgrade: UpgradeConfig | None = attrs.field(default=None, eq=False)
+
+    @property
+    def retry_policy(self) -> RetryPolicy | None:
+        """What `retry` comes to."""
+        return None if self.retry is None else RetryPolicy(self.retry.attempts, self.retry.backoff)
 
     @property
     def source(self) -> Source:
@@ -221,6 +255,7 @@ class Document:
 
     Attributes:
         plugin: the declared plugins, one `[[plugin]]` each.
+        schedule: what is submitted at planned times, one `[[schedule]]` each.
         routes: function name → version, or a table of rules.
         tenants: tenant → what it may do; once there is such a table, only tenants with `versions = true` may pick
             versions.
@@ -233,6 +268,7 @@ class Document:
     """
 
     plugin: tuple[PluginConfig, ...] = ()
+    schedule: tuple[ScheduleConfig, ...] = ()
     routes: Mapping[str, RouteConfig] = attrs.field(factory=dict)
     tenants: Mapping[str, TenantConfig] | None = None
     observability: ObservabilityConfig = attrs.field(factory=ObservabilityConfig)
@@ -256,6 +292,7 @@ class Configuration:
     Attributes:
         file: where it was read.
         plugins: name → plugin, in the file's order, read-only.
+        schedules: name → what is submitted at planned times, read-only.
         routes: function name → which version is called, read-only.
         tenants: tenant → what it may do, read-only; None when the file has no `[tenants]`.
         observability: what is seen of the calls.
@@ -270,6 +307,7 @@ class Configuration:
 
     file: Path
     plugins: Mapping[str, PluginConfig] = attrs.field(factory=dict, converter=_read_only)
+    schedules: Mapping[str, ScheduleConfig] = attrs.field(factory=dict, converter=_read_only)
     routes: Mapping[str, RouteConfig] = attrs.field(factory=dict, converter=_read_only)
     tenants: Mapping[str, TenantConfig] | None = attrs.field(
         default=None, converter=attrs.converters.optional(_read_only)

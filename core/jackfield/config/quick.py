@@ -14,16 +14,20 @@ from jackfield.config.model import (
     MetricsConfig,
     ObservabilityConfig,
     PluginConfig,
+    RetryConfig,
     RouteConfig,
     TenantConfig,
 )
+from jackfield.config.schedules import ScheduleConfig
 
 _KEYS: Final[Mapping[type, frozenset[str]]] = {
     cls: frozenset(keys(cls))
     for cls in (
         Document,
         PluginConfig,
+        ScheduleConfig,
         WorkerConfig,
+        RetryConfig,
         UpgradeConfig,
         RouteConfig,
         TenantConfig,
@@ -75,12 +79,14 @@ def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[type, AbstractSet[str]]]:
     yield Document, raw.keys()
     for cls, tables in (
         (PluginConfig, raw.get("plugin", ())),
+        (ScheduleConfig, raw.get("schedule", ())),
         (RouteConfig, raw.get("routes", {}).values()),
         (TenantConfig, raw.get("tenants", {}).values()),
     ):
         yield from ((cls, table.keys()) for table in tables)
     for plugin in raw.get("plugin", ()):
         yield WorkerConfig, plugin.get("worker", {}).keys()
+        yield RetryConfig, plugin.get("retry", {}).keys()
         yield UpgradeConfig, plugin.get("upgrade", {}).keys()
     yield EnvironmentsConfig, raw.get("environments", {}).keys()
     seen = raw.get("observability", {})

@@ -65,6 +65,10 @@ class Steps(Protocol):
         """Take over what the file says of tenants."""
         ...
 
+    def schedules(self, configuration: Configuration) -> None:
+        """Follow the schedules of a file."""
+        ...
+
     def abort(self, name: str) -> None:
         """End the trial of a function or plugin, if it still runs."""
         ...
@@ -94,6 +98,7 @@ class Applier:
                 deployed=configuration.plugins,
                 routes=configuration.routes,
                 tenants=configuration.tenants,
+                schedules=configuration.schedules,
             )
         )
 
@@ -160,9 +165,8 @@ class Applier:
         match change.kind:
             case "abort":
                 steps.abort(name)
-            case "tenants":
-                steps.tenants(new.tenants)
-                self._change(lambda now: attrs.evolve(now, tenants=new.tenants))
+            case "tenants" | "schedules":
+                self._whole(change.kind, new)
             case "route":
                 self._route(name, new, want)
             case "remove":
@@ -183,6 +187,15 @@ class Applier:
             case "stop":
                 steps.stop(name)
         return ()
+
+    def _whole(self, kind: str, new: Configuration) -> None:
+        """Take over what changes as a whole."""
+        if kind == "tenants":
+            self._steps.tenants(new.tenants)
+            self._change(lambda now: attrs.evolve(now, tenants=new.tenants))
+        else:
+            self._steps.schedules(new)
+            self._change(lambda now: attrs.evolve(now, schedules=new.schedules))
 
     def _route(self, name: str, new: Configuration, want: Wanted) -> None:
         rule = new.routes.get(name)

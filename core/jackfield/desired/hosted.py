@@ -15,7 +15,7 @@ from jackfield.model.snapshot import Snapshot
 from jackfield.registry.routes import redecided
 
 if TYPE_CHECKING:
-    from jackfield.config import PluginConfig, RouteConfig, TenantConfig
+    from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantConfig
     from jackfield.desired.state import Proposal
     from jackfield.plugins.inventory import Inventory
     from jackfield.plugins.lifecycle import Lifecycle
@@ -36,6 +36,7 @@ class HostSteps:
         canaries: the trials that there are.
         upgrades: begins upgrades; made when there is one.
         rolling: what the file has proposed and is not decided.
+        schedules: follows the schedules of a file.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class HostSteps:
         canaries: "Canaries",
         upgrades: "Callable[[], Upgrades]",
         rolling: "Callable[[], Mapping[str, Proposal]]",
+        schedules: "Callable[[Configuration], None]",
     ) -> None:
         self._functions = functions
         self._inventory = inventory
@@ -53,6 +55,7 @@ class HostSteps:
         self._canaries = canaries
         self._upgrades = upgrades
         self._rolling = rolling
+        self._schedules = schedules
 
     def actual(self) -> Actual:
         """Look at what is there."""
@@ -142,6 +145,10 @@ class HostSteps:
     def tenants(self, tenants: "Mapping[str, TenantConfig] | None") -> None:
         """Take over what the file says of tenants."""
         self._functions.set_permissions(permissions(tenants))
+
+    def schedules(self, configuration: "Configuration") -> None:
+        """Follow the schedules of a file."""
+        self._schedules(configuration)
 
     def abort(self, name: str) -> None:
         """End the trials of a function or plugin that still run."""

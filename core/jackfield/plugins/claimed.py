@@ -65,6 +65,15 @@ class ClaimedStates:
         states = await self._claimed()
         return await self._answered(partial(states.forget, plugin))
 
+    @property
+    def lasting(self) -> bool:
+        """Whether the store outlives this process."""
+        return type(self._store) is not MemoryStore
+
+    async def ask(self, ask: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+        """Ask the store for something that is no state of a plugin; what it raises is as for states."""
+        return await self._answered(lambda: ask(self._store))
+
     async def release(self) -> None:
         """Give the id back: the host stops, and whoever claims it next finds its states."""
         identity, keeping = self._identity, self._keeping
