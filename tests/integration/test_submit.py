@@ -383,3 +383,53 @@ def test_permissions_are_checked_when_it_is_submitted(tmp_path: Path, store):
         with pytest.raises(Exception, match="may not call it"):
             host.submit("billing.close", tenant="t")
         assert host.submit("text.shout", "a", tenant="t").result(LONG) == "A"
+
+
+def _lose_life(host: Host, store) -> None:
+    """Make a runner's sign of life go, as when its process is stopped for longer than its lease."""
+    asyncio.run(store.delete(f"runners/{host._submissions._runner.id}"))
+
+
+def test_a_stale_owner_never_settles(store):
+    """Who was taken over loses: its settlement is dropped, though it ends first or last."""
+    begun, go = threading.Event(), threading.Event()
+
+    @function(idempotent=True)
+    def first(number: int) -> str:
+        begun.set()
+        go.wait(LONG)
+        return "stale"
+
+    with Host(observers=(), store=store) as one, Host(observers=(), store=store) as other:
+        one.register("f", first)
+        handle = one.submit("f", 7)
+        assert begun.wait(LONG)
+        other.register("f", function(idempotent=True)(lambda number: f"attempt {current_call().attempt}"))
+        _lose_life(one, store)
+        assert other.submitted(handle.id).result(LONG) == "attempt 2"
+        go.set()
+    with Host(observers=(), store=store) as following:
+        assert following.submitted(handle.id).result(LONG) == "attempt 2"
+
+
+def test_what_is_not_idempotent_is_not_taken_over(store):
+    """Its end is unknown: dead, and what its first owner says later is dropped."""
+    begun, go, ran = threading.Event(), threading.Event(), []
+
+    def first(number: int) -> str:
+        begun.set()
+        go.wait(LONG)
+        return "late"
+
+    with Host(observers=(), store=store) as one, Host(observers=(), store=store) as other:
+        one.register("f", first)
+        handle = one.submit("f", 7)
+        assert begun.wait(LONG)
+        other.register("f", ran.append)
+        _lose_life(one, store)
+        with pytest.raises(Unavailable, match="ended meanwhile"):
+            other.submitted(handle.id).result(LONG)
+        go.set()
+    assert not ran
+    with Host(observers=(), store=store) as following:
+        assert following.submitted(handle.id).status is SubmissionState.DEAD

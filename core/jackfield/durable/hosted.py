@@ -13,6 +13,7 @@ from jackfield.durable import verdicts
 from jackfield.durable.attempts import Attempts, Ended
 from jackfield.durable.backlog import Backlog
 from jackfield.durable.calling import DurableCaller
+from jackfield.durable.contained import Contained
 from jackfield.durable.ledger import Entry, Ledger
 from jackfield.durable.lifetime import Lifetime
 from jackfield.durable.records import SHARDS, failure_of, is_id, new_id
@@ -100,9 +101,9 @@ class Submissions:
         self._caller = caller
         self._running = running
         self._runs = runs
-        self._durability = durability
+        self.durability = durability
         self._tracing = tracing
-        self._ledger = Ledger(store)
+        self._ledger = Ledger(Contained(store))
         self._lock = threading.Lock()
         self._run: Future[None] | None = None
         self._runner: Runner | None = None
@@ -119,7 +120,7 @@ class Submissions:
         with self._lock:
             if self._run is None:
                 # New ones for each start: the loop is a new one, too.
-                wanted = self._durability
+                wanted = self.durability
                 self._lifetime, self._looked = Lifetime(self._loop.clock), False
                 self._backlog = Backlog(self._loop.clock, self._runs)
                 self._attempts = Attempts(
