@@ -945,6 +945,11 @@ class Host(Caller):
         """
         return (handle for handle, _ in self._submissions.each(function, status, tenant))
 
+    @property
+    def durable_calls(self) -> "Submissions":
+        """What is behind `submit`, as `pluginctl` asks it."""
+        return self._submissions
+
     def redrive(self, identifier: str, /) -> "Submission":
         """Run a submitted call again that is failed, dead or cancelled: its attempts and its time begin anew.
 

@@ -246,9 +246,17 @@ class Submissions:
             self.telling.accepted(call.function)
         return self._handle(identifier, call)
 
+    def read(self, identifier: str) -> Entry:
+        """Read a call.
+
+        Raises:
+            LookupError: if there is none.
+        """
+        return self._wait(self.found(identifier))
+
     def submitted(self, identifier: str) -> Submission:
         """Find a call; see `Host.submitted`."""
-        entry = self._wait(self.found(identifier))
+        entry = self.read(identifier)
         return self._handle(entry.id, entry.call)
 
     def each(self, function: str, status: str | None, tenant: str | None) -> Iterator[tuple[Submission, Entry]]:
