@@ -54,7 +54,7 @@ class Backlog:
     @property
     def waiting(self) -> int:
         """How many wait to be run, by any host."""
-        return sum(each.status is SubmissionState.ACCEPTED for each in self._open.values())
+        return sum(each.status is SubmissionState.ACCEPTED for each in list(self._open.values()))
 
     @property
     def running(self) -> int:
@@ -64,7 +64,7 @@ class Backlog:
     @property
     def oldest(self) -> float | None:
         """When the oldest of them was submitted, or None."""
-        return min((each.submitted for each in self._open.values() if each.submitted), default=None)
+        return min((each.submitted for each in list(self._open.values()) if each.submitted), default=None)
 
     def owned(self) -> dict[str, list[str]]:
         """Give the calls that runners have, by runner."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from jackfield.config.model import DurableConfig
 from jackfield.durable.calling import DurableCaller
-from jackfield.durable.hosted import Durability, Submissions
+from jackfield.durable.hosted import Durability, Submissions, Watch
 from jackfield.durable.telling import Telling
 from jackfield.durable.untraced import Untraced
 from jackfield.plugins.claimed import ClaimedStates
@@ -46,7 +46,8 @@ def compose(
         lambda name: name in registry.snapshot.routes,
         durability,
         _tracing(observers),
-        Telling(),
+        Telling(control.clock.wall),
+        _watching(observers),
     )
 
 
@@ -60,3 +61,11 @@ def _tracing(observers: Sequence[Observer]) -> Untraced:
 
                 return Tracing(observer.provider)
     return Untraced()
+
+
+def _watching(observers: Sequence[Observer]) -> list[Watch]:
+    if not observers:
+        return []
+    from jackfield.observe.metrics import Metrics  # noqa: PLC0415  # it imports the Prometheus client
+
+    return [observer.watch_submissions for observer in observers if isinstance(observer, Metrics)]

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -31,7 +31,11 @@ from jackfield.wire.crossing import unpack
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from jackfield.observe.submitted import SubmissionCounts
+
 T = TypeVar("T")
+Watch = Callable[[Callable[[], "SubmissionCounts"]], Callable[[], None]]
+"""Exposes counts; gives what ends that."""
 
 _ANSWER: Final = 30.0  # seconds that a store may take
 _LOOK: Final = 5.0  # seconds after which who waits looks again, whatever was heard
@@ -80,6 +84,7 @@ class Submissions:
         durability: how they are run.
         tracing: makes spans.
         telling: counts and logs.
+        watching: exposes its counts, while the host runs.
     """
 
     def __init__(
@@ -94,6 +99,7 @@ class Submissions:
         durability: Durability,
         tracing: Untraced,
         telling: Telling,
+        watching: Sequence[Watch] = (),
     ) -> None:
         self._lasting = lasting
         self._loop = loop
@@ -112,6 +118,8 @@ class Submissions:
         self._lifetime = Lifetime(loop.clock)
         self._looked = False
         self.telling = telling
+        self._watching = watching
+        self._unwatch: list[Callable[[], None]] = []
 
     # --- The host's ---------------------------------------------------------------------------------------------------
 
@@ -137,6 +145,7 @@ class Submissions:
                     wanted.ttl,
                 )
                 self.telling.watch(self._backlog)
+                self._unwatch += [watch(self.telling.counts) for watch in self._watching]
                 self._run = self._loop.submit(self._runner.run())
 
     def pause(self) -> None:
@@ -161,6 +170,9 @@ class Submissions:
             self._loop.run(_moment(), 1.0)  # its lease is released on the way
         except (TimeoutError, Unavailable):
             run.cancel()
+        while self._unwatch:
+            self._unwatch.pop()()
+        self.telling.restart()
 
     def _note(self, entry: Entry) -> None:
         """Learn of a change that this host has made."""

@@ -3,6 +3,7 @@
 import threading
 import weakref
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from jackfield.durable.ledger import Entry
@@ -11,10 +12,14 @@ from jackfield.model.submission import SubmissionState
 
 if TYPE_CHECKING:
     from jackfield.durable.backlog import Backlog
+    from jackfield.observe.submitted import SubmissionCounts
 
 
 class Telling:
     """Counts what this host does with submitted calls.
+
+    Args:
+        wall: seconds since the epoch.
 
     Attributes:
         submits: function → how many were accepted here.
@@ -22,7 +27,8 @@ class Telling:
         settled: function, status and reason → how many were settled here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self._wall = wall
         self._lock = threading.Lock()
         self._backlog: weakref.ref[Backlog] | None = None
         self.submits: Counter[str] = Counter()
@@ -32,6 +38,27 @@ class Telling:
     def watch(self, backlog: "Backlog") -> None:
         """Take the depth of the queue from here."""
         self._backlog = weakref.ref(backlog)
+
+    def counts(self) -> "SubmissionCounts":
+        """Give the counts of this moment."""
+        from jackfield.observe.submitted import SubmissionCounts  # noqa: PLC0415  # for those who have metrics
+
+        backlog = None if self._backlog is None else self._backlog()
+        oldest = None if backlog is None else backlog.oldest
+        with self._lock:
+            return SubmissionCounts(
+                0 if backlog is None else backlog.waiting,
+                0 if backlog is None else backlog.running,
+                0.0 if oldest is None else max(self._wall() - oldest, 0.0),
+                dict(self.submits),
+                dict(self.attempts),
+                dict(self.settled),
+            )
+
+    def restart(self) -> None:
+        """Count from nothing: what was counted so far has been told."""
+        with self._lock:
+            self.submits, self.attempts, self.settled = Counter(), Counter(), Counter()
 
     def accepted(self, function: str) -> None:
         """A call was accepted."""
@@ -55,4 +82,11 @@ class Telling:
             host_log(
                 level,
                 f"call {entry.id} of {function}{tenant}: {state.status.value}{reason} after {state.attempt} attempts",
+                call=entry.id,
+                called=function,
+                status=state.status.value,
+                reason=state.reason,
+                attempt=state.attempt,
+                tenant=entry.call.tenant,
+                traceparent=entry.call.trace.get("traceparent", ""),
             )
