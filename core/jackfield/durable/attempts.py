@@ -16,6 +16,8 @@ from jackfield.log import host_log
 from jackfield.model.submission import SubmissionState
 from jackfield.ports import Clock
 
+_FRESH: Final = 1_000  # calls that are kept in memory, too
+_SMALL: Final = 4_096  # bytes of a payload that is
 _LINKS: Final = 8  # spans of earlier attempts that are kept
 _AGAIN: Final = 0.5  # seconds until a store that was away is asked again
 
@@ -73,6 +75,7 @@ class Attempts:
         self._bodies: dict[str, asyncio.Task[Ended]] = {}
         self._cancelled: set[str] = set()
         self._begun: set[str] = set()  # here, and how they ended is not written
+        self._fresh: dict[str, Entry] = {}
         self.ending = False
 
     def cancel(self, identifier: str) -> None:
@@ -88,27 +91,44 @@ class Attempts:
         for body in self._bodies.values():
             body.cancel()
 
-    async def attempt(self, identifier: str, runner: str) -> None:
+    async def attempt(self, identifier: str, runner: str, free: Callable[[], None]) -> None:
         """Do what is to be done with a call now: nothing, if another runner has it or somebody else was first.
 
         Args:
             identifier: which.
             runner: this host's runner.
+            free: called when its function has ended, or is not called; to write how takes another while.
         """
-        entry = await self._ledger.read(identifier)
-        if entry is None:
+        fresh = self._fresh.pop(identifier, None)
+        if fresh is not None and await self._attempted(fresh, runner, free):
             return
+        entry = await self._ledger.read(identifier)
+        if entry is not None:
+            await self._attempted(entry, runner, free)
+
+    def keep(self, entry: Entry) -> None:
+        """Keep what this host has just accepted, to be run without being read; not too much of it."""
+        if len(self._fresh) < _FRESH and len(entry.call.payload) < _SMALL:
+            self._fresh[entry.id] = entry
+
+    def forget(self, identifier: str) -> None:
+        """Keep a call in memory no longer: it is settled."""
+        self._fresh.pop(identifier, None)
+
+    async def _attempted(self, entry: Entry, runner: str, free: Callable[[], None]) -> bool:
+        """Claim, run and settle a call as it was read; give whether it was still so."""
+        identifier = entry.id
         if entry.status.settled:
             self._settled(entry)
-            return
+            return True
         state, now = entry.now, self._clock.wall()
         if state.status is SubmissionState.RUNNING and state.owner != runner and await self._ledger.alive(state.owner):
-            return
+            return True
         try:
             decided = self._decided(entry, state, runner, now)
             if decided is not None:
                 self._settled(await self._ledger.change(entry, decided))
-                return
+                return True
             claim = msgspec.structs.replace(
                 state,
                 status=SubmissionState.RUNNING,
@@ -121,11 +141,14 @@ class Attempts:
             )
             entry = await self._ledger.change(entry, claim)
         except StoreConflict:
-            return
+            return False
         self._begun.add(identifier)
         self._settled(entry)
-        await self._settle(entry, await self._ended(entry, claim))
+        state = await self._ended(entry, claim)
+        free()
+        await self._settle(entry, state)
         self._begun.discard(identifier)
+        return True
 
     def _decided(self, entry: Entry, state: State, runner: str, now: float) -> State | None:
         """Settle what is not to be run, or not again; None if it is to be run."""

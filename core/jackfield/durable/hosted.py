@@ -255,6 +255,8 @@ class Submissions:
         if await self._ledger.insert(identifier, call):
             if self._backlog is not None:
                 self._backlog.accept(identifier, call.function, call.submitted)
+                if self._attempts is not None:
+                    self._attempts.keep(Entry(identifier, call, None, 0))
             self.telling.accepted(call.function)
         return self._handle(identifier, call)
 

@@ -135,6 +135,7 @@ class Runner:
     def note(self, entry: Entry) -> None:
         """Learn of a call as it was read or written."""
         if entry.status.settled:
+            self._attempts.forget(entry.id)
             self._backlog.forget(entry.id)
             return
         self._backlog.accept(entry.id, entry.call.function, entry.call.submitted)
@@ -163,6 +164,8 @@ class Runner:
                 state = read_state(event.value, identifier)
                 if state.cancelling and identifier in self._working:
                     self._attempts.cancel(identifier)
+                if state.status.settled:
+                    self._attempts.forget(identifier)
                 self._backlog.note(identifier, state)
         except JackfieldError as error:
             host_log("WARNING", "a submitted call is left alone", error)
@@ -205,14 +208,20 @@ class Runner:
             self._working[identifier] = work
 
     async def _work(self, identifier: str) -> None:
+        held = [self._seats]
+
+        def free() -> None:
+            while held:
+                held.pop().release()
+
         try:
-            await self._attempts.attempt(identifier, self.id)
+            await self._attempts.attempt(identifier, self.id, free)
         except (JackfieldError, OSError) as error:
             host_log("WARNING", f"call {identifier} cannot be run yet", error)
             self._backlog.again(identifier, _AGAIN)
         finally:
             self._working.pop(identifier, None)
-            self._seats.release()
+            free()
 
     async def _collect(self) -> None:
         """Forget results that were kept for their time, a part of the calls after the other."""
