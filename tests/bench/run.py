@@ -28,6 +28,7 @@ import observed
 import payloads
 import report
 import rollbacks
+import shared
 import startup
 import swaps
 import tails
@@ -55,6 +56,7 @@ BENCHES: dict[str, Callable[[Effort], Section]] = {
     "colours": colours.run,
     "payloads": payloads.run,
     "workers": workers.run,
+    "shared": shared.run,
 }
 
 

@@ -5,7 +5,6 @@ import importlib.util
 import mmap
 import multiprocessing
 import os
-import random
 import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -83,7 +82,7 @@ def run(effort: Effort) -> Section:
             },
         )  # fmt: skip
         starts = _start_rows(effort)
-        rows = (*starts, ("an idle worker: PSS, USS", *_weight(host), "MB"), _many(effort))
+        rows = (*starts, ("an idle worker: PSS, USS", *_weight(host), "MB"))
     goal = Series((1 / 30_000,) * effort.rounds)
     return Section(
         "Workers",
@@ -206,22 +205,6 @@ def _weight(host: Host) -> tuple[float, float]:
         if name in sizes:
             sizes[name] = int(rest.split()[0])
     return round(sizes["Pss"] / 1024, 1), round((sizes["Private_Clean"] + sizes["Private_Dirty"]) / 1024, 1)
-
-
-def _many(effort: Effort) -> tuple[str, float, str, str]:
-    """Call many plugins, few of them often and most of them seldom; each has a worker of its own."""
-    count = 8 if effort.quick else 64
-    names = [f"bench{number}" for number in range(count)]
-    draw = random.Random(1)  # noqa: S311  # a mix of calls
-    mix = draw.choices(names, [1 / (rank + 1) for rank in range(count)], k=500 if effort.quick else 20_000)
-    with _host(dict.fromkeys(names, _PLUGIN)) as host:
-        for name in names:
-            host.call(f"{name}.add", _ADD)
-        begun = perf_counter()
-        for name in mix:
-            host.call(f"{name}.add", _ADD)
-        rate = len(mix) / (perf_counter() - begun)
-    return f"{count} plugins, a Zipf mix from one thread", round(rate), "", "calls/s"
 
 
 # --- Bare processes --------------------------------------------------------------------------------------------------
