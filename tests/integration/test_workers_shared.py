@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import textwrap
+from pathlib import Path
 
 import pytest
 from tests.support.in_workers import needs_workers, until
@@ -167,6 +168,37 @@ def test_one_that_cannot_be_imported_harms_no_other(pack):
     with pack.host() as host:
         assert {fault.plugin for fault in host.faults} == {"b"}
         assert host.call("a.pid") == host.call("c.pid")
+
+
+@pytest.mark.parametrize(
+    "hangs", ["while True: pass", "import time; time.sleep(600)", "import threading as t; t.Event().wait()"]
+)
+def test_one_whose_import_hangs_harms_no_other(pack, hangs):
+    pack.plugin("a")
+    pack.plugin("b", hangs)
+    pack.tables[1] = pack.tables[1].replace("[plugin.worker]", "start_timeout = 0.5\n[plugin.worker]")
+    pack.plugin("c")
+    with pack.host() as host:
+        (fault,) = host.faults
+        assert (fault.plugin, fault.stage) == ("b", "import")
+        assert "longer than 0.5 s" in fault.reason
+        assert host.call("a.pid") == host.call("c.pid")
+
+
+def test_one_that_was_unloaded_and_is_gone_harms_no_other(pack):
+    """What lives in a process keeps its number there, whoever else is missing when all are imported anew."""
+    for each in "abc":
+        pack.plugin(each)
+    with pack.host() as host:
+        file = pack.folder / "jackfield.toml"
+        file.write_text("\n".join((pack.tables[0], pack.tables[2])))
+        assert host.apply(file).changes
+        pack.module("b", "raise RuntimeError('no')\n")
+        (worker,) = host.workers
+        parent = Path(f"/proc/{worker.pid}/stat").read_text("ascii").rpartition(")")[2].split()[1]
+        os.kill(int(parent), signal.SIGKILL)
+        until(lambda: worker.pid not in {each.pid for each in host.workers})
+        assert [host.call(f"{each}.whose") for each in "ac"] == ["a", "c"]
 
 
 def test_one_whose_start_fails_harms_no_other(pack):
