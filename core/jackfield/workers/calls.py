@@ -118,6 +118,7 @@ class Calls:
         self.answered = False
         self._over: JackfieldError | None = None  # why it is gone, once everybody has been told
         self._ids = count(1)
+        self._newest = 0
         self._open: dict[int, _Open] = {}
         self._arena = arena
         self._read_since: deque[Place] = deque()  # results that have been read, and the worker has not been told
@@ -216,6 +217,7 @@ class Calls:
             raise
         opened.keep(message.place)
         self._open[number] = opened
+        self._newest = max(self._newest, number)
         self.served += 1
         return number, opened, message
 
@@ -390,8 +392,8 @@ class Calls:
         elif kind is Request or kind is Said or kind is Spans:
             opened = self._open.get(message.call)
             if opened is None:
-                raise ChannelBroken("it spoke for a call that it does not run")
-            if kind is Said:
+                self._take_late(message)
+            elif kind is Said:
                 self._services.said(message, opened.call)
             elif kind is Request:
                 self._hand(opened, message)
@@ -401,6 +403,15 @@ class Calls:
                 raise ChannelBroken("it sent the spans of one call twice")
         else:
             self._process.met(message)
+
+    def _take_late(self, message: Request | Said | Spans) -> None:
+        """Take what is said for a call that has just ended: by a thread that the function has left behind."""
+        if not 0 < message.call <= self._newest or isinstance(message, Spans):
+            raise ChannelBroken("it spoke for a call that it does not run")
+        if isinstance(message, Said):
+            self._services.said(message, None)
+        else:
+            self._answers.refuse(message)
 
     def _hand(self, opened: _Open, message: Any) -> None:
         """Give whoever waits for a call what came for it: its end, or a question."""

@@ -190,7 +190,8 @@ class Nest:
     async def hold(self, pid: int, allowance: Allowance) -> None:
         """Wait until it is there, and put it where what it uses is bounded."""
         await self._line.expect()
-        self._pidfd = os.pidfd_open(pid)
+        with suppress(OSError):  # it has ended, which is seen soon
+            self._pidfd = os.pidfd_open(pid)
         if allowance.holds:
             self._group = await asyncio.get_running_loop().run_in_executor(None, allowance.hold, pid)
 
