@@ -21,17 +21,19 @@ from jackfield.ports import ExecutorStats
 from jackfield.runtime.control import ControlLoop
 from jackfield.sandbox.memory import Verdict, resident
 from jackfield.sandbox.scheduling import make_idle
-from jackfield.workers.channel import ChannelBroken, Ticket, teller
+from jackfield.workers.frames import ChannelBroken
 from jackfield.workers.hatchery import Hatchery
 from jackfield.workers.limits import Allowance, Usage
-from jackfield.workers.messages import JOIN, PROBE, Prepare, member_name
+from jackfield.workers.messages import JOIN, PROBE, Prepare
 from jackfield.workers.nursery import Nest
 from jackfield.workers.settings import BACKOFF, BREAKER, LONGEST, PENDING, SHARED, WorkerSettings
+from jackfield.workers.tickets import Ticket, teller
 from jackfield.workers.worker import Worker
 
 OLDEST: Final = 24 * 60 * 60.0
 """Seconds after which a worker that rests is replaced."""
 
+_DOUBLED: Final = 30  # times: more is no number any more, and longer than the longest wait at any rate
 _DAY: Final = 86_400.0  # seconds: a handler of events has no deadline
 
 
@@ -79,17 +81,17 @@ class Member:
 
     async def start(self, worker: Worker, timeout: float) -> None:
         """Start it in a worker."""
-        await worker.method(member_name(self.number, "start"), timeout, self.state)
+        await worker.method("start", timeout, self.state, member=self.number)
 
     async def stop(self, worker: Worker, timeout: float) -> None:
         """Have it end its work in a worker: as its manifest says, and by its `stop`."""
         shutdown = self.settings.shutdown
         try:
             if shutdown is not None:
-                await worker.method(member_name(self.number, f"{PROBE}{shutdown.name}"), shutdown.timeout)
+                await worker.method(f"{PROBE}{shutdown.name}", shutdown.timeout, member=self.number)
         finally:
             if shutdown is None or shutdown.name != "stop":
-                await worker.method(member_name(self.number, "stop"), timeout)
+                await worker.method("stop", timeout, member=self.number)
 
 
 @attrs.define(eq=False)
@@ -221,11 +223,11 @@ class WorkerPool:
             if isinstance(result, BaseException):
                 raise result
 
-    async def join(self, number: int, prepare: Prepare) -> None:
+    async def join(self, prepare: Prepare) -> None:
         """Have a further plugin imported by the workers that are there; those that cannot are replaced."""
         for worker in self.there():
             try:
-                await self._bring(worker, number, prepare)
+                await self._bring(worker, prepare)
             except (JackfieldError, TimeoutError) as error:
                 self._relieve(worker, f"a plugin that shares it cannot be imported there: {error}")
 
@@ -239,10 +241,11 @@ class WorkerPool:
         with self._lock:
             return list(self._all)
 
-    async def method(self, name: str, timeout: float) -> Any:
-        """Call a method of the plugin object, in the worker that is there the longest.
+    async def method(self, member: Member, name: str, timeout: float) -> Any:
+        """Call a method of a plugin object, in the worker that is there the longest.
 
         Args:
+            member: whose.
             name: `health` or `snapshot`, or `PROBE` and a name.
             timeout: seconds that it may take.
         """
@@ -250,12 +253,13 @@ class WorkerPool:
             worker = min(self._all, key=lambda each: each.began, default=None)
         if worker is None:
             return None
-        return await worker.method(name, timeout)
+        return await worker.method(name, timeout, member=member.number)
 
-    async def deliver(self, name: str, event: bytes) -> bool:
+    async def deliver(self, member: Member, name: str, event: bytes) -> bool:
         """Have a worker handle an event; one is started if there is none.
 
         Args:
+            member: whose subscription.
             name: of the method that does.
             event: as it crosses.
 
@@ -275,7 +279,7 @@ class WorkerPool:
                 if worker in self._idle:
                     self._idle.remove(worker)
             try:
-                if await worker.method(name, _DAY, event):
+                if await worker.method(name, _DAY, event, member=member.number):
                     return True
             finally:
                 self.give_back(worker, exclusive=False)
@@ -312,9 +316,12 @@ class WorkerPool:
             return worker
         assert waiter is not None  # noqa: S101  # one of both
         deadline = call.deadline
-        if not waiter.done and not waiter.sleep(None if deadline is None else max(deadline - monotonic(), 0.0)):
+        try:
+            if not waiter.done and not waiter.sleep(None if deadline is None else max(deadline - monotonic(), 0.0)):
+                raise DeadlineExceeded(call.name, monotonic() - (deadline or 0.0), "it waited for a worker")  # noqa: TRY301  # it leaves as any other
+        except BaseException:
             self._leave(waiter)
-            raise DeadlineExceeded(call.name, monotonic() - (deadline or 0.0), "it waited for a worker")
+            raise
         found: Worker = waiter.result()
         return found
 
@@ -381,7 +388,7 @@ class WorkerPool:
         """Take a worker that can do with one more call. The lock is held."""
         if not exclusive:
             for worker in self._all:
-                if 0 < worker.shared < SHARED and not worker.dead:
+                if 0 < worker.shared < SHARED and not worker.exclusive and not worker.dead:
                     worker.shared += 1
                     return worker
         while self._idle:
@@ -400,12 +407,13 @@ class WorkerPool:
             if waiter in self._line:
                 self._line.remove(waiter)
                 return
-        if waiter.done and waiter.error is None:
+            has = waiter.done and waiter.error is None
+        if has:
             self.give_back(waiter.value, exclusive=waiter.exclusive)
 
     def give_back(self, worker: Worker, *, exclusive: bool) -> None:
         """Give a worker back after a call; for any thread."""
-        told, ends = [], False
+        told = []
         with self._lock:
             if exclusive:
                 worker.exclusive = False
@@ -414,23 +422,21 @@ class WorkerPool:
             if worker.answered:
                 self._failures = 0
             rests = not worker.exclusive and not worker.shared
-            if worker in self._leaving and rests:
-                self._leaving.discard(worker)
-                ends = True
-            elif worker.dead or worker not in self._all:
-                return
-            elif not rests:
-                told = self._serve_line()
-            elif 0 < self.settings.calls <= worker.served:
+            if worker in self._all and 0 < self.settings.calls <= worker.served:
                 self._all.discard(worker)
-                ends = True
-            else:
-                self._idle.append(worker)
+                self._leaving.add(worker)  # also while it has others: it may never rest
+            leaves = worker in self._leaving
+            if leaves and rests:
+                self._leaving.discard(worker)
+            elif worker in self._all and not worker.dead:
+                if rests:
+                    self._idle.append(worker)
                 told = self._serve_line()
         for waiter, found in told:
             waiter.settle(found)
-        if ends:
-            self._control.post(self._retire, worker)
+        if leaves:
+            if rests:
+                self._control.post(self._retire, worker)
             self._control.post(self._replace)
 
     def _serve_line(self) -> list[tuple[_Waiter, Worker]]:
@@ -440,7 +446,9 @@ class WorkerPool:
             worker = self._free(self._line[0].exclusive)
             if worker is None:
                 break
-            told.append((self._line.popleft(), worker))
+            waiter = self._line.popleft()
+            waiter.value = worker  # now: whoever leaves before it is told has it, and gives it back
+            told.append((waiter, worker))
         return told
 
     # --- On the control loop ------------------------------------------------------------------------------------------
@@ -463,7 +471,7 @@ class WorkerPool:
         """Start a worker for those who wait."""
         try:
             if self._failures:
-                await asyncio.sleep(min(BACKOFF * 2 ** (self._failures - 1), LONGEST))
+                await asyncio.sleep(min(BACKOFF * 2 ** min(self._failures - 1, _DOUBLED), LONGEST))
             worker = await self._hatch()
         except BaseException as error:  # told to those who wait
             with self._lock:
@@ -555,17 +563,17 @@ class WorkerPool:
             running = [each for each in self._common.members if each.running and each not in started]
             if not missing and not running:
                 return
+            had += len(missing)
             for prepare in missing:
-                had += 1
-                await self._bring(worker, had, prepare)
+                await self._bring(worker, prepare)
             for each in running:
                 await each.start(worker, self._left(worker))
                 started.add(each)
 
-    async def _bring(self, worker: Worker, number: int, prepare: Prepare) -> None:
+    async def _bring(self, worker: Worker, prepare: Prepare) -> None:
         """Have a further plugin imported by a worker, if it has it not yet."""
-        name = member_name(number, JOIN)
-        await worker.method(name, self.settings.start_timeout, msgspec.msgpack.encode(prepare))
+        packed = msgspec.msgpack.encode(prepare)
+        await worker.method(JOIN, self.settings.start_timeout, packed, member=prepare.member)
 
     def _left(self, worker: Worker) -> float:
         return max(self.settings.start_timeout - (monotonic() - worker.began), 0.0)
@@ -573,10 +581,11 @@ class WorkerPool:
     # --- What it uses -------------------------------------------------------------------------------------------------
 
     def _look_at_all(self) -> None:
-        """Look at the memory of each worker, and at its age; again soon, while there is one."""
+        """Look at each worker: its memory, its age, and who waits for it; again soon, while there is one."""
         loop = asyncio.get_running_loop()
         self._looking = loop.call_later(self._usage.every, self._look_at_all) if self._alive else None
         for worker in list(self._alive):
+            worker.calls.leave_closed()
             rests = worker in self._idle
             verdict, said = self._usage.judge(worker.pid, loop.time(), rests=rests)
             if verdict is Verdict.HARD:

@@ -223,7 +223,7 @@ class Workers:
                 described = shared.pools.describe(config.start_timeout)
             else:
                 packed = msgspec.msgpack.encode(origin.confinement(None, tier))
-                prepare = Prepare(write_config(origin.config), origin.paths, origin.sites, packed)
+                prepare = Prepare(write_config(origin.config), origin.paths, origin.sites, packed, number)
                 described = shared.pools.join(prepare, config.start_timeout)
                 if described.fault is None and described.threads > 1:
                     reason = "importing it leaves threads, so nothing else can live in its processes"
