@@ -61,6 +61,7 @@ from jackfield.registry.registry import Registry
 from jackfield.runtime import forking
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.home import HomeLoop
+from jackfield.runtime.pauses import Pauses
 from jackfield.runtime.pool import Pool
 from jackfield.stack import log_messages_for
 from jackfield.store import MemoryStore, check_store
@@ -135,6 +136,7 @@ class Host(Caller):
         self._home = HomeLoop()
         self._control = ControlLoop()
         self._pool = Pool()
+        self._pauses = Pauses()
         self._places = Places(self._home, self._pool, executors or {})
         self.events = EventBus(lambda coroutine: self._home.submit("events", coroutine), self._pool)
 
@@ -877,6 +879,7 @@ class Host(Caller):
         log_messages_for(self, wanted=self._messages)
         self._home.open()
         self._places.open()
+        self._pauses.begin()
         self._functions.open()
         for metrics in self._metrics():
             self._unwatch += metrics.watch_host(self), metrics.watch("thread", _stats(self._places.thread))
@@ -916,6 +919,7 @@ class Host(Caller):
             return
         try:
             until = monotonic() + timeout
+            self._pauses.end()
             self._say_left(self._functions.close(timeout))
             self._lifecycle.stop_all(max(until - monotonic(), _STOP_AT_LEAST))
             _report(self._injector.close(self._home.run, max(until, monotonic() + _STOP_AT_LEAST)))
@@ -933,6 +937,7 @@ class Host(Caller):
             return
         try:
             until = monotonic() + timeout
+            self._pauses.end()
             self._say_left(await self._aside(partial(self._functions.close, timeout)))
             await self._aside(partial(self._lifecycle.stop_all, max(until - monotonic(), _STOP_AT_LEAST)))
             ends = max(until, monotonic() + _STOP_AT_LEAST)
@@ -1096,6 +1101,7 @@ class Host(Caller):
             places=self._places,
             timeout=self._timeout,
             again=self._again,
+            pauses=self._pauses,
         )
 
     def _find(self, name: str) -> None:

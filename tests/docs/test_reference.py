@@ -22,6 +22,7 @@ CONFIGURED = {
     "The top of the file": configured.Document,
     "[[plugin]]": configured.PluginConfig,
     "[plugin.worker]": configured.WorkerConfig,
+    "[plugin.retry]": configured.RetryConfig,
     "[plugin.upgrade]": configured.UpgradeConfig,
     "[routes]": configured.RouteConfig,
     "[tenants.NAME]": configured.TenantConfig,

@@ -213,6 +213,10 @@ def test_a_single_fault_is_shown_with_its_fix():
             "plugin[0].upgrade.tenants[0] (line 5)",
             "no tenant is named 'acne' → did you mean 'acme'?",
         ),
+        (plugin(retry="{ attempts = 0 }"), "plugin[0].retry.attempts (line 4)", "from 1 to 1,000,000, got 0"),
+        (plugin(retry="{ backoff = 0 }"), "plugin[0].retry.backoff (line 4)", "a number of seconds above 0"),
+        (plugin(retry="{ backof = 1.0 }"), "plugin[0].retry.backof (line 4)", "unknown key → did you mean 'backoff'?"),
+        (plugin(retry="5"), "plugin[0].retry (line 4)", "expected a table, got 5"),
         (plugin(executor='"worker"', upgrade="3"), "plugin[0].upgrade (line 5)", "expected a table, got 3"),
         (plugin(worker="{}"), "plugin[0].worker (line 4)", "the plugin has no executor, and only workers heed this"),
         (

@@ -115,6 +115,12 @@ def _contract(names: tuple[str, ...] = (), file: str = "") -> dict[str, Any]:
     return report.result
 
 
+def _said(value: Any) -> str:
+    if isinstance(value, dict):  # of how it is tried again
+        return ", ".join(f"{key} {part}" for key, part in value.items())
+    return str(value)
+
+
 def _show_contract(shown: dict[str, Any]) -> None:
     fields = [
         ("summary", shown["summary"]),
@@ -124,7 +130,7 @@ def _show_contract(shown: dict[str, Any]) -> None:
         ("result", shown["result"]),
         ("", shown["untyped"]),
         *(("injected" if number == 0 else "", text) for number, text in enumerate(shown["dependencies"])),
-        *((key, str(value)) for key, value in shown["policy"].items() if value),
+        *((key, _said(value)) for key, value in shown["policy"].items() if value),
         *(("note", note) for note in shown["notes"]),
     ]
     for line in columns([field for field in fields if field[1]], "  "):

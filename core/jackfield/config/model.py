@@ -14,7 +14,19 @@ from typing import Any, Literal
 import attrs
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
-from jackfield.config.leaves import Attribute, Count, Pattern, Port, RestartPolicy, Seconds, Share, Text, Weight
+from jackfield.config.leaves import (
+    Attribute,
+    Count,
+    Pattern,
+    Port,
+    Positive,
+    RestartPolicy,
+    Seconds,
+    Share,
+    Text,
+    Weight,
+)
+from jackfield.model.retry import RetryPolicy
 
 EXECUTORS = ("inline", "thread", "worker", "ray")
 """The executors that a configuration may name unless the host says otherwise."""
@@ -76,6 +88,19 @@ class Source:
 
 
 @attrs.frozen
+class RetryConfig:
+    """How often calls of one plugin are tried, where that is worth it.
+
+    Attributes:
+        attempts: how often a call is tried at most, the first time included.
+        backoff: seconds before the second attempt; each further pause is twice as long, up to five seconds.
+    """
+
+    attempts: Positive = 5
+    backoff: Seconds = 0.1
+
+
+@attrs.frozen
 class PluginConfig:
     """One declared plugin.
 
@@ -101,6 +126,8 @@ class PluginConfig:
         import_in: `thread`, for at most `start_timeout`; or `main`, for a module that only the main thread can import,
             without a limit.
         worker: how it runs apart, with `executor = "worker"`.
+        retry: how calls of its functions are tried again, within their deadline: those marked idempotent, and what
+            provably did not start; by default they are not.
         upgrade: how an apply brings another version of it, with `executor = "worker"`; by default all calls move at
             once.
     """
@@ -121,8 +148,14 @@ class PluginConfig:
     stop_timeout: Seconds = 10.0
     import_in: Literal["thread", "main"] = "thread"
     worker: WorkerConfig | None = None
+    retry: RetryConfig | None = None
     # No part of what a plugin is: where nothing else differs there is nothing to do.
     upgrade: UpgradeConfig | None = attrs.field(default=None, eq=False)
+
+    @property
+    def retry_policy(self) -> RetryPolicy | None:
+        """What `retry` comes to."""
+        return None if self.retry is None else RetryPolicy(self.retry.attempts, self.retry.backoff)
 
     @property
     def source(self) -> Source:

@@ -14,6 +14,7 @@ from jackfield.config.model import (
     MetricsConfig,
     ObservabilityConfig,
     PluginConfig,
+    RetryConfig,
     RouteConfig,
     TenantConfig,
 )
@@ -24,6 +25,7 @@ _KEYS: Final[Mapping[type, frozenset[str]]] = {
         Document,
         PluginConfig,
         WorkerConfig,
+        RetryConfig,
         UpgradeConfig,
         RouteConfig,
         TenantConfig,
@@ -81,6 +83,7 @@ def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[type, AbstractSet[str]]]:
         yield from ((cls, table.keys()) for table in tables)
     for plugin in raw.get("plugin", ()):
         yield WorkerConfig, plugin.get("worker", {}).keys()
+        yield RetryConfig, plugin.get("retry", {}).keys()
         yield UpgradeConfig, plugin.get("upgrade", {}).keys()
     yield EnvironmentsConfig, raw.get("environments", {}).keys()
     seen = raw.get("observability", {})

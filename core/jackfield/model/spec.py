@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 import attrs
 
 from jackfield.model.generics import is_union
+from jackfield.model.retry import RetryPolicy
 from jackfield.strangers import Broken, barrier, is_a, named
 
 
@@ -38,11 +39,14 @@ class Policy:
         timeout: seconds that one call may take, or None.
         executor: `inline`, `thread`, … or None for the host's choice by colour.
         idempotent: whether calling twice does what calling once does, so that a lost call may be tried again.
+        retry: how its direct calls are tried again where that is worth it, or None for one attempt; by configuration
+            alone.
     """
 
     timeout: float | None = None
     executor: str | None = None
     idempotent: bool = False
+    retry: RetryPolicy | None = None
 
 
 @attrs.frozen

@@ -106,11 +106,24 @@ class BoundLogs:
             level, text = _OK_LEVEL, _OK
         else:
             level, text = _ROWS[outcome]
+        record = self._record("call", level, text, call, duration)
+        if outcome is not Outcome.OK:
+            self._explain(record, call, outcome, error)
+        self._sink(record)
+
+    def retried(self, call: Call, outcome: Outcome, error: BaseException, duration: float) -> None:
+        """Write a record of an attempt that failed and is followed by another."""
+        record = self._record("retry", "WARNING", _ROWS[outcome][1], call, duration)
+        record.attempt = call.attempt
+        self._explain(record, call, outcome, error)
+        self._sink(record)
+
+    def _record(self, event: str, level: str, text: str, call: Call, duration: float) -> Record:
         trace = call.trace
         record = Record(
             utc_now(),
             level,
-            "call",
+            event,
             "" if trace is None else f"{trace.trace_id:032x}",
             "" if trace is None else f"{trace.span_id:016x}",
             self._name,
@@ -120,9 +133,9 @@ class BoundLogs:
             int(duration * 1e6) / 1e3,  # to the microsecond, without the noise of a float's last digits
             text,
         )
-        if outcome is not Outcome.OK:
-            self._explain(record, call, outcome, error)
-        self._sink(record)
+        if call.attempt > 1:
+            record.attempt = call.attempt
+        return record
 
     def close(self) -> None:
         """Release nothing: only names are held."""

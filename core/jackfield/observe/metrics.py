@@ -32,6 +32,7 @@ class Metrics:
     - `jackfield_call_duration_seconds{function,version}`, a histogram whose exemplars name a sampled trace of each
       bucket
     - `jackfield_calls_in_flight{function,version}`
+    - `jackfield_call_retries_total{function,version}`, the attempts that were followed by another
     - of each watched executor the `scheduler_…` metrics, see `watch`
     - and of each host that it observes the states of plugins, faults, the revision and canaries, see `watch_host`.
 
@@ -120,12 +121,13 @@ class Metrics:
 class BoundMetrics:
     """The series of one function version."""
 
-    __slots__ = ("__weakref__", "_close", "finish", "start")
+    __slots__ = ("__weakref__", "_close", "finish", "retried", "start")
 
     def __init__(self, calls: CallCollector, key: tuple[str, str]) -> None:
         series = calls.acquire(key)
         self.start: Callable[[Call], None] = series.start
         self.finish: Callable[[object, Call, Outcome, BaseException | None, float], None] = series.finish
+        self.retried: Callable[[Call, Outcome, BaseException, float], None] = series.retried
         # The endpoints of a host that is dropped without a stop are closed by nobody.
         self._close = weakref.finalize(self, calls.release, key)
         self._close.atexit = False

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 SCOPE = "jackfield"
 FUNCTION, VERSION, PLUGIN = "jackfield.function", "jackfield.version", "jackfield.plugin"
 TENANT, REVISION, OUTCOME = "jackfield.tenant", "jackfield.revision", "jackfield.outcome"
+ATTEMPT = "jackfield.attempt"
 
 _TEXTS = {outcome: outcome.value for outcome in Outcome}
 _FAILED = frozenset(outcome for outcome, row in OUTCOMES.items() if row.span_error)
@@ -156,11 +157,20 @@ class BoundSpans:
             return
         try:
             span.set_attribute(OUTCOME, _TEXTS[outcome])
+            if call.attempt > 1:
+                span.set_attribute(ATTEMPT, call.attempt)
             if outcome in _FAILED:
                 span.set_attribute(ERROR_TYPE, error_type(error) if error is not None else _TEXTS[outcome])
                 span.set_status(StatusCode.ERROR)
         finally:
             span.end()
+
+    def retried(self, call: Call, outcome: Outcome, error: BaseException, duration: float) -> None:  # noqa: ARG002
+        """Note on the call's span that an attempt failed and is followed by another."""
+        span = get_current_span()
+        if span.is_recording() and span.get_span_context() == call.trace:
+            facts = {OUTCOME: _TEXTS[outcome], ERROR_TYPE: error_type(error)}
+            span.add_event("jackfield.retry", {ATTEMPT: call.attempt, **facts})
 
     def close(self) -> None:
         """Release nothing: only names are held."""

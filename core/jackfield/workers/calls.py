@@ -226,7 +226,8 @@ class Calls:
         if own is None or own < 0:
             own = int(call.id, 16)
         about = None
-        if call.tenant is not None or call.trace is not None or call.rule or call.headers is not NO_HEADERS:
+        rare = call.tenant is not None or call.trace is not None or call.rule or call.attempt > 1
+        if rare or call.headers is not NO_HEADERS:
             trace = call.trace
             about = About(
                 call.tenant,
