@@ -72,6 +72,8 @@ if TYPE_CHECKING:
     from jackfield.config.apart import EnvironmentsConfig
     from jackfield.desired.applying import Applier
     from jackfield.desired.plan import Plan
+    from jackfield.flow import Flows
+    from jackfield.model.flow import Flow
     from jackfield.observe.metrics import Metrics
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canaries, Canary
@@ -282,6 +284,26 @@ class Host(Caller):
         with self.update() as tx:
             spec = tx.register(name, target, version=version, plugin=plugin)
         return Registration(spec, lambda gone: self._functions.commit([Removal(gone.name, gone.version, only=gone)]))
+
+    def add_flow(self, flow: "Flow") -> Registration:
+        """Register a flow: a function whose steps call others.
+
+        Before the start its functions need not be there; what is wrong with it then stands in `faults` once the host
+        has started. A host that runs refuses a flow that does not fit its functions.
+
+        Args:
+            flow: it.
+
+        Returns:
+            A registration, whose `remove()` undoes exactly this.
+
+        Raises:
+            ContractError: with every fault of it.
+            DuplicateFunction: if the name and version is taken.
+            PluginError: if a hook refuses it.
+            Unavailable: after a fork.
+        """
+        return self._flows.add([flow])[0]
 
     def unregister(self, name: str, *, version: str | None = None) -> None:
         """Remove a function: all its versions, or one. Calls that are inside finish.
@@ -514,8 +536,9 @@ class Host(Caller):
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """Everything that was left out when plugins were loaded, and why."""
-        return self._inventory.faults
+        """Everything that was left out when plugins were loaded, and why; and what does not fit in flows."""
+        flows: Flows | None = self._late.get("flows")
+        return self._inventory.faults if flows is None else (*self._inventory.faults, *flows.faults)
 
     @property
     def running(self) -> bool:
@@ -891,6 +914,8 @@ class Host(Caller):
                 self._functions.close(0.0)
                 self._end()
                 raise
+        if "flows" in self._late and self._functions.running:
+            faults += self._flows.check()
         if self._strict and faults:
             self.stop()
             first = faults[0]
@@ -996,6 +1021,24 @@ class Host(Caller):
         await self.astop()
 
     # --- Inside -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _flows(self) -> "Flows":
+        from jackfield.flow import Flows  # noqa: PLC0415  # for those who have some
+
+        made = self._late.get("flows")
+        if made is None:  # of several threads that come at once, all get the first one's
+            fresh = Flows(
+                self._functions,
+                self._plain_caller,
+                self._pool,
+                self._find,
+                lambda name: self._inventory.spec(name, None),
+                lambda name: self._not_found(Call(name)),
+            )
+            made = self._late.setdefault("flows", fresh)
+        flows: Flows = made
+        return flows
 
     @property
     def _canaries(self) -> "Canaries":
