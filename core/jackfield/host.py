@@ -252,6 +252,8 @@ class Host(Caller):
         self._functions.set_permissions(permissions(configuration.tenants))
         discover, lazy = configuration.discover, configuration.lazy
         self._inventory.declare(configuration.plugins.values(), discover=discover, lazy=lazy)
+        if configuration.flows:
+            self._flows.declare(configuration.flows)
         self._applier.boot(configuration)
         self._refuse_faults(configuration.strict or switches.strict)
 
@@ -303,7 +305,7 @@ class Host(Caller):
             PluginError: if a hook refuses it.
             Unavailable: after a fork.
         """
-        return self._flows.add([flow])[0]
+        return self._flows.add(flow)
 
     def unregister(self, name: str, *, version: str | None = None) -> None:
         """Remove a function: all its versions, or one. Calls that are inside finish.
@@ -1125,6 +1127,7 @@ class Host(Caller):
                 self._canaries,
                 lambda: self._upgrades,
                 lambda: self._upgrades.rolling if "upgrades" in self._late else {},
+                lambda: self._flows,
             )
             fresh = Applier(steps)
             made = self._late.setdefault("applier", fresh)

@@ -14,6 +14,7 @@ from jackfield import (
     Cancelled,
     ContractError,
     DeadlineExceeded,
+    DuplicateFunction,
     Flow,
     FunctionCrashed,
     Host,
@@ -277,6 +278,12 @@ def test_versions_of_a_flow_are_routed_like_any_function_s(host):
     assert host.call("f", version="2.0") == 4
     host.canary("f", version="2.0", share=1.0).promote()
     assert host.call("f") == 4
+
+
+def test_a_name_and_version_is_taken_once(host):
+    """By a function or a flow."""
+    with pytest.raises(DuplicateFunction):
+        host.add_flow(Flow("double").step("a", "auth.check", token="x"))  # noqa: S106  # none
 
 
 def test_removing_a_flow(host):

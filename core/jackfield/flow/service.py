@@ -1,6 +1,6 @@
 """The flows of one host: registered like any function, checked against the functions that they call."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import copy_context
 from typing import Final
 
@@ -10,7 +10,7 @@ from jackfield import contract
 from jackfield.calls.dispatch import Caller
 from jackfield.calls.handles import Registration
 from jackfield.contract.schemas import words
-from jackfield.errors import ContractError, Fault, FunctionNotFound, JackfieldError, PluginError
+from jackfield.errors import ContractError, DuplicateFunction, Fault, FunctionNotFound, JackfieldError, PluginError
 from jackfield.flow.contracts import contract_flaws, result_of
 from jackfield.flow.program import Program, compile_flow
 from jackfield.flow.running import FlowFunction
@@ -60,7 +60,14 @@ class Flows:
         self._find = find
         self._known = known
         self._refusal = refusal
-        self.faults: tuple[Fault, ...] = ()
+        self._declined: tuple[Fault, ...] = ()
+        self._unfit: tuple[Fault, ...] = ()
+        self._declared: dict[str, Flow] = {}  # what the configuration has brought, by name and version
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The flows of a configuration that could not come in, and what was wrong with others when the host started."""
+        return (*self._declined, *self._unfit)
 
     # --- For runs ---------------------------------------------------------------------------------------------------
 
@@ -77,37 +84,75 @@ class Flows:
 
     # --- Coming in --------------------------------------------------------------------------------------------------
 
-    def add(self, flows: Iterable[Flow]) -> tuple[Registration, ...]:
-        """Register flows, all of them or none.
+    def add(self, flow: Flow) -> Registration:
+        """Register a flow.
 
         Args:
-            flows: of a host that runs, their functions are there already, or among them.
+            flow: of a host that runs, its functions are there already.
 
         Returns:
-            What removes each of them.
+            What removes it.
 
         Raises:
-            ContractError: with everything that is wrong with any of them.
-            DuplicateFunction: if a name and version is taken.
-            PluginError: if a hook refuses one.
+            ContractError: with everything that is wrong with it.
+            DuplicateFunction: if its name and version is taken.
+            PluginError: if a hook refuses it.
         """
-        wanted = tuple(flows)
-        faults = [_fault(flow, flaw) for flow in wanted for flaw in flaws(flow)]
-        programs: list[Program] = []
+        program = self._compiled(flow, [each for each, _ in self._programs()])
+        if self._functions.running and (faults := tuple(self._missing([program]))):
+            raise ContractError(flow.name, faults)
+        return self._register(program)
+
+    def _compiled(self, flow: Flow, others: Iterable[Program]) -> Program:
+        """Compile a flow, unless it has a flaw, or is in a circle with others."""
+        faults = [_fault(flow, flaw) for flaw in flaws(flow)]
+        faults = faults or list(_circles(flow, (each.flow for each in others)))
         if not faults:
-            for flow in wanted:
-                try:
-                    programs.append(compile_flow(flow))
-                except TypeError as error:
-                    faults.append(_fault(flow, Flaw(("steps",), f"what is written there is no plain data: {error}")))
-            faults += self._circles(wanted)
-        if not faults and self._functions.running:
-            faults += self._missing(programs, {flow.name for flow in wanted})
-        if faults:
-            raise ContractError(wanted[0].name, tuple(faults))
-        specs = [self._spec(program) for program in programs]
-        self._functions.commit([Addition(spec) for spec in specs])
-        return tuple(Registration(spec, self._remove) for spec in specs)
+            try:
+                return compile_flow(flow)
+            except TypeError as error:
+                faults = [_fault(flow, Flaw(("steps",), f"what is written there is no plain data: {error}"))]
+        raise ContractError(flow.name, tuple(faults))
+
+    def _register(self, program: Program) -> Registration:
+        spec = self._spec(program)
+        self._functions.commit([Addition(spec)])
+        return Registration(spec, self._remove)
+
+    def declare(self, flows: Mapping[str, tuple[Flow, ...]]) -> tuple[Fault, ...]:
+        """Have the flows of a configuration, and no others of an earlier one; those that are the same stay.
+
+        Args:
+            flows: name → versions; each is good by itself.
+
+        Returns:
+            The faults of those that could not come in; they stand in `faults`, too.
+
+        Raises:
+            JackfieldError: if one that is there can neither go nor be replaced, and why; then nothing has changed.
+        """
+        wanted = {flow.key: flow for versions in flows.values() for flow in versions}
+        gone = {key for key, flow in self._declared.items() if wanted.get(key) != flow}
+        there = {program.flow.key: spec for program, spec in self._programs() if program.flow.key in gone}
+        others = [program for program, _ in self._programs() if program.flow.key not in gone]
+        # Replaced in one swap: nobody ever finds that a flow is not there.
+        swapped = [flow for key, flow in wanted.items() if key in there]
+        removals = [Removal(spec.name, spec.version, only=spec, succeed=True) for spec in there.values()]
+        if removals:
+            additions = [Addition(self._spec(self._compiled(flow, others))) for flow in swapped]
+            self._functions.commit([*removals, *additions])
+        for key in gone:
+            del self._declared[key]
+        self._declared |= {flow.key: flow for flow in swapped}
+        faults: list[Fault] = []
+        for key in [key for key in wanted if key not in self._declared]:
+            try:
+                self._register(self._compiled(wanted[key], [program for program, _ in self._programs()]))
+                self._declared[key] = wanted[key]
+            except (ContractError, DuplicateFunction, PluginError) as error:
+                faults += error.faults or (Fault("duplicate", "", key, str(error)),)
+        self._declined = tuple(faults)
+        return (*self._declined, *(self.check() if self._functions.running else ()))
 
     def _remove(self, spec: FunctionSpec) -> None:
         self._functions.commit([Removal(spec.name, spec.version, only=spec)])
@@ -132,13 +177,13 @@ class Flows:
             Everything that is wrong; it stands in `faults`, too.
         """
         programs = list(self._programs())
-        self.faults = tuple(self._missing([program for program, _ in programs], ()))
-        for fault in self.faults:
+        self._unfit = tuple(self._missing(program for program, _ in programs))
+        for fault in self._unfit:
             host_log("ERROR", fault)
         for _ in programs:  # a flow may call a flow
             if not self._learn():
                 break
-        return self.faults
+        return self._unfit
 
     def _learn(self) -> bool:
         """Register anew the flows whose results are better known by now; tell whether there were any."""
@@ -164,29 +209,26 @@ class Flows:
         route = self.snapshot.routes.get(name)
         return route.spec if route is not None else self._known(name)
 
-    def _missing(self, programs: Iterable[Program], coming: Iterable[str]) -> Iterator[Fault]:
+    def _missing(self, programs: Iterable[Program]) -> Iterator[Fault]:
         """Find the functions that nobody knows, and what does not fit those that are known."""
-        new = frozenset(coming)
         for program in programs:
             for name, node in program.nodes.items():
                 call = node.step.call
-                if call in new or self._contract(call) is not None:
-                    continue
-                if is_a(refusal := self._refusal(call), FunctionNotFound):
+                if self._contract(call) is None and is_a(refusal := self._refusal(call), FunctionNotFound):
                     yield _fault(program.flow, Flaw(("steps", name, "call"), str(refusal)))
             yield from (_fault(program.flow, flaw) for flaw in contract_flaws(program, self._contract))
 
-    def _circles(self, flows: Iterable[Flow]) -> Iterator[Fault]:
-        """Find flows that call one another in a circle."""
-        new = tuple(flows)
-        calls: dict[str, set[str]] = {}
-        for flow in (*new, *(program.flow for program, _ in self._programs())):
-            calls.setdefault(flow.name, set()).update(step.call for step in flow.steps)
-        for ring in call_circles(calls):
+
+def _circles(flow: Flow, others: Iterable[Flow]) -> Iterator[Fault]:
+    """Find the circles in which a flow would call itself, be it through others."""
+    calls: dict[str, set[str]] = {}
+    for each in (flow, *others):
+        calls.setdefault(each.name, set()).update(step.call for step in each.steps)
+    for ring in call_circles(calls):
+        if flow.name in ring:
+            at = next((("steps", step.name, "call") for step in flow.steps if step.call in ring), ())
             reason = f"flows call one another without an end: {' → '.join(ring)}"
-            for flow in [each for each in new if each.name in ring][:1]:
-                at = next(("steps", step.name, "call") for step in flow.steps if step.call in ring)
-                yield _fault(flow, Flaw(at, reason, "take one of these steps away"))
+            yield _fault(flow, Flaw(at, reason, "take one of these steps away"))
 
 
 def _fault(flow: Flow, flaw: Flaw) -> Fault:
