@@ -543,6 +543,11 @@ class Host(Caller):
         return self._inventory.faults if flows is None else (*self._inventory.faults, *flows.faults)
 
     @property
+    def flows(self) -> "tuple[Flow, ...]":
+        """The flows that can be called, each version."""
+        return tuple(self._flows) if "flows" in self._late else ()
+
+    @property
     def running(self) -> bool:
         """Whether it takes calls: it has been started, and does not stop."""
         return self._functions.running
@@ -607,7 +612,7 @@ class Host(Caller):
         return spec
 
     def graph(self, style: Literal["mermaid", "dot"] = "mermaid") -> str:
-        """Draw the functions, what is injected into them, and the scopes.
+        """Draw the functions, what is injected into them, the scopes, and the steps of flows.
 
         Args:
             style: `mermaid` or `dot`.
@@ -615,7 +620,8 @@ class Host(Caller):
         from jackfield.injection.drawing import dot, mermaid  # noqa: PLC0415  # for those who draw
 
         draw = mermaid if style == "mermaid" else dot
-        return draw(self._injector.graph, [endpoint.spec for endpoint in self._functions.endpoints()])
+        drawing = draw(self._injector.graph, [endpoint.spec for endpoint in self._functions.endpoints()])
+        return self._flows.beside(drawing, style) if "flows" in self._late else drawing
 
     # --- Plugins ----------------------------------------------------------------------------------------------------
 
@@ -625,8 +631,11 @@ class Host(Caller):
         return self.snapshot.plugins
 
     def declared(self) -> tuple[tuple[str, ...], tuple[Fault, ...]]:
-        """Tell, without starting anything, which functions the declared plugins would register, and every fault."""
-        return self._inventory.declared(), self.faults
+        """Tell, without starting anything, which functions plugins and flows would bring, and every fault."""
+        if "flows" in self._late:
+            self._flows.check()
+        flows = {flow.name: None for flow in self.flows}
+        return (*self._inventory.declared(), *flows), self.faults
 
     def start_plugin(self, name: str) -> PluginRecord:
         """Start a plugin, after those that it depends on; one that was unloaded is loaded again.

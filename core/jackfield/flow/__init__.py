@@ -1,6 +1,7 @@
 """Flows: functions that call one another's results, and are functions themselves.
 
 The parts: `program` (a `model.flow.Flow`, compiled), `running` (one run), `values` (what passes between steps),
+`group` (tasks that end together), `watching` (what becomes of each step), `shown` and `drawing` (for people),
 `journal` (where a durable run keeps its completed steps), `contracts` (what is given against what is taken), `service`
 (the flows of a host).
 """

@@ -17,6 +17,8 @@ from jackfield.flow.group import Group
 from jackfield.flow.journal import NOTHING, Journal, current_journal
 from jackfield.flow.program import Node, Program
 from jackfield.flow.values import Scope, Unbound, by_value, follow
+from jackfield.flow.watching import StepState, Watch, current_watch
+from jackfield.log import host_log
 from jackfield.model.call import Call, current, in_step
 from jackfield.model.flow import INPUT, ITEM, Reference
 from jackfield.model.snapshot import Snapshot
@@ -92,8 +94,9 @@ class FlowFunction:
         if seen is not self._functions.snapshot:
             called = await self._look_up()
         # A journal is of one call, and not of those below it.
-        kept = current_journal.get() if call is None or call.parent is None else None
-        return await Run(self, called, call, input, kept).whole()
+        is_root = call is None or call.parent is None
+        kept, watch = (current_journal.get(), current_watch.get()) if is_root else (None, None)
+        return await Run(self, called, call, input, kept, watch).whole()
 
     async def _look_up(self) -> Mapping[str, Called]:
         """Learn what there is to know of the functions, and refuse before anything runs if nobody knows one."""
@@ -132,6 +135,7 @@ class Run:
         call: the call of the flow.
         given: what it was called with.
         kept: where its completed steps are, if it is durable.
+        watch: sees its steps, if anybody does.
     """
 
     def __init__(
@@ -141,6 +145,7 @@ class Run:
         call: Call | None,
         given: Any,
         kept: Journal | None,
+        watch: Watch | None,
     ) -> None:
         program = self._program = function.program
         self._acall: Callable[..., Any] = function.acall
@@ -148,6 +153,7 @@ class Run:
         self._call = call
         self._given = given
         self._journal = kept
+        self._watch = watch
         self._scope: dict[str, Any] = {}
         self._waiting = {name: node.waits for name, node in program.nodes.items() if node.waits}
         self._lost: set[str] = set()  # steps that need one without a result
@@ -189,11 +195,19 @@ class Run:
         """Do one step; give those that need no longer wait."""
         name = node.step.name
         self._under_way[name] = None
+        if self._watch is not None:
+            self._watch.begin(name)
         result: Any = _NO_RESULT
         try:
             result = await (self._kept(node, name, self._scope) if node.each is None else self._each(node, node.each))
         except Exception as error:  # noqa: BLE001  # it becomes the flow's, or its step is left out
+            self._told(name, StepState.FAILED)
             self._failed(node, error)
+        except BaseException:
+            self._told(name, StepState.CANCELLED)
+            raise
+        else:
+            self._told(name, StepState.OK)
         del self._under_way[name]
         if result is not _NO_RESULT:
             self._scope[name] = result
@@ -211,16 +225,23 @@ class Run:
                 if self._waiting[name]:
                     continue
                 if name in self._lost:
+                    self._told(name, StepState.LEFT_OUT)
                     ended.append((self._program.nodes[name], True))
                 else:
                     ready.append(name)
         return ready
 
+    def _told(self, name: str, state: StepState) -> None:
+        if self._watch is not None:
+            self._watch.end(name, state)
+
     def _failed(self, node: Node, error: BaseException) -> None:
         """Let the flow fail, unless the step says that it goes on."""
-        if node.step.on_error == "continue" and not is_a(error, _Ends):
-            return
         failure = self._error(node, error)
+        if node.step.on_error == "continue" and not is_a(error, _Ends):
+            if is_a(error, Unbound):  # of a call that has failed observers tell
+                host_log("WARNING", f"{failure}; the flow goes on")
+            return
         raise failure from (error.__cause__ if failure is error or is_a(error, _Ends) else error)
 
     # --- One step ---------------------------------------------------------------------------------------------------
@@ -239,7 +260,9 @@ class Run:
                 scope = {**self._scope, ITEM: items[number]}
                 try:
                     results[number] = await self._kept(node, f"{node.step.name}[{number}]", scope)
+                    self._counted(node, failed=False)
                 except Exception as error:
+                    self._counted(node, failed=True)
                     if node.step.on_error == "fail" or is_a(error, _Ends):
                         error.add_note(f"at item {number}")
                         raise
@@ -249,6 +272,10 @@ class Run:
             group.start(work())
         await group.wait()
         return results
+
+    def _counted(self, node: Node, *, failed: bool) -> None:
+        if self._watch is not None:
+            self._watch.item(node.step.name, failed=failed)
 
     async def _kept(self, node: Node, key: str, scope: Scope) -> Any:
         """Do a step, or one item of it, unless it has been done before."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import copy_context
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 
@@ -165,6 +165,16 @@ class Flows:
         policy = Policy(None if flow.timeout is None else float(flow.timeout), None)
         spec = contract.specify(flow.name, FlowFunction(program, self), version=flow.version, policy=policy)
         return attrs.evolve(spec, remote=remote, summary=f"A flow: {steps}"[:200], notes=())
+
+    def __iter__(self) -> Iterator[Flow]:
+        """Walk the flows that can be called now."""
+        return (program.flow for program, _ in self._programs())
+
+    def beside(self, drawing: str, style: Literal["mermaid", "dot"]) -> str:
+        """Add the flows to a drawing."""
+        from jackfield.flow.drawing import beside  # noqa: PLC0415  # for those who draw
+
+        return beside(drawing, self, style)
 
     # --- Checking ---------------------------------------------------------------------------------------------------
 
