@@ -73,6 +73,8 @@ if TYPE_CHECKING:
     from jackfield.config.apart import EnvironmentsConfig
     from jackfield.desired.applying import Applier
     from jackfield.desired.plan import Plan
+    from jackfield.flow import Flows
+    from jackfield.model.flow import Flow
     from jackfield.observe.metrics import Metrics
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canaries, Canary
@@ -252,6 +254,8 @@ class Host(Caller):
         self._functions.set_permissions(permissions(configuration.tenants))
         discover, lazy = configuration.discover, configuration.lazy
         self._inventory.declare(configuration.plugins.values(), discover=discover, lazy=lazy)
+        if configuration.flows:
+            self._flows.declare(configuration.flows)
         self._applier.boot(configuration)
         self._refuse_faults(configuration.strict or switches.strict)
 
@@ -284,6 +288,26 @@ class Host(Caller):
         with self.update() as tx:
             spec = tx.register(name, target, version=version, plugin=plugin)
         return Registration(spec, lambda gone: self._functions.commit([Removal(gone.name, gone.version, only=gone)]))
+
+    def add_flow(self, flow: "Flow") -> Registration:
+        """Register a flow: a function whose steps call others.
+
+        Before the start its functions need not be there; what is wrong with it then stands in `faults` once the host
+        has started. A host that runs refuses a flow that does not fit its functions.
+
+        Args:
+            flow: it.
+
+        Returns:
+            A registration, whose `remove()` undoes exactly this.
+
+        Raises:
+            ContractError: with every fault of it.
+            DuplicateFunction: if the name and version is taken.
+            PluginError: if a hook refuses it.
+            Unavailable: after a fork.
+        """
+        return self._flows.add(flow)
 
     def unregister(self, name: str, *, version: str | None = None) -> None:
         """Remove a function: all its versions, or one. Calls that are inside finish.
@@ -516,8 +540,14 @@ class Host(Caller):
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """Everything that was left out when plugins were loaded, and why."""
-        return self._inventory.faults
+        """Everything that was left out when plugins were loaded, and why; and what does not fit in flows."""
+        flows: Flows | None = self._late.get("flows")
+        return self._inventory.faults if flows is None else (*self._inventory.faults, *flows.faults)
+
+    @property
+    def flows(self) -> "tuple[Flow, ...]":
+        """The flows that can be called, each version."""
+        return tuple(self._flows) if "flows" in self._late else ()
 
     @property
     def running(self) -> bool:
@@ -584,7 +614,7 @@ class Host(Caller):
         return spec
 
     def graph(self, style: Literal["mermaid", "dot"] = "mermaid") -> str:
-        """Draw the functions, what is injected into them, and the scopes.
+        """Draw the functions, what is injected into them, the scopes, and the steps of flows.
 
         Args:
             style: `mermaid` or `dot`.
@@ -592,7 +622,8 @@ class Host(Caller):
         from jackfield.injection.drawing import dot, mermaid  # noqa: PLC0415  # for those who draw
 
         draw = mermaid if style == "mermaid" else dot
-        return draw(self._injector.graph, [endpoint.spec for endpoint in self._functions.endpoints()])
+        drawing = draw(self._injector.graph, [endpoint.spec for endpoint in self._functions.endpoints()])
+        return self._flows.beside(drawing, style) if "flows" in self._late else drawing
 
     # --- Plugins ----------------------------------------------------------------------------------------------------
 
@@ -602,8 +633,11 @@ class Host(Caller):
         return self.snapshot.plugins
 
     def declared(self) -> tuple[tuple[str, ...], tuple[Fault, ...]]:
-        """Tell, without starting anything, which functions the declared plugins would register, and every fault."""
-        return self._inventory.declared(), self.faults
+        """Tell, without starting anything, which functions plugins and flows would bring, and every fault."""
+        if "flows" in self._late:
+            self._flows.check()
+        flows = {flow.name: None for flow in self.flows}
+        return (*self._inventory.declared(), *flows), self.faults
 
     def start_plugin(self, name: str) -> PluginRecord:
         """Start a plugin, after those that it depends on; one that was unloaded is loaded again.
@@ -894,6 +928,8 @@ class Host(Caller):
                 self._functions.close(0.0)
                 self._end()
                 raise
+        if "flows" in self._late and self._functions.running:
+            faults += self._flows.check()
         if self._strict and faults:
             self.stop()
             first = faults[0]
@@ -1003,6 +1039,24 @@ class Host(Caller):
     # --- Inside -----------------------------------------------------------------------------------------------------
 
     @property
+    def _flows(self) -> "Flows":
+        from jackfield.flow import Flows  # noqa: PLC0415  # for those who have some
+
+        made = self._late.get("flows")
+        if made is None:  # of several threads that come at once, all get the first one's
+            fresh = Flows(
+                self._functions,
+                self._plain_caller,
+                self._pool,
+                self._find,
+                lambda name: self._inventory.spec(name, None),
+                lambda name: self._not_found(Call(name)),
+            )
+            made = self._late.setdefault("flows", fresh)
+        flows: Flows = made
+        return flows
+
+    @property
     def _canaries(self) -> "Canaries":
         from jackfield.rollout.canary import Canaries  # noqa: PLC0415  # 8 ms, for those who have one
 
@@ -1087,6 +1141,7 @@ class Host(Caller):
                 self._canaries,
                 lambda: self._upgrades,
                 lambda: self._upgrades.rolling if "upgrades" in self._late else {},
+                lambda: self._flows,
             )
             fresh = Applier(steps)
             made = self._late.setdefault("applier", fresh)

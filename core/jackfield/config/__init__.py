@@ -10,6 +10,7 @@ The model is imported with every host; what reads a file (cattrs, tomllib) when 
 from typing import TYPE_CHECKING, Final
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
+from jackfield.config.flows import FlowConfig, StepConfig
 from jackfield.config.leaves import RestartPolicy
 from jackfield.config.model import (
     EXECUTORS,
@@ -39,6 +40,7 @@ __all__ = [
     "EXECUTORS",
     "Configuration",
     "EnvironmentsConfig",
+    "FlowConfig",
     "LogsConfig",
     "MetricsConfig",
     "ObservabilityConfig",
@@ -47,6 +49,7 @@ __all__ = [
     "RouteConfig",
     "Secret",
     "Source",
+    "StepConfig",
     "TenantConfig",
     "UpgradeConfig",
     "WorkerConfig",

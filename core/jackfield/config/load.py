@@ -11,6 +11,7 @@ from typing import Any
 from jackfield.config import files
 from jackfield.config.check import check
 from jackfield.config.documents import Kind
+from jackfield.config.flow_check import check_flows
 from jackfield.config.lines import PluginLines, index_lines
 from jackfield.config.model import EXECUTORS, Configuration
 from jackfield.config.problems import KeyPath, Problem
@@ -81,13 +82,15 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
 
         document, problems = structure(raw)
     plugins, environments, more = check(document, here.parent, executors)
-    if problems := [*problems, *more]:
+    flows, flawed = check_flows(document.flows) if document.flows else ({}, [])
+    if problems := [*problems, *more, *flawed]:
         raise KIND.error(file, problems, index_lines(text), lambda path: _plugin(path, raw))
     return Configuration(
         file=here,
         plugins={plugin.name: plugin for plugin in plugins},
         routes=document.routes,
         tenants=document.tenants,
+        flows=flows,
         observability=document.observability,
         environments=environments,
         discover=document.discover,

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import attrs
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
+from jackfield.config.flows import FlowConfig
 from jackfield.config.leaves import (
     Attribute,
     Count,
@@ -26,6 +27,7 @@ from jackfield.config.leaves import (
     Text,
     Weight,
 )
+from jackfield.model.flow import Flow
 from jackfield.model.retry import RetryPolicy
 
 EXECUTORS = ("inline", "thread", "worker", "ray")
@@ -257,6 +259,7 @@ class Document:
         routes: function name → version, or a table of rules.
         tenants: tenant → what it may do; once there is such a table, only tenants with `versions = true` may pick
             versions.
+        flows: function name → the steps that it consists of, or one table for each version.
         observability: what is seen of the calls.
         environments: where plugins that run apart get their packages from.
         discover: whether installed plugins that are not declared here load too.
@@ -268,6 +271,7 @@ class Document:
     plugin: tuple[PluginConfig, ...] = ()
     routes: Mapping[str, RouteConfig] = attrs.field(factory=dict)
     tenants: Mapping[str, TenantConfig] | None = None
+    flows: Mapping[str, FlowConfig | tuple[FlowConfig, ...]] = attrs.field(factory=dict)
     observability: ObservabilityConfig = attrs.field(factory=ObservabilityConfig)
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
     discover: bool = False
@@ -291,6 +295,7 @@ class Configuration:
         plugins: name → plugin, in the file's order, read-only.
         routes: function name → which version is called, read-only.
         tenants: tenant → what it may do, read-only; None when the file has no `[tenants]`.
+        flows: function name → its versions that are flows, read-only.
         observability: what is seen of the calls.
         environments: where plugins that run apart get their packages from; folders absolute.
         discover: whether installed plugins that are not declared load too.
@@ -307,6 +312,7 @@ class Configuration:
     tenants: Mapping[str, TenantConfig] | None = attrs.field(
         default=None, converter=attrs.converters.optional(_read_only)
     )
+    flows: Mapping[str, tuple[Flow, ...]] = attrs.field(factory=dict, converter=_read_only)
     observability: ObservabilityConfig = attrs.field(factory=ObservabilityConfig)
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
     discover: bool = False

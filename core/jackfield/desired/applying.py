@@ -14,6 +14,7 @@ from jackfield.desired.planning import Wanted, plan, reached, wanted
 from jackfield.desired.rollouts import still_refused
 from jackfield.desired.state import EMPTY, Actual, Desired, Refusal
 from jackfield.errors import Fault, JackfieldError, PluginError, Unavailable
+from jackfield.model.flow import Flow
 
 
 class Steps(Protocol):
@@ -65,6 +66,10 @@ class Steps(Protocol):
         """Take over what the file says of tenants."""
         ...
 
+    def flows(self, flows: Mapping[str, tuple[Flow, ...]]) -> tuple[Fault, ...]:
+        """Have the flows that the file says, and no others of an earlier one; give what could not come in."""
+        ...
+
     def abort(self, name: str) -> None:
         """End the trial of a function or plugin, if it still runs."""
         ...
@@ -94,6 +99,7 @@ class Applier:
                 deployed=configuration.plugins,
                 routes=configuration.routes,
                 tenants=configuration.tenants,
+                flows=configuration.flows,
             )
         )
 
@@ -155,7 +161,9 @@ class Applier:
             return attrs.evolve(change, status="failed", faults=_faults(change, error, new))
         return attrs.evolve(change, status="done", faults=faults)
 
-    def _do(self, change: Change, new: Configuration, want: Wanted) -> tuple[Fault, ...]:
+    def _do(  # noqa: C901  # one case for each kind
+        self, change: Change, new: Configuration, want: Wanted
+    ) -> tuple[Fault, ...]:
         steps, name = self._steps, change.name
         match change.kind:
             case "abort":
@@ -163,6 +171,8 @@ class Applier:
             case "tenants":
                 steps.tenants(new.tenants)
                 self._change(lambda now: attrs.evolve(now, tenants=new.tenants))
+            case "flows":
+                return self._flows(new)
             case "route":
                 self._route(name, new, want)
             case "remove":
@@ -183,6 +193,11 @@ class Applier:
             case "stop":
                 steps.stop(name)
         return ()
+
+    def _flows(self, new: Configuration) -> tuple[Fault, ...]:
+        left = self._steps.flows(new.flows)
+        self._change(lambda now: attrs.evolve(now, flows=new.flows))
+        return left
 
     def _route(self, name: str, new: Configuration, want: Wanted) -> None:
         rule = new.routes.get(name)

@@ -8,6 +8,7 @@ import attrs
 from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantConfig, WorkerConfig
 from jackfield.config.keys import keys
 from jackfield.desired.plan import FieldChange
+from jackfield.model.flow import Flow
 
 SET = "(set)"
 """Stands for an option, whose value may be a secret."""
@@ -99,6 +100,22 @@ def tenant_changes(
         else:
             found += _differing(old[name], new[name], f"{name}.")
     return tuple(found)
+
+
+def flow_changes(
+    before: Mapping[str, tuple[Flow, ...]], after: Mapping[str, tuple[Flow, ...]]
+) -> tuple[FieldChange, ...]:
+    """Give what differs between two sets of flows: which versions, and their steps."""
+    old, new = ({flow.key: flow for flows in each.values() for flow in flows} for each in (before, after))
+    return tuple(
+        FieldChange(key, _steps(old.get(key)), _steps(new.get(key)))
+        for key in dict.fromkeys((*old, *new))
+        if old.get(key) != new.get(key)
+    )
+
+
+def _steps(flow: Flow | None) -> str:
+    return "" if flow is None else "; ".join(f"{step.name} = {step.call}" for step in flow.steps)
 
 
 def host_changes(before: Configuration, after: Configuration) -> tuple[FieldChange, ...]:

@@ -12,7 +12,16 @@ from typing import Any
 import attrs
 
 from jackfield.config import Configuration, PluginConfig
-from jackfield.desired.fields import SET, host_changes, plugin_changes, route_changes, same, shown, tenant_changes
+from jackfield.desired.fields import (
+    SET,
+    flow_changes,
+    host_changes,
+    plugin_changes,
+    route_changes,
+    same,
+    shown,
+    tenant_changes,
+)
 from jackfield.desired.ownership import FieldKey, Ownership, Written
 from jackfield.desired.plan import Change, Conflict, Drift, Plan
 from jackfield.desired.rollouts import as_upgrade, on_trial, refusals, rolls_out
@@ -146,18 +155,20 @@ def plan(new: Configuration, want: Wanted, desired: Desired, actual: Actual, *, 
 
     Returns:
         The plan, each step planned: canaries that end, tenants, routes, removals (dependents first), then what is
-        added, changed, reloaded or started (dependents last), then what stops.
+        added, changed, reloaded or started (dependents last), then what stops, and the flows of them all.
     """
     routes, taken, conflicts = _routes(new, desired, actual, force)
     refused = {} if force else refusals(want, desired, actual)
     trials = on_trial(want, actual)
     plugins = tuple(_plugins(want, desired, actual, {*refused, *trials}))
     tenants = tenant_changes(desired.tenants, new.tenants)
+    flows = flow_changes(desired.flows, new.flows)
     changes = (
         *_aborts(plugins, taken, actual, trials),
         *((Change("tenants", "", "the table [tenants] differs", tenants),) if tenants else ()),
         *routes,
         *_ordered(plugins, want.plugins, desired.deployed),
+        *((Change("flows", "", "the table [flows] differs", flows),) if flows else ()),
     )
     return Plan(
         str(new.file),
