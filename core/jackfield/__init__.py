@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         StepFailed,
         StoreCompacted,
         StoreConflict,
+        StoreUnusable,
         Unavailable,
     )
     from jackfield.events import (
@@ -134,6 +135,7 @@ _HOMES: Final = {
     "StepFailed": "jackfield.errors",
     "StoreCompacted": "jackfield.errors",
     "StoreConflict": "jackfield.errors",
+    "StoreUnusable": "jackfield.errors",
     "SwapReport": "jackfield.plugins.swap",
     "Unavailable": "jackfield.errors",
     "UnloadReport": "jackfield.plugins.ledger",
@@ -214,6 +216,7 @@ __all__ = [
     "StepFailed",
     "StoreCompacted",
     "StoreConflict",
+    "StoreUnusable",
     "SwapReport",
     "Unavailable",
     "UnloadReport",
