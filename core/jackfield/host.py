@@ -64,7 +64,8 @@ from jackfield.runtime.home import HomeLoop
 from jackfield.runtime.pauses import Pauses
 from jackfield.runtime.pool import Pool
 from jackfield.stack import log_messages_for
-from jackfield.store import MemoryStore, check_store
+from jackfield.store import check_store
+from jackfield.store.hosted import HostStore
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm  # what type checkers know without an installation
@@ -125,7 +126,6 @@ class Host(Caller):
         store: Store | None = None,
         timeout: float | None = None,
     ) -> None:
-        kept = MemoryStore() if store is None else check_store(store)
         self._observers = _default_observers() if observers is None else check_observers(observers)
         self._messages = any(getattr(observer, "messages", False) is True for observer in self._observers)
         log_messages_for(self, wanted=self._messages)
@@ -162,8 +162,8 @@ class Host(Caller):
         self._hooks = hooks
         ledgers = Ledgers()
         hosting = Hosting(self._functions, self._injector, hooks, self.events, self._home.run, code, ledgers)
-        self._states = ClaimedStates(kept, self._control.clock)
-        self._lifecycle = Lifecycle(hosting, self._states, self._control, self._home, self._pool, ledgers)
+        self._kept = HostStore(None if store is None else check_store(store), self._control)
+        self._lifecycle = Lifecycle(hosting, ClaimedStates(self._kept), self._control, self._home, self._pool, ledgers)
         self._inventory = Inventory(code, hosting, self._lifecycle)
         forking.watch(self)
 
@@ -247,9 +247,11 @@ class Host(Caller):
 
     def _configure(self, configuration: "Configuration") -> None:
         from jackfield.desired.hosted import rule_of  # noqa: PLC0415  # as `_applier`
+        from jackfield.store.urls import store_of  # noqa: PLC0415  # for those who have a configuration
 
         switches = self._inventory.scan()
         self._environments = configuration.environments
+        self._kept.configure(store_of(configuration.store.url), configuration.host.id)
         self._functions.set_rules({name: rule_of(name, route) for name, route in configuration.routes.items()})
         self._functions.set_permissions(permissions(configuration.tenants))
         discover, lazy = configuration.discover, configuration.lazy
@@ -996,14 +998,14 @@ class Host(Caller):
         while self._unwatch:
             self._unwatch.pop()()
         self._places.thread.close()
-        if self._states.claimed:
+        if self._kept.claimed:
             try:
-                self._control.run(self._states.release(), _STOP_AT_LEAST)
+                self._control.run(self._kept.release(), _STOP_AT_LEAST)
             except Exception as error:  # noqa: BLE001  # the store is somebody else's; its lease ends by itself
                 host_log("WARNING", "the host's id could not be given back", error)
         if (workers := self._there) is not None:
             workers.close()
-        self._states.close(_STOP_AT_LEAST)
+        self._kept.end(_STOP_AT_LEAST)
         self._control.close()
         self._home.close()
         log_messages_for(self, wanted=False)

@@ -32,6 +32,8 @@ CONFIGURED = {
     "[observability]": configured.ObservabilityConfig,
     "[observability.logs]": configured.LogsConfig,
     "[observability.metrics]": configured.MetricsConfig,
+    "[host]": configured.HostConfig,
+    "[store]": configured.StoreConfig,
     "[environments]": configured.EnvironmentsConfig,
 }
 

@@ -15,12 +15,14 @@ from jackfield.config.leaves import RestartPolicy
 from jackfield.config.model import (
     EXECUTORS,
     Configuration,
+    HostConfig,
     LogsConfig,
     MetricsConfig,
     ObservabilityConfig,
     PluginConfig,
     RouteConfig,
     Source,
+    StoreConfig,
     TenantConfig,
 )
 from jackfield.config.secrets import Secret
@@ -41,6 +43,7 @@ __all__ = [
     "Configuration",
     "EnvironmentsConfig",
     "FlowConfig",
+    "HostConfig",
     "LogsConfig",
     "MetricsConfig",
     "ObservabilityConfig",
@@ -50,6 +53,7 @@ __all__ = [
     "Secret",
     "Source",
     "StepConfig",
+    "StoreConfig",
     "TenantConfig",
     "UpgradeConfig",
     "WorkerConfig",

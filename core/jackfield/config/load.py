@@ -16,6 +16,7 @@ from jackfield.config.lines import PluginLines, index_lines
 from jackfield.config.model import EXECUTORS, Configuration
 from jackfield.config.problems import KeyPath, Problem
 from jackfield.config.quick import structure_quickly
+from jackfield.config.store_check import check_store_url
 from jackfield.config.trust import Trust
 from jackfield.errors import ConfigError, Fault
 from jackfield.log import host_log
@@ -83,7 +84,8 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
         document, problems = structure(raw)
     plugins, environments, more = check(document, here.parent, executors)
     flows, flawed = check_flows(document.flows) if document.flows else ({}, [])
-    if problems := [*problems, *more, *flawed]:
+    store, unstored = check_store_url(document.store, here.parent)
+    if problems := [*problems, *more, *flawed, *unstored]:
         raise KIND.error(file, problems, index_lines(text), lambda path: _plugin(path, raw))
     return Configuration(
         file=here,
@@ -92,6 +94,8 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
         tenants=document.tenants,
         flows=flows,
         observability=document.observability,
+        host=document.host,
+        store=store,
         environments=environments,
         discover=document.discover,
         timeout=document.timeout,

@@ -18,12 +18,14 @@ from jackfield.config.flows import FlowConfig
 from jackfield.config.leaves import (
     Attribute,
     Count,
+    HostId,
     Pattern,
     Port,
     Positive,
     RestartPolicy,
     Seconds,
     Share,
+    StoreUrl,
     Text,
     Weight,
 )
@@ -251,6 +253,30 @@ class ObservabilityConfig:
 
 
 @attrs.frozen
+class HostConfig:
+    """The host itself.
+
+    Attributes:
+        id: under which it keeps what is its own in the store; by default one that is made once and kept there. While
+            another live process has it, the next free one of ID-2, ID-3, … .
+    """
+
+    id: HostId | None = None
+
+
+@attrs.frozen
+class StoreConfig:
+    """Where the host keeps what must outlive it.
+
+    Attributes:
+        url: `memory:`, which lives as long as the process; `sqlite:FILE`, relative to the configuration file's folder;
+            others come from adapters.
+    """
+
+    url: StoreUrl = "memory:"
+
+
+@attrs.frozen
 class Document:
     """The configuration of a jackfield host.
 
@@ -261,6 +287,8 @@ class Document:
             versions.
         flows: function name → the steps that it consists of, or one table for each version.
         observability: what is seen of the calls.
+        host: the host itself.
+        store: where the host keeps what must outlive it.
         environments: where plugins that run apart get their packages from.
         discover: whether installed plugins that are not declared here load too.
         timeout: seconds that a call may take when neither caller, function nor plugin says otherwise.
@@ -273,6 +301,8 @@ class Document:
     tenants: Mapping[str, TenantConfig] | None = None
     flows: Mapping[str, FlowConfig | tuple[FlowConfig, ...]] = attrs.field(factory=dict)
     observability: ObservabilityConfig = attrs.field(factory=ObservabilityConfig)
+    host: HostConfig = attrs.field(factory=HostConfig)
+    store: StoreConfig = attrs.field(factory=StoreConfig)
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
     discover: bool = False
     timeout: Seconds | None = None
@@ -297,6 +327,8 @@ class Configuration:
         tenants: tenant → what it may do, read-only; None when the file has no `[tenants]`.
         flows: function name → its versions that are flows, read-only.
         observability: what is seen of the calls.
+        host: the host itself.
+        store: where the host keeps what must outlive it; files absolute.
         environments: where plugins that run apart get their packages from; folders absolute.
         discover: whether installed plugins that are not declared load too.
         timeout: seconds that a call may take when nothing else says so, or None.
@@ -314,6 +346,8 @@ class Configuration:
     )
     flows: Mapping[str, tuple[Flow, ...]] = attrs.field(factory=dict, converter=_read_only)
     observability: ObservabilityConfig = attrs.field(factory=ObservabilityConfig)
+    host: HostConfig = attrs.field(factory=HostConfig)
+    store: StoreConfig = attrs.field(factory=StoreConfig)
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
     discover: bool = False
     timeout: float | None = None

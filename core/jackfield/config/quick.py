@@ -11,12 +11,14 @@ from jackfield.config.flows import FlowConfig, StepConfig
 from jackfield.config.keys import keys
 from jackfield.config.model import (
     Document,
+    HostConfig,
     LogsConfig,
     MetricsConfig,
     ObservabilityConfig,
     PluginConfig,
     RetryConfig,
     RouteConfig,
+    StoreConfig,
     TenantConfig,
 )
 
@@ -34,6 +36,8 @@ _KEYS: Final[Mapping[type, frozenset[str]]] = {
         LogsConfig,
         MetricsConfig,
         EnvironmentsConfig,
+        HostConfig,
+        StoreConfig,
         FlowConfig,
         StepConfig,
     )
@@ -108,6 +112,8 @@ def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[type, AbstractSet[str]]]:
             yield FlowConfig, flow.keys()
             yield from ((StepConfig, step.keys()) for step in flow.get("steps", {}).values())
     yield EnvironmentsConfig, raw.get("environments", {}).keys()
+    yield HostConfig, raw.get("host", {}).keys()
+    yield StoreConfig, raw.get("store", {}).keys()
     seen = raw.get("observability", {})
     yield ObservabilityConfig, seen.keys()
     yield LogsConfig, seen.get("logs", {}).keys()

@@ -127,6 +127,8 @@ def host_changes(before: Configuration, after: Configuration) -> tuple[FieldChan
             found.append(FieldChange(name, shown(old), shown(new)))
     found += _differing(before.observability, after.observability, "observability.")
     found += _differing(before.environments, after.environments, "environments.")
+    found += _differing(before.host, after.host, "host.")
+    found += _differing(before.store, after.store, "store.")
     return tuple(found)
 
 
