@@ -13,6 +13,10 @@ LIMIT: Final = 64 << 20
 """Bytes that a JSON payload may have."""
 
 
+SENT: Final = 15 << 20
+"""Bytes of it that go to a running host: a frame has 16 MiB, with what is around it."""
+
+
 class BadInput(ValueError):
     """What was given is no payload."""
 

@@ -5,7 +5,15 @@ from typing import Any
 
 import attrs
 
-from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantConfig, WorkerConfig
+from jackfield.config import (
+    Configuration,
+    PluginConfig,
+    RetryConfig,
+    RouteConfig,
+    TenantConfig,
+    UpgradeConfig,
+    WorkerConfig,
+)
 from jackfield.config.keys import keys
 from jackfield.desired.plan import FieldChange
 from jackfield.model.flow import Flow
@@ -14,6 +22,7 @@ SET = "(set)"
 """Stands for an option, whose value may be a secret."""
 
 _NOTHING: Mapping[str, Any] = {}
+_TABLES: Mapping[str, type[Any]] = {"retry": RetryConfig, "upgrade": UpgradeConfig, "worker": WorkerConfig}
 
 
 def shown(value: Any) -> str:
@@ -23,7 +32,7 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} = {shown(item)}" for key, item in value.items())
+        return ", ".join(f"{key} = {said}" for key, item in value.items() if (said := shown(item)))
     if isinstance(value, tuple):
         return ", ".join(shown(item) for item in value)
     if attrs.has(type(value)):
@@ -54,12 +63,13 @@ def plugin_changes(before: PluginConfig, after: PluginConfig) -> tuple[FieldChan
         old, new = getattr(before, name), getattr(after, name)
         if name == "options":
             found += _options(old, new)
-        elif name == "worker":
+        elif name in _TABLES:
             if (old is None) != (new is None):
                 found.append(
                     FieldChange(name, "" if old is None else "configured", "" if new is None else "configured")
                 )
-            found += _differing(old or WorkerConfig(), new or WorkerConfig(), "worker.")
+            unsaid = _TABLES[name]()
+            found += _differing(old or unsaid, new or unsaid, f"{name}.")
         elif old != new:
             found.append(FieldChange(name, shown(old), shown(new)))
     return tuple(found)

@@ -200,7 +200,7 @@ class Workers:
         manifest = origin.manifest or Manifest()
         health, shutdown, unknown = lifecycle_of(config, described, manifest)
         pool.member.settings = attrs.evolve(pool.settings, health=health, shutdown=shutdown)
-        faults = (*_missing(config, origin), *_unheld(config, allowance), *unknown)
+        faults = (*_missing(config, origin), *_absent(config, origin), *_unheld(config, allowance), *unknown)
         bundle = bundle_of(config, described, pool, manifest, faults)
         address = origin.environment.address if origin.environment is not None else ""
         return attrs.evolve(bundle, digest=bundle.digest or address)
@@ -323,6 +323,17 @@ def _missing(config: "PluginConfig", origin: Origin) -> tuple[Fault, ...]:
         return ()
     reason = f"it asks for {', '.join(allowed.missing)}, which nobody allows: it runs without"
     return (Fault("grants", config.name, config.name, reason, f"{allowed.allow} under its [plugin.worker] allows it"),)
+
+
+def _absent(config: "PluginConfig", origin: Origin) -> tuple[Fault, ...]:
+    """Say which of the paths that it is granted are not there: it runs, and finds nothing."""
+    granted = origin.permission.grants
+    fix = "create it and reload the plugin, or correct the path"
+    return tuple(
+        Fault("grants", config.name, config.name, f"it is granted {path}, where nothing is", fix)
+        for path in (*granted.read, *granted.write)
+        if not path.exists()
+    )
 
 
 def _tier(config: "PluginConfig") -> Tier:
