@@ -32,10 +32,10 @@ from jackfield.workers.configs import write_config
 from jackfield.workers.events import WorkerEvents
 from jackfield.workers.hatchery import Hatchery
 from jackfield.workers.limits import Allowance
+from jackfield.workers.members import Member
 from jackfield.workers.messages import Described, Prepare
 from jackfield.workers.nursery import Nursery, Source
 from jackfield.workers.origin import Origin, further, of_host, of_requirement
-from jackfield.workers.pool import Member
 from jackfield.workers.pools import Apart, PluginWorkers, WorkerPools
 from jackfield.workers.services import HostServices
 from jackfield.workers.settings import settings_of
