@@ -186,6 +186,21 @@ def test_one_whose_import_hangs_harms_no_other(pack, hangs):
         assert host.call("a.pid") == host.call("c.pid")
 
 
+def test_one_whose_import_hangs_ends_no_call_of_those_that_run(pack):
+    pack.plugin("a")
+    with pack.host() as host:
+        pid, file = host.call("a.pid"), pack.folder / "jackfield.toml"
+        pack.plugin("b", "while True: pass")
+        pack.tables[1] = pack.tables[1].replace("[plugin.worker]", "start_timeout = 0.5\n[plugin.worker]")
+        pack.plugin("c")
+        file.write_text("\n".join((pack.tables[0], pack.tables[2])))
+        assert host.apply(file).changes
+        file.write_text("\n".join(pack.tables))
+        host.apply(file)
+        assert [(fault.plugin, "longer than 0.5 s" in fault.reason) for fault in host.faults] == [("b", True)]
+        assert [host.call(f"{each}.pid") for each in "ac"] == [pid, pid]
+
+
 def test_one_that_was_unloaded_and_is_gone_harms_no_other(pack):
     """What lives in a process keeps its number there, whoever else is missing when all are imported anew."""
     for each in "abc":

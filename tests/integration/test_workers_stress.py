@@ -106,12 +106,12 @@ def test_nothing_is_lost_or_mixed_up(tmp_path, killed):
     before, wrong = descriptors(), []
     with apart(tmp_path, CODE, "[plugin.worker]\nmax = 3\ncalls = 200\n") as host:
         users = [
-            threading.Thread(target=use, args=(host, random.Random(number), wrong))  # noqa: S311
+            threading.Thread(target=use, args=(host, random.Random(number), wrong))  # noqa: S311  # no secret
             for number, use in enumerate((in_a_thread, in_a_thread, on_loops, on_loops))
         ]
         for each in users:
             each.start()
-        chance = random.Random(5)  # noqa: S311
+        chance = random.Random(5)  # noqa: S311  # as above
         for each in users:
             while each.is_alive():
                 each.join(chance.random() / 3)

@@ -22,8 +22,9 @@ from jackfield.ports import ExecutorStats, together
 from jackfield.runtime.control import ControlLoop
 from jackfield.workers.hatchery import Hatchery
 from jackfield.workers.limits import Allowance
+from jackfield.workers.members import Common, Member, Whose
 from jackfield.workers.messages import EVENT, Described, Prepare
-from jackfield.workers.pool import Common, Member, Whose, WorkerPool
+from jackfield.workers.pool import WorkerPool
 from jackfield.workers.settings import WorkerSettings
 
 TENANTS: Final = 64

@@ -8,8 +8,8 @@ import attrs
 
 from jackfield.errors import Unavailable
 from jackfield.model.call import Call
+from jackfield.workers.members import Member
 from jackfield.workers.messages import Request, Said, Spans
-from jackfield.workers.pool import Member
 from jackfield.workers.pools import WorkerPools
 from jackfield.workers.services import HostServices
 
