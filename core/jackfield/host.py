@@ -903,12 +903,12 @@ class Host(Caller):
                 self._functions.close(0.0)
                 self._end()
                 raise
-        if "schedules" in self._late:
-            self._schedules.start()
         if self._strict and faults:
             self.stop()
             first = faults[0]
             raise PluginError(first.plugin or first.entry, first.stage, first.reason, first.fix, faults)
+        if "schedules" in self._late and self._functions.running:
+            self._schedules.start()
 
     def stop(self, timeout: float = 10.0) -> None:
         """Let no more calls in, wait for those inside, close singletons in reverse order; `with host:` ends so.
