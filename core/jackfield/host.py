@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
+from itertools import chain
 from time import monotonic
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypeVar
@@ -79,6 +80,8 @@ if TYPE_CHECKING:
     from jackfield.observe.metrics import Metrics
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canaries, Canary
+    from jackfield.schedules.hosted import Schedules
+    from jackfield.schedules.record import ScheduleRecord
     from jackfield.workers.upgrades import Upgrades
     from jackfield.workers.workers import Workers
 
@@ -258,6 +261,8 @@ class Host(Caller):
         self._inventory.declare(configuration.plugins.values(), discover=discover, lazy=lazy)
         if configuration.flows:
             self._flows.declare(configuration.flows)
+        if configuration.schedules:
+            self._schedules.adopt(configuration)
         self._applier.boot(configuration)
         self._refuse_faults(configuration.strict or switches.strict)
 
@@ -542,14 +547,19 @@ class Host(Caller):
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """Everything that was left out when plugins were loaded, and why; and what does not fit in flows."""
-        flows: Flows | None = self._late.get("flows")
-        return self._inventory.faults if flows is None else (*self._inventory.faults, *flows.faults)
+        """Everything that was left out when plugins were loaded, and why, and what does not fit in flows, schedules."""
+        others = (self._late[name].faults for name in ("flows", "schedules") if name in self._late)
+        return (*self._inventory.faults, *chain.from_iterable(others))
 
     @property
     def flows(self) -> "tuple[Flow, ...]":
         """The flows that can be called, each version."""
         return tuple(self._flows) if "flows" in self._late else ()
+
+    @property
+    def schedules(self) -> "Mapping[str, ScheduleRecord]":
+        """Name → what there is to see of each schedule that this host follows; nothing while it does not run."""
+        return self._schedules.records if "schedules" in self._late else {}
 
     @property
     def running(self) -> bool:
@@ -922,20 +932,26 @@ class Host(Caller):
             if (workers := self._there) is not None:
                 self._unwatch.append(metrics.watch("worker", _stats(workers)))
         if self.plugins:
-            try:
-                faults = self._lifecycle.start_all()
-                if self._functions.running:  # else somebody has stopped it meanwhile
-                    self._lifecycle.supervise(_HEALTH_EVERY)
-            except ResourceExhausted:  # no control loop, so no plugin has begun
-                self._functions.close(0.0)
-                self._end()
-                raise
+            faults = self._start_plugins()
         if "flows" in self._late and self._functions.running:
             faults += self._flows.check()
         if self._strict and faults:
             self.stop()
             first = faults[0]
             raise PluginError(first.plugin or first.entry, first.stage, first.reason, first.fix, faults)
+        if "schedules" in self._late and self._functions.running:
+            self._schedules.start()
+
+    def _start_plugins(self) -> tuple[Fault, ...]:
+        try:
+            faults = self._lifecycle.start_all()
+            if self._functions.running:  # else somebody has stopped it meanwhile
+                self._lifecycle.supervise(_HEALTH_EVERY)
+        except ResourceExhausted:  # no control loop, so no plugin has begun
+            self._functions.close(0.0)
+            self._end()
+            raise
+        return faults
 
     def stop(self, timeout: float = 10.0) -> None:
         """Let no more calls in, wait for those inside, close singletons in reverse order; `with host:` ends so.
@@ -957,7 +973,7 @@ class Host(Caller):
             return
         try:
             until = monotonic() + timeout
-            self._pauses.end()
+            self._plan_no_more()
             self._say_left(self._functions.close(timeout))
             self._lifecycle.stop_all(max(until - monotonic(), _STOP_AT_LEAST))
             _report(self._injector.close(self._home.run, max(until, monotonic() + _STOP_AT_LEAST)))
@@ -975,7 +991,7 @@ class Host(Caller):
             return
         try:
             until = monotonic() + timeout
-            self._pauses.end()
+            await self._aside(self._plan_no_more)
             self._say_left(await self._aside(partial(self._functions.close, timeout)))
             await self._aside(partial(self._lifecycle.stop_all, max(until - monotonic(), _STOP_AT_LEAST)))
             ends = max(until, monotonic() + _STOP_AT_LEAST)
@@ -990,6 +1006,11 @@ class Host(Caller):
     async def _aside(self, work: Callable[[], R]) -> R:
         """Do something that blocks in a thread: a daemon, unlike those of `asyncio.to_thread`."""
         return await self._pool.run("jackfield-host", partial(copy_context().run, work))
+
+    def _plan_no_more(self) -> None:
+        self._pauses.end()
+        if "schedules" in self._late:
+            self._schedules.stop()
 
     def _end(self) -> None:
         if "canaries" in self._late:
@@ -1109,6 +1130,26 @@ class Host(Caller):
             yield from (observer for observer in self._observers if isinstance(observer, Metrics))
 
     @property
+    def _schedules(self) -> "Schedules":
+        from jackfield.schedules.hosted import Schedules  # noqa: PLC0415  # for those who have some
+
+        made = self._late.get("schedules")
+        if made is None:  # as above
+            fresh = Schedules(
+                getattr(self, "submit", None) if self._kept.lasts else None,
+                lambda ask: self._kept.answered(lambda: ask(self._kept.store)),
+                self.describe,
+                lambda: [spec.name for _, bundle in self._inventory.loaded.values() for spec in bundle.specs],
+                lambda: self._registry.snapshot.permissions,
+                lambda: self._functions.running,
+                self._control,
+                self._pool,
+            )
+            made = self._late.setdefault("schedules", fresh)
+        schedules: Schedules = made
+        return schedules
+
+    @property
     def _upgrades(self) -> "Upgrades":
         from jackfield.workers.upgrades import Upgrades  # noqa: PLC0415  # for those who make one
 
@@ -1144,6 +1185,7 @@ class Host(Caller):
                 lambda: self._upgrades,
                 lambda: self._upgrades.rolling if "upgrades" in self._late else {},
                 lambda: self._flows,
+                lambda configuration: self._schedules.adopt(configuration),  # noqa: PLW0108  # made when there are some
             )
             fresh = Applier(steps)
             made = self._late.setdefault("applier", fresh)

@@ -123,6 +123,9 @@ class FakeHost:
         self._did("route", name)
         self.routes = {**self.routes, name: rule}
 
+    def schedules(self, configuration):
+        pass
+
     def tenants(self, tenants):
         self._did("tenants", "")
         self.permissions = tenants

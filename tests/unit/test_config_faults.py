@@ -53,6 +53,12 @@ def plugin(**keys: str) -> str:
     return "[[plugin]]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items() if value)
 
 
+def scheduled(**keys: str) -> str:
+    """Write a good schedule, with some keys changed; values as TOML."""
+    keys = {"name": "'nightly'", "function": "'a.close'", "cron": "'15 3 * * *'"} | keys
+    return "[[schedule]]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items() if value)
+
+
 def upgraded(text: str) -> str:
     """Write a good plugin that runs in workers, with an `upgrade`."""
     return plugin(executor='"worker"', upgrade=f"{{ {text} }}")
@@ -213,6 +219,16 @@ def test_a_single_fault_is_shown_with_its_fix():
             "plugin[0].upgrade.tenants[0] (line 5)",
             "no tenant is named 'acne' → did you mean 'acme'?",
         ),
+        (scheduled(cron="'60 * * * *'"), "schedule[0].cron (line 4)", "'60 * * * *': its minute is wrong → write five"),
+        (scheduled(cron="'0 0 30 2 *'"), "schedule[0].cron (line 4)", "it never comes: no such month has that day"),
+        (scheduled(timezone="'Europe/Berln'"), "schedule[0].timezone (line 5)", "did you mean 'Europe/Berlin'"),
+        (scheduled(missed="'twice'"), "schedule[0].missed (line 5)", "unknown value 'twice'"),
+        (scheduled(payload="3", tenants="1"), "schedule[0].tenants (line 6)", "unknown key → did you mean 'tenant'?"),
+        (scheduled(function="'no name'"), "schedule[0].function (line 3)", "the name is not a dotted name"),
+        (scheduled(function=""), "schedule[0].function (line 1)", "required, and missing → add function ="),
+        (scheduled() + scheduled(), "schedule[1].name (line 6)", "the name 'nightly' is taken by schedule[0]"),
+        (scheduled(tenant="'acne'") + "[tenants.acme]", "schedule[0].tenant (line 5)", "did you mean 'acme'?"),
+        ("schedule = 3", "schedule (line 1)", "expected an array, got 3 → write [[schedule]], with two brackets"),
         (plugin(retry="{ attempts = 0 }"), "plugin[0].retry.attempts (line 4)", "from 1 to 1,000,000, got 0"),
         (plugin(retry="{ backoff = 0 }"), "plugin[0].retry.backoff (line 4)", "a number of seconds above 0"),
         (plugin(retry="{ backof = 1.0 }"), "plugin[0].retry.backof (line 4)", "unknown key → did you mean 'backoff'?"),

@@ -23,6 +23,7 @@ from jackfield.cli.new import new
 from jackfield.cli.plugin_verbs import reload, restart, start, stop, unload
 from jackfield.cli.route_verbs import canary, rollback, route, upgrade
 from jackfield.cli.sandbox import sandbox
+from jackfield.cli.schedules import list_schedules
 from jackfield.cli.serve import serve
 from jackfield.cli.status import dump_state, events, status
 
@@ -224,6 +225,9 @@ for _name, _each, _examples in (
 ):
     _add(_flow, _name, _each, _examples)
 app.add_typer(_flow, name="flow", help="Run, show and draw flows: functions that are put together of others.")
+_schedule = typer.Typer(cls=_Verbs, no_args_is_help=True, rich_markup_mode=None, context_settings=_CONTEXT)
+_add(_schedule, "list", list_schedules, ("pluginctl schedule list", "pluginctl schedule list --json | jq '.[].next'"))
+app.add_typer(_schedule, name="schedule", help="List what the running host submits at planned times.")
 
 
 def main() -> None:

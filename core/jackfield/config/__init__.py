@@ -26,6 +26,7 @@ from jackfield.config.model import (
     StoreConfig,
     TenantConfig,
 )
+from jackfield.config.schedules import ScheduleConfig
 from jackfield.config.secrets import Secret
 from jackfield.lazy import imported_from
 
@@ -52,6 +53,7 @@ __all__ = [
     "RestartPolicy",
     "RetryConfig",
     "RouteConfig",
+    "ScheduleConfig",
     "Secret",
     "Source",
     "StepConfig",

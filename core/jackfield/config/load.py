@@ -90,6 +90,7 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
     return Configuration(
         file=here,
         plugins={plugin.name: plugin for plugin in plugins},
+        schedules={schedule.name: schedule for schedule in document.schedule},
         routes=document.routes,
         tenants=document.tenants,
         flows=flows,

@@ -29,6 +29,7 @@ from jackfield.config.leaves import (
     Text,
     Weight,
 )
+from jackfield.config.schedules import ScheduleConfig
 from jackfield.model.flow import Flow
 from jackfield.model.retry import RetryPolicy
 
@@ -282,6 +283,7 @@ class Document:
 
     Attributes:
         plugin: the declared plugins, one `[[plugin]]` each.
+        schedule: what is submitted at planned times, one `[[schedule]]` each.
         routes: function name → version, or a table of rules.
         tenants: tenant → what it may do; once there is such a table, only tenants with `versions = true` may pick
             versions.
@@ -297,6 +299,7 @@ class Document:
     """
 
     plugin: tuple[PluginConfig, ...] = ()
+    schedule: tuple[ScheduleConfig, ...] = ()
     routes: Mapping[str, RouteConfig] = attrs.field(factory=dict)
     tenants: Mapping[str, TenantConfig] | None = None
     flows: Mapping[str, FlowConfig | tuple[FlowConfig, ...]] = attrs.field(factory=dict)
@@ -323,6 +326,7 @@ class Configuration:
     Attributes:
         file: where it was read.
         plugins: name → plugin, in the file's order, read-only.
+        schedules: name → what is submitted at planned times, read-only.
         routes: function name → which version is called, read-only.
         tenants: tenant → what it may do, read-only; None when the file has no `[tenants]`.
         flows: function name → its versions that are flows, read-only.
@@ -340,6 +344,7 @@ class Configuration:
 
     file: Path
     plugins: Mapping[str, PluginConfig] = attrs.field(factory=dict, converter=_read_only)
+    schedules: Mapping[str, ScheduleConfig] = attrs.field(factory=dict, converter=_read_only)
     routes: Mapping[str, RouteConfig] = attrs.field(factory=dict, converter=_read_only)
     tenants: Mapping[str, TenantConfig] | None = attrs.field(
         default=None, converter=attrs.converters.optional(_read_only)

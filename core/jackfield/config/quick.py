@@ -21,12 +21,14 @@ from jackfield.config.model import (
     StoreConfig,
     TenantConfig,
 )
+from jackfield.config.schedules import ScheduleConfig
 
 _KEYS: Final[Mapping[type, frozenset[str]]] = {
     cls: frozenset(keys(cls))
     for cls in (
         Document,
         PluginConfig,
+        ScheduleConfig,
         WorkerConfig,
         RetryConfig,
         UpgradeConfig,
@@ -99,6 +101,7 @@ def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[type, AbstractSet[str]]]:
     yield Document, raw.keys()
     for cls, tables in (
         (PluginConfig, raw.get("plugin", ())),
+        (ScheduleConfig, raw.get("schedule", ())),
         (RouteConfig, raw.get("routes", {}).values()),
         (TenantConfig, raw.get("tenants", {}).values()),
     ):

@@ -19,8 +19,15 @@ from cattrs.gen import make_dict_structure_fn, override
 from jackfield.config.keys import key_of, keys
 from jackfield.config.model import Document, PluginConfig, RouteConfig
 from jackfield.config.problems import PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
+from jackfield.config.schedules import ScheduleConfig
 
-_EXAMPLES: Mapping[str | int, str] = {"name": 'add name = "…"', "path": 'add path = "module:Object"'}
+_EXAMPLES: Mapping[str | int, str] = {
+    "name": 'add name = "…"',
+    "path": 'add path = "module:Object"',
+    "function": 'add function = "billing.close"',
+    "cron": 'add cron = "15 3 * * *"',
+}
+_ARRAYS: Mapping[type, str] = {PluginConfig: "plugin", ScheduleConfig: "schedule"}
 _HUGE = 10**18
 _STEPS = {PLACEHOLDER: {"call": PLACEHOLDER}}
 _T = TypeVar("_T")
@@ -123,7 +130,14 @@ def _repair(document: dict[str, Any], problem: Problem) -> None:
     match problem.path:
         case ("plugin", int()):
             holder[last] = {"name": PLACEHOLDER, "path": PLACEHOLDER}
-        case ("plugin", int(), "name" | "path") | ("plugin", int(), "functions", _) | ("routes", _, "tenants", _):
+        case ("schedule", int()):
+            holder[last] = {"name": PLACEHOLDER, "function": PLACEHOLDER, "cron": PLACEHOLDER}
+        case (
+            ("schedule", int(), "name" | "function" | "cron")
+            | ("plugin", int(), "name" | "path")
+            | ("plugin", int(), "functions", _)
+            | ("routes", _, "tenants", _)
+        ):
             holder[last] = PLACEHOLDER
         case ("routes", _, "shares", _):
             holder[last] = 0.0
@@ -218,7 +232,8 @@ def _container(hint: Any) -> Callable[[Any, Any], Any]:
     members = get_args(hint)
     of = GenericAlias(kind, members[:1] if is_array else members)
     walk = _CONVERTER.get_structure_hook(of)
-    fix = "write [[plugin]], with two brackets on each side" if members[0] is PluginConfig else ""
+    array = _ARRAYS.get(members[0])
+    fix = f"write [[{array}]], with two brackets on each side" if array is not None else ""
 
     def convert(value: Any, _: Any) -> Any:
         if not isinstance(value, kind):

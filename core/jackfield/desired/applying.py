@@ -68,6 +68,9 @@ class Steps(Protocol):
 
     def flows(self, flows: Mapping[str, tuple[Flow, ...]]) -> tuple[Fault, ...]:
         """Have the flows that the file says, and no others of an earlier one; give what could not come in."""
+
+    def schedules(self, configuration: Configuration) -> None:
+        """Follow the schedules of a file."""
         ...
 
     def abort(self, name: str) -> None:
@@ -100,6 +103,7 @@ class Applier:
                 routes=configuration.routes,
                 tenants=configuration.tenants,
                 flows=configuration.flows,
+                schedules=configuration.schedules,
             )
         )
 
@@ -161,18 +165,15 @@ class Applier:
             return attrs.evolve(change, status="failed", faults=_faults(change, error, new))
         return attrs.evolve(change, status="done", faults=faults)
 
-    def _do(  # noqa: C901  # one case for each kind
+    def _do(  # one case for each kind
         self, change: Change, new: Configuration, want: Wanted
     ) -> tuple[Fault, ...]:
         steps, name = self._steps, change.name
         match change.kind:
             case "abort":
                 steps.abort(name)
-            case "tenants":
-                steps.tenants(new.tenants)
-                self._change(lambda now: attrs.evolve(now, tenants=new.tenants))
-            case "flows":
-                return self._flows(new)
+            case "tenants" | "flows" | "schedules":
+                return self._whole(change.kind, new)
             case "route":
                 self._route(name, new, want)
             case "remove":
@@ -194,10 +195,19 @@ class Applier:
                 steps.stop(name)
         return ()
 
-    def _flows(self, new: Configuration) -> tuple[Fault, ...]:
-        left = self._steps.flows(new.flows)
-        self._change(lambda now: attrs.evolve(now, flows=new.flows))
-        return left
+    def _whole(self, kind: str, new: Configuration) -> tuple[Fault, ...]:
+        """Take over what changes as a whole."""
+        if kind == "tenants":
+            self._steps.tenants(new.tenants)
+            self._change(lambda now: attrs.evolve(now, tenants=new.tenants))
+        elif kind == "schedules":
+            self._steps.schedules(new)
+            self._change(lambda now: attrs.evolve(now, schedules=new.schedules))
+        else:
+            left = self._steps.flows(new.flows)
+            self._change(lambda now: attrs.evolve(now, flows=new.flows))
+            return left
+        return ()
 
     def _route(self, name: str, new: Configuration, want: Wanted) -> None:
         rule = new.routes.get(name)

@@ -10,6 +10,7 @@ from jackfield.config import (
     PluginConfig,
     RetryConfig,
     RouteConfig,
+    ScheduleConfig,
     TenantConfig,
     UpgradeConfig,
     WorkerConfig,
@@ -97,19 +98,29 @@ def tenant_changes(
     if before == after:
         return ()
     old, new = before or _NOTHING, after or _NOTHING
-    found = []
+    found: list[FieldChange] = []
     if (before is None) != (after is None):
         found.append(
             FieldChange("tenants", "" if before is None else "configured", "configured" if before is None else "")
         )
+    return (*found, *_differing_each(old, new))
+
+
+def schedule_changes(
+    before: Mapping[str, ScheduleConfig], after: Mapping[str, ScheduleConfig]
+) -> tuple[FieldChange, ...]:
+    """Give what differs between two sets of schedules."""
+    return tuple(_differing_each(before, after)) if before != after else ()
+
+
+def _differing_each(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[FieldChange]:
     for name in dict.fromkeys((*old, *new)):
         if name not in new:
-            found.append(FieldChange(name, shown(old[name]), ""))
+            yield FieldChange(name, shown(old[name]), "")
         elif name not in old:
-            found.append(FieldChange(name, "", shown(new[name])))
+            yield FieldChange(name, "", shown(new[name]))
         else:
-            found += _differing(old[name], new[name], f"{name}.")
-    return tuple(found)
+            yield from _differing(old[name], new[name], f"{name}.")
 
 
 def flow_changes(

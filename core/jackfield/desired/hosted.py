@@ -15,7 +15,7 @@ from jackfield.model.snapshot import Snapshot
 from jackfield.registry.routes import redecided
 
 if TYPE_CHECKING:
-    from jackfield.config import PluginConfig, RouteConfig, TenantConfig
+    from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantConfig
     from jackfield.desired.state import Proposal
     from jackfield.flow import Flows
     from jackfield.model.flow import Flow
@@ -39,6 +39,7 @@ class HostSteps:
         upgrades: begins upgrades; made when there is one.
         rolling: what the file has proposed and is not decided.
         flows: the flows; made when there is one.
+        schedules: follows the schedules of a file.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class HostSteps:
         upgrades: "Callable[[], Upgrades]",
         rolling: "Callable[[], Mapping[str, Proposal]]",
         flows: "Callable[[], Flows]",
+        schedules: "Callable[[Configuration], None]",
     ) -> None:
         self._functions = functions
         self._inventory = inventory
@@ -58,6 +60,7 @@ class HostSteps:
         self._upgrades = upgrades
         self._rolling = rolling
         self._flows = flows
+        self._schedules = schedules
 
     def actual(self) -> Actual:
         """Look at what is there."""
@@ -151,6 +154,10 @@ class HostSteps:
     def flows(self, flows: "Mapping[str, tuple[Flow, ...]]") -> tuple[Fault, ...]:
         """Have the flows that the file says, and no others of an earlier one; give what could not come in."""
         return self._flows().declare(flows)
+
+    def schedules(self, configuration: "Configuration") -> None:
+        """Follow the schedules of a file."""
+        self._schedules(configuration)
 
     def abort(self, name: str) -> None:
         """End the trials of a function or plugin that still run."""

@@ -19,6 +19,7 @@ from jackfield.desired.fields import (
     plugin_changes,
     route_changes,
     same,
+    schedule_changes,
     shown,
     tenant_changes,
 )
@@ -155,7 +156,7 @@ def plan(new: Configuration, want: Wanted, desired: Desired, actual: Actual, *, 
 
     Returns:
         The plan, each step planned: canaries that end, tenants, routes, removals (dependents first), then what is
-        added, changed, reloaded or started (dependents last), then what stops, and the flows of them all.
+        added, changed, reloaded or started (dependents last), then what stops, the flows, and the schedules.
     """
     routes, taken, conflicts = _routes(new, desired, actual, force)
     refused = {} if force else refusals(want, desired, actual)
@@ -163,12 +164,14 @@ def plan(new: Configuration, want: Wanted, desired: Desired, actual: Actual, *, 
     plugins = tuple(_plugins(want, desired, actual, {*refused, *trials}))
     tenants = tenant_changes(desired.tenants, new.tenants)
     flows = flow_changes(desired.flows, new.flows)
+    schedules = schedule_changes(desired.schedules, new.schedules)
     changes = (
         *_aborts(plugins, taken, actual, trials),
         *((Change("tenants", "", "the table [tenants] differs", tenants),) if tenants else ()),
         *routes,
         *_ordered(plugins, want.plugins, desired.deployed),
         *((Change("flows", "", "the table [flows] differs", flows),) if flows else ()),
+        *((Change("schedules", "", "what [[schedule]] says differs", schedules),) if schedules else ()),
     )
     return Plan(
         str(new.file),

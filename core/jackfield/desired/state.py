@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantConfig
+from jackfield.config import Configuration, PluginConfig, RouteConfig, ScheduleConfig, TenantConfig
 from jackfield.desired.ownership import FieldKey, Ownership
 from jackfield.model.canary import CanaryStatus
 from jackfield.model.flow import Flow
@@ -57,6 +57,7 @@ class Desired:
         routes: function → the rule that was carried out.
         tenants: the tenants that were carried out.
         flows: the flows that were carried out.
+        schedules: the schedules that were carried out.
         refused: plugin → the version that the file asks for and that is not tried again.
     """
 
@@ -67,6 +68,7 @@ class Desired:
     routes: Mapping[str, RouteConfig] = attrs.field(factory=dict, converter=_frozen)
     tenants: Mapping[str, TenantConfig] | None = None
     flows: Mapping[str, tuple[Flow, ...]] = attrs.field(factory=dict, converter=_frozen)
+    schedules: Mapping[str, ScheduleConfig] = attrs.field(factory=dict, converter=_frozen)
     refused: Mapping[str, Refusal] = attrs.field(factory=dict, converter=_frozen)
 
     def base(self, field: FieldKey) -> Any:
