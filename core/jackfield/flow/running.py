@@ -6,7 +6,7 @@ waits for all of them when the flow itself is cancelled.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any, Final, NamedTuple, Protocol
@@ -74,7 +74,8 @@ class FlowFunction:
         self.flow = program.flow
         self.acall = functions.acall
         self._functions = functions
-        self._called: tuple[Snapshot | None, Mapping[str, Called]] = None, {}
+        # By revision: a snapshot that is kept would keep functions that were unloaded since.
+        self._called: tuple[int, Mapping[str, Called]] = -1, {}
 
     async def __call__(self, input: Any = None, /) -> Any:  # noqa: A002  # `$input`
         """Run it.
@@ -91,7 +92,7 @@ class FlowFunction:
         """
         call = current.get()
         seen, called = self._called
-        if seen is not self._functions.snapshot:
+        if seen != self._functions.snapshot.revision:
             called = await self._look_up()
         # A journal is of one call, and not of those below it.
         is_root = call is None or call.parent is None
@@ -110,7 +111,7 @@ class FlowFunction:
         snapshot = self._functions.snapshot
         found = {node.step.name: _called(node, snapshot) for node in nodes}
         if all(node.step.call in snapshot.routes for node in nodes):
-            self._called = snapshot, found
+            self._called = snapshot.revision, found
         return found
 
     def __repr__(self) -> str:
@@ -291,10 +292,10 @@ class Run:
             result = await self._result(node, scope)
         except Exception as error:
             with _ending():
-                await kept.failed(key, error)
+                await _finished(kept.failed(key, error))
             raise
         with _ending():
-            await kept.record(key, result)
+            await _finished(kept.record(key, result))
         return result
 
     async def _result(self, node: Node, scope: Scope) -> Any:
@@ -354,6 +355,19 @@ def _text(error: BaseException) -> str:
     """Give the message, and where it was if that has been noted."""
     notes = [note for note in getattr(error, "__notes__", ()) if note.startswith("at item ")]
     return f"{notes[0]}: {error}" if notes else str(error)
+
+
+async def _finished(work: Coroutine[Any, Any, None]) -> None:
+    """Await something to its end, though the flow be cancelled meanwhile: what has been done is to be known."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.done():
+            await asyncio.wait([task])
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error from None
+        raise
 
 
 class _Ends(Exception):

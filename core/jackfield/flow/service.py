@@ -67,7 +67,8 @@ class Flows:
     @property
     def faults(self) -> tuple[Fault, ...]:
         """The flows of a configuration that could not come in, and what was wrong with others when the host started."""
-        return (*self._declined, *self._unfit)
+        there = {program.flow.key for program, _ in self._programs()}
+        return (*self._declined, *(fault for fault in self._unfit if fault.entry.partition(" ")[0] in there))
 
     # --- For runs ---------------------------------------------------------------------------------------------------
 
