@@ -160,6 +160,8 @@ class Run:
         self._lost: set[str] = set()  # steps that need one without a result
         self._under_way: dict[str, None] = {}
         self._group: Group | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelled = 0  # how often its task had been before it began
 
     async def whole(self) -> Any:
         """Run it from its first steps to its output."""
@@ -167,6 +169,8 @@ class Run:
             self._scope[INPUT] = by_value(self._given)
         except TypeError as error:
             raise self._odd(f"what it is called with has no plain form: {error}") from None
+        if (task := asyncio.current_task()) is not None:
+            self._task, self._cancelled = task, task.cancelling()
         try:
             if self._program.is_chain:
                 await self._begin(self._program.first)
@@ -303,13 +307,12 @@ class Run:
         payload: Any = None if node.bind is None else node.bind(scope)
         if node.named is not None and self._called[step.name].whole:
             payload = payload[node.named[0]]
-        task = asyncio.current_task()
-        asked = task.cancelling() if task is not None else 0
         token = in_step.set((self._call, step.name))
         try:
             result = await self._acall(step.call, payload)
         except asyncio.CancelledError as error:
-            if task is None or task.cancelling() > asked:
+            task = asyncio.current_task()
+            if task is None or task.cancelling() > (self._cancelled if task is self._task else 0):
                 raise
             # Nobody has cancelled this one, and a group would pass over it.
             raise Cancelled(step.call, "where it ran it was cancelled") from error
