@@ -257,12 +257,13 @@ class Run:
         if not isinstance(items, list):
             kind = "None" if items is None else type(items).__name__
             raise Unbound(f"each = '{over}' is to be a list, and is {kind}")
+        around = {source: self._scope[source] for source in node.sources}
         results: list[Any] = [None] * len(items)
         numbers = iter(range(len(items)))
 
         async def work() -> None:
             for number in numbers:  # shared: who is free takes the next
-                scope = {**self._scope, ITEM: items[number]}
+                scope = {**around, ITEM: items[number]}
                 try:
                     results[number] = await self._kept(node, f"{node.step.name}[{number}]", scope)
                     self._counted(node, failed=False)
