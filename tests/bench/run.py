@@ -20,6 +20,7 @@ import canaries
 import colours
 import discovery
 import fanout
+import flows
 import growth
 import imports
 import injection
@@ -51,6 +52,7 @@ BENCHES: dict[str, Callable[[Effort], Section]] = {
     "startup": startup.run,
     "apply": apply.run,
     "fanout": fanout.run,
+    "flows": flows.run,
     "unloading": unloading.run,
     "growth": growth.run,
     "colours": colours.run,

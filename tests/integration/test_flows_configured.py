@@ -102,6 +102,16 @@ def test_an_apply_changes_adds_and_takes_away_flows(file):
                 host.call(name)
 
 
+def test_another_version_in_the_file_takes_the_place_of_the_one_that_goes(file):
+    """At no moment there is none."""
+    head = '[flows.checkout]\nversion = "{}"\n'
+    with Host.from_config(file(head.format("1.0"), AUTH), observers=()) as host:
+        revisions = len(host.revisions)
+        assert host.apply(file(head.format("1.1"), AUTH)).ok
+        assert host.describe("checkout").version == "1.1"
+        assert len(host.revisions) == revisions + 1
+
+
 def test_an_apply_tells_what_does_not_fit(file):
     """As a start does; the change is done."""
     with Host.from_config(file(AUTH), observers=()) as host:

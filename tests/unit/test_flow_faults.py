@@ -16,6 +16,8 @@ OK = Flow("f").step("one", "a.one").step("two", "a.two", value="$one")
         (Flow("f f").step("a", "b"), "", "the name is not a dotted name", "use letters"),
         (Flow("f", version="").step("a", "b"), "", "'' is not a version", "as in '1.4.0'"),
         (Flow("f", timeout=0).step("a", "b"), "timeout", "a number of seconds above 0", "as in 30.0"),
+        (Flow("f", timeout=float("inf")).step("a", "b"), "timeout", "a number of seconds above 0", "as in 30.0"),
+        (Flow("f", timeout=float("nan")).step("a", "b"), "timeout", "a number of seconds above 0", "as in 30.0"),
         (Flow("f", timeout=True).step("a", "b"), "timeout", "a number of seconds above 0", "as in 30.0"),
         (Flow("f").step("send-mail", "b"), "steps.send-mail", "cannot be a step's name", "no digit first"),
         (Flow("f").step("1st", "b"), "steps.1st", "cannot be a step's name", "no digit first"),
@@ -66,6 +68,12 @@ def test_a_host_refuses_a_flow_with_all_its_flaws_at_once():
         "steps.c.after.0",
     ]
     assert "f" not in host.snapshot.functions
+
+
+def test_what_a_step_is_called_with_is_plain_data():
+    """An object of a class of somebody's own, without a form, is refused."""
+    with pytest.raises(ContractError, match="no plain data"):
+        Host(observers=()).add_flow(Flow("f").step("a", "b", value=object()))
 
 
 def test_a_flow_may_refer_to_a_later_step():

@@ -86,13 +86,14 @@ def _results(program: Program, known: Known) -> Mapping[str, Schema]:
 
 def _lossy(program: Program) -> frozenset[str]:
     """Name the steps that may have no result though the flow goes on."""
-    lost = {name for name, node in program.nodes.items() if node.step.on_error == "continue"}
-    for _ in program.nodes:
-        more = {name for name, node in program.nodes.items() if lost & {*node.step.needs}} - lost
-        if not more:
-            break
-        lost |= more
-    return frozenset(lost)
+    lost = [name for name, node in program.nodes.items() if node.step.on_error == "continue"]
+    found: set[str] = set()
+    while lost:
+        name = lost.pop()
+        if name not in found:
+            found.add(name)
+            lost += program.nodes[name].feeds
+    return frozenset(found)
 
 
 def _step_flaws(node: Node, spec: FunctionSpec | None, results: Mapping[str, Schema]) -> Iterator[Flaw]:

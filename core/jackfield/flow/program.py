@@ -6,7 +6,7 @@ from typing import Any, Final
 import attrs
 
 from jackfield.flow.values import Bind, compile_value
-from jackfield.model.flow import INPUT, PARALLEL, Flow, Reference, Step, references
+from jackfield.model.flow import INPUT, ITEM, PARALLEL, Flow, Reference, Step, references
 
 _ALWAYS: Final = frozenset({INPUT})
 
@@ -19,6 +19,7 @@ class Node:
         step: it.
         waits: how many steps it needs.
         feeds: the steps that need it.
+        sources: what it refers to, but for the item.
         bind: makes what it is called with; None for no payload.
         named: the names of the values in what it is called with, if they are by name.
         each: the list that it goes over, if it does.
@@ -29,6 +30,7 @@ class Node:
     step: Step
     waits: int
     feeds: tuple[str, ...]
+    sources: tuple[str, ...]
     bind: Bind | None
     named: tuple[str, ...] | None
     each: Reference | None
@@ -76,6 +78,7 @@ def compile_flow(flow: Flow) -> Program:
             step,
             len(step.needs),
             tuple(feeds[step.name]),
+            tuple(source for source in step.sources if source != ITEM),
             None if step.with_ is None else compile_value(step.with_),
             tuple(step.with_) if isinstance(step.with_, Mapping) else None,
             None if step.each is None else Reference.parse(step.each),

@@ -6,7 +6,7 @@ waits for all of them when the flow itself is cancelled.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any, Final, NamedTuple, Protocol
@@ -74,7 +74,8 @@ class FlowFunction:
         self.flow = program.flow
         self.acall = functions.acall
         self._functions = functions
-        self._called: tuple[Snapshot | None, Mapping[str, Called]] = None, {}
+        # By revision: a snapshot that is kept would keep functions that were unloaded since.
+        self._called: tuple[int, Mapping[str, Called]] = -1, {}
 
     async def __call__(self, input: Any = None, /) -> Any:  # noqa: A002  # `$input`
         """Run it.
@@ -91,7 +92,7 @@ class FlowFunction:
         """
         call = current.get()
         seen, called = self._called
-        if seen is not self._functions.snapshot:
+        if seen != self._functions.snapshot.revision:
             called = await self._look_up()
         # A journal is of one call, and not of those below it.
         is_root = call is None or call.parent is None
@@ -110,7 +111,7 @@ class FlowFunction:
         snapshot = self._functions.snapshot
         found = {node.step.name: _called(node, snapshot) for node in nodes}
         if all(node.step.call in snapshot.routes for node in nodes):
-            self._called = snapshot, found
+            self._called = snapshot.revision, found
         return found
 
     def __repr__(self) -> str:
@@ -159,6 +160,8 @@ class Run:
         self._lost: set[str] = set()  # steps that need one without a result
         self._under_way: dict[str, None] = {}
         self._group: Group | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelled = 0  # how often its task had been before it began
 
     async def whole(self) -> Any:
         """Run it from its first steps to its output."""
@@ -166,6 +169,8 @@ class Run:
             self._scope[INPUT] = by_value(self._given)
         except TypeError as error:
             raise self._odd(f"what it is called with has no plain form: {error}") from None
+        if (task := asyncio.current_task()) is not None:
+            self._task, self._cancelled = task, task.cancelling()
         try:
             if self._program.is_chain:
                 await self._begin(self._program.first)
@@ -252,12 +257,13 @@ class Run:
         if not isinstance(items, list):
             kind = "None" if items is None else type(items).__name__
             raise Unbound(f"each = '{over}' is to be a list, and is {kind}")
+        around = {source: self._scope[source] for source in node.sources}
         results: list[Any] = [None] * len(items)
         numbers = iter(range(len(items)))
 
         async def work() -> None:
             for number in numbers:  # shared: who is free takes the next
-                scope = {**self._scope, ITEM: items[number]}
+                scope = {**around, ITEM: items[number]}
                 try:
                     results[number] = await self._kept(node, f"{node.step.name}[{number}]", scope)
                     self._counted(node, failed=False)
@@ -291,10 +297,10 @@ class Run:
             result = await self._result(node, scope)
         except Exception as error:
             with _ending():
-                await kept.failed(key, error)
+                await _finished(kept.failed(key, error))
             raise
         with _ending():
-            await kept.record(key, result)
+            await _finished(kept.record(key, result))
         return result
 
     async def _result(self, node: Node, scope: Scope) -> Any:
@@ -302,13 +308,12 @@ class Run:
         payload: Any = None if node.bind is None else node.bind(scope)
         if node.named is not None and self._called[step.name].whole:
             payload = payload[node.named[0]]
-        task = asyncio.current_task()
-        asked = task.cancelling() if task is not None else 0
         token = in_step.set((self._call, step.name))
         try:
             result = await self._acall(step.call, payload)
         except asyncio.CancelledError as error:
-            if task is None or task.cancelling() > asked:
+            task = asyncio.current_task()
+            if task is None or task.cancelling() > (self._cancelled if task is self._task else 0):
                 raise
             # Nobody has cancelled this one, and a group would pass over it.
             raise Cancelled(step.call, "where it ran it was cancelled") from error
@@ -354,6 +359,19 @@ def _text(error: BaseException) -> str:
     """Give the message, and where it was if that has been noted."""
     notes = [note for note in getattr(error, "__notes__", ()) if note.startswith("at item ")]
     return f"{notes[0]}: {error}" if notes else str(error)
+
+
+async def _finished(work: Coroutine[Any, Any, None]) -> None:
+    """Await something to its end, though the flow be cancelled meanwhile: what has been done is to be known."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        if not task.done():
+            await asyncio.wait([task])
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error from None
+        raise
 
 
 class _Ends(Exception):

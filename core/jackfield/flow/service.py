@@ -67,7 +67,8 @@ class Flows:
     @property
     def faults(self) -> tuple[Fault, ...]:
         """The flows of a configuration that could not come in, and what was wrong with others when the host started."""
-        return (*self._declined, *self._unfit)
+        there = {program.flow.key for program, _ in self._programs()}
+        return (*self._declined, *(fault for fault in self._unfit if fault.entry.partition(" ")[0] in there))
 
     # --- For runs ---------------------------------------------------------------------------------------------------
 
@@ -135,8 +136,11 @@ class Flows:
         gone = {key for key, flow in self._declared.items() if wanted.get(key) != flow}
         there = {program.flow.key: spec for program, spec in self._programs() if program.flow.key in gone}
         others = [program for program, _ in self._programs() if program.flow.key not in gone]
-        # Replaced in one swap: nobody ever finds that a flow is not there.
-        swapped = [flow for key, flow in wanted.items() if key in there]
+        # Replaced in one swap: nobody ever finds that a flow is not there, and another version inherits its routes.
+        names = {spec.name for spec in there.values()}
+        swapped = [
+            flow for key, flow in wanted.items() if flow.name in names and (key in gone or key not in self._declared)
+        ]
         removals = [Removal(spec.name, spec.version, only=spec, succeed=True) for spec in there.values()]
         if removals:
             additions = [Addition(self._spec(self._compiled(flow, others))) for flow in swapped]

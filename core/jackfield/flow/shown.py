@@ -1,6 +1,7 @@
 """A flow for people, and for JSON."""
 
 from collections.abc import Mapping
+from graphlib import TopologicalSorter
 from typing import Any, Final
 
 from jackfield.flow.watching import StepReport
@@ -17,11 +18,13 @@ def levels(flow: Flow) -> tuple[tuple[str, ...], ...]:
         >>> levels(flow)
         (('auth',), ('cache', 'log'))
     """
-    left, done, found = list(flow.steps), set[str](), list[tuple[str, ...]]()
-    while ready := [step.name for step in left if done.issuperset(step.needs)]:
-        found.append(tuple(ready))
-        done.update(ready)
-        left = [step for step in left if step.name not in done]
+    order = {step.name: place for place, step in enumerate(flow.steps)}
+    sorter = TopologicalSorter({step.name: step.needs for step in flow.steps})
+    sorter.prepare()
+    found: list[tuple[str, ...]] = []
+    while ready := sorter.get_ready():
+        found.append(tuple(sorted(ready, key=order.__getitem__)))
+        sorter.done(*ready)
     return tuple(found)
 
 

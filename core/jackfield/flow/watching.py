@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextvars import ContextVar
 from enum import StrEnum
+from graphlib import TopologicalSorter
 from time import perf_counter
 from typing import Final
 
@@ -79,10 +80,10 @@ class Watch:
     def report(self) -> Mapping[str, StepReport]:
         """Say what became of each step; what has not begun since something failed is left out."""
         found = dict(self._reports)
-        for _ in found:
-            for step in self.flow.steps:
-                if found[step.name].state is StepState.WAITING and any(found[n].state in _LOST for n in step.needs):
-                    found[step.name] = StepReport(StepState.LEFT_OUT)
+        needs = {step.name: step.needs for step in self.flow.steps}
+        for name in TopologicalSorter(needs).static_order():
+            if found[name].state is StepState.WAITING and any(found[need].state in _LOST for need in needs[name]):
+                found[name] = StepReport(StepState.LEFT_OUT)
         return found
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from numbers import Real
+from threading import TIMEOUT_MAX
 from typing import Any, Final, NamedTuple, get_args
 
 from jackfield.model.cycles import cycles
@@ -40,9 +41,7 @@ def flaws(flow: Flow) -> Iterator[Flaw]:
     for fault in (name_fault(flow.name), version_fault(flow.version, flow.name)):
         if fault is not None:
             yield Flaw((), fault.reason, fault.fix)
-    if flow.timeout is not None and not (
-        isinstance(flow.timeout, Real) and not isinstance(flow.timeout, bool) and flow.timeout > 0
-    ):
+    if flow.timeout is not None and not _is_timeout(flow.timeout):
         yield Flaw(("timeout",), "a timeout is a number of seconds above 0", "as in 30.0")
     if not flow.steps:
         yield Flaw(("steps",), "it has no steps", "give it one")
@@ -54,6 +53,10 @@ def flaws(flow: Flow) -> Iterator[Flaw]:
         yield from _step_flaws(step, names)
     yield from _value_flaws(flow.output, ("output",), names, item=False)
     yield from _circles(flow)
+
+
+def _is_timeout(given: Any) -> bool:
+    return given is not True and isinstance(given, Real) and 0.0 < float(given) <= TIMEOUT_MAX
 
 
 def _step_flaws(step: Step, names: Collection[str]) -> Iterator[Flaw]:
