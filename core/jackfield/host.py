@@ -74,7 +74,9 @@ if TYPE_CHECKING:
     from jackfield.config import Configuration, PluginConfig
     from jackfield.config.apart import EnvironmentsConfig
     from jackfield.desired.applying import Applier
+    from jackfield.desired.keeping import DesiredRevision
     from jackfield.desired.plan import Plan
+    from jackfield.desired.restoring import Restoration
     from jackfield.flow import Flows
     from jackfield.model.flow import Flow
     from jackfield.observe.metrics import Metrics
@@ -255,16 +257,27 @@ class Host(Caller):
         switches = self._inventory.scan()
         self._environments = configuration.environments
         self._kept.configure(store_of(configuration.store.url), configuration.host.id)
-        self._functions.set_rules({name: rule_of(name, route) for name, route in configuration.routes.items()})
+        restored = self._restored(configuration) if self._kept.lasts else None
+        configuration = configuration if restored is None else restored.configuration
+        routes = configuration.routes if restored is None else restored.routes
+        plugins = configuration.plugins if restored is None else restored.want.plugins
+        self._functions.set_rules({name: rule_of(name, route) for name, route in routes.items()})
         self._functions.set_permissions(permissions(configuration.tenants))
         discover, lazy = configuration.discover, configuration.lazy
-        self._inventory.declare(configuration.plugins.values(), discover=discover, lazy=lazy)
+        self._inventory.declare(plugins.values(), discover=discover, lazy=lazy)
         if configuration.flows:
             self._flows.declare(configuration.flows)
         if configuration.schedules:
             self._schedules.adopt(configuration)
-        self._applier.boot(configuration)
+        self._applier.boot(configuration, restored)
         self._refuse_faults(configuration.strict or switches.strict)
+
+    def _restored(self, configuration: "Configuration") -> "Restoration | None":
+        from jackfield.desired.keeping import Keeper  # noqa: PLC0415  # for those who have a store that lasts
+        from jackfield.desired.restoring import restore  # noqa: PLC0415  # as above
+
+        names = (*BUILT_IN, *(name for name in self._places.names if name not in BUILT_IN))
+        return restore(configuration, Keeper(self._kept, configuration.file, names))
 
     def _refuse_faults(self, strict: bool) -> None:
         """Raise what was left out, if any fault is to keep the host from starting."""
@@ -665,7 +678,7 @@ class Host(Caller):
             Unavailable: if the host does not run: nobody would stop the plugin.
         """
         self._refuse_idle(name)
-        again = self._inventory.unloaded(name)
+        again = self._inventory.unloaded(name) or self._applier.left_out(name)
         if again is not None:
             self.load(again)
         return self._wanted(name, "start", self._lifecycle.start)
@@ -782,6 +795,32 @@ class Host(Caller):
         if not isinstance(configuration, Configuration):
             configuration = self.read_configuration(configuration)
         return self._applier.apply(configuration, dry_run=dry_run, force=force)
+
+    @property
+    def history(self) -> "tuple[DesiredRevision, ...]":
+        """The changes of what is desired, the oldest first: files that were applied, and what verbs have written.
+
+        Those that are kept, in a store that lasts; without one there are none.
+
+        Raises:
+            Unavailable: if the store is away.
+        """
+        return self._applier.history
+
+    def undo(self, revision: int) -> "Plan":
+        """Bring back what was desired at an earlier revision of `history`, as a new revision.
+
+        Args:
+            revision: its number.
+
+        Returns:
+            What was done.
+
+        Raises:
+            LookupError: if that is not kept.
+            Unavailable: without a store that lasts; if that is away; or while an apply is under way.
+        """
+        return self._applier.undo(revision)
 
     def read_configuration(self, path: str | os.PathLike[str]) -> "Configuration":
         """Read a configuration file as this host would, with the executors that it has.
@@ -944,13 +983,23 @@ class Host(Caller):
 
     def _start_plugins(self) -> tuple[Fault, ...]:
         try:
-            faults = self._lifecycle.start_all()
+            faults = self._start_wanted()
             if self._functions.running:  # else somebody has stopped it meanwhile
                 self._lifecycle.supervise(_HEALTH_EVERY)
         except ResourceExhausted:  # no control loop, so no plugin has begun
             self._functions.close(0.0)
             self._end()
             raise
+        return faults
+
+    def _start_wanted(self) -> tuple[Fault, ...]:
+        """Start what is to run: by the plugins' own settings, unless somebody wanted something else that was kept."""
+        want = self._applier.at_start() if "applier" in self._late else None
+        if want is None:
+            return self._lifecycle.start_all()
+        faults = self._lifecycle.start_all(want.running, want.plugins.keys() - want.running)
+        for name in want.held:
+            self._lifecycle.hold(name)
         return faults
 
     def stop(self, timeout: float = 10.0) -> None:

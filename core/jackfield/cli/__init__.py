@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from jackfield.cli.apply import apply, diff
+from jackfield.cli.apply import apply, diff, history, undo
 from jackfield.cli.call import call
 from jackfield.cli.check import check
 from jackfield.cli.doctor import doctor
@@ -154,6 +154,8 @@ for _name, _verb, _examples in (
         ),
     ),
     ("diff", diff, ("pluginctl diff", "pluginctl diff new.toml", "pluginctl diff --json | jq .drift")),
+    ("history", history, ("pluginctl history", "pluginctl history --json | jq '.[-1]'")),
+    ("undo", undo, ("pluginctl undo d41",)),
     ("status", status, ("pluginctl status", "pluginctl status --watch", "pluginctl status --json | jq .plugins")),
     ("start", start, ("pluginctl start billing",)),
     ("stop", stop, ("pluginctl stop billing", "pluginctl stop billing --json | jq .state")),

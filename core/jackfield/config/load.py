@@ -104,6 +104,7 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
         lazy=document.lazy,
         lines=PluginLines(text, [plugin.name for plugin in plugins]),
         digest=hashlib.sha256(data).hexdigest(),
+        content=data,
     )
 
 

@@ -340,6 +340,7 @@ class Configuration:
         lazy: whether modules are imported at their first use.
         lines: plugin → the line of its `[[plugin]]`.
         digest: sha256 of the file's content, in hexadecimal; "" when it was not read from one.
+        content: what the file says.
     """
 
     file: Path
@@ -360,6 +361,7 @@ class Configuration:
     lazy: bool = False
     lines: Mapping[str, int] = attrs.field(factory=dict, eq=False, repr=False)
     digest: str = attrs.field(default="", eq=False)
+    content: bytes = attrs.field(default=b"", eq=False, repr=False)
 
     def order(self) -> tuple[tuple[str, ...], ...]:
         """Sort the plugins into levels: each depends on earlier levels only, so a level can start together.
