@@ -145,6 +145,7 @@ def test_a_run_gives_the_result_and_tells_of_each_step(shop):
     assert "]]:::ok" in drawing
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shop")
 def test_a_run_that_fails_says_which_step():
     """With exit code 1; as JSON, too."""
@@ -161,6 +162,7 @@ def test_a_run_that_fails_says_which_step():
     assert states == {"auth": "failed", "cache": "left out", "log": "left out", "notify": "left out"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shop")
 def test_a_step_that_could_call_nothing_is_told_of_as_well():
     """The flow goes on without it, and so says a line."""

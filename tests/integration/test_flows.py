@@ -26,6 +26,7 @@ from jackfield import (
     remaining,
 )
 from jackfield.flow import flow_of
+from jackfield.model.flow import Step
 from jackfield.observe.spans import Spans
 
 PATIENCE = 20.0  # seconds that only a deadlock uses up
@@ -195,6 +196,20 @@ def test_independent_steps_run_at_once(host):
     flow = Flow("f").step("a", "sync").step("b", "sync").step("c", "first").step("d", "second")
     host.add_flow(flow)
     assert host.call("f") == dict.fromkeys("abcd")
+
+
+@pytest.mark.slow
+def test_thousands_of_steps_may_be_ready_at_once(host):
+    """They take turns: a host has only so many threads, and lets only so many calls wait for one."""
+    flow = Flow("f", steps=tuple(Step(f"s{number}", "double", number) for number in range(2_000)))
+    host.add_flow(flow)
+    assert host.call("f") == {f"s{number}": 2 * number for number in range(2_000)}
+    host.register("fails", lambda: 1 / 0)
+    host.add_flow(Flow("g", steps=(*flow.steps, Step("bad", "fails"))))
+    host.add_flow(Flow("h", steps=(Step("bad", "fails"), *flow.steps)))
+    for name in ("g", "h"):
+        with pytest.raises(FunctionCrashed, match="step 'bad'"):
+            host.call(name)
 
 
 def test_each_is_done_for_every_item_and_no_more_at_once_than_it_says(host):

@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from contextlib import suppress
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,6 +85,7 @@ def expected(steps, order):
     return results, lost
 
 
+@pytest.mark.slow
 @given(graphs())
 @settings(max_examples=60)
 def test_each_step_runs_once_after_what_it_needs_and_the_result_is_a_plain_loop_s(graph):
@@ -98,6 +100,7 @@ def test_each_step_runs_once_after_what_it_needs_and_the_result_is_a_plain_loop_
     assert result == expected(steps, order)[0]
 
 
+@pytest.mark.slow
 @given(graphs(failing=True))
 @settings(max_examples=80)
 def test_nothing_runs_after_what_it_needs_has_failed(graph):
@@ -173,3 +176,47 @@ def test_no_recorded_step_is_done_again(graph, ends):
         result = asyncio.run(run(None))
     assert result == expected(steps, order)[0]
     assert kept.calls == Counter(list(steps))
+
+
+@given(graphs(), st.integers(0, 12), st.integers(0, 3))
+@settings(max_examples=60)
+def test_a_cancel_at_any_moment_leaves_nothing_behind(graph, turns, lasts):
+    """Whoever cancels gets control back when every step that began has ended; none begins afterwards."""
+    steps, _ = graph
+    inside, begun, ended = set(), [], []
+
+    async def work(name: str, of: list, fails: bool) -> dict:
+        begun.append(name)
+        inside.add(name)
+        try:
+            for _ in range(2):
+                await asyncio.sleep(0)
+        finally:
+            try:  # which may be where it is cancelled
+                for _ in range(lasts):
+                    await asyncio.sleep(0)
+            finally:
+                inside.remove(name)
+                ended.append(name)
+        return {"of": of, "size": 1 + sum(each["size"] for each in of)}
+
+    async def scenario():
+        async with Host(observers=()) as host:
+            for place in PLACES:
+                host.register(place, work)
+            host.add_flow(flow_of(steps))
+            task = asyncio.create_task(host.acall("f"))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            seen = list(begun)
+            assert not inside
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert begun == seen
+            assert sorted(begun) == sorted(ended)
+            assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(scenario())

@@ -127,6 +127,7 @@ def test_a_journal_ends_the_run_whatever_the_step_says(host, on_error, each):
     with pytest.raises(FunctionCrashed) as caught:
         run(host, kept, given=[1])
     assert isinstance(caught.value.__cause__, Unavailable)
+    assert caught.value.__cause__.__cause__ is None
     assert 10 not in host.done
     assert not {"b", "b[0]"} & set(kept.results)
 

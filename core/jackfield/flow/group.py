@@ -5,27 +5,38 @@ which a deadline is told from somebody's cancel, is not put right again before P
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Final
+
+AT_ONCE: Final = 256
+"""How many tasks of one group run: a flow may have thousands of steps that are ready, and a host so many threads."""
 
 
 class Group:
-    """Some tasks of the running loop; made, filled and awaited by one task, and filled by its own tasks."""
+    """Some tasks of the running loop; made, filled and awaited by one task, and filled by its own tasks.
+
+    None of them may wait for another: beyond `AT_ONCE`, one begins when one has ended.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._next: deque[Coroutine[Any, Any, None]] = deque()
         self._error: BaseException | None = None
         self._ended: asyncio.Future[None] | None = None
         self._asked = False  # whether all have been told to end
 
     def start(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Begin one more."""
-        task = self._loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        if self._asked:  # it was begun by one that did not know yet
-            task.cancel()
+        """Begin one more, now or when its turn has come."""
+        if self._asked:  # whoever began it did not know yet
+            coroutine.close()
+        elif len(self._tasks) >= AT_ONCE:
+            self._next.append(coroutine)
+        else:
+            task = self._loop.create_task(coroutine)
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
 
     async def wait(self) -> None:
         """Wait until all have ended.
@@ -53,6 +64,8 @@ class Group:
 
     def _cancel(self) -> None:
         self._asked = True
+        while self._next:
+            self._next.popleft().close()
         for task in self._tasks:
             task.cancel()
 
@@ -63,5 +76,7 @@ class Group:
         if error is not None and self._error is None:
             self._error = error
             self._cancel()
+        if self._next:
+            self.start(self._next.popleft())
         if not self._tasks and self._ended is not None and not self._ended.done():
             self._ended.set_result(None)

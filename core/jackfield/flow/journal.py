@@ -49,7 +49,7 @@ class Journal(Protocol):
         ...
 
     async def failed(self, step: str, error: BaseException, /) -> None:
-        """Take note that a step has failed, so that its end is known."""
+        """Take note that a step has failed: its end is known, and a later run does it again."""
         ...
 
 

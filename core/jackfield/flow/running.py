@@ -247,7 +247,7 @@ class Run:
             if is_a(error, Unbound):  # of a call that has failed observers tell
                 host_log("WARNING", f"{failure}; the flow goes on")
             return
-        raise failure from (error.__cause__ if failure is error or is_a(error, _Ends) else error)
+        raise failure from (failure.__cause__ if failure is error or is_a(error, _Ends) else error)
 
     # --- One step ---------------------------------------------------------------------------------------------------
 
@@ -370,7 +370,7 @@ async def _finished(work: Coroutine[Any, Any, None]) -> None:
         if not task.done():
             await asyncio.wait([task])
         if not task.cancelled() and (error := task.exception()) is not None:
-            raise error from None
+            raise error from error.__cause__
         raise
 
 
