@@ -29,6 +29,7 @@ import payloads
 import report
 import rollbacks
 import startup
+import store
 import swaps
 import tails
 import unloading
@@ -55,6 +56,7 @@ BENCHES: dict[str, Callable[[Effort], Section]] = {
     "colours": colours.run,
     "payloads": payloads.run,
     "workers": workers.run,
+    "store": store.run,
 }
 
 

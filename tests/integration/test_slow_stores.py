@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jackfield import StoreConflict, Unavailable
+from jackfield import LeaseEnded, StoreConflict, Unavailable
 from jackfield.model.keys import within
 from jackfield.ports import Range, Stored
 from jackfield.store import CachingStore, MemoryStore, update
@@ -306,6 +306,23 @@ def test_a_lease_that_is_over_takes_what_is_known_along():
             await store.put("a", b"1", lease=lease)
             behind.delay = lambda: 0.1
             assert (await store.get("a")).value == b"1"
+        assert await store.get("a") is None
+
+    run(test)
+
+
+@pytest.mark.parametrize("verb", ["put", "renew"])
+def test_who_hears_that_a_lease_is_over_sees_nothing_of_it(verb):
+    """Nor does anybody else here: it had ended by time, without a word."""
+
+    async def test(store, behind, clock):
+        lease = await store.lease(10.0)
+        await store.put("a", b"1", lease=lease)
+        behind.delay = lambda: 0.1
+        assert (await store.get("a")).value == b"1"
+        await lease.behind.release()  # as time would
+        with pytest.raises(LeaseEnded):
+            await (store.put("b", b"2", lease=lease) if verb == "put" else lease.renew())
         assert await store.get("a") is None
 
     run(test)

@@ -113,18 +113,21 @@ class CachingStore:
     async def put(self, key: str, value: bytes, /, *, expected: int | None = None, lease: Lease | None = None) -> int:
         """Write a value."""
         check_key(key)
-        held = lease
-        if isinstance(lease, _CachedLease):
-            lease.keys.add(key)
-            held = lease.behind
         self._check_open()
+        mine = lease if isinstance(lease, _CachedLease) and lease.known is self._known else None
+        if mine is not None:
+            mine.keys.add(key)
         asked, written = self._known.ask(key, self._clock()), None
         try:
-            revision = await self._store.put(key, value, expected=expected, lease=held)
+            revision = await self._store.put(key, value, expected=expected, lease=mine.behind if mine else lease)
             self._known.changed(key, revision)
             written = Range(MappingProxyType({key: Stored(value, revision)}), revision)
-        except (StoreConflict, LeaseEnded):
+        except StoreConflict:
             self._known.changed(key)
+            raise
+        except LeaseEnded:
+            if mine is not None:
+                mine.forget()
             raise
         finally:
             self._known.answered(asked, written)
@@ -263,12 +266,12 @@ class CachingStore:
             raise Unavailable("store", "it has been closed", "store")
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class _CachedLease:
     """A lease of the store behind, and what must be forgotten when it is over."""
 
     behind: Lease
-    _known: Known = attrs.field(repr=False)
+    known: Known = attrs.field(repr=False)
     keys: set[str] = attrs.field(factory=set, init=False, repr=False)
 
     @property
@@ -286,7 +289,7 @@ class _CachedLease:
         try:
             await self.behind.renew()
         except LeaseEnded:
-            self._forget()
+            self.forget()
             raise
 
     async def release(self) -> None:
@@ -294,11 +297,12 @@ class _CachedLease:
         try:
             await self.behind.release()
         finally:
-            self._forget()
+            self.forget()
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Have no read serve what was put with it."""
         for key in tuple(self.keys):
-            self._known.changed(key)
+            self.known.changed(key)
 
     async def __aenter__(self) -> Self:
         return self
