@@ -31,6 +31,7 @@ import report
 import rollbacks
 import shared
 import startup
+import store
 import swaps
 import tails
 import unloading
@@ -59,6 +60,7 @@ BENCHES: dict[str, Callable[[Effort], Section]] = {
     "payloads": payloads.run,
     "workers": workers.run,
     "shared": shared.run,
+    "store": store.run,
 }
 
 
