@@ -25,6 +25,7 @@ The tree::
     ├── StoreCompacted        the writes that a watch asks for are not kept any more (since, oldest, newest)
     ├── LeaseEnded            a lease was not renewed in time, or was released (lease, ttl)
     ├── StoreUnusable         the file of a store is damaged, newer, no store, or on a network (path, reason, fix)
+    ├── SubmissionConflict    the key of a submitted call is that of another payload (function, key, id)
     └── ConfigError           a configuration file is wrong (file, line, key)
 
 An error is its fields; the message is rendered from them when somebody reads it, with the texts of strangers each in
@@ -596,3 +597,26 @@ class StoreUnusable(JackfieldError):
     def __str__(self) -> str:
         """Name the file, what is wrong with it, and the way on."""
         return printable(f"{self.path}: {self.reason}: {self.fix}")
+
+
+@attrs.define(slots=False, eq=False)
+class SubmissionConflict(JackfieldError):
+    """A call was submitted under this key before, with another payload. Nothing was accepted.
+
+    Attributes:
+        function: which.
+        key: that of both.
+        id: of the call that is there.
+    """
+
+    function: str
+    key: str
+    id: str
+    outcome: ClassVar[Outcome] = Outcome.INVALID_PAYLOAD
+
+    def __str__(self) -> str:
+        """Name the function, the key, the call that has it, and the way on."""
+        return printable(
+            f"{self.function}: key {self.key[:80]!r} is that of call {self.id}, whose payload is another one:"
+            " a key stands for one call and its payload"
+        )

@@ -26,6 +26,16 @@ from jackfield.cli.sandbox import sandbox
 from jackfield.cli.schedules import list_schedules
 from jackfield.cli.serve import serve
 from jackfield.cli.status import dump_state, events, status
+from jackfield.cli.submissions import (
+    calls,
+    cancel,
+    drop_dead,
+    list_dead,
+    redrive_dead,
+    result,
+    show_dead,
+    submit,
+)
 
 _EPILOG = "Exit codes: 0 ok, 1 the call or check failed, 2 wrong usage. NO_COLOR is heeded."
 
@@ -184,6 +194,22 @@ for _name, _verb, _examples in (
             "pluginctl upgrade ocr demo-ocr==3.0 --tenant t-1 --force",
         ),
     ),
+    (
+        "submit",
+        submit,
+        (
+            "pluginctl submit billing.charge order=17 cents=990 --key order-17",
+            "pluginctl submit billing.charge - < order.json",
+            "pluginctl submit billing.close --timeout 3600 --json | jq -r .id",
+        ),
+    ),
+    (
+        "calls",
+        calls,
+        ("pluginctl calls", "pluginctl calls --status dead", "pluginctl calls --function 'billing.*' --json"),
+    ),
+    ("result", result, ("pluginctl result 0af7651916cd43dd8448eb211c80319c --wait",)),
+    ("cancel", cancel, ("pluginctl cancel 0af7651916cd43dd8448eb211c80319c",)),
     ("rollback", rollback, ("pluginctl rollback 41",)),
     ("events", events, ("pluginctl events", "pluginctl events --follow --json | jq .event")),
     ("dump-state", dump_state, ("pluginctl dump-state", "pluginctl dump-state --json | jq .in_flight")),
@@ -230,6 +256,16 @@ app.add_typer(_flow, name="flow", help="Run, show and draw flows: functions that
 _schedule = typer.Typer(cls=_Verbs, no_args_is_help=True, rich_markup_mode=None, context_settings=_CONTEXT)
 _add(_schedule, "list", list_schedules, ("pluginctl schedule list", "pluginctl schedule list --json | jq '.[].next'"))
 app.add_typer(_schedule, name="schedule", help="List what the running host submits at planned times.")
+
+_dead = typer.Typer(cls=_Verbs, no_args_is_help=True, rich_markup_mode=None, context_settings=_CONTEXT)
+for _name, _each, _examples in (
+    ("list", list_dead, ("pluginctl dead list", "pluginctl dead list --function 'billing.*' --json")),
+    ("show", show_dead, ("pluginctl dead show 0af7651916cd43dd8448eb211c80319c",)),
+    ("redrive", redrive_dead, ("pluginctl dead redrive 0af7651916cd43dd8448eb211c80319c",)),
+    ("drop", drop_dead, ("pluginctl dead drop 0af7651916cd43dd8448eb211c80319c",)),
+):
+    _add(_dead, _name, _each, _examples)
+app.add_typer(_dead, name="dead", help="List, show, run again and forget submitted calls that are dead or failed.")
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from jackfield.config.leaves import RestartPolicy
 from jackfield.config.model import (
     EXECUTORS,
     Configuration,
+    DurableConfig,
     HostConfig,
     LogsConfig,
     MetricsConfig,
@@ -43,6 +44,7 @@ _HOMES: Final = {
 __all__ = [
     "EXECUTORS",
     "Configuration",
+    "DurableConfig",
     "EnvironmentsConfig",
     "FlowConfig",
     "HostConfig",

@@ -98,6 +98,7 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
         host=document.host,
         store=store,
         environments=environments,
+        durable=document.durable,
         discover=document.discover,
         timeout=document.timeout,
         strict=document.strict,

@@ -209,6 +209,21 @@ class TenantConfig:
 
 
 @attrs.frozen
+class DurableConfig:
+    """How submitted calls are run.
+
+    Attributes:
+        concurrency: how many this host runs at once.
+        attempts: how often one is tried: those of functions marked idempotent, and what provably did not start.
+        keep: seconds that a call is kept after it has ended, with its result.
+    """
+
+    concurrency: Count = 16
+    attempts: Positive = 3
+    keep: Seconds = 86_400.0
+
+
+@attrs.frozen
 class LogsConfig:
     """Call records as a stream.
 
@@ -292,6 +307,7 @@ class Document:
         host: the host itself.
         store: where the host keeps what must outlive it.
         environments: where plugins that run apart get their packages from.
+        durable: how submitted calls are run.
         discover: whether installed plugins that are not declared here load too.
         timeout: seconds that a call may take when neither caller, function nor plugin says otherwise.
         strict: whether any fault at all keeps the host from starting.
@@ -307,6 +323,7 @@ class Document:
     host: HostConfig = attrs.field(factory=HostConfig)
     store: StoreConfig = attrs.field(factory=StoreConfig)
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
+    durable: DurableConfig = attrs.field(factory=DurableConfig)
     discover: bool = False
     timeout: Seconds | None = None
     strict: bool = False
@@ -334,6 +351,7 @@ class Configuration:
         host: the host itself.
         store: where the host keeps what must outlive it; files absolute.
         environments: where plugins that run apart get their packages from; folders absolute.
+        durable: how submitted calls are run.
         discover: whether installed plugins that are not declared load too.
         timeout: seconds that a call may take when nothing else says so, or None.
         strict: whether any fault keeps the host from starting.
@@ -355,6 +373,7 @@ class Configuration:
     host: HostConfig = attrs.field(factory=HostConfig)
     store: StoreConfig = attrs.field(factory=StoreConfig)
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
+    durable: DurableConfig = attrs.field(factory=DurableConfig)
     discover: bool = False
     timeout: float | None = None
     strict: bool = False

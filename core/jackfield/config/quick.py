@@ -11,6 +11,7 @@ from jackfield.config.flows import FlowConfig, StepConfig
 from jackfield.config.keys import keys
 from jackfield.config.model import (
     Document,
+    DurableConfig,
     HostConfig,
     LogsConfig,
     MetricsConfig,
@@ -27,6 +28,7 @@ _KEYS: Final[Mapping[type, frozenset[str]]] = {
     cls: frozenset(keys(cls))
     for cls in (
         Document,
+        DurableConfig,
         PluginConfig,
         ScheduleConfig,
         WorkerConfig,
@@ -115,6 +117,7 @@ def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[type, AbstractSet[str]]]:
             yield FlowConfig, flow.keys()
             yield from ((StepConfig, step.keys()) for step in flow.get("steps", {}).values())
     yield EnvironmentsConfig, raw.get("environments", {}).keys()
+    yield DurableConfig, raw.get("durable", {}).keys()
     yield HostConfig, raw.get("host", {}).keys()
     yield StoreConfig, raw.get("store", {}).keys()
     seen = raw.get("observability", {})

@@ -5,14 +5,14 @@ supervising, and says at which line the store hangs.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from jackfield.errors import Unavailable
 from jackfield.log import host_log
-from jackfield.ports import Store
+from jackfield.ports import Lease, Range, Store, Stored, StoreEvent
 from jackfield.runtime.control import ControlLoop
 from jackfield.stack import error_type
 from jackfield.store.memory import MemoryStore
@@ -81,6 +81,16 @@ class HostStore:
         return self._store
 
     @property
+    def present(self) -> Store:
+        """The same as a store that is there for as long as the host is, stopped and started again or not."""
+        return _Present(self)
+
+    @property
+    def loop(self) -> ControlLoop:
+        """Where the store lives."""
+        return self._loop or self._control
+
+    @property
     def claimed(self) -> bool:
         """Whether there is an id to give back."""
         return self._identity is not None
@@ -120,7 +130,7 @@ class HostStore:
 
     def ask(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> "Future[T]":
         """Begin to ask, from any thread; cancelling the future cancels that."""
-        return (self._loop or self._control).submit(_contained(ask))
+        return self.loop.submit(_contained(ask))
 
     async def release(self) -> None:
         """Give the id back: the host stops, and whoever claims it next finds what it has kept."""
@@ -160,6 +170,34 @@ class HostStore:
         except BaseException as error:  # noqa: BLE001  # the store is somebody else's, and this task nobody's
             host_log("WARNING", f"the host lost its id {identity.id}, and claims another when it needs one", error)
             self._identity = self._keeping = self._claiming = None
+
+
+class _Present:
+    """Asks the store that the host has open at the moment; adapter of `ports.Store`, whose methods these are."""
+
+    def __init__(self, kept: HostStore) -> None:
+        self._kept = kept
+
+    async def get(self, key: str, /) -> Stored | None:
+        return await self._kept.store.get(key)
+
+    async def put(self, key: str, value: bytes, /, *, expected: int | None = None, lease: Lease | None = None) -> int:
+        return await self._kept.store.put(key, value, expected=expected, lease=lease)
+
+    async def delete(self, key: str, /, *, expected: int | None = None) -> int:
+        return await self._kept.store.delete(key, expected=expected)
+
+    async def range(self, prefix: str = "", /) -> Range:
+        return await self._kept.store.range(prefix)
+
+    def watch(self, prefix: str = "", /, *, since: int) -> AsyncGenerator[StoreEvent, None]:
+        return self._kept.store.watch(prefix, since=since)
+
+    async def lease(self, ttl: float, /) -> Lease:
+        return await self._kept.store.lease(ttl)
+
+    async def close(self) -> None:
+        """Leave it to the host."""
 
 
 def _failed(task: "asyncio.Task[HostIdentity]") -> bool:
