@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         PluginError,
         Rejected,
         ResourceExhausted,
+        StepFailed,
         StoreCompacted,
         StoreConflict,
         StoreUnusable,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from jackfield.model.call import Call, current_call
     from jackfield.model.canary import CanaryState, CanaryStatus
     from jackfield.model.deadline import check_deadline, deadline, remaining
+    from jackfield.model.flow import Flow
     from jackfield.model.options import Config
     from jackfield.model.record import BuildRecord, Health, PluginRecord, PluginState, WorkerRecord, WorkerState
     from jackfield.model.snapshot import Snapshot
@@ -95,6 +97,7 @@ _HOMES: Final = {
     "DuplicateFunction": "jackfield.errors",
     "EventBus": "jackfield.events",
     "Fault": "jackfield.errors",
+    "Flow": "jackfield.model.flow",
     "Function": "jackfield.calls.handles",
     "FunctionCrashed": "jackfield.errors",
     "FunctionNotFound": "jackfield.errors",
@@ -132,6 +135,7 @@ _HOMES: Final = {
     "Secret": "jackfield.config.secrets",
     "Snapshot": "jackfield.model.snapshot",
     "Spans": "jackfield.observe.spans",
+    "StepFailed": "jackfield.errors",
     "StoreCompacted": "jackfield.errors",
     "StoreConflict": "jackfield.errors",
     "StoreUnusable": "jackfield.errors",
@@ -177,6 +181,7 @@ __all__ = [
     "DuplicateFunction",
     "EventBus",
     "Fault",
+    "Flow",
     "Function",
     "FunctionCrashed",
     "FunctionNotFound",
@@ -214,6 +219,7 @@ __all__ = [
     "Secret",
     "Snapshot",
     "Spans",
+    "StepFailed",
     "StoreCompacted",
     "StoreConflict",
     "StoreUnusable",

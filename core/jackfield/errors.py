@@ -12,6 +12,7 @@ The tree::
     ├── ResourceExhausted     a bound is reached (retry_after)
     ├── Unavailable           something that must be reached could not be: a stopped host, a worker, a store
     ├── FunctionCrashed       any other exception of a function, wherever it ran (error_type, cause)
+    ├── StepFailed            a step of a flow has failed (flow, step, function); callers get it as a FunctionCrashed
     ├── AsyncCallRequired     `call` of an async function, or `stop`, inside a running event loop (instead)
     ├── ContractError         every fault of one function, found when it is loaded
     ├── InjectionError        every fault of the dependency graph
@@ -350,6 +351,29 @@ class FunctionCrashed(JackfieldError):
         whose = f" [{self.plugin}]" if self.plugin else ""
         text = f": {self.message}" if self.message else ""
         return printable(f"{self.function}@{self.version or '0'}{whose} crashed: {self.error_type}{text}")
+
+
+@attrs.define(slots=False, eq=False)
+class StepFailed(JackfieldError):
+    """A step of a flow has failed. A flow is a function: who calls it gets this as the cause of a `FunctionCrashed`.
+
+    Attributes:
+        flow: the flow.
+        step: the step; "" when it was none, but what the flow was called with, or its output.
+        function: what the step calls.
+        reason: what happened; the error itself is `__cause__`.
+    """
+
+    flow: str
+    step: str
+    function: str
+    reason: str = ""
+    outcome: ClassVar[Outcome] = Outcome.CRASHED
+
+    def __str__(self) -> str:
+        """Name the flow, the step and the function."""
+        where = f"step {self.step!r} ({self.function}) of the flow {self.flow}" if self.step else f"flow {self.flow}"
+        return printable(f"{where}: {self.reason}")
 
 
 @attrs.define(slots=False, eq=False)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
+from itertools import chain
 from time import monotonic
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypeVar
@@ -64,7 +65,8 @@ from jackfield.runtime.home import HomeLoop
 from jackfield.runtime.pauses import Pauses
 from jackfield.runtime.pool import Pool
 from jackfield.stack import log_messages_for
-from jackfield.store import MemoryStore, check_store
+from jackfield.store import check_store
+from jackfield.store.hosted import HostStore
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm  # what type checkers know without an installation
@@ -73,8 +75,12 @@ if TYPE_CHECKING:
     from jackfield.config.apart import EnvironmentsConfig
     from jackfield.config.model import DurableConfig
     from jackfield.desired.applying import Applier
+    from jackfield.desired.keeping import DesiredRevision
     from jackfield.desired.plan import Plan
+    from jackfield.desired.restoring import Restoration
     from jackfield.durable import Submission, Submissions
+    from jackfield.flow import Flows
+    from jackfield.model.flow import Flow
     from jackfield.observe.metrics import Metrics
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canaries, Canary
@@ -127,7 +133,6 @@ class Host(Caller):
         store: Store | None = None,
         timeout: float | None = None,
     ) -> None:
-        kept = MemoryStore() if store is None else check_store(store)
         self._observers = _default_observers() if observers is None else check_observers(observers)
         self._messages = any(getattr(observer, "messages", False) is True for observer in self._observers)
         log_messages_for(self, wanted=self._messages)
@@ -165,8 +170,8 @@ class Host(Caller):
         self._hooks = hooks
         ledgers = Ledgers()
         hosting = Hosting(self._functions, self._injector, hooks, self.events, self._home.run, code, ledgers)
-        self._states = ClaimedStates(kept, self._control.clock)
-        self._lifecycle = Lifecycle(hosting, self._states, self._control, self._home, self._pool, ledgers)
+        self._kept = HostStore(None if store is None else check_store(store), self._control)
+        self._lifecycle = Lifecycle(hosting, ClaimedStates(self._kept), self._control, self._home, self._pool, ledgers)
         self._inventory = Inventory(code, hosting, self._lifecycle)
         forking.watch(self)
 
@@ -250,17 +255,32 @@ class Host(Caller):
 
     def _configure(self, configuration: "Configuration") -> None:
         from jackfield.desired.hosted import rule_of  # noqa: PLC0415  # as `_applier`
+        from jackfield.store.urls import store_of  # noqa: PLC0415  # for those who have a configuration
 
         switches = self._inventory.scan()
         self._environments, self._durable = configuration.environments, configuration.durable
-        self._functions.set_rules({name: rule_of(name, route) for name, route in configuration.routes.items()})
+        self._kept.configure(store_of(configuration.store.url), configuration.host.id)
+        restored = self._restored(configuration) if self._kept.lasts else None
+        configuration = configuration if restored is None else restored.configuration
+        routes = configuration.routes if restored is None else restored.routes
+        plugins = configuration.plugins if restored is None else restored.want.plugins
+        self._functions.set_rules({name: rule_of(name, route) for name, route in routes.items()})
         self._functions.set_permissions(permissions(configuration.tenants))
         discover, lazy = configuration.discover, configuration.lazy
-        self._inventory.declare(configuration.plugins.values(), discover=discover, lazy=lazy)
+        self._inventory.declare(plugins.values(), discover=discover, lazy=lazy)
+        if configuration.flows:
+            self._flows.declare(configuration.flows)
         if configuration.schedules:
             self._schedules.adopt(configuration)
-        self._applier.boot(configuration)
+        self._applier.boot(configuration, restored)
         self._refuse_faults(configuration.strict or switches.strict)
+
+    def _restored(self, configuration: "Configuration") -> "Restoration | None":
+        from jackfield.desired.keeping import Keeper  # noqa: PLC0415  # for those who have a store that lasts
+        from jackfield.desired.restoring import restore  # noqa: PLC0415  # as above
+
+        names = (*BUILT_IN, *(name for name in self._places.names if name not in BUILT_IN))
+        return restore(configuration, Keeper(self._kept, configuration.file, names))
 
     def _refuse_faults(self, strict: bool) -> None:
         """Raise what was left out, if any fault is to keep the host from starting."""
@@ -291,6 +311,26 @@ class Host(Caller):
         with self.update() as tx:
             spec = tx.register(name, target, version=version, plugin=plugin)
         return Registration(spec, lambda gone: self._functions.commit([Removal(gone.name, gone.version, only=gone)]))
+
+    def add_flow(self, flow: "Flow") -> Registration:
+        """Register a flow: a function whose steps call others.
+
+        Before the start its functions need not be there; what is wrong with it then stands in `faults` once the host
+        has started. A host that runs refuses a flow that does not fit its functions.
+
+        Args:
+            flow: it.
+
+        Returns:
+            A registration, whose `remove()` undoes exactly this.
+
+        Raises:
+            ContractError: with every fault of it.
+            DuplicateFunction: if the name and version is taken.
+            PluginError: if a hook refuses it.
+            Unavailable: after a fork.
+        """
+        return self._flows.add(flow)
 
     def unregister(self, name: str, *, version: str | None = None) -> None:
         """Remove a function: all its versions, or one. Calls that are inside finish.
@@ -523,8 +563,14 @@ class Host(Caller):
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """Everything that was left out when plugins were loaded, and why."""
-        return (*self._inventory.faults, *(self._schedules.faults if "schedules" in self._late else ()))
+        """Everything that was left out when plugins were loaded, and why, and what does not fit in flows, schedules."""
+        others = (self._late[name].faults for name in ("flows", "schedules") if name in self._late)
+        return (*self._inventory.faults, *chain.from_iterable(others))
+
+    @property
+    def flows(self) -> "tuple[Flow, ...]":
+        """The flows that can be called, each version."""
+        return tuple(self._flows) if "flows" in self._late else ()
 
     @property
     def schedules(self) -> "Mapping[str, ScheduleRecord]":
@@ -596,7 +642,7 @@ class Host(Caller):
         return spec
 
     def graph(self, style: Literal["mermaid", "dot"] = "mermaid") -> str:
-        """Draw the functions, what is injected into them, and the scopes.
+        """Draw the functions, what is injected into them, the scopes, and the steps of flows.
 
         Args:
             style: `mermaid` or `dot`.
@@ -604,7 +650,8 @@ class Host(Caller):
         from jackfield.injection.drawing import dot, mermaid  # noqa: PLC0415  # for those who draw
 
         draw = mermaid if style == "mermaid" else dot
-        return draw(self._injector.graph, [endpoint.spec for endpoint in self._functions.endpoints()])
+        drawing = draw(self._injector.graph, [endpoint.spec for endpoint in self._functions.endpoints()])
+        return self._flows.beside(drawing, style) if "flows" in self._late else drawing
 
     # --- Plugins ----------------------------------------------------------------------------------------------------
 
@@ -614,8 +661,11 @@ class Host(Caller):
         return self.snapshot.plugins
 
     def declared(self) -> tuple[tuple[str, ...], tuple[Fault, ...]]:
-        """Tell, without starting anything, which functions the declared plugins would register, and every fault."""
-        return self._inventory.declared(), self.faults
+        """Tell, without starting anything, which functions plugins and flows would bring, and every fault."""
+        if "flows" in self._late:
+            self._flows.check()
+        flows = {flow.name: None for flow in self.flows}
+        return (*self._inventory.declared(), *flows), self.faults
 
     def start_plugin(self, name: str) -> PluginRecord:
         """Start a plugin, after those that it depends on; one that was unloaded is loaded again.
@@ -631,7 +681,7 @@ class Host(Caller):
             Unavailable: if the host does not run: nobody would stop the plugin.
         """
         self._refuse_idle(name)
-        again = self._inventory.unloaded(name)
+        again = self._inventory.unloaded(name) or self._applier.left_out(name)
         if again is not None:
             self.load(again)
         return self._wanted(name, "start", self._lifecycle.start)
@@ -748,6 +798,32 @@ class Host(Caller):
         if not isinstance(configuration, Configuration):
             configuration = self.read_configuration(configuration)
         return self._applier.apply(configuration, dry_run=dry_run, force=force)
+
+    @property
+    def history(self) -> "tuple[DesiredRevision, ...]":
+        """The changes of what is desired, the oldest first: files that were applied, and what verbs have written.
+
+        Those that are kept, in a store that lasts; without one there are none.
+
+        Raises:
+            Unavailable: if the store is away.
+        """
+        return self._applier.history
+
+    def undo(self, revision: int) -> "Plan":
+        """Bring back what was desired at an earlier revision of `history`, as a new revision.
+
+        Args:
+            revision: its number.
+
+        Returns:
+            What was done.
+
+        Raises:
+            LookupError: if that is not kept.
+            Unavailable: without a store that lasts; if that is away; or while an apply is under way.
+        """
+        return self._applier.undo(revision)
 
     def read_configuration(self, path: str | os.PathLike[str]) -> "Configuration":
         """Read a configuration file as this host would, with the executors that it has.
@@ -991,19 +1067,35 @@ class Host(Caller):
             if (workers := self._there) is not None:
                 self._unwatch.append(metrics.watch("worker", _stats(workers)))
         if self.plugins:
-            try:
-                faults = self._lifecycle.start_all()
-                if self._functions.running:  # else somebody has stopped it meanwhile
-                    self._lifecycle.supervise(_HEALTH_EVERY)
-            except ResourceExhausted:  # no control loop, so no plugin has begun
-                self._functions.close(0.0)
-                self._end()
-                raise
-        self._begin_late()
+            faults = self._start_plugins()
+        if "flows" in self._late and self._functions.running:
+            faults += self._flows.check()
         if self._strict and faults:
             self.stop()
             first = faults[0]
             raise PluginError(first.plugin or first.entry, first.stage, first.reason, first.fix, faults)
+        self._begin_late()
+
+    def _start_plugins(self) -> tuple[Fault, ...]:
+        try:
+            faults = self._start_wanted()
+            if self._functions.running:  # else somebody has stopped it meanwhile
+                self._lifecycle.supervise(_HEALTH_EVERY)
+        except ResourceExhausted:  # no control loop, so no plugin has begun
+            self._functions.close(0.0)
+            self._end()
+            raise
+        return faults
+
+    def _start_wanted(self) -> tuple[Fault, ...]:
+        """Start what is to run: by the plugins' own settings, unless somebody wanted something else that was kept."""
+        want = self._applier.at_start() if "applier" in self._late else None
+        if want is None:
+            return self._lifecycle.start_all()
+        faults = self._lifecycle.start_all(want.running, want.plugins.keys() - want.running)
+        for name in want.held:
+            self._lifecycle.hold(name)
+        return faults
 
     def stop(self, timeout: float = 10.0) -> None:
         """Let no more calls in, wait for those inside, close singletons in reverse order; `with host:` ends so.
@@ -1062,7 +1154,9 @@ class Host(Caller):
         return await self._pool.run("jackfield-host", partial(copy_context().run, work))
 
     def _begin_late(self) -> None:
-        if self._states.lasting and self._functions.running:  # what an earlier process has accepted goes on
+        if not self._functions.running:
+            return
+        if self._kept.lasts:  # what an earlier process has accepted goes on
             self._submissions.start()
         if "schedules" in self._late:
             self._schedules.start()
@@ -1085,14 +1179,14 @@ class Host(Caller):
         while self._unwatch:
             self._unwatch.pop()()
         self._places.thread.close()
-        if self._states.claimed:
+        if self._kept.claimed:
             try:
-                self._control.run(self._states.release(), _STOP_AT_LEAST)
+                self._control.run(self._kept.release(), _STOP_AT_LEAST)
             except Exception as error:  # noqa: BLE001  # the store is somebody else's; its lease ends by itself
                 host_log("WARNING", "the host's id could not be given back", error)
         if (workers := self._there) is not None:
             workers.close()
-        self._states.close(_STOP_AT_LEAST)
+        self._kept.end(_STOP_AT_LEAST)
         self._control.close()
         self._home.close()
         log_messages_for(self, wanted=False)
@@ -1126,6 +1220,24 @@ class Host(Caller):
         await self.astop()
 
     # --- Inside -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _flows(self) -> "Flows":
+        from jackfield.flow import Flows  # noqa: PLC0415  # for those who have some
+
+        made = self._late.get("flows")
+        if made is None:  # of several threads that come at once, all get the first one's
+            fresh = Flows(
+                self._functions,
+                self._plain_caller,
+                self._pool,
+                self._find,
+                lambda name: self._inventory.spec(name, None),
+                lambda name: self._not_found(Call(name)),
+            )
+            made = self._late.setdefault("flows", fresh)
+        flows: Flows = made
+        return flows
 
     @property
     def _canaries(self) -> "Canaries":
@@ -1184,8 +1296,8 @@ class Host(Caller):
         made = self._late.get("schedules")
         if made is None:  # as above
             fresh = Schedules(
-                getattr(self, "submit", None) if self._states.lasting else None,
-                self._states.ask,
+                self.submit if self._kept.lasts else None,
+                lambda ask: self._kept.answered(lambda: ask(self._kept.store)),
                 self.describe,
                 lambda: [spec.name for _, bundle in self._inventory.loaded.values() for spec in bundle.specs],
                 lambda: self._registry.snapshot.permissions,
@@ -1204,8 +1316,7 @@ class Host(Caller):
         made = self._late.get("submissions")
         if made is None:  # as above
             fresh = compose(
-                self._states,
-                self._control,
+                self._kept,
                 self._home,
                 (self._registry, self._unknown, self._find, self._pool),
                 lambda: self._functions.running,
@@ -1251,6 +1362,7 @@ class Host(Caller):
                 self._canaries,
                 lambda: self._upgrades,
                 lambda: self._upgrades.rolling if "upgrades" in self._late else {},
+                lambda: self._flows,
                 lambda configuration: self._schedules.adopt(configuration),  # noqa: PLW0108  # made when there are some
             )
             fresh = Applier(steps)

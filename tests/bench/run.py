@@ -20,6 +20,7 @@ import canaries
 import colours
 import discovery
 import fanout
+import flows
 import growth
 import imports
 import injection
@@ -28,7 +29,9 @@ import observed
 import payloads
 import report
 import rollbacks
+import shared
 import startup
+import store
 import swaps
 import tails
 import unloading
@@ -50,11 +53,14 @@ BENCHES: dict[str, Callable[[Effort], Section]] = {
     "startup": startup.run,
     "apply": apply.run,
     "fanout": fanout.run,
+    "flows": flows.run,
     "unloading": unloading.run,
     "growth": growth.run,
     "colours": colours.run,
     "payloads": payloads.run,
     "workers": workers.run,
+    "shared": shared.run,
+    "store": store.run,
 }
 
 

@@ -5,7 +5,6 @@ import importlib.util
 import mmap
 import multiprocessing
 import os
-import random
 import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -60,7 +59,7 @@ def run(effort: Effort) -> Section:
         shared = _region(_MEGABYTE)
         large = stack.enter_context(_other(fork, _copying(shared)))
         host = stack.enter_context(_host({"bench": _PLUGIN}))
-        with mock.patch("jackfield.workers.workers.Prepare", _unconfined):
+        with mock.patch("jackfield.workers.making.Prepare", _unconfined):
             bare = stack.enter_context(_host({"bench": _PLUGIN}))
         runner = stack.enter_context(asyncio.Runner())
         data = bytes(_MEGABYTE)
@@ -83,7 +82,7 @@ def run(effort: Effort) -> Section:
             },
         )  # fmt: skip
         starts = _start_rows(effort)
-        rows = (*starts, ("an idle worker: PSS, USS", *_weight(host), "MB"), _many(effort))
+        rows = (*starts, ("an idle worker: PSS, USS", *_weight(host), "MB"))
     goal = Series((1 / 30_000,) * effort.rounds)
     return Section(
         "Workers",
@@ -138,7 +137,7 @@ def _host(plugins: dict[str, str], worker: str = "min = 1\nmax = 1\ncalls = 0") 
             yield host
 
 
-def _unconfined(config: bytes, paths: tuple[str, ...], sites: tuple[str, ...], _: bytes) -> messages.Prepare:
+def _unconfined(config: bytes, paths: tuple[str, ...], sites: tuple[str, ...], *_: object) -> messages.Prepare:
     return messages.Prepare(config, paths, sites)
 
 
@@ -206,22 +205,6 @@ def _weight(host: Host) -> tuple[float, float]:
         if name in sizes:
             sizes[name] = int(rest.split()[0])
     return round(sizes["Pss"] / 1024, 1), round((sizes["Private_Clean"] + sizes["Private_Dirty"]) / 1024, 1)
-
-
-def _many(effort: Effort) -> tuple[str, float, str, str]:
-    """Call many plugins, few of them often and most of them seldom; each has a worker of its own."""
-    count = 8 if effort.quick else 64
-    names = [f"bench{number}" for number in range(count)]
-    draw = random.Random(1)  # noqa: S311  # a mix of calls
-    mix = draw.choices(names, [1 / (rank + 1) for rank in range(count)], k=500 if effort.quick else 20_000)
-    with _host(dict.fromkeys(names, _PLUGIN)) as host:
-        for name in names:
-            host.call(f"{name}.add", _ADD)
-        begun = perf_counter()
-        for name in mix:
-            host.call(f"{name}.add", _ADD)
-        rate = len(mix) / (perf_counter() - begun)
-    return f"{count} plugins, a Zipf mix from one thread", round(rate), "", "calls/s"
 
 
 # --- Bare processes --------------------------------------------------------------------------------------------------

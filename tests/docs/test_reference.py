@@ -11,6 +11,7 @@ import typer.main
 import jackfield
 from jackfield import errors
 from jackfield.cli import app
+from jackfield.config import flows
 from jackfield.config import model as configured
 from jackfield.config.keys import key_of
 from jackfield.observe.record import Record
@@ -28,9 +29,13 @@ CONFIGURED = {
     "[[schedule]]": configured.ScheduleConfig,
     "[routes]": configured.RouteConfig,
     "[tenants.NAME]": configured.TenantConfig,
+    "[flows.NAME]": configured.FlowConfig,
+    "[flows.NAME.steps.STEP]": flows.StepConfig,
     "[observability]": configured.ObservabilityConfig,
     "[observability.logs]": configured.LogsConfig,
     "[observability.metrics]": configured.MetricsConfig,
+    "[host]": configured.HostConfig,
+    "[store]": configured.StoreConfig,
     "[environments]": configured.EnvironmentsConfig,
 }
 

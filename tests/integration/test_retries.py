@@ -197,6 +197,17 @@ def test_stopping_the_host_ends_a_pause(tmp_path, name):
     assert len(caught) == 2
 
 
+def test_a_sync_call_on_an_event_loop_has_one_attempt(host):
+    """A pause would block the loop."""
+
+    async def main():
+        with pytest.raises(FunctionCrashed):
+            host.call("apart.plain", 2)
+
+    asyncio.run(main())
+    assert len(module(host)["seen"]) == 1
+
+
 def test_cancelling_a_caller_ends_its_pause(tmp_path):
     """At once."""
 

@@ -36,6 +36,7 @@ EXAMPLES = [
     ResourceExhausted("f", "full", 2.5),
     Unavailable("store", "gone"),
     FunctionCrashed("f", "ValueError", "x", "1", "p", "stack"),
+    errors.StepFailed("f", "step", "g", "no"),
     errors.AsyncCallRequired("f"),
     ContractError("f", (FAULT, FAULT)),
     errors.InjectionError((FAULT,), "drawn"),

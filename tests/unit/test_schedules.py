@@ -289,6 +289,35 @@ def test_a_store_that_is_away_is_asked_again(host):
     until(lambda: not one.scheduler.records["tidy"].problem)
 
 
+@pytest.mark.parametrize("missed", ["skip", "once", "all"])
+def test_what_comes_while_the_store_is_away_is_late_and_not_missed(host, missed):
+    """However long that is, and whatever the policy: a host has seen it come."""
+    accepted, store = Accepted(), MemoryStore()
+    one = host(store, accepted)
+    one.follow(schedule(missed=missed))
+
+    looks = []
+
+    class Away:
+        async def get(self, _):
+            looks.append(one.clock())
+            raise Unavailable("store", "it is away", "store")
+
+    one.store = Away()
+    for _ in range(3 * 60):
+        one.clock.advance(60.0)
+        until(lambda: one.clock.advance(0.0) or one.clock() < HOUR or looks[-1:] == [one.clock()])
+    one.store = store
+
+    def tries():
+        one.clock.advance(2.0)
+        return len(accepted.calls) == 3
+
+    until(tries)
+    assert accepted.times == ["06-01T13:00", "06-01T14:00", "06-01T15:00"]
+    assert one.scheduler.records["tidy"].missed == 0
+
+
 def test_a_run_that_is_refused_is_told_of_and_the_next_one_comes(host):
     """A verdict is none the better for being asked for again."""
     accepted = Accepted()

@@ -19,7 +19,6 @@ from typing import Any, Final, Literal, NamedTuple
 from jackfield import contract
 from jackfield.calls import outcomes as failures
 from jackfield.calls.outcomes import GENERATED
-from jackfield.calls.retrying import Retrying, telling
 from jackfield.errors import ContractError, Fault, JackfieldError, Outcome, Unavailable
 from jackfield.executors.places import Places
 from jackfield.injection.bodies import invocation
@@ -178,6 +177,8 @@ def compile_endpoint(
         executors = [here] if apart is here else [here, apart]
         observed = _bind(observers, spec)
         if retry is not None and pauses is not None:
+            from jackfield.calls.retrying import Retrying, telling  # noqa: PLC0415  # for those who have such plugins
+
             told = telling(watcher.bound for watcher in observed)
             here, apart = (Retrying(each, spec, retry, pauses, told) for each in (here, apart))
         run = _handing(spec, here, "run", door, observed)

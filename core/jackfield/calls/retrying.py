@@ -85,7 +85,10 @@ class Retrying:
         self._retried = retried
 
     def run(self, call: Call, /) -> Any:
-        """Wait for the result of the first attempt that succeeds, or raise the error of the last."""
+        """Wait for the result of the first attempt that succeeds, or raise the error of the last.
+
+        Inside a running event loop, which a pause would block, there is one attempt.
+        """
         context = copy_context()
         first, quickest = call.attempt, inf  # a durable call comes with the number of its own attempt
         while True:
@@ -95,7 +98,8 @@ class Retrying:
             except BaseException as error:
                 took = monotonic() - began
                 quickest = min(quickest, took)
-                seconds = self._pause(call, error, first, took, quickest)
+                on_loop = asyncio._get_running_loop() is not None  # noqa: SLF001  # documented; does not raise
+                seconds = None if on_loop else self._pause(call, error, first, took, quickest)
                 if seconds is None or not self._pauses.wait(seconds):
                     self._note(call, error, first)
                     raise

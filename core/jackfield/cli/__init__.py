@@ -6,12 +6,15 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from jackfield.cli.apply import apply, diff
+from jackfield.cli.apply import apply, diff, history, undo
 from jackfield.cli.call import call
 from jackfield.cli.check import check
 from jackfield.cli.doctor import doctor
 from jackfield.cli.env import build, collect, list_environments, remove
 from jackfield.cli.explain import explain
+from jackfield.cli.flow import graph as flow_graph
+from jackfield.cli.flow import run as flow_run
+from jackfield.cli.flow import show as flow_show
 from jackfield.cli.graph import graph
 from jackfield.cli.info import info
 from jackfield.cli.listing import list_entries
@@ -161,6 +164,8 @@ for _name, _verb, _examples in (
         ),
     ),
     ("diff", diff, ("pluginctl diff", "pluginctl diff new.toml", "pluginctl diff --json | jq .drift")),
+    ("history", history, ("pluginctl history", "pluginctl history --json | jq '.[-1]'")),
+    ("undo", undo, ("pluginctl undo d41",)),
     ("status", status, ("pluginctl status", "pluginctl status --watch", "pluginctl status --json | jq .plugins")),
     ("start", start, ("pluginctl start billing",)),
     ("stop", stop, ("pluginctl stop billing", "pluginctl stop billing --json | jq .state")),
@@ -232,6 +237,22 @@ for _name, _each, _examples in (
     _add(_env, _name, _each, _examples)
 app.add_typer(_env, name="env", help="Build, list and remove the environments of plugins that run apart.")
 
+_flow = typer.Typer(cls=_Verbs, no_args_is_help=True, rich_markup_mode=None, context_settings=_CONTEXT)
+for _name, _each, _examples in (
+    (
+        "run",
+        flow_run,
+        (
+            "pluginctl flow run checkout token=abc",
+            "pluginctl flow run checkout - --config shop.toml < order.json",
+            "pluginctl flow run checkout token=abc --graph run.mmd --json",
+        ),
+    ),
+    ("show", flow_show, ("pluginctl flow show", "pluginctl flow show checkout --running --json")),
+    ("graph", flow_graph, ("pluginctl flow graph checkout", "pluginctl flow graph checkout --format dot | dot -Tsvg")),
+):
+    _add(_flow, _name, _each, _examples)
+app.add_typer(_flow, name="flow", help="Run, show and draw flows: functions that are put together of others.")
 _schedule = typer.Typer(cls=_Verbs, no_args_is_help=True, rich_markup_mode=None, context_settings=_CONTEXT)
 _add(_schedule, "list", list_schedules, ("pluginctl schedule list", "pluginctl schedule list --json | jq '.[].next'"))
 app.add_typer(_schedule, name="schedule", help="List what the running host submits at planned times.")

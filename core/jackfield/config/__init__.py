@@ -10,17 +10,21 @@ The model is imported with every host; what reads a file (cattrs, tomllib) when 
 from typing import TYPE_CHECKING, Final
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
+from jackfield.config.flows import FlowConfig, StepConfig
 from jackfield.config.leaves import RestartPolicy
 from jackfield.config.model import (
     EXECUTORS,
     Configuration,
     DurableConfig,
+    HostConfig,
     LogsConfig,
     MetricsConfig,
     ObservabilityConfig,
     PluginConfig,
+    RetryConfig,
     RouteConfig,
     Source,
+    StoreConfig,
     TenantConfig,
 )
 from jackfield.config.schedules import ScheduleConfig
@@ -42,15 +46,20 @@ __all__ = [
     "Configuration",
     "DurableConfig",
     "EnvironmentsConfig",
+    "FlowConfig",
+    "HostConfig",
     "LogsConfig",
     "MetricsConfig",
     "ObservabilityConfig",
     "PluginConfig",
     "RestartPolicy",
+    "RetryConfig",
     "RouteConfig",
     "ScheduleConfig",
     "Secret",
     "Source",
+    "StepConfig",
+    "StoreConfig",
     "TenantConfig",
     "UpgradeConfig",
     "WorkerConfig",

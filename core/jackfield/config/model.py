@@ -14,19 +14,23 @@ from typing import Any, Literal
 import attrs
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
+from jackfield.config.flows import FlowConfig
 from jackfield.config.leaves import (
     Attribute,
     Count,
+    HostId,
     Pattern,
     Port,
     Positive,
     RestartPolicy,
     Seconds,
     Share,
+    StoreUrl,
     Text,
     Weight,
 )
 from jackfield.config.schedules import ScheduleConfig
+from jackfield.model.flow import Flow
 from jackfield.model.retry import RetryPolicy
 
 EXECUTORS = ("inline", "thread", "worker", "ray")
@@ -265,6 +269,30 @@ class ObservabilityConfig:
 
 
 @attrs.frozen
+class HostConfig:
+    """The host itself.
+
+    Attributes:
+        id: under which it keeps what is its own in the store; by default one that is made once and kept there. While
+            another live process has it, the next free one of ID-2, ID-3, … .
+    """
+
+    id: HostId | None = None
+
+
+@attrs.frozen
+class StoreConfig:
+    """Where the host keeps what must outlive it.
+
+    Attributes:
+        url: `memory:`, which lives as long as the process; `sqlite:FILE`, relative to the configuration file's folder;
+            others come from adapters.
+    """
+
+    url: StoreUrl = "memory:"
+
+
+@attrs.frozen
 class Document:
     """The configuration of a jackfield host.
 
@@ -274,7 +302,10 @@ class Document:
         routes: function name → version, or a table of rules.
         tenants: tenant → what it may do; once there is such a table, only tenants with `versions = true` may pick
             versions.
+        flows: function name → the steps that it consists of, or one table for each version.
         observability: what is seen of the calls.
+        host: the host itself.
+        store: where the host keeps what must outlive it.
         environments: where plugins that run apart get their packages from.
         durable: how submitted calls are run.
         discover: whether installed plugins that are not declared here load too.
@@ -287,7 +318,10 @@ class Document:
     schedule: tuple[ScheduleConfig, ...] = ()
     routes: Mapping[str, RouteConfig] = attrs.field(factory=dict)
     tenants: Mapping[str, TenantConfig] | None = None
+    flows: Mapping[str, FlowConfig | tuple[FlowConfig, ...]] = attrs.field(factory=dict)
     observability: ObservabilityConfig = attrs.field(factory=ObservabilityConfig)
+    host: HostConfig = attrs.field(factory=HostConfig)
+    store: StoreConfig = attrs.field(factory=StoreConfig)
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
     durable: DurableConfig = attrs.field(factory=DurableConfig)
     discover: bool = False
@@ -312,7 +346,10 @@ class Configuration:
         schedules: name → what is submitted at planned times, read-only.
         routes: function name → which version is called, read-only.
         tenants: tenant → what it may do, read-only; None when the file has no `[tenants]`.
+        flows: function name → its versions that are flows, read-only.
         observability: what is seen of the calls.
+        host: the host itself.
+        store: where the host keeps what must outlive it; files absolute.
         environments: where plugins that run apart get their packages from; folders absolute.
         durable: how submitted calls are run.
         discover: whether installed plugins that are not declared load too.
@@ -321,6 +358,7 @@ class Configuration:
         lazy: whether modules are imported at their first use.
         lines: plugin → the line of its `[[plugin]]`.
         digest: sha256 of the file's content, in hexadecimal; "" when it was not read from one.
+        content: what the file says.
     """
 
     file: Path
@@ -330,7 +368,10 @@ class Configuration:
     tenants: Mapping[str, TenantConfig] | None = attrs.field(
         default=None, converter=attrs.converters.optional(_read_only)
     )
+    flows: Mapping[str, tuple[Flow, ...]] = attrs.field(factory=dict, converter=_read_only)
     observability: ObservabilityConfig = attrs.field(factory=ObservabilityConfig)
+    host: HostConfig = attrs.field(factory=HostConfig)
+    store: StoreConfig = attrs.field(factory=StoreConfig)
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
     durable: DurableConfig = attrs.field(factory=DurableConfig)
     discover: bool = False
@@ -339,6 +380,7 @@ class Configuration:
     lazy: bool = False
     lines: Mapping[str, int] = attrs.field(factory=dict, eq=False, repr=False)
     digest: str = attrs.field(default="", eq=False)
+    content: bytes = attrs.field(default=b"", eq=False, repr=False)
 
     def order(self) -> tuple[tuple[str, ...], ...]:
         """Sort the plugins into levels: each depends on earlier levels only, so a level can start together.

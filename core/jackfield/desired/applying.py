@@ -2,18 +2,25 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
 from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantConfig
-from jackfield.desired.ownership import FieldKey
+from jackfield.desired.fields import shown
+from jackfield.desired.ownership import FieldKey, Ownership
 from jackfield.desired.plan import Change, Plan
 from jackfield.desired.planning import Wanted, plan, reached, wanted
 from jackfield.desired.rollouts import still_refused
 from jackfield.desired.state import EMPTY, Actual, Desired, Refusal
 from jackfield.errors import Fault, JackfieldError, PluginError, Unavailable
+from jackfield.model.flow import Flow
+
+if TYPE_CHECKING:
+    from jackfield.desired.keeping import DesiredRevision, Keeper
+    from jackfield.desired.restoring import Restoration
 
 
 class Steps(Protocol):
@@ -65,6 +72,9 @@ class Steps(Protocol):
         """Take over what the file says of tenants."""
         ...
 
+    def flows(self, flows: Mapping[str, tuple[Flow, ...]]) -> tuple[Fault, ...]:
+        """Have the flows that the file says, and no others of an earlier one; give what could not come in."""
+
     def schedules(self, configuration: Configuration) -> None:
         """Follow the schedules of a file."""
         ...
@@ -87,20 +97,35 @@ class Applier:
         self._wall = wall
         self._under_way = threading.Lock()
         self._lock = threading.RLock()  # for the exchange of one value; nothing else happens under it
+        self._keeping = threading.Lock()  # one revision after the other
         self.desired = Desired()
+        self.keeper: Keeper | None = None
 
-    def boot(self, configuration: Configuration) -> None:
-        """Take over what the host was made of."""
+    def boot(self, configuration: Configuration, restored: "Restoration | None" = None) -> None:
+        """Take over what the host was made of.
+
+        Args:
+            configuration: that.
+            restored: what a store that lasts has besides; None where there is none.
+        """
+        plugins = configuration.plugins if restored is None else restored.want.plugins
         self._change(
             lambda _: Desired(
                 configuration,
                 configuration,
-                deployed=configuration.plugins,
+                deployed=plugins,
                 routes=configuration.routes,
                 tenants=configuration.tenants,
+                flows=configuration.flows,
                 schedules=configuration.schedules,
+                ownership=Ownership() if restored is None else restored.want.ownership,
+                refused={} if restored is None else restored.refused,
             )
         )
+        if restored is not None:
+            self.keeper = restored.keeper
+            if restored.changed:
+                self._keep("file", "start", f"file {configuration.digest[:12]}")
 
     @property
     def configuration(self) -> Configuration | None:
@@ -126,10 +151,7 @@ class Applier:
         """
         if dry_run:
             return self._plan(configuration, force)[0]
-        # Not waited for: the other one may be waiting for a plugin which waits for this.
-        if not self._under_way.acquire(blocking=False):
-            raise Unavailable("apply", "another apply is under way: try again when it has ended")
-        try:
+        with self._alone():
             found, want = self._plan(configuration, force)
             if found.conflicts:
                 return found
@@ -141,14 +163,68 @@ class Applier:
                     refused={} if force else still_refused(want, now),
                 )
             )
-            done = tuple([self._step(change, configuration, want) for change in found.changes])
-            for name in want.held:
-                self._steps.hold(name)
-            return attrs.evolve(found, changes=done, applied=True)
+            self._keep("operator", "apply", f"file {configuration.digest[:12]}")
+            return self._carried_out(found, want, configuration=configuration)
+
+    def undo(self, number: int) -> Plan:
+        """Bring the host back to an earlier revision of what was desired, as a new revision.
+
+        Args:
+            number: of the revision.
+
+        Returns:
+            The plan.
+
+        Raises:
+            LookupError: if that is not kept, or the file of that time can no longer be read.
+            Unavailable: when there is no store that lasts, or an apply is under way.
+        """
+        if self.keeper is None:
+            raise Unavailable("history", 'nothing is kept: add [store] with url = "sqlite:jackfield.db"')
+        with self._alone():
+            there = self.keeper.load(number)
+            if there is None or there.applied is None:
+                kept = ", ".join(f"d{each.number}" for each in self.keeper.history)
+                reason = "is not kept, or its file can no longer be read"
+                raise LookupError(f"revision d{number} {reason}: use one of {kept}")
+            configuration = there.applied
+            self._change(
+                lambda now: attrs.evolve(now, applied=configuration, ownership=there.ownership, refused=there.refused)
+            )
+            self._keep("operator", "undo", f"d{number}: {there.revision.verb} {there.revision.what}")
+            return self._carried_out(*self._plan(configuration), configuration=configuration)
+
+    @property
+    def history(self) -> "tuple[DesiredRevision, ...]":
+        """The changes of what is desired that are kept, the oldest first; none without a store that lasts."""
+        return () if self.keeper is None else self.keeper.history
+
+    def left_out(self, name: str) -> PluginConfig | None:
+        """Give what the last applied file says of a plugin that somebody has unloaded; None if nobody has."""
+        written = self.desired.ownership.fields.get(("plugin", name, "loaded"))
+        return self.desired.applied.plugins.get(name) if written is not None and written.value is None else None
+
+    def at_start(self) -> Wanted | None:
+        """Tell which plugins are to run when the host starts; None where their own settings say that."""
+        return None if self.keeper is None else wanted(self.desired.applied, self.desired)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        # Not waited for: the other one may be waiting for a plugin which waits for this.
+        if not self._under_way.acquire(blocking=False):
+            raise Unavailable("apply", "another apply is under way: try again when it has ended")
+        try:
+            yield
         finally:
             self._under_way.release()
 
-    def _plan(self, configuration: Configuration, force: bool) -> tuple[Plan, Wanted]:
+    def _carried_out(self, found: Plan, want: Wanted, *, configuration: Configuration) -> Plan:
+        done = tuple([self._step(change, configuration, want) for change in found.changes])
+        for name in want.held:
+            self._steps.hold(name)
+        return attrs.evolve(found, changes=done, applied=True)
+
+    def _plan(self, configuration: Configuration, force: bool = False) -> tuple[Plan, Wanted]:
         desired = self.desired
         want = wanted(configuration, desired, force=force)
         return plan(configuration, want, desired, self._steps.actual(), force=force), want
@@ -160,13 +236,15 @@ class Applier:
             return attrs.evolve(change, status="failed", faults=_faults(change, error, new))
         return attrs.evolve(change, status="done", faults=faults)
 
-    def _do(self, change: Change, new: Configuration, want: Wanted) -> tuple[Fault, ...]:
+    def _do(  # one case for each kind
+        self, change: Change, new: Configuration, want: Wanted
+    ) -> tuple[Fault, ...]:
         steps, name = self._steps, change.name
         match change.kind:
             case "abort":
                 steps.abort(name)
-            case "tenants" | "schedules":
-                self._whole(change.kind, new)
+            case "tenants" | "flows" | "schedules":
+                return self._whole(change.kind, new)
             case "route":
                 self._route(name, new, want)
             case "remove":
@@ -188,14 +266,19 @@ class Applier:
                 steps.stop(name)
         return ()
 
-    def _whole(self, kind: str, new: Configuration) -> None:
+    def _whole(self, kind: str, new: Configuration) -> tuple[Fault, ...]:
         """Take over what changes as a whole."""
         if kind == "tenants":
             self._steps.tenants(new.tenants)
             self._change(lambda now: attrs.evolve(now, tenants=new.tenants))
-        else:
+        elif kind == "schedules":
             self._steps.schedules(new)
             self._change(lambda now: attrs.evolve(now, schedules=new.schedules))
+        else:
+            left = self._steps.flows(new.flows)
+            self._change(lambda now: attrs.evolve(now, flows=new.flows))
+            return left
+        return ()
 
     def _route(self, name: str, new: Configuration, want: Wanted) -> None:
         rule = new.routes.get(name)
@@ -222,14 +305,15 @@ class Applier:
         """Note that somebody aborted a version that the file asks for: an apply of the same does not try it again."""
         refusal = Refusal((plugin, digest), reason, by, self._wall())
         self._change(lambda now: attrs.evolve(now, refused={**now.refused, plugin.name: refusal}))
+        self._keep(by, "abort", f"plugin.{plugin.name}: {reason}")
 
     def started(self, name: str, *, by: str = "operator", verb: str = "start") -> None:
         """Note that somebody wants a plugin to run, be it in vain for now, and with it those that it depends on."""
         depends_on = {each: record.depends_on for each, record in self._steps.actual().records.items()}
         if name in depends_on:
             needs = reached(depends_on[name], depends_on)
-            self.note(_up(name), value=True, by=by, verb=verb)
             self._change(lambda now: attrs.evolve(now, ownership=now.ownership.release(map(_up, needs))))
+            self.note(_up(name), value=True, by=by, verb=verb)
 
     def stopped(self, name: str, *, by: str = "operator", verb: str = "stop") -> None:
         """Note that somebody stopped a plugin."""
@@ -248,6 +332,14 @@ class Applier:
                 now, ownership=now.ownership.note(field, value, base=now.base(field), by=by, verb=verb, at=at)
             )
         )
+        kind, name, key = field
+        said = value if not isinstance(value, PluginConfig) else value.path
+        self._keep(by, verb, f"{kind}.{name}.{key}: {'unloaded' if said is None else shown(said)}")
+
+    def _keep(self, by: str, verb: str, what: str) -> None:
+        if self.keeper is not None:
+            with self._keeping:
+                self.keeper.save(self.desired, by=by, verb=verb, what=what)
 
     def _change(self, change: Callable[[Desired], Desired]) -> None:
         with self._lock:

@@ -5,14 +5,25 @@ from typing import Any
 
 import attrs
 
-from jackfield.config import Configuration, PluginConfig, RouteConfig, ScheduleConfig, TenantConfig, WorkerConfig
+from jackfield.config import (
+    Configuration,
+    PluginConfig,
+    RetryConfig,
+    RouteConfig,
+    ScheduleConfig,
+    TenantConfig,
+    UpgradeConfig,
+    WorkerConfig,
+)
 from jackfield.config.keys import keys
 from jackfield.desired.plan import FieldChange
+from jackfield.model.flow import Flow
 
 SET = "(set)"
 """Stands for an option, whose value may be a secret."""
 
 _NOTHING: Mapping[str, Any] = {}
+_TABLES: Mapping[str, type[Any]] = {"retry": RetryConfig, "upgrade": UpgradeConfig, "worker": WorkerConfig}
 
 
 def shown(value: Any) -> str:
@@ -22,7 +33,7 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} = {shown(item)}" for key, item in value.items())
+        return ", ".join(f"{key} = {said}" for key, item in value.items() if (said := shown(item)))
     if isinstance(value, tuple):
         return ", ".join(shown(item) for item in value)
     if attrs.has(type(value)):
@@ -53,12 +64,13 @@ def plugin_changes(before: PluginConfig, after: PluginConfig) -> tuple[FieldChan
         old, new = getattr(before, name), getattr(after, name)
         if name == "options":
             found += _options(old, new)
-        elif name == "worker":
+        elif name in _TABLES:
             if (old is None) != (new is None):
                 found.append(
                     FieldChange(name, "" if old is None else "configured", "" if new is None else "configured")
                 )
-            found += _differing(old or WorkerConfig(), new or WorkerConfig(), "worker.")
+            unsaid = _TABLES[name]()
+            found += _differing(old or unsaid, new or unsaid, f"{name}.")
         elif old != new:
             found.append(FieldChange(name, shown(old), shown(new)))
     return tuple(found)
@@ -111,6 +123,22 @@ def _differing_each(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[
             yield from _differing(old[name], new[name], f"{name}.")
 
 
+def flow_changes(
+    before: Mapping[str, tuple[Flow, ...]], after: Mapping[str, tuple[Flow, ...]]
+) -> tuple[FieldChange, ...]:
+    """Give what differs between two sets of flows: which versions, and their steps."""
+    old, new = ({flow.key: flow for flows in each.values() for flow in flows} for each in (before, after))
+    return tuple(
+        FieldChange(key, _steps(old.get(key)), _steps(new.get(key)))
+        for key in dict.fromkeys((*old, *new))
+        if old.get(key) != new.get(key)
+    )
+
+
+def _steps(flow: Flow | None) -> str:
+    return "" if flow is None else "; ".join(f"{step.name} = {step.call}" for step in flow.steps)
+
+
 def host_changes(before: Configuration, after: Configuration) -> tuple[FieldChange, ...]:
     """Give what differs between two configurations of what a running host cannot change."""
     found: list[FieldChange] = []
@@ -120,6 +148,8 @@ def host_changes(before: Configuration, after: Configuration) -> tuple[FieldChan
             found.append(FieldChange(name, shown(old), shown(new)))
     found += _differing(before.observability, after.observability, "observability.")
     found += _differing(before.environments, after.environments, "environments.")
+    found += _differing(before.host, after.host, "host.")
+    found += _differing(before.store, after.store, "store.")
     found += _differing(before.durable, after.durable, "durable.")
     return tuple(found)
 

@@ -17,6 +17,8 @@ from jackfield.registry.routes import redecided
 if TYPE_CHECKING:
     from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantConfig
     from jackfield.desired.state import Proposal
+    from jackfield.flow import Flows
+    from jackfield.model.flow import Flow
     from jackfield.plugins.inventory import Inventory
     from jackfield.plugins.lifecycle import Lifecycle
     from jackfield.registry.functions import Functions
@@ -36,6 +38,7 @@ class HostSteps:
         canaries: the trials that there are.
         upgrades: begins upgrades; made when there is one.
         rolling: what the file has proposed and is not decided.
+        flows: the flows; made when there is one.
         schedules: follows the schedules of a file.
     """
 
@@ -47,6 +50,7 @@ class HostSteps:
         canaries: "Canaries",
         upgrades: "Callable[[], Upgrades]",
         rolling: "Callable[[], Mapping[str, Proposal]]",
+        flows: "Callable[[], Flows]",
         schedules: "Callable[[Configuration], None]",
     ) -> None:
         self._functions = functions
@@ -55,6 +59,7 @@ class HostSteps:
         self._canaries = canaries
         self._upgrades = upgrades
         self._rolling = rolling
+        self._flows = flows
         self._schedules = schedules
 
     def actual(self) -> Actual:
@@ -145,6 +150,10 @@ class HostSteps:
     def tenants(self, tenants: "Mapping[str, TenantConfig] | None") -> None:
         """Take over what the file says of tenants."""
         self._functions.set_permissions(permissions(tenants))
+
+    def flows(self, flows: "Mapping[str, tuple[Flow, ...]]") -> tuple[Fault, ...]:
+        """Have the flows that the file says, and no others of an earlier one; give what could not come in."""
+        return self._flows().declare(flows)
 
     def schedules(self, configuration: "Configuration") -> None:
         """Follow the schedules of a file."""

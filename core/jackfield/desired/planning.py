@@ -14,6 +14,7 @@ import attrs
 from jackfield.config import Configuration, PluginConfig
 from jackfield.desired.fields import (
     SET,
+    flow_changes,
     host_changes,
     plugin_changes,
     route_changes,
@@ -155,19 +156,21 @@ def plan(new: Configuration, want: Wanted, desired: Desired, actual: Actual, *, 
 
     Returns:
         The plan, each step planned: canaries that end, tenants, routes, removals (dependents first), then what is
-        added, changed, reloaded or started (dependents last), then what stops, and the schedules.
+        added, changed, reloaded or started (dependents last), then what stops, the flows, and the schedules.
     """
     routes, taken, conflicts = _routes(new, desired, actual, force)
     refused = {} if force else refusals(want, desired, actual)
     trials = on_trial(want, actual)
     plugins = tuple(_plugins(want, desired, actual, {*refused, *trials}))
     tenants = tenant_changes(desired.tenants, new.tenants)
+    flows = flow_changes(desired.flows, new.flows)
     schedules = schedule_changes(desired.schedules, new.schedules)
     changes = (
         *_aborts(plugins, taken, actual, trials),
         *((Change("tenants", "", "the table [tenants] differs", tenants),) if tenants else ()),
         *routes,
         *_ordered(plugins, want.plugins, desired.deployed),
+        *((Change("flows", "", "the table [flows] differs", flows),) if flows else ()),
         *((Change("schedules", "", "what [[schedule]] says differs", schedules),) if schedules else ()),
     )
     return Plan(

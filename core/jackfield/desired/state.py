@@ -10,6 +10,7 @@ import attrs
 from jackfield.config import Configuration, PluginConfig, RouteConfig, ScheduleConfig, TenantConfig
 from jackfield.desired.ownership import FieldKey, Ownership
 from jackfield.model.canary import CanaryStatus
+from jackfield.model.flow import Flow
 from jackfield.model.record import PluginRecord
 
 EMPTY = Configuration(Path())
@@ -55,6 +56,7 @@ class Desired:
         deployed: plugin → the configuration that it was loaded by, be it in vain.
         routes: function → the rule that was carried out.
         tenants: the tenants that were carried out.
+        flows: the flows that were carried out.
         schedules: the schedules that were carried out.
         refused: plugin → the version that the file asks for and that is not tried again.
     """
@@ -65,6 +67,7 @@ class Desired:
     deployed: Mapping[str, PluginConfig] = attrs.field(factory=dict, converter=_frozen)
     routes: Mapping[str, RouteConfig] = attrs.field(factory=dict, converter=_frozen)
     tenants: Mapping[str, TenantConfig] | None = None
+    flows: Mapping[str, tuple[Flow, ...]] = attrs.field(factory=dict, converter=_frozen)
     schedules: Mapping[str, ScheduleConfig] = attrs.field(factory=dict, converter=_frozen)
     refused: Mapping[str, Refusal] = attrs.field(factory=dict, converter=_frozen)
 

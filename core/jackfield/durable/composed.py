@@ -8,15 +8,13 @@ from jackfield.durable.calling import DurableCaller
 from jackfield.durable.hosted import Durability, Submissions, Watch
 from jackfield.durable.telling import Telling
 from jackfield.durable.untraced import Untraced
-from jackfield.plugins.claimed import ClaimedStates
 from jackfield.ports import Observer
-from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.home import HomeLoop
+from jackfield.store.hosted import HostStore
 
 
 def compose(
-    states: ClaimedStates,
-    control: ControlLoop,
+    kept: HostStore,
     home: HomeLoop,
     calling: tuple[Any, Any, Any, Any],
     running: Callable[[], bool],
@@ -26,8 +24,7 @@ def compose(
     """Make what a host has of submitted calls.
 
     Args:
-        states: has the store.
-        control: the control loop.
+        kept: the host's store.
         home: where attempts run.
         calling: what a `Caller` is made of.
         running: whether the host runs.
@@ -37,9 +34,9 @@ def compose(
     registry = calling[0]
     durability = Durability() if config is None else Durability(config.concurrency, config.attempts, config.keep)
     return Submissions(
-        states.store,
-        states.lasting,
-        states.loop or control,
+        kept.present,
+        kept.lasts,
+        kept.loop,
         home,
         DurableCaller(*calling),
         running,

@@ -127,7 +127,7 @@ PayloadShape = Literal["none", "one", "many", "opaque"]
 
 @attrs.frozen
 class RemoteContract:
-    """The contract of a function that runs in another process, whose types are there.
+    """The contract of a function that runs in another process, whose types are there; or of a flow, which has none.
 
     Attributes:
         payload: JSON Schema of what it takes.
@@ -168,7 +168,8 @@ class FunctionSpec:
         summary: the first line of its docstring.
         notes: what `pluginctl check` says of it although it is no fault: annotations that could not be evaluated and
             the like.
-        remote: its contract, when it runs in another process; `parameters` have no types then.
+        remote: its contract, when it runs in another process or is a flow, so that it gives plain data; `parameters`
+            have no types then.
     """
 
     name: str

@@ -106,24 +106,11 @@ class BoundLogs:
             level, text = _OK_LEVEL, _OK
         else:
             level, text = _ROWS[outcome]
-        record = self._record("call", level, text, call, duration)
-        if outcome is not Outcome.OK:
-            self._explain(record, call, outcome, error)
-        self._sink(record)
-
-    def retried(self, call: Call, outcome: Outcome, error: BaseException, duration: float) -> None:
-        """Write a record of an attempt that failed and is followed by another."""
-        record = self._record("retry", "WARNING", _ROWS[outcome][1], call, duration)
-        record.attempt = call.attempt
-        self._explain(record, call, outcome, error)
-        self._sink(record)
-
-    def _record(self, event: str, level: str, text: str, call: Call, duration: float) -> Record:
         trace = call.trace
         record = Record(
             utc_now(),
             level,
-            event,
+            "call",
             "" if trace is None else f"{trace.trace_id:032x}",
             "" if trace is None else f"{trace.span_id:016x}",
             self._name,
@@ -135,7 +122,29 @@ class BoundLogs:
         )
         if call.attempt > 1:
             record.attempt = call.attempt
-        return record
+        if outcome is not Outcome.OK:
+            self._explain(record, call, outcome, error)
+        self._sink(record)
+
+    def retried(self, call: Call, outcome: Outcome, error: BaseException, duration: float) -> None:
+        """Write a record of an attempt that failed and is followed by another."""
+        trace = call.trace  # as in `finish`, where calling a helper would cost every call 2 %
+        record = Record(
+            utc_now(),
+            "WARNING",
+            "retry",
+            "" if trace is None else f"{trace.trace_id:032x}",
+            "" if trace is None else f"{trace.span_id:016x}",
+            self._name,
+            self._version,
+            self._plugin,
+            call.tenant or "",
+            int(duration * 1e6) / 1e3,
+            _ROWS[outcome][1],
+            attempt=call.attempt,
+        )
+        self._explain(record, call, outcome, error)
+        self._sink(record)
 
     def close(self) -> None:
         """Release nothing: only names are held."""

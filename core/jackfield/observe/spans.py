@@ -26,7 +26,7 @@ from opentelemetry.trace import (
 )
 
 from jackfield.errors import OUTCOMES, Outcome
-from jackfield.model.call import Call
+from jackfield.model.call import Call, in_step
 from jackfield.model.spec import FunctionSpec
 from jackfield.stack import error_type
 from jackfield.strangers import is_a
@@ -38,6 +38,7 @@ SCOPE = "jackfield"
 FUNCTION, VERSION, PLUGIN = "jackfield.function", "jackfield.version", "jackfield.plugin"
 TENANT, REVISION, OUTCOME = "jackfield.tenant", "jackfield.revision", "jackfield.outcome"
 ATTEMPT = "jackfield.attempt"
+STEP = "jackfield.step"
 
 _TEXTS = {outcome: outcome.value for outcome in Outcome}
 _FAILED = frozenset(outcome for outcome, row in OUTCOMES.items() if row.span_error)
@@ -143,6 +144,8 @@ class BoundSpans:
             set_status_on_exception=False,
         )
         recorded = span.is_recording()
+        if recorded and (step := in_step.get()) is not None and step[0] is call.parent:
+            span.set_attribute(STEP, step[1])
         own = span.get_span_context()
         force_setattr(call, "trace", own if recorded or orphan else parent)
         return span if recorded else None, attach(set_span_in_context(span, context))

@@ -6,6 +6,7 @@ from typing import Final
 from jackfield.config import Configuration, ScheduleConfig
 from jackfield.contract import codec_of
 from jackfield.errors import ConfigError, Fault, FunctionNotFound, PayloadError, Unavailable
+from jackfield.log import host_log
 from jackfield.model.names import close_names
 from jackfield.model.permissions import Permissions
 from jackfield.model.spec import FunctionSpec
@@ -90,7 +91,10 @@ class Schedules:
         """Plan no further runs: the host stops."""
         scheduler, self._scheduler = self._scheduler, None
         if scheduler is not None:
-            self._control.run(scheduler.close(), _GRACE)
+            try:
+                self._control.run(scheduler.close(), _GRACE)
+            except TimeoutError:  # the control loop ends soon, and they with it
+                host_log("WARNING", f"the schedules have not ended within {_GRACE:g} s")
 
     @property
     def records(self) -> Mapping[str, ScheduleRecord]:

@@ -6,7 +6,7 @@ planned times were missed.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final, Protocol
@@ -96,10 +96,16 @@ class Scheduler:
     # --- One schedule -----------------------------------------------------------------------------------------------
 
     async def _follow(self, schedule: ScheduleConfig) -> None:
-        failed, since = 0, self._clock.wall()
+        since = looked = self._clock.wall()
+        looked -= LATE
+        failed, owed = 0, set[float]()
         while True:
+            # What this host has seen come is late if the store is away now, and not missed.
+            now = self._clock.wall()
+            owed.update(schedule.times.recent(max(looked, now - LATE), now, _COUNTED))
+            looked = now
             try:
-                since = await self._decide(schedule, since)
+                since = await self._decide(schedule, since, owed)
             except Exception as error:  # noqa: BLE001  # the store's, or a stranger's: the schedule goes on
                 failed += 1
                 self._note(schedule, problem=f"{error_type(error)}: {error}")
@@ -108,20 +114,21 @@ class Scheduler:
                 await self._sleep(self._clock.wall() + pause(_AGAIN, failed, error))
                 continue
             failed = 0
+            owed.clear()
             following = schedule.times.after(max(since, self._clock.wall()))
             self._note(schedule, next=following)
             if following is None:
                 return
             await self._sleep(following)
 
-    async def _decide(self, schedule: ScheduleConfig, since: float) -> float:
+    async def _decide(self, schedule: ScheduleConfig, since: float, owed: Collection[float]) -> float:
         """Submit what is due, and note it; give the time up to which everything is decided."""
         name, times = schedule.name, schedule.times
         while True:
             now = self._clock.wall()
             before = after = await self._ledger.read(name, times, since, now)
             due = times.recent(before.since, now, _COUNTED)
-            runs = _runs(due, schedule.missed, now)
+            runs = _runs(due, schedule.missed, owed)
             for planned in runs:
                 if await self._submitted(schedule, planned):
                     after = attrs.evolve(after, last=planned)
@@ -130,7 +137,7 @@ class Scheduler:
                 if await self._ledger.write(name, times, after) is None:  # another host was first
                     continue
                 self._tell(schedule, due, runs)
-            self._note(schedule, last=after.last)
+            self._note(schedule, last=after.last, problem=self._records[name].problem if runs else "")
             return after.since
 
     def _tell(self, schedule: ScheduleConfig, due: list[float], runs: list[float]) -> None:
@@ -199,15 +206,15 @@ def _utc(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _runs(due: list[float], missed: str, now: float) -> list[float]:
-    """Choose among planned times that have passed.
+def _runs(due: list[float], missed: str, owed: Collection[float]) -> list[float]:
+    """Choose among planned times that have passed: those that were seen to come, and what is made up for of the others.
 
     Examples:
-        >>> [_runs([100.0, 200.0, 300.0], policy, 1000.0) for policy in ("skip", "once", "all")]
+        >>> [_runs([100.0, 200.0, 300.0], policy, ()) for policy in ("skip", "once", "all")]
         [[], [300.0], [100.0, 200.0, 300.0]]
-        >>> _runs([100.0, 990.0], "skip", 1000.0)
-        [990.0]
+        >>> [_runs([100.0, 200.0, 300.0], policy, {200.0}) for policy in ("skip", "once")]
+        [[200.0], [200.0, 300.0]]
     """
-    if missed == "all":
-        return due[-MOST:]
-    return due[-1:] if due and (missed == "once" or now - due[-1] <= LATE) else []
+    made_up = {"skip": 0, "once": 1, "all": MOST}[missed]
+    latest = due[-made_up:] if made_up else ()
+    return [planned for planned in due if planned in owed or planned in latest]

@@ -28,7 +28,7 @@ from jackfield.rollout import Analysis
 from jackfield.rollout.canary import Canaries, Canary
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.pool import Pool
-from jackfield.workers.compatible import check_compatible
+from jackfield.workers.compatible import check_compatible, refuse_other
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
@@ -108,6 +108,8 @@ class Upgrades:
         if source is None or source.kind != "requirement":
             fix = "name the distribution and its version, as in 'demo-ocr==2.1'"
             raise PluginError(name, "upgrade", f"{requirement!r} is no requirement with a version", fix)
+        if not force and (there := self._inventory.loaded.get(name)) is not None:
+            refuse_other(there[1], source.target)
         return self._begun(
             name,
             lambda now: attrs.evolve(now, path=requirement, version=None),

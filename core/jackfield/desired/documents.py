@@ -1,0 +1,105 @@
+"""What is desired, as plain data: the part of it that a restart must know. Secrets stay references."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from jackfield.config import PluginConfig, Secret
+from jackfield.desired.ownership import FieldKey, Ownership, Written
+from jackfield.desired.state import Desired, Refusal
+
+VERSION: Final = 1
+"""Of this form."""
+
+
+def to_plain(desired: Desired) -> dict[str, Any]:
+    """Write down what belongs to somebody else than the file, and what was refused.
+
+    Args:
+        desired: the state.
+
+    Returns:
+        Plain data, as `wire.crossing.pack` writes it, unless a plugin that was loaded by hand has other options.
+    """
+    fields = [
+        {**attrs.asdict(written), "field": field, "value": _plain(written.value), "base": _plain(written.base)}
+        for field, written in desired.ownership.fields.items()
+    ]
+    refused = [
+        {**attrs.asdict(each), "proposal": [_plain(each.proposal[0]), each.proposal[1]]}
+        for each in desired.refused.values()
+    ]
+    return {"version": VERSION, "digest": desired.applied.digest, "fields": fields, "refused": refused}
+
+
+def from_plain(document: Mapping[str, Any]) -> tuple[Ownership, dict[str, Refusal]]:
+    """Read what `to_plain` has written.
+
+    Args:
+        document: of this version.
+
+    Raises:
+        ValueError: if it is no such document.
+    """
+    try:
+        if document["version"] != VERSION:
+            raise ValueError(f"it is of version {document['version']}, and this jackfield knows {VERSION}")
+        fields: dict[FieldKey, Written] = {}
+        for row in document["fields"]:
+            kind, name, key = row["field"]
+            value, base = (_value(key, row[side]) for side in ("value", "base"))
+            fields[kind, name, key] = Written(value, base, row["by"], row["verb"], row["at"])
+        refused = {}
+        for row in document["refused"]:
+            plugin = _plugin(row["proposal"][0])
+            refused[plugin.name] = Refusal((plugin, row["proposal"][1]), row["reason"], row["by"], row["at"])
+    except (KeyError, TypeError, msgspec.ValidationError) as error:
+        raise ValueError(f"it is damaged: {error}") from error
+    return Ownership(fields), refused
+
+
+def _plain(value: Any) -> Any:
+    """Write a value of a field: of a plugin's options the secrets apart, each with its place."""
+    if not isinstance(value, PluginConfig):
+        return value
+    secrets = [[list(place), secret.reference] for place, secret in _secrets(value.options, ())]
+    plain = {field.name: getattr(value, field.name) for field in attrs.fields(PluginConfig)}
+    for name in ("worker", "retry", "upgrade"):
+        plain[name] = attrs.asdict(plain[name]) if plain[name] is not None else None
+    return {**plain, "options": _without(value.options), "secrets": secrets}
+
+
+def _secrets(value: Any, place: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Secret]]:
+    if isinstance(value, Secret):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _secrets(item, (*place, key))
+    elif isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            yield from _secrets(item, (*place, number))
+
+
+def _without(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _without(item) for key, item in value.items()}
+    return [_without(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _value(key: str, plain: Any) -> Any:
+    return _plugin(plain) if key == "loaded" and plain is not None else plain
+
+
+def _plugin(plain: Mapping[str, Any]) -> PluginConfig:
+    secrets = plain["secrets"]
+    config = msgspec.convert({name: value for name, value in plain.items() if name != "secrets"}, PluginConfig)
+    for place, reference in secrets:
+        holder: Any = config.options
+        for step in place[:-1]:
+            holder = holder[step]
+        holder[place[-1]] = Secret(reference)
+    return config

@@ -1,0 +1,81 @@
+"""What a host that starts is to be: its file, and what others had wanted besides when it ended."""
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from jackfield.config import Configuration, RouteConfig
+from jackfield.desired.planning import Wanted, wanted
+from jackfield.desired.state import Desired, Refusal
+from jackfield.errors import StoreUnusable, Unavailable
+from jackfield.log import host_log
+
+if TYPE_CHECKING:
+    from jackfield.desired.keeping import Keeper
+
+
+@attrs.frozen
+class Restoration:
+    """What a host is made of that has a store which lasts.
+
+    Attributes:
+        configuration: what it is made of: the file, or what was applied last, where the file and somebody have changed
+            the same field since.
+        want: that, with what others wrote and keep.
+        refused: plugin → the version that the file asks for and that is not tried again.
+        keeper: keeps what is desired from now on.
+        changed: whether that is anything new.
+    """
+
+    configuration: Configuration
+    want: Wanted
+    refused: dict[str, Refusal]
+    keeper: "Keeper"
+    changed: bool
+
+    @property
+    def routes(self) -> dict[str, RouteConfig]:
+        """The rules of functions, with the default versions that somebody chose."""
+        routes = dict(self.configuration.routes)
+        for (_, name, _), written in self.want.ownership.of("route", "default"):
+            routes[name] = attrs.evolve(routes.get(name, RouteConfig()), default=written.value)
+        return routes
+
+
+def restore(configuration: Configuration, keeper: "Keeper") -> Restoration | None:
+    """Bring together what the file says and what the store has.
+
+    Args:
+        configuration: the file.
+        keeper: of the store.
+
+    Returns:
+        What the host is made of; None when the store is away: then the file alone counts, and nothing is kept.
+
+    Raises:
+        StoreUnusable: if what is there is of a newer version, or damaged.
+    """
+    try:
+        found = keeper.load()
+    except Unavailable as error:
+        reason = "the host starts as its file says, and what verbs change is not kept until it starts again"
+        host_log("WARNING", f"what was desired cannot be read: {reason}", error)
+        return None
+    except ValueError as error:
+        fix = "use the jackfield that wrote it, or restore a backup"
+        raise StoreUnusable("desired/state", str(error), fix) from error
+    if found is None:
+        return Restoration(configuration, wanted(configuration, Desired(configuration)), {}, keeper, changed=True)
+    before = found.applied or configuration
+    desired = Desired(before, ownership=found.ownership, refused=found.refused)
+    want = wanted(configuration, desired)
+    if want.conflicts:
+        keys = ", ".join(conflict.field for conflict in want.conflicts)
+        reason = f"{configuration.file} and somebody have both changed {keys} since it was applied"
+        fix = (
+            "the host starts as it was; `pluginctl diff` shows both sides, and `pluginctl apply --force` takes the file"
+        )
+        host_log("WARNING", f"{reason}: {fix}")
+        return Restoration(before, wanted(before, desired), found.refused, keeper, changed=False)
+    changed = bool(want.released) or configuration.digest != found.revision.digest
+    return Restoration(configuration, want, found.refused, keeper, changed)
