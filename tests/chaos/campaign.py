@@ -26,14 +26,14 @@ attempts = 20
 [[plugin]]
 name = "work"
 path = "{here}/work.py"
-[plugin.config]
+[plugin.options]
 marks = "{marks}"
 
 [[plugin]]
 name = "apart"
 path = "{here}/work.py"
 executor = "worker"
-[plugin.config]
+[plugin.options]
 marks = "{marks}"
 [plugin.worker]
 allow = ["storage:{folder}"]
@@ -149,7 +149,7 @@ class Campaign:
     def _start(self) -> "subprocess.Popen[bytes]":
         self._started += 1
         ready = self.folder / f"ready-{self._started}"
-        clock = {"CHAOS_CLOCK": "3600"} if self._draw.random() < 0.25 else {}  # noqa: PLR2004
+        clock = {"CHAOS_CLOCK": "3600"} if self._draw.random() < 0.25 else {}
         self._done["clock an hour ahead"] += bool(clock)
         with (self.folder / f"host-{self._started}.log").open("wb") as log:
             process = subprocess.Popen(
