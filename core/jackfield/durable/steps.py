@@ -1,7 +1,7 @@
 """The journal of a submitted flow: which of its steps are done, so that none of them is done twice.
 
-A step stands under `calls/SS/ID/steps/STEP`, written when it begins and when it has ended, each time by compare-and-swap:
-of two hosts that both think the flow theirs, one is refused.
+A step stands under `calls/SS/ID/steps/STEP`, written when it begins and when it has ended, each time by
+compare-and-swap: of two hosts that both think the flow theirs, one is refused.
 """
 
 import asyncio
