@@ -19,6 +19,7 @@ import calls
 import canaries
 import colours
 import discovery
+import durable
 import fanout
 import flows
 import growth
@@ -61,6 +62,7 @@ BENCHES: dict[str, Callable[[Effort], Section]] = {
     "workers": workers.run,
     "shared": shared.run,
     "store": store.run,
+    "durable": durable.run,
 }
 
 

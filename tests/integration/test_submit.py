@@ -385,6 +385,30 @@ def test_permissions_are_checked_when_it_is_submitted(tmp_path: Path, store):
         assert host.submit("text.shout", "a", tenant="t").result(LONG) == "A"
 
 
+def test_who_waits_is_told_when_the_host_stops(store):
+    """The call goes on elsewhere, or at the next start; its waiter does not hang."""
+    said = []
+
+    async def hang() -> None:
+        await asyncio.sleep(3600)
+
+    with Host(observers=(), store=store) as host:
+        host.register("hang", function(idempotent=True)(hang))
+        handle = host.submit("hang")
+
+        def wait() -> None:
+            try:
+                handle.result(LONG)
+            except Unavailable as error:
+                said.append(error.cause)
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        host.stop(0.1)
+        thread.join(LONG)
+    assert said == ["host_stopped"]
+
+
 def _lose_life(host: Host, store) -> None:
     """Make a runner's sign of life go, as when its process is stopped for longer than its lease."""
     asyncio.run(store.delete(f"runners/{host._submissions._runner.id}"))

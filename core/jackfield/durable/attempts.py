@@ -10,7 +10,7 @@ import msgspec
 from jackfield.durable import verdicts
 from jackfield.durable.ledger import Entry, Ledger
 from jackfield.durable.lifetime import Lifetime
-from jackfield.durable.records import State
+from jackfield.durable.records import State, packed_failure
 from jackfield.errors import StoreConflict, Unavailable
 from jackfield.log import host_log
 from jackfield.model.submission import SubmissionState
@@ -38,11 +38,15 @@ class Ended:
         result: what the function has returned.
         error: what it has raised instead.
         span: of the attempt, as `traceparent` has it; "" if there is none.
+        lost: why nobody knows how a step of it ended that must not be done twice.
+        final: whether it must not be tried again, whatever its error.
     """
 
     result: Any = None
     error: BaseException | None = None
     span: str = ""
+    lost: BaseException | None = None
+    final: bool = False
 
 
 class Attempts:
@@ -188,8 +192,12 @@ class Attempts:
         ended = body.result()
         if ended.span:
             claim = msgspec.structs.replace(claim, links=(*claim.links, ended.span)[-_LINKS:])
+        if ended.lost is not None and ended.error is not None:
+            return verdicts.dead(claim, "unknown", now, packed_failure(ended.lost, call.function))
         if ended.error is None:
             return verdicts.succeeded(call, claim, ended.result, now)
+        if ended.final:
+            call = msgspec.structs.replace(call, repeatable=False)
         return verdicts.failed(call, claim, ended.error, now, self._attempts, self._lifetime.left(call, claim))
 
     async def _settle(self, entry: Entry, state: State) -> None:

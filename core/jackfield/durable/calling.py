@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -13,7 +13,11 @@ from jackfield.durable.ledger import Entry
 from jackfield.durable.records import KEY_LIMIT, Submitted, kept, packed
 from jackfield.durable.untraced import Untraced
 from jackfield.model.headers import Headers
+from jackfield.model.spec import FunctionSpec
 from jackfield.wire.crossing import unpack
+
+if TYPE_CHECKING:
+    from jackfield.durable.steps import StepJournal
 
 
 class DurableCaller(Caller):
@@ -47,19 +51,23 @@ class DurableCaller(Caller):
         contract.codec_of(endpoint.spec).convert(plain)
         limit = None if timeout is None else float(timeout)
         nonce = os.urandom(8)
-        repeatable = endpoint.spec.policy.idempotent
+        flow = _is_flow(endpoint.spec)
+        repeatable = flow or endpoint.spec.policy.idempotent  # of a flow its steps decide
         return Submitted(
-            name, endpoint.version, data, digest, nonce, 0.0, 0.0, limit, repeatable, key, call.tenant,
+            name, endpoint.version, data, digest, nonce, 0.0, 0.0, limit, repeatable, flow, key, call.tenant,
             kept(call.headers),
         )  # fmt: skip
 
-    async def attempted(self, entry: Entry, left: float | None, tracing: Untraced) -> Ended:
+    async def attempted(
+        self, entry: Entry, left: float | None, tracing: Untraced, journal: "StepJournal | None" = None
+    ) -> Ended:
         """Run an attempt as any other call, on the host's home loop.
 
         Args:
             entry: the call, and its state during the attempt.
             left: seconds that it has, or None.
             tracing: makes its span.
+            journal: of its steps, if it is a flow.
         """
         submitted, state = entry.call, entry.now
         with tracing.attempt(entry) as span:
@@ -74,9 +82,23 @@ class DurableCaller(Caller):
                     submitted.function, unpack(submitted.payload), left, submitted.tenant, version, Headers(headers)
                 )
                 msgspec.structs.force_setattr(call, "attempt", state.attempt)
+                if journal is not None:
+                    from jackfield.flow.journal import current_journal  # noqa: PLC0415  # for flows
+
+                    current_journal.set(journal)
                 return Ended(await endpoint.arun(call), span=span)
             except Exception as error:  # noqa: BLE001  # it is the call's
+                if journal is not None:
+                    return Ended(error=error, span=span, lost=journal.lost, final=journal.final)
                 return Ended(error=error, span=span)
+
+
+def _is_flow(spec: FunctionSpec) -> bool:
+    if not type(spec.target).__module__.startswith("jackfield.flow"):
+        return False
+    from jackfield.flow import flow_of  # noqa: PLC0415  # for flows
+
+    return flow_of(spec) is not None
 
 
 def _check(key: str | None) -> None:

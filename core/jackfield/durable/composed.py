@@ -43,7 +43,7 @@ def compose(
         lambda name: name in registry.snapshot.routes,
         durability,
         _tracing(observers),
-        Telling(control.clock.wall),
+        Telling(kept.loop.clock.wall),
         _watching(observers),
     )
 

@@ -183,8 +183,13 @@ class Submissions:
         self.telling.changed(entry)
 
     async def _attempted(self, entry: Entry, left: float | None) -> Ended:
+        journal = None
+        if entry.call.flow:
+            from jackfield.durable.steps import StepJournal  # noqa: PLC0415  # for flows
+
+            journal = StepJournal(self._ledger.store, self._loop, entry)
         try:
-            there = self._home.submit("a submitted call", self._caller.attempted(entry, left, self._tracing))
+            there = self._home.submit("a submitted call", self._caller.attempted(entry, left, self._tracing, journal))
         except Unavailable as error:
             return Ended(error=Unavailable(error.what, error.reason, "host_stopped", ran=False))
         return await asyncio.wrap_future(there)

@@ -45,6 +45,7 @@ class Submitted(msgspec.Struct, frozen=True, omit_defaults=True):
         lived: of the hosts of the store, at that time; see `Lifetime`.
         timeout: seconds that it may take, or None.
         repeatable: whether it may be run again when nobody knows how an attempt ended.
+        flow: whether the function is a flow, whose completed steps are kept.
         key: as the caller gave it.
         tenant: whom it is for.
         headers: without secrets.
@@ -61,6 +62,7 @@ class Submitted(msgspec.Struct, frozen=True, omit_defaults=True):
     lived: float
     timeout: float | None = None
     repeatable: bool = False
+    flow: bool = False
     key: str | None = None
     tenant: str | None = None
     headers: dict[str, str] = {}

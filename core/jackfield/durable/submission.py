@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from concurrent import futures
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from jackfield.errors import AsyncCallRequired
+from jackfield.errors import AsyncCallRequired, Unavailable
 from jackfield.model.submission import SubmissionState
 
 if TYPE_CHECKING:
@@ -75,13 +76,22 @@ class Submission:
         waiting = self._begin(self._calls.ended(self.id, timeout))
         try:
             return waiting.result()
+        except futures.CancelledError:
+            raise _stopped() from None
         except BaseException:
             waiting.cancel()
             raise
 
     async def aresult(self, timeout: float | None = None) -> Any:  # as in `result`
         """Await its end, from any event loop; as `result`."""
-        return await asyncio.wrap_future(self._begin(self._calls.ended(self.id, timeout)))
+        waiting = self._begin(self._calls.ended(self.id, timeout))
+        try:
+            return await asyncio.wrap_future(waiting)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise _stopped() from None
 
     def cancel(self) -> bool:
         """Have it not run, or end where it runs.
@@ -94,3 +104,7 @@ class Submission:
         """
         asked: bool = self._begin(self._calls.cancel(self.id)).result()
         return asked
+
+
+def _stopped() -> Unavailable:
+    return Unavailable("the host", "it has stopped meanwhile; the call is kept where the store lasts", "host_stopped")
