@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jackfield.config import PluginConfig
     from jackfield.config.secrets import Secret
     from jackfield.decorators import decorates, function, hookimpl, inject, provides
+    from jackfield.durable import Submission
     from jackfield.errors import (
         AsyncCallRequired,
         Cancelled,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
         ResourceExhausted,
         StoreCompacted,
         StoreConflict,
+        StoreUnusable,
+        SubmissionConflict,
         Unavailable,
     )
     from jackfield.events import (
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
     from jackfield.model.record import BuildRecord, Health, PluginRecord, PluginState, WorkerRecord, WorkerState
     from jackfield.model.snapshot import Snapshot
     from jackfield.model.spec import FunctionSpec, Key
+    from jackfield.model.submission import SubmissionState
     from jackfield.observe.logger import Logger
     from jackfield.observe.logs import Logs
     from jackfield.observe.metrics import Metrics
@@ -130,6 +134,10 @@ _HOMES: Final = {
     "Spans": "jackfield.observe.spans",
     "StoreCompacted": "jackfield.errors",
     "StoreConflict": "jackfield.errors",
+    "StoreUnusable": "jackfield.errors",
+    "Submission": "jackfield.durable",
+    "SubmissionConflict": "jackfield.errors",
+    "SubmissionState": "jackfield.model.submission",
     "SwapReport": "jackfield.plugins.swap",
     "Unavailable": "jackfield.errors",
     "UnloadReport": "jackfield.plugins.ledger",
@@ -208,6 +216,10 @@ __all__ = [
     "Spans",
     "StoreCompacted",
     "StoreConflict",
+    "StoreUnusable",
+    "Submission",
+    "SubmissionConflict",
+    "SubmissionState",
     "SwapReport",
     "Unavailable",
     "UnloadReport",

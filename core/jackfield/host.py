@@ -71,8 +71,10 @@ if TYPE_CHECKING:
 
     from jackfield.config import Configuration, PluginConfig
     from jackfield.config.apart import EnvironmentsConfig
+    from jackfield.config.model import DurableConfig
     from jackfield.desired.applying import Applier
     from jackfield.desired.plan import Plan
+    from jackfield.durable import Submission, Submissions
     from jackfield.observe.metrics import Metrics
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canaries, Canary
@@ -133,6 +135,7 @@ class Host(Caller):
         self._unwatch: list[Callable[[], None]] = []
         self._strict = False
         self._environments: EnvironmentsConfig | None = None
+        self._durable: DurableConfig | None = None
         self._late: dict[str, Any] = {}  # what is made when it is first needed
         self._stop = threading.Lock()  # held by the stop that is under way, which nobody waits for
         self._home = HomeLoop()
@@ -249,7 +252,7 @@ class Host(Caller):
         from jackfield.desired.hosted import rule_of  # noqa: PLC0415  # as `_applier`
 
         switches = self._inventory.scan()
-        self._environments = configuration.environments
+        self._environments, self._durable = configuration.environments, configuration.durable
         self._functions.set_rules({name: rule_of(name, route) for name, route in configuration.routes.items()})
         self._functions.set_permissions(permissions(configuration.tenants))
         discover, lazy = configuration.discover, configuration.lazy
@@ -862,6 +865,94 @@ class Host(Caller):
         there = self._there
         return {} if there is None else there.tallies
 
+    # --- Submitted calls ---------------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        name: str,
+        payload: Any = None,
+        /,
+        *,
+        key: str | None = None,
+        timeout: float | None = None,
+        tenant: str | None = None,
+        version: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        durable: bool = True,
+    ) -> "Submission":
+        """Accept a call for later. When this returns it is kept, and is run though this process ends.
+
+        It is run once, unless nobody knows how an attempt ended and the function is marked `idempotent`: then up to
+        `[durable] attempts` times. Payload and permissions are checked now, and at each attempt.
+
+        Args:
+            name: the function's dotted name.
+            payload: plain data, or what `to_json` can write; at most about a mebibyte.
+            key: stands for this one call of the tenant and function: submitted again, it is the same call.
+            timeout: seconds from now until it must have ended, attempts and pauses included.
+            tenant: whom the call is for; within a function that of its call.
+            version: the version to call instead of the one the route picks now.
+            headers: passed on to the function; those that may be secrets, by their names, are not kept.
+            durable: False accepts it although the store is this process's memory, and goes with it.
+
+        Returns:
+            Its handle.
+
+        Raises:
+            ConfigError: if the store does not last.
+            SubmissionConflict: if there is a call of that key with another payload.
+            PayloadError: if the payload does not fit the function, or the store.
+            JackfieldError: what calling it would raise before it runs.
+            Unavailable: if the host does not run, or the store is not there.
+        """
+        arguments: dict[str, Any] = {"version": version, "headers": headers, "durable": durable}
+        return self._submissions.submit(name, payload, key=key, timeout=timeout, tenant=tenant, **arguments)
+
+    async def asubmit(
+        self,
+        name: str,
+        payload: Any = None,
+        /,
+        *,
+        key: str | None = None,
+        timeout: float | None = None,  # the call's
+        tenant: str | None = None,
+        version: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        durable: bool = True,
+    ) -> "Submission":
+        """Do what `submit` does, from any event loop."""
+        arguments: dict[str, Any] = {"version": version, "headers": headers, "durable": durable}
+        return await self._submissions.asubmit(name, payload, key=key, timeout=timeout, tenant=tenant, **arguments)
+
+    def submitted(self, identifier: str, /) -> "Submission":
+        """Find a submitted call by its id, after a restart too.
+
+        Raises:
+            LookupError: if there is none, or it is not kept any more.
+        """
+        return self._submissions.submitted(identifier)
+
+    def submissions(
+        self, function: str = "*", *, status: str | None = None, tenant: str | None = None
+    ) -> "Iterator[Submission]":
+        """Go through the submitted calls that are kept, of all hosts of the store, in no order.
+
+        Args:
+            function: a name, or a pattern as in `billing.*`.
+            status: one of `SubmissionState`.
+            tenant: whom they are for; by default all.
+        """
+        return (handle for handle, _ in self._submissions.each(function, status, tenant))
+
+    def redrive(self, identifier: str, /) -> "Submission":
+        """Run a submitted call again that is failed, dead or cancelled: its attempts and its time begin anew.
+
+        Raises:
+            LookupError: if there is none, or it is none of these.
+        """
+        return self._submissions.redrive(identifier)
+
     # --- Starting and stopping --------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -907,8 +998,8 @@ class Host(Caller):
             self.stop()
             first = faults[0]
             raise PluginError(first.plugin or first.entry, first.stage, first.reason, first.fix, faults)
-        if "schedules" in self._late and self._functions.running:
-            self._schedules.start()
+        if self._functions.running:
+            self._begin_late()
 
     def stop(self, timeout: float = 10.0) -> None:
         """Let no more calls in, wait for those inside, close singletons in reverse order; `with host:` ends so.
@@ -932,6 +1023,7 @@ class Host(Caller):
             until = monotonic() + timeout
             self._plan_no_more()
             self._say_left(self._functions.close(timeout))
+            self._give_back()
             self._lifecycle.stop_all(max(until - monotonic(), _STOP_AT_LEAST))
             _report(self._injector.close(self._home.run, max(until, monotonic() + _STOP_AT_LEAST)))
             self._end()
@@ -950,6 +1042,7 @@ class Host(Caller):
             until = monotonic() + timeout
             await self._aside(self._plan_no_more)
             self._say_left(await self._aside(partial(self._functions.close, timeout)))
+            await self._aside(self._give_back)
             await self._aside(partial(self._lifecycle.stop_all, max(until - monotonic(), _STOP_AT_LEAST)))
             ends = max(until, monotonic() + _STOP_AT_LEAST)
             if self._home.is_here:
@@ -964,10 +1057,22 @@ class Host(Caller):
         """Do something that blocks in a thread: a daemon, unlike those of `asyncio.to_thread`."""
         return await self._pool.run("jackfield-host", partial(copy_context().run, work))
 
+    def _begin_late(self) -> None:
+        if self._states.lasting:  # what an earlier process has accepted goes on
+            self._submissions.start()
+        if "schedules" in self._late:
+            self._schedules.start()
+
     def _plan_no_more(self) -> None:
         self._pauses.end()
         if "schedules" in self._late:
             self._schedules.stop()
+        if "submissions" in self._late:
+            self._submissions.pause()
+
+    def _give_back(self) -> None:
+        if "submissions" in self._late:
+            self._submissions.stop(_STOP_AT_LEAST)
 
     def _end(self) -> None:
         if "canaries" in self._late:
@@ -1075,7 +1180,7 @@ class Host(Caller):
         made = self._late.get("schedules")
         if made is None:  # as above
             fresh = Schedules(
-                getattr(self, "submit", None) if self._states.lasting else None,
+                self.submit if self._states.lasting else None,
                 self._states.ask,
                 self.describe,
                 lambda: [spec.name for _, bundle in self._inventory.loaded.values() for spec in bundle.specs],
@@ -1087,6 +1192,25 @@ class Host(Caller):
             made = self._late.setdefault("schedules", fresh)
         schedules: Schedules = made
         return schedules
+
+    @property
+    def _submissions(self) -> "Submissions":
+        from jackfield.durable.composed import compose  # noqa: PLC0415  # for those who submit calls
+
+        made = self._late.get("submissions")
+        if made is None:  # as above
+            fresh = compose(
+                self._states,
+                self._control,
+                self._home,
+                (self._registry, self._unknown, self._find, self._pool),
+                lambda: self._functions.running,
+                self._durable,
+                self._observers,
+            )
+            made = self._late.setdefault("submissions", fresh)
+        submissions: Submissions = made
+        return submissions
 
     @property
     def _upgrades(self) -> "Upgrades":

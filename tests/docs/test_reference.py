@@ -24,6 +24,7 @@ CONFIGURED = {
     "[plugin.worker]": configured.WorkerConfig,
     "[plugin.retry]": configured.RetryConfig,
     "[plugin.upgrade]": configured.UpgradeConfig,
+    "[durable]": configured.DurableConfig,
     "[[schedule]]": configured.ScheduleConfig,
     "[routes]": configured.RouteConfig,
     "[tenants.NAME]": configured.TenantConfig,

@@ -14,6 +14,7 @@ from jackfield.config.leaves import RestartPolicy
 from jackfield.config.model import (
     EXECUTORS,
     Configuration,
+    DurableConfig,
     LogsConfig,
     MetricsConfig,
     ObservabilityConfig,
@@ -39,6 +40,7 @@ _HOMES: Final = {
 __all__ = [
     "EXECUTORS",
     "Configuration",
+    "DurableConfig",
     "EnvironmentsConfig",
     "LogsConfig",
     "MetricsConfig",

@@ -91,6 +91,7 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
         tenants=document.tenants,
         observability=document.observability,
         environments=environments,
+        durable=document.durable,
         discover=document.discover,
         timeout=document.timeout,
         strict=document.strict,

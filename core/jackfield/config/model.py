@@ -205,6 +205,21 @@ class TenantConfig:
 
 
 @attrs.frozen
+class DurableConfig:
+    """How submitted calls are run.
+
+    Attributes:
+        concurrency: how many this host runs at once.
+        attempts: how often one is tried: those of functions marked idempotent, and what provably did not start.
+        keep: seconds that a call is kept after it has ended, with its result.
+    """
+
+    concurrency: Count = 16
+    attempts: Positive = 3
+    keep: Seconds = 86_400.0
+
+
+@attrs.frozen
 class LogsConfig:
     """Call records as a stream.
 
@@ -261,6 +276,7 @@ class Document:
             versions.
         observability: what is seen of the calls.
         environments: where plugins that run apart get their packages from.
+        durable: how submitted calls are run.
         discover: whether installed plugins that are not declared here load too.
         timeout: seconds that a call may take when neither caller, function nor plugin says otherwise.
         strict: whether any fault at all keeps the host from starting.
@@ -273,6 +289,7 @@ class Document:
     tenants: Mapping[str, TenantConfig] | None = None
     observability: ObservabilityConfig = attrs.field(factory=ObservabilityConfig)
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
+    durable: DurableConfig = attrs.field(factory=DurableConfig)
     discover: bool = False
     timeout: Seconds | None = None
     strict: bool = False
@@ -297,6 +314,7 @@ class Configuration:
         tenants: tenant → what it may do, read-only; None when the file has no `[tenants]`.
         observability: what is seen of the calls.
         environments: where plugins that run apart get their packages from; folders absolute.
+        durable: how submitted calls are run.
         discover: whether installed plugins that are not declared load too.
         timeout: seconds that a call may take when nothing else says so, or None.
         strict: whether any fault keeps the host from starting.
@@ -314,6 +332,7 @@ class Configuration:
     )
     observability: ObservabilityConfig = attrs.field(factory=ObservabilityConfig)
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
+    durable: DurableConfig = attrs.field(factory=DurableConfig)
     discover: bool = False
     timeout: float | None = None
     strict: bool = False

@@ -10,6 +10,7 @@ from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConf
 from jackfield.config.keys import keys
 from jackfield.config.model import (
     Document,
+    DurableConfig,
     LogsConfig,
     MetricsConfig,
     ObservabilityConfig,
@@ -24,6 +25,7 @@ _KEYS: Final[Mapping[type, frozenset[str]]] = {
     cls: frozenset(keys(cls))
     for cls in (
         Document,
+        DurableConfig,
         PluginConfig,
         ScheduleConfig,
         WorkerConfig,
@@ -89,6 +91,7 @@ def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[type, AbstractSet[str]]]:
         yield RetryConfig, plugin.get("retry", {}).keys()
         yield UpgradeConfig, plugin.get("upgrade", {}).keys()
     yield EnvironmentsConfig, raw.get("environments", {}).keys()
+    yield DurableConfig, raw.get("durable", {}).keys()
     seen = raw.get("observability", {})
     yield ObservabilityConfig, seen.keys()
     yield LogsConfig, seen.get("logs", {}).keys()

@@ -120,6 +120,7 @@ def host_changes(before: Configuration, after: Configuration) -> tuple[FieldChan
             found.append(FieldChange(name, shown(old), shown(new)))
     found += _differing(before.observability, after.observability, "observability.")
     found += _differing(before.environments, after.environments, "environments.")
+    found += _differing(before.durable, after.durable, "durable.")
     return tuple(found)
 
 

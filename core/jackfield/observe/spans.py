@@ -66,7 +66,7 @@ class Spans:
     """
 
     def __init__(self, tracer_provider: TracerProvider | None = None) -> None:
-        self._provider = tracer_provider
+        self.provider = tracer_provider
 
     def bind(self, spec: FunctionSpec) -> "BoundSpans":
         """Bind to one function version.
@@ -77,7 +77,7 @@ class Spans:
         Returns:
             The bound observer.
         """
-        provider = self._provider if self._provider is not None else trace.get_tracer_provider()
+        provider = self.provider if self.provider is not None else trace.get_tracer_provider()
         attributes = {CODE_FUNCTION_NAME: _code_name(spec.target), FUNCTION: spec.name, VERSION: spec.version}
         if spec.plugin:
             attributes[PLUGIN] = spec.plugin

@@ -66,6 +66,16 @@ class ClaimedStates:
         return await self._answered(partial(states.forget, plugin))
 
     @property
+    def store(self) -> Store:
+        """Where the states go; to be asked on its own loop alone."""
+        return self._store
+
+    @property
+    def loop(self) -> ControlLoop | None:
+        """The store's own loop; None for one that may live on the control loop."""
+        return self._loop
+
+    @property
     def lasting(self) -> bool:
         """Whether the store outlives this process."""
         return type(self._store) is not MemoryStore

@@ -9,15 +9,17 @@ if TYPE_CHECKING:
     from jackfield.store.identity import HostIdentity, claim_host_id
     from jackfield.store.keeping import keep_lease
     from jackfield.store.memory import MemoryStore
+    from jackfield.store.sqlite import SQLiteStore
 
 _HOMES: Final = {
     "HostIdentity": "jackfield.store.identity",
     "MemoryStore": "jackfield.store.memory",
+    "SQLiteStore": "jackfield.store.sqlite",
     "check_store": "jackfield.store.checking",
     "claim_host_id": "jackfield.store.identity",
     "keep_lease": "jackfield.store.keeping",
 }
 
-__all__ = ["HostIdentity", "MemoryStore", "check_store", "claim_host_id", "keep_lease"]
+__all__ = ["HostIdentity", "MemoryStore", "SQLiteStore", "check_store", "claim_host_id", "keep_lease"]
 
 __getattr__ = imported_from(_HOMES, __name__)  # a host claims no id before it has a state to keep
