@@ -1,4 +1,4 @@
-"""A campaign: hosts on one store that are killed, stopped, slowed and cut off, and a judge of what became of each call."""
+"""A campaign: hosts on one store that are killed, stopped, slowed and cut off, and a judge of what came of each call."""
 
 import os
 import random
@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -118,7 +119,7 @@ class Campaign:
         text = _CONFIG.format(here=HERE, folder=folder, marks=self._marks)
         (folder / "jackfield.toml").write_text(text, encoding="utf-8")
 
-    # --- What is done ---------------------------------------------------------------------------------------------------
+    # --- What is done -------------------------------------------------------------------------------------------------
 
     def run(self, rounds: int, faults: tuple[str, ...]) -> Report:
         """Do so many faults, then let everything settle and judge it."""
@@ -154,8 +155,10 @@ class Campaign:
         with (self.folder / f"host-{self._started}.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, str(HERE / "driver.py"), str(self.folder), str(self._started)],
-                stdout=log, stderr=log, env={**os.environ, **clock, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])},
-            )  # fmt: skip
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **clock, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])},
+            )
         self._until(lambda: ready.exists() or process.poll() is not None)
         assert process.poll() is None, (self.folder / f"host-{self._started}.log").read_text()[-2000:]
         return process
@@ -195,7 +198,7 @@ class Campaign:
             assert time.monotonic() < end, "it has not come about"
             time.sleep(0.02)
 
-    # --- What became of it ------------------------------------------------------------------------------------------------
+    # --- What became of it --------------------------------------------------------------------------------------------
 
     def _judged(self, seconds: float) -> Report:
         accepted = {key: (function, number) for _, function, number, key in _lines(self.folder / "accepted.log")}
@@ -213,10 +216,8 @@ class Campaign:
                             statuses[key] = "unknown"
                 return all(status in _SETTLED or status == "unknown" for status in statuses.values())
 
-            try:
+            with suppress(AssertionError):  # those that are left are said to be lost
                 self._until(settled)
-            except AssertionError:
-                pass  # they are said to be lost
         marks = [*_lines(self._marks)]
         begun = Counter((what.removeprefix("begun:"), key) for _, what, key in marks if what.startswith("begun:"))
         ended = Counter((what.removeprefix("ended:"), key) for _, what, key in marks if what.startswith("ended:"))

@@ -1,4 +1,4 @@
-"""One host process of a campaign: it submits until it is told to stop, or killed: ``python driver.py FOLDER NUMBER``."""
+"""One host process of a campaign, which submits until it is told to stop: ``python driver.py FOLDER NUMBER``."""
 
 import os
 import random

@@ -197,6 +197,22 @@ def test_stopping_the_host_ends_a_pause(tmp_path, name):
     assert len(caught) == 2
 
 
+@pytest.mark.parametrize("name", ["plain", "thread", "coroutine"])
+def test_a_call_ends_in_the_version_that_it_began_in(tmp_path, name):
+    """A swap in the middle of its pause waits for it, as for any call."""
+    with Host.from_config(written(tmp_path, "[plugin.retry]\nbackoff = 0.3\n"), observers=()) as host:
+        before, results = module(host, name), []
+        calling = threading.Thread(target=lambda: results.append(host.call(f"apart.{name}", 2, headers={"h": "x"})))
+        calling.start()
+        until(lambda: before["seen"])
+        (tmp_path / "apart.py").write_text(f"{textwrap.dedent(CODE)}\nNEW = True\n", "utf-8")
+        host.reload("apart")
+        calling.join(PATIENCE)
+        assert results == [2]
+        assert len(before["seen"]) == 2
+        assert "NEW" in module(host, name)
+
+
 def test_a_sync_call_on_an_event_loop_has_one_attempt(host):
     """A pause would block the loop."""
 

@@ -18,7 +18,8 @@ from jackfield.schedules.scheduler import Scheduler, Submit
 
 _GRACE: Final = 5.0  # seconds that ending them may take
 _STORE: Final = (
-    'runs are submitted, and this host has no store that keeps them: add [store] with url = "sqlite:jackfield.db"'
+    'runs are submitted, and this host has no store that lasts: add [store] with url = "sqlite:jackfield.db", or'
+    " Host(store=…)"
 )
 
 
