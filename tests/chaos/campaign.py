@@ -1,4 +1,4 @@
-"""A campaign: hosts on one store that are killed, stopped, slowed and cut off, and a judge of what came of each call."""
+"""A campaign: hosts on one store that are killed, stopped, slowed and cut off, and a judge of what calls came to."""
 
 import os
 import random
@@ -151,7 +151,8 @@ class Campaign:
         self._started += 1
         ready = self.folder / f"ready-{self._started}"
         clock = {"CHAOS_CLOCK": "3600"} if self._draw.random() < 0.25 else {}
-        self._done["clock an hour ahead"] += bool(clock)
+        if clock:
+            self._done["clock an hour ahead"] += 1
         with (self.folder / f"host-{self._started}.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, str(HERE / "driver.py"), str(self.folder), str(self._started)],

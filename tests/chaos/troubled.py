@@ -10,6 +10,8 @@ from work import mark
 from jackfield.errors import Unavailable
 from jackfield.ports import Lease, Range, Store, Stored, StoreEvent
 
+_DONE = b"\xa4done"  # the status of a step that has been completed, as MessagePack writes it
+
 
 class TroubledStore:
     """Passes everything on to a store, late or not at all.
@@ -43,9 +45,9 @@ class TroubledStore:
         """Write a value."""
         await self._suffer()
         revision = await self._store.put(key, value, expected=expected, lease=lease)
-        if "/steps/" in key:
-            _, submission, _, step = key.split("/", 3)
-            mark(str(self._marks), f"recorded:{step}", submission)
+        *_, submission, kind, name = ("", "", *key.split("/"))
+        if kind == "steps" and _DONE in value:
+            mark(str(self._marks), f"recorded:{name}", submission)
         return revision
 
     async def delete(self, key: str, /, *, expected: int | None = None) -> int:
