@@ -1,5 +1,6 @@
 """The calls in a store: read, claimed and settled, each by one compare-and-swap."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -103,11 +104,10 @@ class Ledger:
 
     async def read(self, identifier: str) -> Entry | None:
         """Read a call and its state."""
-        stored = await self.store.get(call_key(identifier))
+        stored, kept = await asyncio.gather(self.store.get(call_key(identifier)), self.store.get(state_key(identifier)))
         if stored is None:
             return None
         call = read_call(stored.value, identifier)
-        kept = await self.store.get(state_key(identifier))
         return _entry(identifier, call, None if kept is None else kept.value, 0 if kept is None else kept.revision)
 
     async def change(self, entry: Entry, state: State) -> Entry:
