@@ -1,5 +1,6 @@
 """The store that a configuration names: what a plugin leaves is there for the next process, under the host's id."""
 
+import os
 import subprocess
 import sys
 
@@ -93,3 +94,24 @@ def test_another_store_takes_a_restart(file):
         plan = host.apply(file)
         assert plan.changes == ()
         assert [change.field for change in plan.restart] == ["host.id", "store.url"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "jackfield.toml"],
+        ["list", "--config", "jackfield.toml"],
+        ["info", "twice", "--config", "jackfield.toml"],
+        ["graph", "--config", "jackfield.toml"],
+        ["flow", "run", "twice", "--config", "jackfield.toml"],
+    ],
+)
+def test_verbs_that_only_look_leave_the_store_alone(file, arguments):
+    """It is the running host's: nothing is opened, written, brought back or run."""
+    file.write_text(f"{CONFIG}\n[flows.twice.steps.one]\ncall = 'counter.next'\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "jackfield", *arguments],
+        cwd=file.parent, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert list(file.parent.glob("jackfield.db*")) == []

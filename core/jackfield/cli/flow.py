@@ -68,11 +68,14 @@ def run(
     show_messages_here()
     from loguru import logger
 
+    from jackfield.cli.apart import without_store
+    from jackfield.config import load_config
+    from jackfield.executors.places import BUILT_IN
     from jackfield.host import Host
 
     logger.disable("jackfield")
     try:
-        host = Host.from_config(config, observers=())
+        host = Host.from_config(without_store(load_config(config, executors=BUILT_IN)), observers=())
         with host:
             given = _payload(host, name, arguments or [], payload)
             faults = [
