@@ -37,6 +37,13 @@ name = "c"
 path = "./c.py"
 auto_start = false
 """
+TWO = """
+[[plugin]]
+name = "d"
+path = "./d.py"
+version = "2"
+functions = {"a.get" = "get"}
+"""
 
 
 class Service:
@@ -116,15 +123,7 @@ def test_a_plugin_that_was_loaded_by_hand_is_loaded_again(service, monkeypatch):
 
 def test_the_default_of_a_route_stays(service):
     """Also through another file that says nothing of it."""
-    service.add(
-        """
-        [[plugin]]
-        name = "d"
-        path = "./d.py"
-        version = "2"
-        functions = {"a.get" = "get"}
-        """
-    )
+    service.add(TWO)
     with service.host() as host:
         assert host.call("a.get") == "a"
         host.reroute("a.get", default="2")
@@ -184,6 +183,86 @@ def test_every_change_is_a_revision_that_can_be_gone_back_to(service):
             host.undo(99)
     with service.host() as host:
         assert states(host) == {"a": "running", "b": "running", "c": "registered"}
+
+
+def test_an_undo_takes_back_the_choice_of_a_default_version(service):
+    """And makes it again."""
+    service.add(TWO)
+    with service.host() as host:
+        host.reroute("a.get", default="2")
+        assert host.undo(1).ok
+        assert host.call("a.get") == "a"
+        assert host.undo(2).ok
+        assert host.call("a.get") == "d"
+    with service.host() as host:
+        assert host.call("a.get") == "d"
+
+
+def test_a_file_that_was_undone_stays_undone_until_it_says_something_else(service):
+    """A restart does not take for an edit what the host had before."""
+    with service.host() as host:
+        service.add('[[plugin]]\nname = "d"\npath = "./d.py"\n')
+        assert host.apply(service.file).ok
+        host.undo(1)
+        assert states(host)["d"] == "unloaded"
+    with service.host() as host:
+        assert set(states(host)) == {"a", "b", "c"}
+        assert [change.kind for change in host.apply(service.file, dry_run=True).changes] == ["add"]
+    service.add("# another digest")
+    with service.host() as host:
+        assert set(states(host)) == {"a", "b", "c", "d"}
+
+
+def test_a_verdict_over_many_functions_is_one_revision(service):
+    """So that a kill leaves all of them where they were, or none."""
+    service.add(TWO.replace('"a.get" = "get"', '"a.get" = "get", "b.get" = "get"'))
+    with service.host() as host:
+        host.canary("d", version="2", share=0.5).promote()
+        assert [(each.verb, each.what) for each in host.history][1:] == [
+            ("promote", "route.a.get.default: 2 and 1 more")
+        ]
+    with service.host() as host:
+        assert (host.call("a.get"), host.call("b.get")) == ("d", "d")
+
+
+def test_what_two_hosts_change_on_one_store_is_kept_of_both(service):
+    """Each writes its own change into what is there, and nothing else."""
+    with service.host() as one, service.host() as two:
+        one.stop_plugin("b")
+        two.start_plugin("c")
+        one.reroute("a.get", default="0")
+        assert [each.number for each in one.history] == [1, 2, 3, 4]
+        assert one.history == two.history
+    with service.host() as host:
+        assert states(host) == {"a": "running", "b": "registered", "c": "running"}
+
+
+def asked(host, ask):
+    kept = host._kept
+    return kept.ask(lambda: ask(kept.store)).result(20)
+
+
+def test_a_revision_whose_history_a_kill_has_cut_off_is_there_again(service):
+    """The state is written first."""
+    with service.host() as host:
+        host.stop_plugin("b")
+        asked(host, lambda store: store.delete("desired/history/0000000002"))
+        assert [each.number for each in host.history] == [1]
+    with service.host() as host:
+        assert [each.number for each in host.history] == [1, 2]
+        host.undo(2)
+
+
+def test_files_that_no_revision_needs_any_more_are_released(service, monkeypatch):
+    """What is kept has a bound."""
+    monkeypatch.setattr("jackfield.desired.keeping.KEPT", 3)
+    with service.host() as host:
+        for number in range(8):
+            service.add(f"# {number}")
+            host.apply(service.file)
+        assert [each.number for each in host.history] == [7, 8, 9]
+        assert len(asked(host, lambda store: store.range("desired/files/")).entries) <= 4
+        assert host.undo(7).ok
 
 
 def test_the_verbs_of_a_running_host(service, tmp_path):

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,7 +10,7 @@ import attrs
 
 from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantConfig
 from jackfield.desired.fields import shown
-from jackfield.desired.ownership import FieldKey, Ownership
+from jackfield.desired.ownership import FieldKey, Ownership, rerouted
 from jackfield.desired.plan import Change, Plan
 from jackfield.desired.planning import Wanted, plan, reached, wanted
 from jackfield.desired.rollouts import still_refused
@@ -58,13 +58,13 @@ class Steps(Protocol):
         """Stop a plugin."""
         ...
 
-    def route(self, name: str, rule: RouteConfig | None, *, keep_default: bool) -> None:
+    def route(self, name: str, rule: RouteConfig | None, *, default: str | None) -> None:
         """Take over what the file says of a function's versions.
 
         Args:
             name: the function.
             rule: what it says; None for nothing.
-            keep_default: leave the default version, which somebody else has chosen.
+            default: the default version that somebody else has chosen, and that stays.
         """
         ...
 
@@ -120,6 +120,7 @@ class Applier:
                 schedules=configuration.schedules,
                 ownership=Ownership() if restored is None else restored.want.ownership,
                 refused={} if restored is None else restored.refused,
+                offered=configuration.digest if restored is None else restored.offered,
             )
         )
         if restored is not None:
@@ -161,6 +162,7 @@ class Applier:
                     applied=configuration,
                     ownership=now.ownership.release(want.released),
                     refused={} if force else still_refused(want, now),
+                    offered=configuration.digest,
                 )
             )
             self._keep("operator", "apply", f"file {configuration.digest[:12]}")
@@ -187,12 +189,13 @@ class Applier:
                 kept = ", ".join(f"d{each.number}" for each in self.keeper.history)
                 reason = "is not kept, or its file can no longer be read"
                 raise LookupError(f"revision d{number} {reason}: use one of {kept}")
-            configuration = there.applied
+            configuration, past, before = there.applied, there.kept, self.desired.ownership
             self._change(
-                lambda now: attrs.evolve(now, applied=configuration, ownership=there.ownership, refused=there.refused)
+                lambda now: attrs.evolve(now, applied=configuration, ownership=past.ownership, refused=past.refused)
             )
             self._keep("operator", "undo", f"d{number}: {there.revision.verb} {there.revision.what}")
-            return self._carried_out(*self._plan(configuration), configuration=configuration)
+            found, want = self._plan(configuration, moved=rerouted(before, past.ownership))
+            return self._carried_out(attrs.evolve(found, conflicts=()), want, configuration=configuration)
 
     @property
     def history(self) -> "tuple[DesiredRevision, ...]":
@@ -224,10 +227,12 @@ class Applier:
             self._steps.hold(name)
         return attrs.evolve(found, changes=done, applied=True)
 
-    def _plan(self, configuration: Configuration, force: bool = False) -> tuple[Plan, Wanted]:
+    def _plan(
+        self, configuration: Configuration, force: bool = False, moved: Collection[str] = ()
+    ) -> tuple[Plan, Wanted]:
         desired = self.desired
         want = wanted(configuration, desired, force=force)
-        return plan(configuration, want, desired, self._steps.actual(), force=force), want
+        return plan(configuration, want, desired, self._steps.actual(), force=force, moved=moved), want
 
     def _step(self, change: Change, new: Configuration, want: Wanted) -> Change:
         try:
@@ -282,8 +287,8 @@ class Applier:
 
     def _route(self, name: str, new: Configuration, want: Wanted) -> None:
         rule = new.routes.get(name)
-        kept = ("route", name, "default") in want.ownership.fields
-        self._steps.route(name, rule, keep_default=kept)
+        written = want.ownership.fields.get(("route", name, "default"))
+        self._steps.route(name, rule, default=None if written is None else written.value)
         routes = {key: value for key, value in self.desired.routes.items() if key != name}
         if rule is not None:
             routes[name] = rule
@@ -321,11 +326,16 @@ class Applier:
 
     def routed(self, defaults: Mapping[str, str], *, by: str = "operator", verb: str) -> None:
         """Note that somebody chose the default version of some functions."""
-        for name, version in defaults.items():
-            self.note(("route", name, "default"), version, by=by, verb=verb)
+        what = [self._written(("route", name, "default"), version, by, verb) for name, version in defaults.items()]
+        if what:  # one revision: a verdict that moves many is kept as a whole, or not at all
+            more = f" and {len(what) - 1} more" if len(what) > 1 else ""
+            self._keep(by, verb, f"{what[0]}{more}")
 
     def note(self, field: FieldKey, value: Any, *, by: str, verb: str) -> None:
         """Note that somebody wrote a field: it is theirs until the file says something else of it than it does now."""
+        self._keep(by, verb, self._written(field, value, by, verb))
+
+    def _written(self, field: FieldKey, value: Any, by: str, verb: str) -> str:
         at = self._wall()
         self._change(
             lambda now: attrs.evolve(
@@ -334,7 +344,7 @@ class Applier:
         )
         kind, name, key = field
         said = value if not isinstance(value, PluginConfig) else value.path
-        self._keep(by, verb, f"{kind}.{name}.{key}: {'unloaded' if said is None else shown(said)}")
+        return f"{kind}.{name}.{key}: {'unloaded' if said is None else shown(said)}"
 
     def _keep(self, by: str, verb: str, what: str) -> None:
         if self.keeper is not None:

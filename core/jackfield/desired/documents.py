@@ -1,7 +1,7 @@
 """What is desired, as plain data: the part of it that a restart must know. Secrets stay references."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 import msgspec
@@ -10,15 +10,66 @@ from jackfield.config import PluginConfig, Secret
 from jackfield.desired.ownership import FieldKey, Ownership, Written
 from jackfield.desired.state import Desired, Refusal
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 VERSION: Final = 1
 """Of this form."""
 
 
-def to_plain(desired: Desired) -> dict[str, Any]:
-    """Write down what belongs to somebody else than the file, and what was refused.
+@attrs.frozen
+class Kept:
+    """What a restart cannot find out.
+
+    Attributes:
+        applied: digest of the last applied file, in hexadecimal.
+        offered: digest of the last file that the host was made of or that was applied; another one than `applied` once
+            that file has been undone.
+        ownership: what belongs to somebody else than the file.
+        refused: plugin → the version that the file asks for and that is not tried again.
+    """
+
+    applied: str = ""
+    offered: str = ""
+    ownership: Ownership = attrs.field(factory=Ownership)
+    refused: Mapping[str, Refusal] = attrs.field(factory=dict)
+
+
+def kept(desired: Desired) -> Kept:
+    """Give what is to be kept of a state."""
+    return Kept(desired.applied.digest, desired.offered, desired.ownership, desired.refused)
+
+
+def merged(there: Kept, before: Kept, after: Kept) -> Kept:
+    """Bring one's own change into what somebody else may have written meanwhile.
 
     Args:
-        desired: the state.
+        there: what is written.
+        before: what one knew before the change.
+        after: what one wants.
+
+    Returns:
+        What is there, but for what differs between `before` and `after`.
+    """
+    return Kept(
+        after.applied if after.applied != before.applied else there.applied,
+        after.offered if after.offered != before.offered else there.offered,
+        Ownership(_moved(there.ownership.fields, before.ownership.fields, after.ownership.fields)),
+        _moved(there.refused, before.refused, after.refused),
+    )
+
+
+def _moved(there: Mapping[K, V], before: Mapping[K, V], after: Mapping[K, V]) -> dict[K, V]:
+    gone = before.keys() - after.keys()
+    mine = {key: value for key, value in after.items() if key not in before or before[key] != value}
+    return {**{key: value for key, value in there.items() if key not in gone}, **mine}
+
+
+def to_plain(desired: Kept) -> dict[str, Any]:
+    """Write it down.
+
+    Args:
+        desired: what is kept.
 
     Returns:
         Plain data, as `wire.crossing.pack` writes it, unless a plugin that was loaded by hand has other options.
@@ -31,10 +82,12 @@ def to_plain(desired: Desired) -> dict[str, Any]:
         {**attrs.asdict(each), "proposal": [_plain(each.proposal[0]), each.proposal[1]]}
         for each in desired.refused.values()
     ]
-    return {"version": VERSION, "digest": desired.applied.digest, "fields": fields, "refused": refused}
+    return {
+        "version": VERSION, "digest": desired.applied, "offered": desired.offered, "fields": fields, "refused": refused
+    }  # fmt: skip
 
 
-def from_plain(document: Mapping[str, Any]) -> tuple[Ownership, dict[str, Refusal]]:
+def from_plain(document: Mapping[str, Any]) -> Kept:
     """Read what `to_plain` has written.
 
     Args:
@@ -55,9 +108,9 @@ def from_plain(document: Mapping[str, Any]) -> tuple[Ownership, dict[str, Refusa
         for row in document["refused"]:
             plugin = _plugin(row["proposal"][0])
             refused[plugin.name] = Refusal((plugin, row["proposal"][1]), row["reason"], row["by"], row["at"])
-    except (KeyError, TypeError, msgspec.ValidationError) as error:
+        return Kept(document["digest"], document["offered"], Ownership(fields), refused)
+    except (KeyError, IndexError, TypeError, AttributeError, msgspec.ValidationError) as error:
         raise ValueError(f"it is damaged: {error}") from error
-    return Ownership(fields), refused
 
 
 def _plain(value: Any) -> Any:

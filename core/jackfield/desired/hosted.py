@@ -135,13 +135,12 @@ class HostSteps:
         """Stop a plugin."""
         self._lifecycle.stop(name)
 
-    def route(self, name: str, rule: "RouteConfig | None", *, keep_default: bool) -> None:
+    def route(self, name: str, rule: "RouteConfig | None", *, default: str | None) -> None:
         """Take over what the file says of a function's versions."""
         said = Rule() if rule is None else rule_of(name, rule)
+        made = said if default is None else attrs.evolve(said, default=default)
 
         def change(snapshot: Snapshot) -> Snapshot:
-            there = snapshot.rules.get(name, Rule())
-            made = attrs.evolve(said, default=there.default) if keep_default else said
             others = {each: kept for each, kept in snapshot.rules.items() if each != name}
             return redecided(snapshot, [name], rules=others if made == Rule() else {**others, name: made})
 

@@ -8,17 +8,18 @@ desired/files/DIGEST           what the files said that they refer to
 import time
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as NotInTime
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
 from jackfield.config import Configuration, parse_config
-from jackfield.desired.documents import from_plain, to_plain
-from jackfield.desired.ownership import Ownership
-from jackfield.desired.state import Desired, Refusal
+from jackfield.desired.documents import Kept, from_plain, kept, merged, to_plain
+from jackfield.desired.state import Desired
 from jackfield.errors import ConfigError, JackfieldError, StoreConflict, Unavailable
 from jackfield.log import host_log
+from jackfield.ports import Stored
 from jackfield.store.hosted import HostStore
 from jackfield.wire.crossing import pack, unpack
 
@@ -59,14 +60,12 @@ class Restored:
     Attributes:
         revision: the change that led to it.
         applied: the last applied file; None when it can no longer be read.
-        ownership: what belongs to somebody else than the file.
-        refused: plugin → the version that the file asks for and that is not tried again.
+        kept: the rest.
     """
 
     revision: DesiredRevision
     applied: Configuration | None
-    ownership: Ownership
-    refused: dict[str, Refusal]
+    kept: Kept
 
 
 class Keeper:
@@ -84,7 +83,9 @@ class Keeper:
     ) -> None:
         self._kept, self._file, self._executors, self._wall = kept, file, executors, wall
         self._newest = 0  # the number of the newest revision
-        self._there = 0  # the store's revision of `desired/state`
+        self._at = 0  # the store's revision of `desired/state`
+        self._there = Kept()  # what was written then, by whomever
+        self._mine = Kept()  # what this host had then
         self._files: set[str] = set()
 
     def load(self, number: int | None = None) -> Restored | None:
@@ -100,16 +101,16 @@ class Keeper:
             Unavailable: if the store is away.
             ValueError: if what is there cannot be read.
         """
-        key = _STATE if number is None else f"{_HISTORY}{number:010}"
+        key = _STATE if number is None else _past(number)
         there = self._ask(lambda store: store.get(key))
         if there is None:
             return None
-        document = unpack(there.value)
-        ownership, refused = from_plain(document["desired"])
-        revision = _revision(document)
+        revision, found = _read(there.value)
         if number is None:
-            self._newest, self._there = revision.number, there.revision
-        return Restored(revision, self._configuration(revision.digest), ownership, refused)
+            self._found(there)
+            self._mine = found
+            self._put_history(revision.number, there.value)  # whoever wrote it may have been killed before it did
+        return Restored(revision, self._configuration(revision.digest), found)
 
     def save(self, desired: Desired, *, by: str, verb: str, what: str) -> None:
         """Make the next revision; a store that cannot take it is told of in the log, and gets it with the next one.
@@ -136,26 +137,52 @@ class Keeper:
         entries = self._ask(lambda store: store.range(_HISTORY)).entries
         return tuple(_revision(unpack(each.value)) for each in entries.values())
 
+    def _found(self, there: Stored | None) -> None:
+        if there is None:
+            self._newest, self._at, self._there = 0, 0, Kept()
+        else:
+            revision, self._there = _read(there.value)
+            self._newest, self._at = revision.number, there.revision
+
     def _save(self, desired: Desired, by: str, verb: str, what: str) -> None:
-        digest, content = desired.applied.digest, desired.applied.content
-        if digest and digest not in self._files:
-            self._ask(lambda store: store.put(f"{_FILES}{digest}", content))
-            self._files.add(digest)
+        mine = kept(desired)
+        if fresh := self._keep_file(desired.applied):
+            self._collect(fresh)
         while True:
-            self._newest += 1
-            revision = DesiredRevision(self._newest, self._wall(), by, verb, what, digest)
-            value = pack({**attrs.asdict(revision), "desired": to_plain(desired)})
+            wanted = merged(self._there, self._mine, mine)
+            revision = DesiredRevision(self._newest + 1, self._wall(), by, verb, what, wanted.applied)
+            value = pack({**attrs.asdict(revision), "desired": to_plain(wanted)})
             try:
-                self._there = self._ask(lambda store: store.put(_STATE, value, expected=self._there))  # noqa: B023  # awaited here
+                at = self._ask(lambda store: store.put(_STATE, value, expected=self._at))  # noqa: B023  # awaited here
                 break
-            except StoreConflict as conflict:  # another host: its change stands in the history, and this one follows
-                self._there = conflict.found
-                there = self._ask(lambda store: store.get(_STATE))
-                self._newest = _revision(unpack(there.value)).number if there is not None else 0
-        number = self._newest
-        self._ask(lambda store: store.put(f"{_HISTORY}{number:010}", value))
-        if number > KEPT:
-            self._ask(lambda store: store.delete(f"{_HISTORY}{number - KEPT:010}"))
+            except StoreConflict:  # another host, or this one, whose write came to be after it was not waited for
+                self._found(self._ask(lambda store: store.get(_STATE)))
+        self._newest, self._at, self._there, self._mine = revision.number, at, wanted, mine
+        self._put_history(revision.number, value)
+        if revision.number > KEPT:
+            self._ask(lambda store: store.delete(_past(revision.number - KEPT)))
+
+    def _put_history(self, number: int, value: bytes) -> None:
+        with suppress(StoreConflict):  # it is there
+            self._ask(lambda store: store.put(_past(number), value, expected=0))
+
+    def _keep_file(self, applied: Configuration) -> str:
+        """Write down what a file says, before anything refers to it; give its digest if it was not there."""
+        if not applied.digest or applied.digest in self._files:
+            return ""
+        self._ask(lambda store: store.put(f"{_FILES}{applied.digest}", applied.content))
+        self._files.add(applied.digest)
+        return applied.digest
+
+    def _collect(self, fresh: str) -> None:
+        """Release the files that no revision which is kept refers to."""
+        used = {each.digest for each in self.history} | {fresh, self._there.applied}
+        there = self._ask(lambda store: store.range(_FILES)).entries
+        for key in there:
+            digest = key.removeprefix(_FILES)
+            if digest not in used:
+                self._ask(lambda store: store.delete(key))  # noqa: B023  # awaited here
+                self._files.discard(digest)
 
     def _configuration(self, digest: str) -> Configuration | None:
         there = self._ask(lambda store: store.get(f"{_FILES}{digest}")) if digest else None
@@ -172,6 +199,18 @@ class Keeper:
             return self._kept.ask(lambda: ask(self._kept.store)).result(_PATIENCE)
         except NotInTime:
             raise Unavailable("store", f"it has not answered within {_PATIENCE:g} s", "store") from None
+
+
+def _past(number: int) -> str:
+    return f"{_HISTORY}{number:010}"
+
+
+def _read(value: bytes) -> tuple[DesiredRevision, Kept]:
+    document = unpack(value)
+    try:
+        return _revision(document), from_plain(document["desired"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"it is damaged: {error}") from error
 
 
 def _revision(document: Any) -> DesiredRevision:

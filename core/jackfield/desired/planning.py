@@ -144,7 +144,15 @@ def reached(names: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str
     return found
 
 
-def plan(new: Configuration, want: Wanted, desired: Desired, actual: Actual, *, force: bool = False) -> Plan:
+def plan(
+    new: Configuration,
+    want: Wanted,
+    desired: Desired,
+    actual: Actual,
+    *,
+    force: bool = False,
+    moved: Collection[str] = (),
+) -> Plan:
     """Work out the way from what is there to what is wanted.
 
     Args:
@@ -153,12 +161,13 @@ def plan(new: Configuration, want: Wanted, desired: Desired, actual: Actual, *, 
         desired: the state before.
         actual: what is there.
         force: let the file have the fields that both changed.
+        moved: the functions whose default version somebody has taken back.
 
     Returns:
         The plan, each step planned: canaries that end, tenants, routes, removals (dependents first), then what is
         added, changed, reloaded or started (dependents last), then what stops, the flows, and the schedules.
     """
-    routes, taken, conflicts = _routes(new, desired, actual, force)
+    routes, taken, conflicts = _routes(new, desired, actual, force, moved)
     refused = {} if force else refusals(want, desired, actual)
     trials = on_trial(want, actual)
     plugins = tuple(_plugins(want, desired, actual, {*refused, *trials}))
@@ -292,19 +301,19 @@ def _sorted(changes: list[Change], plugins: Mapping[str, PluginConfig]) -> list[
 
 
 def _routes(
-    new: Configuration, desired: Desired, actual: Actual, force: bool
+    new: Configuration, desired: Desired, actual: Actual, force: bool, moved: Collection[str]
 ) -> tuple[tuple[Change, ...], tuple[CanaryStatus, ...], tuple[Conflict, ...]]:
     """Find the rules that differ, the canaries that are in their way, and whether those may be ended for it."""
     changes, taken, conflicts = [], [], []
-    for name in dict.fromkeys((*desired.routes, *new.routes)):
+    for name in dict.fromkeys((*desired.routes, *new.routes, *sorted(moved))):
         before, after = desired.routes.get(name), new.routes.get(name)
-        if before == after:
+        if before != after:
+            why = "its rule differs" if after else "it has no rule any more"
+        elif name in moved:
+            why = "somebody has taken back the choice of its default version"
+        else:
             continue
-        changes.append(
-            Change(
-                "route", name, "its rule differs" if after else "it has no rule any more", route_changes(before, after)
-            )
-        )
+        changes.append(Change("route", name, why, route_changes(before, after)))
         for canary in actual.canaries:
             if name in canary.functions:
                 taken.append(canary)

@@ -1,11 +1,13 @@
 """What a host that starts is to be: its file, and what others had wanted besides when it ended."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import attrs
 
 from jackfield.config import Configuration, RouteConfig
 from jackfield.desired.planning import Wanted, wanted
+from jackfield.desired.rollouts import still_refused
 from jackfield.desired.state import Desired, Refusal
 from jackfield.errors import StoreUnusable, Unavailable
 from jackfield.log import host_log
@@ -23,13 +25,15 @@ class Restoration:
             the same field since.
         want: that, with what others wrote and keep.
         refused: plugin → the version that the file asks for and that is not tried again.
+        offered: digest of the last file that somebody had the host take over.
         keeper: keeps what is desired from now on.
         changed: whether that is anything new.
     """
 
     configuration: Configuration
     want: Wanted
-    refused: dict[str, Refusal]
+    refused: Mapping[str, Refusal]
+    offered: str
     keeper: "Keeper"
     changed: bool
 
@@ -65,9 +69,13 @@ def restore(configuration: Configuration, keeper: "Keeper") -> Restoration | Non
         fix = "use the jackfield that wrote it, or restore a backup"
         raise StoreUnusable("desired/state", str(error), fix) from error
     if found is None:
-        return Restoration(configuration, wanted(configuration, Desired(configuration)), {}, keeper, changed=True)
-    before = found.applied or configuration
-    desired = Desired(before, ownership=found.ownership, refused=found.refused)
+        want = wanted(configuration, Desired(configuration))
+        return Restoration(configuration, want, {}, configuration.digest, keeper, changed=True)
+    before, kept = found.applied or configuration, found.kept
+    desired = Desired(before, ownership=kept.ownership, refused=kept.refused)
+    if configuration.digest == kept.offered != before.digest:
+        host_log("INFO", f"the host starts as it was: {configuration.file} was undone, and is still the same")
+        return Restoration(before, wanted(before, desired), kept.refused, kept.offered, keeper, changed=False)
     want = wanted(configuration, desired)
     if want.conflicts:
         keys = ", ".join(conflict.field for conflict in want.conflicts)
@@ -76,6 +84,7 @@ def restore(configuration: Configuration, keeper: "Keeper") -> Restoration | Non
             "the host starts as it was; `pluginctl diff` shows both sides, and `pluginctl apply --force` takes the file"
         )
         host_log("WARNING", f"{reason}: {fix}")
-        return Restoration(before, wanted(before, desired), found.refused, keeper, changed=False)
+        return Restoration(before, wanted(before, desired), kept.refused, kept.offered, keeper, changed=False)
     changed = bool(want.released) or configuration.digest != found.revision.digest
-    return Restoration(configuration, want, found.refused, keeper, changed)
+    refused = still_refused(want, desired)
+    return Restoration(configuration, want, refused, configuration.digest, keeper, changed)

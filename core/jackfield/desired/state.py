@@ -59,6 +59,7 @@ class Desired:
         flows: the flows that were carried out.
         schedules: the schedules that were carried out.
         refused: plugin → the version that the file asks for and that is not tried again.
+        offered: digest of the last file that the host was made of or that was applied, be it undone since.
     """
 
     applied: Configuration = EMPTY
@@ -70,6 +71,7 @@ class Desired:
     flows: Mapping[str, tuple[Flow, ...]] = attrs.field(factory=dict, converter=_frozen)
     schedules: Mapping[str, ScheduleConfig] = attrs.field(factory=dict, converter=_frozen)
     refused: Mapping[str, Refusal] = attrs.field(factory=dict, converter=_frozen)
+    offered: str = ""
 
     def base(self, field: FieldKey) -> Any:
         """Give what the last applied file says of a field."""
