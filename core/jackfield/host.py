@@ -263,7 +263,7 @@ class Host(Caller):
         restored = self._restored(configuration) if self._kept.lasts else None
         configuration = configuration if restored is None else restored.configuration
         routes = configuration.routes if restored is None else restored.routes
-        plugins = configuration.plugins if restored is None else restored.want.plugins
+        plugins = configuration.plugins if restored is None else restored.plugins
         self._functions.set_rules({name: rule_of(name, route) for name, route in routes.items()})
         self._functions.set_permissions(permissions(configuration.tenants))
         discover, lazy = configuration.discover, configuration.lazy
@@ -465,6 +465,11 @@ class Host(Caller):
     def _note_promotion(self, status: CanaryStatus, by: str) -> None:
         """Note that a trial was promoted: the default of its functions belongs to whoever did it."""
         self._applier.routed(dict.fromkeys(status.functions, status.version), by=by, verb="promote")
+
+    def _note_trial(self, status: CanaryStatus, verb: str, by: str) -> None:
+        """Note that a trial has begun, goes to others now, or was aborted."""
+        if self._kept.lasts:
+            self._applier.tried(status.name, by=by, verb=verb)
 
     @property
     def canaries(self) -> "tuple[Canary, ...]":
@@ -1156,6 +1161,8 @@ class Host(Caller):
     def _begin_late(self) -> None:
         if not self._functions.running:
             return
+        if self._kept.lasts and "applier" in self._late:
+            self._applier.resume()
         if self._kept.lasts:  # what an earlier process has accepted goes on
             self._submissions.start()
         if "schedules" in self._late:
@@ -1245,7 +1252,7 @@ class Host(Caller):
 
         made = self._late.get("canaries")
         if made is None:  # of several threads that come at once, all get the first one's
-            fresh = Canaries(self._functions, self._control, self._pool, self._note_promotion)
+            fresh = Canaries(self._functions, self._control, self._pool, self._note_promotion, self._note_trial)
             made = self._late.setdefault("canaries", fresh)
         canaries: Canaries = made
         return canaries
@@ -1362,6 +1369,7 @@ class Host(Caller):
                 self._canaries,
                 lambda: self._upgrades,
                 lambda: self._upgrades.rolling if "upgrades" in self._late else {},
+                lambda: self._upgrades.trying if "upgrades" in self._late else {},
                 lambda: self._flows,
                 lambda configuration: self._schedules.adopt(configuration),  # noqa: PLW0108  # made when there are some
             )

@@ -219,7 +219,8 @@ def test_a_verdict_over_many_functions_is_one_revision(service):
     with service.host() as host:
         host.canary("d", version="2", share=0.5).promote()
         assert [(each.verb, each.what) for each in host.history][1:] == [
-            ("promote", "route.a.get.default: 2 and 1 more")
+            ("canary", "trial.d: 50% to 2"),
+            ("promote", "route.a.get.default: 2 and 1 more"),
         ]
     with service.host() as host:
         assert (host.call("a.get"), host.call("b.get")) == ("d", "d")

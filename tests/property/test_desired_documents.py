@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from jackfield.config import PluginConfig, Secret, UpgradeConfig
 from jackfield.desired.documents import Kept, from_plain, merged, to_plain
 from jackfield.desired.ownership import Ownership, Written
-from jackfield.desired.state import Refusal
+from jackfield.desired.state import Refusal, Tried
 from jackfield.wire.crossing import pack, unpack
 
 NAMES = st.sampled_from("abc")
@@ -43,7 +43,22 @@ def ownerships(draw):
 REFUSALS = st.dictionaries(NAMES, st.builds(Refusal, st.tuples(PLUGINS, NAMES), NAMES, NAMES, st.floats(0, 9))).map(
     lambda found: {refusal.proposal[0].name: refusal for refusal in found.values()}
 )
-STATES = st.builds(Kept, NAMES, NAMES, ownerships(), REFUSALS)
+STABLE = st.lists(PLUGINS, max_size=3).map(lambda found: {each.name: each for each in found})
+PLAN = {"steps": [0.1], "latency_ratio": float("inf"), "outcomes": ["crashed"]}
+TRIALS = st.lists(
+    st.builds(
+        Tried,
+        NAMES,
+        NAMES,
+        st.floats(0, 1),
+        tenants=st.just(()) | st.just(("t",)),
+        labels=st.just((("tier", "beta"),)),
+        analysis=st.none() | st.just(PLAN),
+        config=st.none() | PLUGINS,
+    ),
+    max_size=3,
+).map(lambda found: {each.name: each for each in found})
+STATES = st.builds(Kept, NAMES, NAMES, ownerships(), REFUSALS, STABLE, TRIALS)
 
 
 @given(STATES)

@@ -2,90 +2,31 @@
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import attrs
 
-from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantConfig
-from jackfield.desired.fields import shown
-from jackfield.desired.ownership import FieldKey, Ownership, rerouted
+from jackfield.config import Configuration, PluginConfig
+from jackfield.desired.documents import kept
+from jackfield.desired.fields import same
+from jackfield.desired.noting import Noted
+from jackfield.desired.ownership import Ownership, rerouted
 from jackfield.desired.plan import Change, Plan
-from jackfield.desired.planning import Wanted, plan, reached, wanted
+from jackfield.desired.planning import Wanted, plan, wanted
 from jackfield.desired.rollouts import still_refused
-from jackfield.desired.state import EMPTY, Actual, Desired, Refusal
+from jackfield.desired.state import Desired, Tried
+from jackfield.desired.steps import Steps
 from jackfield.errors import Fault, JackfieldError, PluginError, Unavailable
-from jackfield.model.flow import Flow
+from jackfield.log import host_log
 
 if TYPE_CHECKING:
-    from jackfield.desired.keeping import DesiredRevision, Keeper
     from jackfield.desired.restoring import Restoration
 
 
-class Steps(Protocol):
-    """What can be done to a host, without noting who did it. Every step raises a `JackfieldError` when it fails."""
-
-    def actual(self) -> Actual:
-        """Look at what is there."""
-        ...
-
-    def load(self, plugin: PluginConfig, *, start: bool) -> tuple[Fault, ...]:
-        """Load a plugin, and start it if the host runs and `start` says so; give what was left out of it."""
-        ...
-
-    def unload(self, name: str, *, keep_state: bool = False) -> tuple[Fault, ...]:
-        """Stop a plugin and release all that it holds, but for its state if asked; give what could not be released."""
-        ...
-
-    def reload(self, name: str) -> tuple[Fault, ...]:
-        """Replace a plugin by what its file or folder holds now; give what went wrong beside that."""
-        ...
-
-    def upgrade(self, plugin: PluginConfig) -> None:
-        """Bring another version of a plugin beside the running one, to be tried by whom its configuration says."""
-        ...
-
-    def start(self, name: str) -> None:
-        """Start a plugin."""
-        ...
-
-    def hold(self, name: str) -> None:
-        """Have a plugin start as soon as what it depends on runs."""
-        ...
-
-    def stop(self, name: str) -> None:
-        """Stop a plugin."""
-        ...
-
-    def route(self, name: str, rule: RouteConfig | None, *, default: str | None) -> None:
-        """Take over what the file says of a function's versions.
-
-        Args:
-            name: the function.
-            rule: what it says; None for nothing.
-            default: the default version that somebody else has chosen, and that stays.
-        """
-        ...
-
-    def tenants(self, tenants: Mapping[str, TenantConfig] | None) -> None:
-        """Take over what the file says of tenants."""
-        ...
-
-    def flows(self, flows: Mapping[str, tuple[Flow, ...]]) -> tuple[Fault, ...]:
-        """Have the flows that the file says, and no others of an earlier one; give what could not come in."""
-
-    def schedules(self, configuration: Configuration) -> None:
-        """Follow the schedules of a file."""
-        ...
-
-    def abort(self, name: str) -> None:
-        """End the trial of a function or plugin, if it still runs."""
-        ...
-
-
-class Applier:
-    """The desired state of one host.
+class Applier(Noted):
+    """The desired state of one host, and how it gets there.
 
     Args:
         steps: what can be done to it.
@@ -93,13 +34,8 @@ class Applier:
     """
 
     def __init__(self, steps: Steps, wall: Callable[[], float] = time.time) -> None:
-        self._steps = steps
-        self._wall = wall
+        super().__init__(steps, wall)
         self._under_way = threading.Lock()
-        self._lock = threading.RLock()  # for the exchange of one value; nothing else happens under it
-        self._keeping = threading.Lock()  # one revision after the other
-        self.desired = Desired()
-        self.keeper: Keeper | None = None
 
     def boot(self, configuration: Configuration, restored: "Restoration | None" = None) -> None:
         """Take over what the host was made of.
@@ -108,7 +44,7 @@ class Applier:
             configuration: that.
             restored: what a store that lasts has besides; None where there is none.
         """
-        plugins = configuration.plugins if restored is None else restored.want.plugins
+        plugins = configuration.plugins if restored is None else restored.plugins
         self._change(
             lambda _: Desired(
                 configuration,
@@ -121,18 +57,13 @@ class Applier:
                 ownership=Ownership() if restored is None else restored.want.ownership,
                 refused={} if restored is None else restored.refused,
                 offered=configuration.digest if restored is None else restored.offered,
+                trials={} if restored is None else restored.trials,
             )
         )
         if restored is not None:
-            self.keeper = restored.keeper
+            self.keeper, self._pending = restored.keeper, dict(restored.trials)
             if restored.changed:
                 self._keep("file", "start", f"file {configuration.digest[:12]}")
-
-    @property
-    def configuration(self) -> Configuration | None:
-        """The last applied one."""
-        applied = self.desired.applied
-        return None if applied is EMPTY else applied
 
     def apply(self, configuration: Configuration, *, dry_run: bool = False, force: bool = False) -> Plan:
         """Bring the host to what a configuration says, or only tell what that would take.
@@ -186,9 +117,9 @@ class Applier:
         with self._alone():
             there = self.keeper.load(number)
             if there is None or there.applied is None:
-                kept = ", ".join(f"d{each.number}" for each in self.keeper.history)
+                numbers = ", ".join(f"d{each.number}" for each in self.keeper.history)
                 reason = "is not kept, or its file can no longer be read"
-                raise LookupError(f"revision d{number} {reason}: use one of {kept}")
+                raise LookupError(f"revision d{number} {reason}: use one of {numbers}")
             configuration, past, before = there.applied, there.kept, self.desired.ownership
             self._change(
                 lambda now: attrs.evolve(now, applied=configuration, ownership=past.ownership, refused=past.refused)
@@ -197,19 +128,35 @@ class Applier:
             found, want = self._plan(configuration, moved=rerouted(before, past.ownership))
             return self._carried_out(attrs.evolve(found, conflicts=()), want, configuration=configuration)
 
-    @property
-    def history(self) -> "tuple[DesiredRevision, ...]":
-        """The changes of what is desired that are kept, the oldest first; none without a store that lasts."""
-        return () if self.keeper is None else self.keeper.history
-
-    def left_out(self, name: str) -> PluginConfig | None:
-        """Give what the last applied file says of a plugin that somebody has unloaded; None if nobody has."""
-        written = self.desired.ownership.fields.get(("plugin", name, "loaded"))
-        return self.desired.applied.plugins.get(name) if written is not None and written.value is None else None
-
     def at_start(self) -> Wanted | None:
         """Tell which plugins are to run when the host starts; None where their own settings say that."""
         return None if self.keeper is None else wanted(self.desired.applied, self.desired)
+
+    def resume(self) -> None:
+        """Begin again, once the host runs, what was on trial when it ended; and what its file has said since."""
+        desired = self.desired
+        late = kept(desired).stable if self.keeper is not None else {}
+        self._pending = dict(desired.trials)
+        if not late and not self._pending:
+            return
+        with self._alone():
+            found, want = self._plan(desired.applied)
+            for change in found.changes:
+                if change.name in late and change.kind in ("upgrade", "change"):
+                    for fault in self._step(change, desired.applied, want).faults:
+                        host_log("WARNING", fault)
+            for name, tried in tuple(self._pending.items()):
+                if tried.by != "file":  # else it is the file's, as above
+                    self._try_again(tried)
+                del self._pending[name]
+            self._amend()
+
+    def _try_again(self, tried: Tried) -> None:
+        try:
+            self._steps.try_again(tried)
+        except (JackfieldError, ValueError) as error:
+            reason = "the calls stay with the default version"
+            host_log("WARNING", f"the trial of {tried.name}@{tried.version} cannot go on: {reason}", error)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -223,6 +170,7 @@ class Applier:
 
     def _carried_out(self, found: Plan, want: Wanted, *, configuration: Configuration) -> Plan:
         done = tuple([self._step(change, configuration, want) for change in found.changes])
+        self._amend()
         for name in want.held:
             self._steps.hold(name)
         return attrs.evolve(found, changes=done, applied=True)
@@ -264,12 +212,18 @@ class Applier:
             case "reload":
                 return steps.reload(name)
             case "upgrade":
-                steps.upgrade(want.plugins[name])
+                steps.upgrade(want.plugins[name], share=self._share_of(want.plugins[name]))
             case "start":
                 steps.start(name)
             case "stop":
                 steps.stop(name)
         return ()
+
+    def _share_of(self, plugin: PluginConfig) -> float | None:
+        """Give the share that a version had which was on trial when the host ended; None for what its file says."""
+        tried = self._pending.get(plugin.name)
+        begun = tried is not None and tried.config is not None and same(tried.config, plugin)
+        return tried.share if tried is not None and begun else None
 
     def _whole(self, kind: str, new: Configuration) -> tuple[Fault, ...]:
         """Take over what changes as a whole."""
@@ -293,71 +247,6 @@ class Applier:
         if rule is not None:
             routes[name] = rule
         self._change(lambda now: attrs.evolve(now, routes=routes))
-
-    # --- What others do ---------------------------------------------------------------------------------------------
-
-    def loaded(self, plugin: PluginConfig, *, by: str = "operator", verb: str = "load") -> None:
-        """Note that somebody loaded a plugin."""
-        self._change(lambda now: attrs.evolve(now.loaded(plugin), ownership=now.ownership.release([_up(plugin.name)])))
-        self.note(("plugin", plugin.name, "loaded"), plugin, by=by, verb=verb)
-
-    def unloaded(self, name: str, *, by: str = "operator", verb: str = "unload") -> None:
-        """Note that somebody unloaded a plugin."""
-        self._change(lambda now: attrs.evolve(now.unloaded(name), ownership=now.ownership.release([_up(name)])))
-        self.note(("plugin", name, "loaded"), None, by=by, verb=verb)
-
-    def refused(self, plugin: PluginConfig, digest: str, reason: str, *, by: str) -> None:
-        """Note that somebody aborted a version that the file asks for: an apply of the same does not try it again."""
-        refusal = Refusal((plugin, digest), reason, by, self._wall())
-        self._change(lambda now: attrs.evolve(now, refused={**now.refused, plugin.name: refusal}))
-        self._keep(by, "abort", f"plugin.{plugin.name}: {reason}")
-
-    def started(self, name: str, *, by: str = "operator", verb: str = "start") -> None:
-        """Note that somebody wants a plugin to run, be it in vain for now, and with it those that it depends on."""
-        depends_on = {each: record.depends_on for each, record in self._steps.actual().records.items()}
-        if name in depends_on:
-            needs = reached(depends_on[name], depends_on)
-            self._change(lambda now: attrs.evolve(now, ownership=now.ownership.release(map(_up, needs))))
-            self.note(_up(name), value=True, by=by, verb=verb)
-
-    def stopped(self, name: str, *, by: str = "operator", verb: str = "stop") -> None:
-        """Note that somebody stopped a plugin."""
-        self.note(_up(name), value=False, by=by, verb=verb)
-
-    def routed(self, defaults: Mapping[str, str], *, by: str = "operator", verb: str) -> None:
-        """Note that somebody chose the default version of some functions."""
-        what = [self._written(("route", name, "default"), version, by, verb) for name, version in defaults.items()]
-        if what:  # one revision: a verdict that moves many is kept as a whole, or not at all
-            more = f" and {len(what) - 1} more" if len(what) > 1 else ""
-            self._keep(by, verb, f"{what[0]}{more}")
-
-    def note(self, field: FieldKey, value: Any, *, by: str, verb: str) -> None:
-        """Note that somebody wrote a field: it is theirs until the file says something else of it than it does now."""
-        self._keep(by, verb, self._written(field, value, by, verb))
-
-    def _written(self, field: FieldKey, value: Any, by: str, verb: str) -> str:
-        at = self._wall()
-        self._change(
-            lambda now: attrs.evolve(
-                now, ownership=now.ownership.note(field, value, base=now.base(field), by=by, verb=verb, at=at)
-            )
-        )
-        kind, name, key = field
-        said = value if not isinstance(value, PluginConfig) else value.path
-        return f"{kind}.{name}.{key}: {'unloaded' if said is None else shown(said)}"
-
-    def _keep(self, by: str, verb: str, what: str) -> None:
-        if self.keeper is not None:
-            with self._keeping:
-                self.keeper.save(self.desired, by=by, verb=verb, what=what)
-
-    def _change(self, change: Callable[[Desired], Desired]) -> None:
-        with self._lock:
-            self.desired = change(self.desired)
-
-
-def _up(name: str) -> FieldKey:
-    return ("plugin", name, "running")
 
 
 def _faults(change: Change, error: JackfieldError, new: Configuration) -> tuple[Fault, ...]:

@@ -7,8 +7,10 @@ import attrs
 import msgspec
 
 from jackfield.config import PluginConfig, Secret
+from jackfield.desired.fields import same
 from jackfield.desired.ownership import FieldKey, Ownership, Written
-from jackfield.desired.state import Desired, Refusal
+from jackfield.desired.planning import wanted
+from jackfield.desired.state import Desired, Refusal, Tried
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -27,17 +29,30 @@ class Kept:
             that file has been undone.
         ownership: what belongs to somebody else than the file.
         refused: plugin → the version that the file asks for and that is not tried again.
+        stable: plugin → by what it is loaded, where the file asks for a version that is to be tried first, and that is
+            on trial, or was refused, or could not come.
+        trials: name → what is on trial.
     """
 
     applied: str = ""
     offered: str = ""
     ownership: Ownership = attrs.field(factory=Ownership)
     refused: Mapping[str, Refusal] = attrs.field(factory=dict)
+    stable: Mapping[str, PluginConfig] = attrs.field(factory=dict)
+    trials: Mapping[str, Tried] = attrs.field(factory=dict)
 
 
 def kept(desired: Desired) -> Kept:
     """Give what is to be kept of a state."""
-    return Kept(desired.applied.digest, desired.offered, desired.ownership, desired.refused)
+    want = wanted(desired.applied, desired).plugins
+    stable = {
+        name: there
+        for name, plugin in want.items()
+        if plugin.upgrade is not None and (there := desired.deployed.get(name)) is not None and not same(there, plugin)
+    }
+    return Kept(
+        desired.applied.digest, desired.offered, desired.ownership, desired.refused, stable, dict(desired.trials)
+    )
 
 
 def merged(there: Kept, before: Kept, after: Kept) -> Kept:
@@ -56,6 +71,8 @@ def merged(there: Kept, before: Kept, after: Kept) -> Kept:
         after.offered if after.offered != before.offered else there.offered,
         Ownership(_moved(there.ownership.fields, before.ownership.fields, after.ownership.fields)),
         _moved(there.refused, before.refused, after.refused),
+        _moved(there.stable, before.stable, after.stable),
+        _moved(there.trials, before.trials, after.trials),
     )
 
 
@@ -83,8 +100,14 @@ def to_plain(desired: Kept) -> dict[str, Any]:
         for each in desired.refused.values()
     ]
     return {
-        "version": VERSION, "digest": desired.applied, "offered": desired.offered, "fields": fields, "refused": refused
-    }  # fmt: skip
+        "version": VERSION,
+        "digest": desired.applied,
+        "offered": desired.offered,
+        "fields": fields,
+        "refused": refused,
+        "stable": [_plain(each) for each in desired.stable.values()],
+        "trials": [{**attrs.asdict(each), "config": _plain(each.config)} for each in desired.trials.values()],
+    }
 
 
 def from_plain(document: Mapping[str, Any]) -> Kept:
@@ -108,7 +131,9 @@ def from_plain(document: Mapping[str, Any]) -> Kept:
         for row in document["refused"]:
             plugin = _plugin(row["proposal"][0])
             refused[plugin.name] = Refusal((plugin, row["proposal"][1]), row["reason"], row["by"], row["at"])
-        return Kept(document["digest"], document["offered"], Ownership(fields), refused)
+        stable = {each["name"]: _plugin(each) for each in document["stable"]}
+        trials = {each["name"]: _tried(each) for each in document["trials"]}
+        return Kept(document["digest"], document["offered"], Ownership(fields), refused, stable, trials)
     except (KeyError, IndexError, TypeError, AttributeError, msgspec.ValidationError) as error:
         raise ValueError(f"it is damaged: {error}") from error
 
@@ -145,6 +170,13 @@ def _without(value: Any) -> Any:
 
 def _value(key: str, plain: Any) -> Any:
     return _plugin(plain) if key == "loaded" and plain is not None else plain
+
+
+def _tried(plain: Mapping[str, Any]) -> Tried:
+    config = plain["config"]
+    return attrs.evolve(
+        msgspec.convert({**plain, "config": None}, Tried), config=None if config is None else _plugin(config)
+    )
 
 
 def _plugin(plain: Mapping[str, Any]) -> PluginConfig:

@@ -1,13 +1,13 @@
 """The steps of an apply on a host: what its verbs do, without noting who did it."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from jackfield.calls.access import permissions
 from jackfield.config import UpgradeConfig
-from jackfield.desired.state import Actual
+from jackfield.desired.state import Actual, Tried
 from jackfield.errors import Fault, PluginError
 from jackfield.model.canary import CanaryState
 from jackfield.model.route import Rule, Split
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jackfield.plugins.inventory import Inventory
     from jackfield.plugins.lifecycle import Lifecycle
     from jackfield.registry.functions import Functions
+    from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canaries
     from jackfield.workers.upgrades import Upgrades
 
@@ -38,6 +39,7 @@ class HostSteps:
         canaries: the trials that there are.
         upgrades: begins upgrades; made when there is one.
         rolling: what the file has proposed and is not decided.
+        trying: the number of each trial that is an upgrade → by what the plugin is loaded, and who has begun it.
         flows: the flows; made when there is one.
         schedules: follows the schedules of a file.
     """
@@ -50,6 +52,7 @@ class HostSteps:
         canaries: "Canaries",
         upgrades: "Callable[[], Upgrades]",
         rolling: "Callable[[], Mapping[str, Proposal]]",
+        trying: "Callable[[], Mapping[int, tuple[PluginConfig, str]]]",
         flows: "Callable[[], Flows]",
         schedules: "Callable[[Configuration], None]",
     ) -> None:
@@ -59,6 +62,7 @@ class HostSteps:
         self._canaries = canaries
         self._upgrades = upgrades
         self._rolling = rolling
+        self._trying = trying
         self._flows = flows
         self._schedules = schedules
 
@@ -118,9 +122,46 @@ class HostSteps:
         config, _ = self._inventory.loaded[name]
         return (*self.unload(name, keep_state=True), *self.load(config, start=False))
 
-    def upgrade(self, plugin: "PluginConfig") -> None:
+    def upgrade(self, plugin: "PluginConfig", *, share: float | None = None) -> None:
         """Bring another version of a plugin beside the running one, to be tried by whom its configuration says."""
-        self._upgrades().roll_out(plugin, plugin.upgrade or UpgradeConfig())
+        who = plugin.upgrade or UpgradeConfig()
+        self._upgrades().roll_out(plugin, who if share is None else attrs.evolve(who, share=share))
+
+    def trials(self) -> "Mapping[str, Tried] | None":
+        """Give what is on trial, by the name of each trial; None when the host does not run."""
+        if not self._functions.running:
+            return None
+        upgrades = self._trying()
+        return {
+            status.name: Tried(
+                status.name,
+                status.version,
+                status.share,
+                status.tenants,
+                status.labels,
+                None if canary.analysis is None else _plain(canary.analysis),
+                *upgrades.get(status.number, (None, "operator")),
+            )
+            for canary in self._canaries.all
+            if (status := canary.status).state is CanaryState.RUNNING
+        }
+
+    def try_again(self, tried: "Tried") -> None:
+        """Begin a trial as it was when the host ended."""
+        from jackfield.rollout import Analysis  # noqa: PLC0415  # for those who have one
+
+        analysis = None if tried.analysis is None else Analysis(**tried.analysis)
+        if tried.config is not None:
+            self._upgrades().again(tried.config, tried.share, tried.tenants, dict(tried.labels), analysis)
+        else:
+            self._canaries.begin(
+                tried.name,
+                version=tried.version,
+                share=tried.share,
+                tenants=tried.tenants,
+                labels=dict(tried.labels),
+                analysis=analysis,
+            )
 
     def start(self, name: str) -> None:
         """Start a plugin."""
@@ -163,6 +204,11 @@ class HostSteps:
         for canary in self._canaries.all:
             if canary.status.name == name and canary.status.state is CanaryState.RUNNING:
                 canary.abort("its plugin or route was changed by an apply", by="apply")
+
+
+def _plain(analysis: "Analysis") -> dict[str, Any]:
+    outcomes = sorted(str(each) for each in analysis.outcomes)
+    return {**attrs.asdict(analysis), "steps": [*analysis.steps], "outcomes": outcomes}
 
 
 def rule_of(name: str, route: "RouteConfig") -> Rule:

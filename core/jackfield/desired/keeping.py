@@ -127,6 +127,17 @@ class Keeper:
             reason = "a restart would not know it, unless a later change of anything is kept"
             host_log("WARNING", f"what is desired since {verb} ({what}) is not kept: {reason}", error)
 
+    def amend(self, desired: Desired) -> None:
+        """Have the newest revision say what the steps that it led to have come to; as `save`.
+
+        Args:
+            desired: the state after them.
+        """
+        try:
+            self._amend(kept(desired))
+        except (JackfieldError, TypeError, ValueError) as error:
+            host_log("WARNING", "what came of the last change is not kept", error)
+
     @property
     def history(self) -> tuple[DesiredRevision, ...]:
         """The revisions that are kept, the oldest first.
@@ -161,6 +172,23 @@ class Keeper:
         self._put_history(revision.number, value)
         if revision.number > KEPT:
             self._ask(lambda store: store.delete(_past(revision.number - KEPT)))
+
+    def _amend(self, mine: Kept) -> None:
+        while mine != self._mine:
+            wanted = merged(self._there, self._mine, mine)
+            there = self._ask(lambda store: store.get(_STATE))
+            if there is None:
+                return
+            if there.revision != self._at:
+                self._found(there)
+                continue
+            value = pack({**attrs.asdict(_read(there.value)[0]), "desired": to_plain(wanted)})
+            try:
+                self._at = self._ask(lambda store: store.put(_STATE, value, expected=self._at))  # noqa: B023  # as above
+            except StoreConflict:
+                continue
+            self._there, self._mine = wanted, mine
+            self._ask(lambda store: store.put(_past(self._newest), value))  # noqa: B023  # as above
 
     def _put_history(self, number: int, value: bytes) -> None:
         with suppress(StoreConflict):  # it is there

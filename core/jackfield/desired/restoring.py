@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from jackfield.config import Configuration, RouteConfig
+from jackfield.config import Configuration, PluginConfig, RouteConfig
+from jackfield.desired.documents import Kept
 from jackfield.desired.planning import Wanted, wanted
-from jackfield.desired.rollouts import still_refused
-from jackfield.desired.state import Desired, Refusal
+from jackfield.desired.rollouts import comes_beside, still_refused
+from jackfield.desired.state import Desired, Refusal, Tried
 from jackfield.errors import StoreUnusable, Unavailable
 from jackfield.log import host_log
 
@@ -26,6 +27,8 @@ class Restoration:
         want: that, with what others wrote and keep.
         refused: plugin → the version that the file asks for and that is not tried again.
         offered: digest of the last file that somebody had the host take over.
+        stable: plugin → by what it is loaded, where what is wanted is to be tried first.
+        trials: name → what was on trial.
         keeper: keeps what is desired from now on.
         changed: whether that is anything new.
     """
@@ -36,6 +39,13 @@ class Restoration:
     offered: str
     keeper: "Keeper"
     changed: bool
+    stable: Mapping[str, PluginConfig] = attrs.field(factory=dict)
+    trials: Mapping[str, Tried] = attrs.field(factory=dict)
+
+    @property
+    def plugins(self) -> dict[str, PluginConfig]:
+        """By what plugins are loaded at the start."""
+        return {**self.want.plugins, **self.stable}
 
     @property
     def routes(self) -> dict[str, RouteConfig]:
@@ -75,7 +85,7 @@ def restore(configuration: Configuration, keeper: "Keeper") -> Restoration | Non
     desired = Desired(before, ownership=kept.ownership, refused=kept.refused)
     if configuration.digest == kept.offered != before.digest:
         host_log("INFO", f"the host starts as it was: {configuration.file} was undone, and is still the same")
-        return Restoration(before, wanted(before, desired), kept.refused, kept.offered, keeper, changed=False)
+        return _as_it_was(before, desired, kept, keeper)
     want = wanted(configuration, desired)
     if want.conflicts:
         keys = ", ".join(conflict.field for conflict in want.conflicts)
@@ -84,7 +94,22 @@ def restore(configuration: Configuration, keeper: "Keeper") -> Restoration | Non
             "the host starts as it was; `pluginctl diff` shows both sides, and `pluginctl apply --force` takes the file"
         )
         host_log("WARNING", f"{reason}: {fix}")
-        return Restoration(before, wanted(before, desired), kept.refused, kept.offered, keeper, changed=False)
+        return _as_it_was(before, desired, kept, keeper)
     changed = bool(want.released) or configuration.digest != found.revision.digest
     refused = still_refused(want, desired)
-    return Restoration(configuration, want, refused, configuration.digest, keeper, changed)
+    known = {**wanted(before, desired).plugins, **kept.stable}
+    stable = {
+        name: known[name]
+        for name, plugin in want.plugins.items()
+        if name in known and comes_beside(known[name], plugin)
+    }
+    for name in refused.keys() - stable.keys():
+        reason = f"what was refused is all that is there now: {refused[name].reason}"
+        host_log("WARNING", f"plugin {name}: {reason}; bring the content before back, or the next one")
+    return Restoration(configuration, want, refused, configuration.digest, keeper, changed, stable, kept.trials)
+
+
+def _as_it_was(before: Configuration, desired: Desired, kept: Kept, keeper: "Keeper") -> Restoration:
+    want = wanted(before, desired)
+    stable = {name: each for name, each in kept.stable.items() if name in want.plugins}
+    return Restoration(before, want, kept.refused, kept.offered, keeper, False, stable, kept.trials)  # noqa: FBT003

@@ -85,10 +85,20 @@ def rolls_out(before: PluginConfig | None, after: PluginConfig, actual: Actual, 
         return False
     if actual.records[name].state is not PluginState.RUNNING:
         return False  # nobody calls it, and there is nothing to lose
-    if before is None:
-        return True
+    return before is None or comes_beside(before, after)
+
+
+def comes_beside(before: PluginConfig, after: PluginConfig) -> bool:
+    """Tell whether a version of a plugin is one to be tried beside another, by what both are loaded by.
+
+    Args:
+        before: by what the one is.
+        after: by what the other is to be.
+    """
     code = (before.path, before.version) != (after.path, after.version)
-    return code and all(getattr(before, field) == getattr(after, field) for field in _FIXED)
+    return (
+        after.upgrade is not None and code and all(getattr(before, field) == getattr(after, field) for field in _FIXED)
+    )
 
 
 def as_upgrade(change: Change, before: PluginConfig | None, after: PluginConfig) -> Change:

@@ -38,6 +38,31 @@ class Refusal:
     at: float
 
 
+@attrs.frozen
+class Tried:
+    """A version on trial, as it is to be begun again.
+
+    Attributes:
+        name: the function or plugin that the trial was made for.
+        version: what is tried.
+        share: as of `Host.canary`, at this moment.
+        tenants: as there.
+        labels: as there.
+        analysis: the fields of the `Analysis`; None without one.
+        config: of an upgrade, by what the plugin is loaded.
+        by: who began it: "file", or somebody else.
+    """
+
+    name: str
+    version: str
+    share: float
+    tenants: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    analysis: Mapping[str, Any] | None = None
+    config: PluginConfig | None = None
+    by: str = "operator"
+
+
 def _frozen(found: Mapping[Any, Any]) -> Mapping[Any, Any]:
     return MappingProxyType(dict(found))
 
@@ -60,6 +85,7 @@ class Desired:
         schedules: the schedules that were carried out.
         refused: plugin → the version that the file asks for and that is not tried again.
         offered: digest of the last file that the host was made of or that was applied, be it undone since.
+        trials: name → what is on trial, or was when the host ended.
     """
 
     applied: Configuration = EMPTY
@@ -72,6 +98,7 @@ class Desired:
     schedules: Mapping[str, ScheduleConfig] = attrs.field(factory=dict, converter=_frozen)
     refused: Mapping[str, Refusal] = attrs.field(factory=dict, converter=_frozen)
     offered: str = ""
+    trials: Mapping[str, Tried] = attrs.field(factory=dict, converter=_frozen)
 
     def base(self, field: FieldKey) -> Any:
         """Give what the last applied file says of a field."""

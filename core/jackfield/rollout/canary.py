@@ -25,6 +25,7 @@ from jackfield.runtime.pool import Pool
 
 Promoted = Callable[[CanaryStatus, str], object]
 Aborted = Callable[[CanaryStatus, str], object]
+Moved = Callable[[CanaryStatus, str, str], object]
 
 _LOOK: Final = 0.1  # seconds; a look that is not due costs some microseconds
 
@@ -33,12 +34,19 @@ class Canary:
     """One trial of a version: a handle on what the snapshot says of it. Without analysis it moves nothing by itself."""
 
     def __init__(
-        self, functions: Functions, status: CanaryStatus, promoted: Promoted, aborted: Aborted | None = None
+        self,
+        functions: Functions,
+        status: CanaryStatus,
+        promoted: Promoted,
+        aborted: Aborted | None = None,
+        moved: Moved | None = None,
     ) -> None:
         self._functions = functions
         self._seen = status
         self._promoted = promoted
         self._aborted = aborted
+        self._moved = moved
+        self.analysis: Analysis | None = None
         self._looks: Future[None] | None = None
         self._watchers: dict[str, Observer] = {}
 
@@ -59,7 +67,11 @@ class Canary:
             ValueError: if it is not a part of 1.
             PluginError: if the canary has ended.
         """
+        self._ramp(share, reason, "operator")
+
+    def _ramp(self, share: float, reason: str, by: str) -> None:
         self._change(share=_checked(share), reason=reason)
+        self._tell("ramp", by)
 
     def promote(self, reason: str = "") -> None:
         """Make the version the default of all its functions in one swap; the old one stays, to roll back to.
@@ -92,6 +104,11 @@ class Canary:
         self.release()
         if self._aborted is not None:
             self._aborted(self._seen, by)
+        self._tell("abort", by)
+
+    def _tell(self, verb: str, by: str) -> None:
+        if self._moved is not None:
+            self._moved(self._seen, verb, by)
 
     def release(self) -> None:
         """End the analysis, and leave the routes as they are; the host calls this when it stops."""
@@ -108,6 +125,7 @@ class Canary:
             control: where the looks are taken.
             pool: where what they come to is carried out, since that tells hooks.
         """
+        self.analysis = analysis
         under_trial, beside = Tally(), Tally()
         status = self.status
         for function in status.functions:
@@ -128,7 +146,7 @@ class Canary:
             if verdict.decision is Decision.FAIL:
                 self.abort(verdict.reason, by="canary")
             elif verdict.step_passed and (share := trial.next_share) is not None:
-                self.ramp(share, verdict.reason)
+                self._ramp(share, verdict.reason, "canary")
                 trial.advance()
             elif verdict.step_passed:
                 self._promote(verdict.reason, "canary")
@@ -159,11 +177,15 @@ class Canaries:
         control: where analyses look.
         pool: where they act.
         promoted: is told of each trial that was promoted, and by whom: `operator` or, by its analysis, `canary`.
+        moved: is told of each that has begun, goes to others now, or was aborted: by which verb, and by whom.
     """
 
-    def __init__(self, functions: Functions, control: ControlLoop, pool: Pool, promoted: Promoted) -> None:
+    def __init__(
+        self, functions: Functions, control: ControlLoop, pool: Pool, promoted: Promoted, moved: Moved | None = None
+    ) -> None:
         self._functions = functions
         self._promoted = promoted
+        self._moved = moved
         self._control = control
         self._pool = pool
         self._numbers = count(1)
@@ -213,7 +235,7 @@ class Canaries:
             number=next(self._numbers),
             labels=tuple(sorted((labels or {}).items())),
         )
-        canary = Canary(self._functions, wanted, promoted or self._promoted, aborted)
+        canary = Canary(self._functions, wanted, promoted or self._promoted, aborted, self._moved)
         self._handles[wanted.number] = canary
         try:
             self._functions.decide(lambda before: trials.begun(before, wanted)[0])
@@ -222,7 +244,20 @@ class Canaries:
             raise
         if analysis is not None:
             canary.follow(analysis, self._control, self._pool)
+        if promoted is None:
+            self.tell(canary.status, "canary", "operator")
         return canary
+
+    def tell(self, status: CanaryStatus, verb: str, by: str) -> None:
+        """Tell whoever wants to know that a trial has moved; of those that have somebody of their own, that does.
+
+        Args:
+            status: of the trial.
+            verb: how.
+            by: who.
+        """
+        if self._moved is not None:
+            self._moved(status, verb, by)
 
     @property
     def all(self) -> tuple[Canary, ...]:
@@ -235,7 +270,7 @@ class Canaries:
 
     def _handle(self, snapshot: Snapshot, status: CanaryStatus) -> Canary:
         """Give the one handle on a canary."""
-        made = Canary(self._functions, trials.current(snapshot, status), self._promoted)
+        made = Canary(self._functions, trials.current(snapshot, status), self._promoted, moved=self._moved)
         return self._handles.setdefault(status.number, made)
 
     def release(self) -> None:
