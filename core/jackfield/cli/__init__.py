@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from jackfield.cli import store
 from jackfield.cli.apply import apply, diff, history, undo
 from jackfield.cli.call import call
 from jackfield.cli.check import check
@@ -215,6 +216,15 @@ for _name, _verb, _examples in (
     ("dump-state", dump_state, ("pluginctl dump-state", "pluginctl dump-state --json | jq .in_flight")),
 ):
     _add(app, _name, _verb, _examples)
+
+_store = typer.Typer(cls=_Verbs, no_args_is_help=True, rich_markup_mode=None, context_settings=_CONTEXT)
+for _name, _job, _examples in (
+    ("check", store.check, ("pluginctl store check jackfield.toml", "pluginctl store check jackfield.db --json")),
+    ("compact", store.compact, ("pluginctl store compact jackfield.toml",)),
+    ("backup", store.backup, ("pluginctl store backup jackfield.toml jackfield-friday.db",)),
+):
+    _add(_store, _name, _job, _examples)
+app.add_typer(_store, name="store", help="Check, compact and copy the file of a store that lasts, while hosts use it.")
 
 _env = typer.Typer(cls=_Verbs, no_args_is_help=True, rich_markup_mode=None, context_settings=_CONTEXT)
 _each: Callable[..., None]
