@@ -14,13 +14,13 @@ from jackfield.log import host_log
 from jackfield.model.spec import FunctionSpec
 from jackfield.plugins import loading
 from jackfield.plugins.bundle import PluginBundle
+from jackfield.plugins.content import Content
 from jackfield.plugins.importing import Importing, hinted
 from jackfield.plugins.turns import Turns, carried
 from jackfield.strangers import Broken, barrier, is_a
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
-    from jackfield.plugins.content import Content
     from jackfield.plugins.discovery import Candidate, Catalogue
 
 T = TypeVar("T")
@@ -208,7 +208,7 @@ class Code:
 # What hosts that were dropped without unloading have left in `sys.modules`. It is purged when the next host is made,
 # and not at once: the garbage collector runs finalizers in the middle of anything, somebody's walk over `sys.modules`
 # included.
-_abandoned: "Final[deque[dict[str, Content]]]" = deque()
+_abandoned: Final[deque[dict[str, Content]]] = deque()
 
 
 def purge_abandoned() -> None:
