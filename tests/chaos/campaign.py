@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 
 from jackfield import Host
+from jackfield.store import SQLiteStore
 
 HERE = Path(__file__).parent
 _CONFIG = """
@@ -117,7 +118,6 @@ class Campaign:
         self._done: Counter[str] = Counter()
         text = _CONFIG.format(here=HERE, folder=folder, marks=self._marks)
         (folder / "jackfield.toml").write_text(text, encoding="utf-8")
-        (folder / "judge.toml").write_text(f'[store]\nurl = "sqlite:jackfield.db"\n{text}', encoding="utf-8")
 
     # --- What is done -------------------------------------------------------------------------------------------------
 
@@ -203,7 +203,9 @@ class Campaign:
 
     def _judged(self, seconds: float) -> Report:
         accepted = {key: (function, number) for _, function, number, key in _lines(self.folder / "accepted.log")}
-        with Host.from_config(self.folder / "judge.toml", observers=()) as host:
+        with Host.from_config(
+            self.folder / "jackfield.toml", observers=(), store=SQLiteStore(self.folder / "jackfield.db")
+        ) as host:
             statuses: dict[str, str] = {}
 
             def settled() -> bool:

@@ -2,17 +2,14 @@
 
 import asyncio
 import gc
-import sys
-import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
-from tests.support.in_workers import apart, needs_workers, until, written
+from tests.support.in_workers import apart, needs_workers, until
 
-from jackfield import DeadlineExceeded, Host
+from jackfield import DeadlineExceeded
 from jackfield.model.record import WorkerState
-from jackfield.plugins.code import purge_abandoned
 from jackfield.workers.arena import LARGEST
 
 pytestmark = [pytest.mark.slow, needs_workers]
@@ -181,22 +178,3 @@ def test_no_room_is_lost_when_calls_end_in_every_way(tmp_path):
         whole = bytes(60_000_000)
         for _ in host.workers:
             assert host.call("apart.echo", whole) == whole
-
-
-def test_a_host_that_is_dropped_is_collected_though_plugins_of_it_were_in_workers(tmp_path):
-    """With the private modules of its files."""
-    file = written(tmp_path, "from jackfield import function\n@function\ndef one() -> int: return 1\n")
-    (tmp_path / "here.py").write_text("from jackfield import function\n@function\ndef two() -> int: return 2\n")
-    file.write_text(f'{file.read_text()}\n[[plugin]]\nname = "here"\npath = "./here.py"\n')
-    with Host.from_config(file, observers=()) as host:
-        assert (host.call("apart.one"), host.call("here.two")) == (1, 2)
-        module = next(name for name in sys.modules if name.startswith("_jackfield_plugin_here"))
-    there = weakref.ref(host)
-    del host
-
-    def gone():
-        gc.collect()
-        purge_abandoned()
-        return there() is None and module not in sys.modules
-
-    until(gone)

@@ -14,7 +14,6 @@ from jackfield.log import host_log
 from jackfield.model.spec import FunctionSpec
 from jackfield.plugins import loading
 from jackfield.plugins.bundle import PluginBundle
-from jackfield.plugins.content import Content
 from jackfield.plugins.importing import Importing, hinted
 from jackfield.plugins.turns import Turns, carried
 from jackfield.strangers import Broken, barrier, is_a
@@ -80,9 +79,7 @@ class Code:
         self.faults: tuple[Fault, ...] = ()
         self.turns = Turns()
         purge_abandoned()
-        # Not the bundles themselves: what runs in workers knows its host, which would never be dropped.
-        self._private: dict[str, Content] = {}  # private modules → what they were loaded from
-        weakref.finalize(self, _abandoned.append, self._private)
+        weakref.finalize(self, _abandoned.append, (self.kept, self._replaced))
 
     @cached_property
     def catalogue(self) -> "Catalogue":
@@ -123,8 +120,6 @@ class Code:
         except PluginError as error:
             faults = tuple(map(hinted, as_faults(error, config.name)))
             raise PluginError(error.plugin, error.stage, error.reason, faults[0].fix, faults) from error.__cause__
-        if bundle.content is not None:
-            self._private[bundle.root] = bundle.content
         return attrs.evolve(bundle, faults=tuple(map(hinted, bundle.faults)))
 
     def digest(self, config: "PluginConfig") -> str:
@@ -140,8 +135,6 @@ class Code:
         if bundle.apart is not None:
             self._apart().drop(bundle.apart)
         loading.purge(bundle)
-        if self._private.get(bundle.root) is bundle.content:
-            self._private.pop(bundle.root, None)
 
     def load_function(self, candidate: "Candidate") -> FunctionSpec:
         """Import one more function of a plugin.
@@ -208,16 +201,15 @@ class Code:
 # What hosts that were dropped without unloading have left in `sys.modules`. It is purged when the next host is made,
 # and not at once: the garbage collector runs finalizers in the middle of anything, somebody's walk over `sys.modules`
 # included.
-_abandoned: Final[deque[dict[str, Content]]] = deque()
+_abandoned: Final[deque[tuple[dict[str, PluginBundle], dict[str, tuple[PluginBundle, ...]]]]] = deque()
 
 
 def purge_abandoned() -> None:
     """Purge the modules of file plugins whose hosts have been dropped."""
     while _abandoned:
-        from jackfield.plugins.loading import importer  # noqa: PLC0415  # for those who have had some
-
-        for root, content in _abandoned.popleft().items():
-            importer.forget(root, content)
+        kept, replaced = _abandoned.popleft()
+        for one in (*kept.values(), *(each for several in replaced.values() for each in several)):
+            loading.purge(one)
 
 
 def as_faults(error: JackfieldError, name: str) -> tuple[Fault, ...]:
