@@ -14,7 +14,6 @@ from pathlib import Path
 import attrs
 
 from jackfield import Host
-from jackfield.store import SQLiteStore
 
 HERE = Path(__file__).parent
 _CONFIG = """
@@ -118,6 +117,11 @@ class Campaign:
         self._done: Counter[str] = Counter()
         text = _CONFIG.format(here=HERE, folder=folder, marks=self._marks)
         (folder / "jackfield.toml").write_text(text, encoding="utf-8")
+        # The judge is a host as well, of this process: without workers, so that nothing of it stays behind.
+        judge = text.replace('executor = "worker"\n', "").replace(
+            f'[plugin.worker]\nallow = ["storage:{folder}"]\n', ""
+        )
+        (folder / "judge.toml").write_text(f'[store]\nurl = "sqlite:jackfield.db"\n{judge}', encoding="utf-8")
 
     # --- What is done -------------------------------------------------------------------------------------------------
 
@@ -203,9 +207,7 @@ class Campaign:
 
     def _judged(self, seconds: float) -> Report:
         accepted = {key: (function, number) for _, function, number, key in _lines(self.folder / "accepted.log")}
-        with Host.from_config(
-            self.folder / "jackfield.toml", observers=(), store=SQLiteStore(self.folder / "jackfield.db")
-        ) as host:
+        with Host.from_config(self.folder / "judge.toml", observers=()) as host:
             statuses: dict[str, str] = {}
 
             def settled() -> bool:
