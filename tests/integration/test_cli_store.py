@@ -88,10 +88,15 @@ def test_a_copy_replaces_nothing_unless_that_is_wanted(tmp_path):
     (tmp_path / "copy.db").write_text("mine")
     refused = pluginctl("backup", "jackfield.db", "copy.db", cwd=tmp_path)
     assert refused.returncode == 1
-    assert "say --force" in refused.stderr
+    assert "--force" in refused.stderr
     assert (tmp_path / "copy.db").read_text() == "mine"
     assert pluginctl("backup", "jackfield.db", "copy.db", "--force", cwd=tmp_path).returncode == 0
     assert asyncio.run(content(tmp_path / "copy.db")) == {"a": b"1"}
+    itself = pluginctl("backup", "jackfield.db", "jackfield.db", "--force", cwd=tmp_path)
+    assert (itself.returncode, "the store itself" in itself.stderr) == (1, True)
+    (tmp_path / "copy.db-wal").write_bytes(b"in use")
+    in_use = pluginctl("backup", "jackfield.db", "copy.db", "--force", cwd=tmp_path)
+    assert (in_use.returncode, "a process uses" in in_use.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("verb", ["check", "compact", "backup"])

@@ -105,7 +105,7 @@ def _told() -> Iterator[None]:
     try:
         yield
     except FileExistsError as error:
-        fail(f"{error}: name another, or say --force", keep="")
+        fail(f"{error}: name another (--force replaces what nobody uses)", keep="")
     except (OSError, StoreUnusable, Unavailable) as error:
         fail(str(error), keep="")
 

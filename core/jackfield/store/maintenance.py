@@ -98,13 +98,15 @@ def backup(path: Path, target: Path, *, force: bool = False, progress: Callable[
         The bytes of the copy.
 
     Raises:
-        FileExistsError: if the target is there.
+        FileExistsError: if the target is there, is the store itself, or is in use.
         FileNotFoundError: if there is no such store.
         StoreUnusable: if it is no sound store, or the copy is not.
         Unavailable: if it cannot be written.
     """
-    if target.exists() and not force:
-        raise FileExistsError(f"{target} is there already")
+    if target.exists() and (not force or target.samefile(path)):
+        raise FileExistsError(f"{target} is {'the store itself' if target.samefile(path) else 'there already'}")
+    if target.with_name(f"{target.name}-wal").exists():  # it would be taken for a part of the copy
+        raise FileExistsError(f"{target}-wal stands there: a process uses that store, or has ended in the middle")
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     os.close(os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     try:
