@@ -25,7 +25,7 @@ from jackfield.runtime.pauses import Pauses
 from jackfield.stack import outcome_of
 from jackfield.strangers import is_interrupt
 
-Retried = Callable[[Call, Outcome, BaseException, float], None]
+Retried = Callable[[Call, Outcome, BaseException, float], object]
 """Hears of an attempt that failed and is not the last: how, why, and how many seconds it took."""
 
 

@@ -73,6 +73,7 @@ class Steps(Protocol):
 
     def flows(self, flows: Mapping[str, tuple[Flow, ...]]) -> tuple[Fault, ...]:
         """Have the flows that the file says, and no others of an earlier one; give what could not come in."""
+        ...
 
     def schedules(self, configuration: Configuration) -> None:
         """Follow the schedules of a file."""

@@ -41,8 +41,10 @@ class Submission:
     function: str
     tenant: str | None = None
     key: str | None = None
-    _calls: _Calls = attrs.field(kw_only=True, repr=False, eq=False)
-    _begin: "Callable[[Coroutine[Any, Any, Any]], Future[Any]]" = attrs.field(kw_only=True, repr=False, eq=False)
+    _calls: _Calls = attrs.field(alias="calls", kw_only=True, repr=False, eq=False)
+    _begin: "Callable[[Coroutine[Any, Any, Any]], Future[Any]]" = attrs.field(
+        alias="begin", kw_only=True, repr=False, eq=False
+    )
 
     @property
     def status(self) -> SubmissionState:

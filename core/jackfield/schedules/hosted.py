@@ -109,13 +109,15 @@ class Schedules:
             yield Fault("schedule", "", entry, denial, "allow it under [tenants], or name another tenant")
         try:
             spec = self._describe(schedule.function)
-            codec_of(spec).convert(schedule.payload)
         except FunctionNotFound as error:
             close = error.close or close_names(schedule.function, self._loaded())
             fix = f"did you mean {' or '.join(map(repr, close))}?" if close else "declare its plugin"
             yield Fault("schedule", "", entry, f"there is no function {schedule.function!r}", fix)
+            return
         except Unavailable:  # of a plugin that does not run yet
             return
+        try:
+            codec_of(spec).convert(schedule.payload)
         except PayloadError as error:
             reason = f"its payload at {error.path}: expected {error.expected}, got {error.got}"
             yield Fault("schedule", spec.plugin, entry, reason, f"`pluginctl info {spec.name} --contract` shows it")

@@ -213,12 +213,14 @@ class CachingStore:
     async def _ask(self, prefix: str) -> Range:
         loop = asyncio.get_running_loop()
         begun = loop.time()
-        asked, found = self._known.ask(prefix, self._clock()), None
+        asked = self._known.ask(prefix, self._clock())
         try:
             found = await self._store.range(prefix)
-            self._slow = loop.time() - begun > self._patience
-        finally:
-            self._known.answered(asked, found)
+        except BaseException:
+            self._known.answered(asked, None)
+            raise
+        self._slow = loop.time() - begun > self._patience
+        self._known.answered(asked, found)
         return found
 
     def _usable(self, prefix: str) -> Answer | None:

@@ -161,6 +161,7 @@ class Channel(Generic[M]):
 
     def _receive(self) -> int:
         """Take in what is there, or a part of it; give how many bytes, 0 if there is nothing."""
+        piece = b""
         try:
             try:
                 piece = self._socket.recv(_CHUNK)
