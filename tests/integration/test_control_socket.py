@@ -51,9 +51,9 @@ try:
 except Exception as error:
     print(type(error).__name__, error, flush=True)
     sys.exit(1)
-print("ready", flush=True)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 try:
+    print("ready", flush=True)
     signal.pause()
 finally:
     server.close()
