@@ -15,11 +15,11 @@ from jackfield.store import SQLiteStore
 
 
 @pytest.fixture
-def host(tmp_path, monkeypatch):
+def host(tmp_path, socket_path, monkeypatch):
     """A host with a control socket and a store that lasts."""
-    socket, store = str(tmp_path / "control"), SQLiteStore(tmp_path / "jackfield.db")
-    monkeypatch.setenv("JACKFIELD_CONTROL", socket)
-    with Host(observers=(), store=store) as made, ControlServer(socket, {**verbs(made), **consoles(made)}):
+    store = SQLiteStore(tmp_path / "jackfield.db")
+    monkeypatch.setenv("JACKFIELD_CONTROL", str(socket_path))
+    with Host(observers=(), store=store) as made, ControlServer(socket_path, {**verbs(made), **consoles(made)}):
         made.register("text.shout", shout)
         made.register("billing.close", refuse)
         yield made
@@ -88,10 +88,9 @@ def test_a_call_is_cancelled_once(host):
     assert "cancelled" in run("cancel", identifier, code=1).output
 
 
-def test_a_host_without_a_store_that_lasts_says_what_to_add(tmp_path, monkeypatch):
+def test_a_host_without_a_store_that_lasts_says_what_to_add(socket_path, monkeypatch):
     """The refusal has the line to add."""
-    socket = str(tmp_path / "control")
-    monkeypatch.setenv("JACKFIELD_CONTROL", socket)
-    with Host(observers=()) as made, ControlServer(socket, {**verbs(made), **consoles(made)}):
+    monkeypatch.setenv("JACKFIELD_CONTROL", str(socket_path))
+    with Host(observers=()) as made, ControlServer(socket_path, {**verbs(made), **consoles(made)}):
         made.register("text.shout", str.upper)
         assert 'url = "sqlite:jackfield.db"' in run("submit", "text.shout", "--payload", '"a"', code=1).output

@@ -266,16 +266,16 @@ def test_files_that_no_revision_needs_any_more_are_released(service, monkeypatch
         assert host.undo(7).ok
 
 
-def test_the_verbs_of_a_running_host(service, tmp_path):
+def test_the_verbs_of_a_running_host(service, socket_path):
     """`history` and `undo`."""
 
     def pluginctl(*arguments):
         return subprocess.run(
-            [sys.executable, "-m", "jackfield", *arguments, "--control", str(tmp_path / "c.sock")],
+            [sys.executable, "-m", "jackfield", *arguments, "--control", str(socket_path)],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
-    with service.host() as host, ControlServer(tmp_path / "c.sock", verbs(host)):
+    with service.host() as host, ControlServer(socket_path, verbs(host)):
         host.stop_plugin("b")
         listed = pluginctl("history")
         assert [line.split()[0] for line in listed.stdout.splitlines()] == ["d1", "d2"]

@@ -15,14 +15,14 @@ from jackfield.model.canary import CanaryState
 from jackfield.operations import verbs
 
 
-def test_more_than_goes_to_a_running_host_is_a_payload_that_does_not_fit(tmp_path):
+def test_more_than_goes_to_a_running_host_is_a_payload_that_does_not_fit(socket_path):
     """It is not sent, and the bound is named."""
-    with Host(observers=()) as host, ControlServer(tmp_path / "c.sock", verbs(host)):
+    with Host(observers=()) as host, ControlServer(socket_path, verbs(host)):
         host.register("size", len)
         done = subprocess.run(
             [sys.executable, "-m", "jackfield", "call", "size", "--json", "-", "--running"],
             input=json.dumps("x" * SENT).encode(),
-            env={**os.environ, "JACKFIELD_CONTROL": str(tmp_path / "c.sock"), "PYTHONPATH": os.pathsep.join(sys.path)},
+            env={**os.environ, "JACKFIELD_CONTROL": str(socket_path), "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             check=False,
         )
@@ -69,12 +69,12 @@ def test_a_question_mark_between_braces_needs_quotes(tmp_path):
         parse_manifest(b"name: a\nlifecycle: {healthcheck: /health?timeout=3s}\n", tmp_path / "plugin-manifest.yaml")
 
 
-def test_the_lock_beside_a_control_socket_goes_with_it(tmp_path):
+def test_the_lock_beside_a_control_socket_goes_with_it(socket_path):
     """And the next host makes another."""
     for _ in range(2):
-        with Host(observers=()) as host, ControlServer(tmp_path / "c.sock", verbs(host)):
-            assert sorted(each.name for each in tmp_path.iterdir()) == ["c.sock", "c.sock.lock"]
-        assert list(tmp_path.iterdir()) == []
+        with Host(observers=()) as host, ControlServer(socket_path, verbs(host)):
+            assert sorted(each.name for each in socket_path.parent.iterdir()) == ["c.sock", "c.sock.lock"]
+        assert list(socket_path.parent.iterdir()) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers")

@@ -128,11 +128,10 @@ def test_an_apply_to_a_host_without_a_store_that_lasts_fails_at_that_step(tmp_pa
             assert "add [store] with url" in change.faults[0].reason
 
 
-def test_pluginctl_lists_the_schedules_of_the_running_host(tmp_path, made, monkeypatch):
+def test_pluginctl_lists_the_schedules_of_the_running_host(socket_path, made, monkeypatch):
     """As a table, and as JSON."""
-    socket = str(tmp_path / "control")
-    monkeypatch.setenv("JACKFIELD_CONTROL", socket)
-    with made(NEVER) as host, ControlServer(socket, verbs(host)):
+    monkeypatch.setenv("JACKFIELD_CONTROL", str(socket_path))
+    with made(NEVER) as host, ControlServer(socket_path, verbs(host)):
         until(lambda: host.schedules["tick"].next)
         result = CliRunner().invoke(app, ["schedule", "list", "--json"])
         assert result.exit_code == 0, result.output

@@ -19,10 +19,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs Unix sock
 
 
 @pytest.fixture
-def folder():
-    # Not `tmp_path`: a Unix socket's path is short.
-    with tempfile.TemporaryDirectory(prefix="jf") as made:
-        yield Path(made)
+def folder(socket_path):
+    return socket_path.parent
 
 
 def mode(path):
