@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from jackfield.store import SQLiteStore
-from jackfield.store.opening import check_file
+from jackfield.store.looking import look
 
 WRITER = """
 import asyncio, sys
@@ -71,13 +71,13 @@ def test_a_store_is_checked_copied_and_compacted_while_it_is_written_into(writin
     assert found["revision"] >= 600
     copied = pluginctl("backup", "jackfield.db", "copy.db", cwd=tmp_path)
     assert (copied.returncode, copied.stderr) == (0, "")
-    assert check_file(tmp_path / "copy.db") == ()
+    assert look(tmp_path / "copy.db").wrong == ()
     assert len(asyncio.run(content(tmp_path / "copy.db"))) == 500
     assert stat.S_IMODE((tmp_path / "copy.db").stat().st_mode) == 0o600
     assert not [each.name for each in tmp_path.iterdir() if each.name.startswith((".copy", "copy.db-"))]
     compacted = pluginctl("compact", "jackfield.db", "--json", cwd=tmp_path)
     assert compacted.returncode == 0, compacted.stderr
-    assert check_file(writing) == ()
+    assert look(writing).wrong == ()
 
 
 def test_a_copy_replaces_nothing_unless_that_is_wanted(tmp_path):

@@ -16,6 +16,7 @@ import pytest
 from jackfield import StoreUnusable, Unavailable
 from jackfield.store import SQLiteStore, opening
 from jackfield.store.history import EVENTS
+from jackfield.store.looking import look
 from jackfield.store.tables import SCHEMA, Tables
 
 PATIENCE = 60.0
@@ -81,7 +82,7 @@ def test_what_was_acknowledged_survives_kills(tmp_path):
     there = asyncio.run(all_of(path))
     assert len(acknowledged) > 100
     assert acknowledged <= there.keys()
-    assert opening.check_file(path) == ()
+    assert look(path).wrong == ()
 
 
 def power_fails(seed, folder, synchronous):
@@ -267,7 +268,7 @@ def test_after_a_fork_the_child_is_told(tmp_path):
 
 def test_a_file_that_another_process_holds_is_unavailable_and_free_again_later(tmp_path, monkeypatch):
     """Whoever wrote is told that nothing was written."""
-    monkeypatch.setattr(opening, "_BUSY", 0.1)
+    monkeypatch.setattr(opening, "BUSY", 0.1)
     path = tmp_path / "jackfield.db"
 
     async def test():
@@ -346,7 +347,7 @@ def test_any_other_database_is_refused(tmp_path):
 
 def test_a_network_file_system_is_refused(tmp_path, monkeypatch):
     """There SQLite cannot lock a file safely."""
-    monkeypatch.setattr(opening, "_file_system", lambda folder: "nfs4")
+    monkeypatch.setattr(opening, "network_kind", lambda folder: "nfs4")
     with pytest.raises(StoreUnusable, match=r"network file system \(nfs4\)"):
         SQLiteStore(tmp_path / "jackfield.db")
     assert list(tmp_path.iterdir()) == []

@@ -1,45 +1,54 @@
 """`pluginctl store check`, `compact` and `backup`: the file of a store that lasts, while hosts use it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jackfield.cli.output import fail, say, styled, write_json
+from jackfield.cli.output import counted, fail, say, styled, write_json
+from jackfield.text import printable
+
+if TYPE_CHECKING:
+    from jackfield.store.maintenance import Progress
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 File = Annotated[Path, typer.Argument(help="The store's file, or the configuration that names it.", metavar="FILE")]
 
 
 def check(file: File, as_json: AsJson = False) -> None:
-    """Look through the whole file of a store, and say what is in it.
+    """Look through the whole file of a store, and say what is in it and what is wrong.
 
-    Nothing is changed, and hosts go on. Exit code 1 when it is damaged.
+    Nothing is made or changed, and hosts go on. Exit code 1 when anything is wrong: a damaged page, another program's
+    file or a newer jackfield's, permissions, a network file system.
     """
-    from jackfield.store import maintenance
+    from jackfield.store.looking import look
 
-    with _told():
-        found = maintenance.check(_store(file))
+    found = look(_store(file))
     if as_json:
         write_json(
             {
                 "file": str(found.path),
                 "size": found.size,
+                "version": found.version,
                 "entries": found.entries,
                 "revision": found.revision,
                 "leases": found.leases,
-                "wrong": found.wrong,
+                "wrong": [
+                    {"kind": each.kind, "file": str(each.file), "place": each.place, "what": each.what, "fix": each.fix}
+                    for each in found.wrong
+                ],
             }
         )
     else:
         for each in found.wrong:
-            say(f"{styled('fault', 'bad')} {each}")
-        state = "damaged" if found.wrong else "sound"
-        typer.echo(
-            f"{found.path}: {state}, {found.entries:,} entries at revision {found.revision:,}, {_shown(found.size)}"
-        )
+            where = f"{each.file}, {each.place}" if each.place else str(each.file)
+            say(f"{styled('fault', 'bad')} {printable(f'{where}: {each.what}')}")
+            say(f"    fix: {printable(each.fix)}")
+        held = "" if found.entries is None else f", {found.entries:,} entries at revision {found.revision:,}"
+        state = f"{counted(len(found.wrong), 'fault')}" if found.wrong else "sound"
+        typer.echo(printable(f"{found.path}: {state}{held}, {_shown(found.size)}"))
     if found.wrong:
         raise typer.Exit(1)
 
@@ -68,7 +77,7 @@ def backup(
 ) -> None:
     """Copy a store as it is at one moment, while hosts go on.
 
-    The copy is one file, for its user alone, and there as a whole or not at all.
+    The copy is one file, for its user alone, and there as a whole or not at all; it is on the disk when this has ended.
     """
     from jackfield.store import maintenance
 
@@ -111,15 +120,15 @@ def _told() -> Iterator[None]:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Show how far a copy is, on a terminal."""
+def _progress() -> "Iterator[Progress]":
+    """Show how far it is, on a terminal."""
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress as Bar
 
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as shown:
-        task = shown.add_task("copying", total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as shown:
+        task = shown.add_task("", total=None)
+        yield lambda what, done, total: shown.update(task, description=what, completed=done, total=total or None)
 
 
 def _shown(size: int) -> str:

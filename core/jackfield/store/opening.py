@@ -18,10 +18,12 @@ APPLICATION: Final = 0x6A61636B
 VERSION: Final = 1
 """Of the tables."""
 
+BUSY: Final = 5.0
+"""Seconds to wait for another process."""
+
 _MIGRATIONS: Final[dict[int, Callable[[sqlite3.Connection], None]]] = {}
 """Version → what makes the tables of that version those of the next one, in one transaction with the others."""
 
-_BUSY: Final = 5.0  # seconds to wait for another process
 _NEEDED: Final = (3, 37, 0)  # has strict tables
 _NETWORK: Final = frozenset(
     {
@@ -50,8 +52,8 @@ def open_file(path: Path) -> sqlite3.Connection:
         raise StoreUnusable(
             str(path), f"this Python has SQLite {sqlite3.sqlite_version}", f"use one with {wanted} or newer"
         )
-    kind = _file_system(path.parent)
-    if kind in _NETWORK:
+    kind = network_kind(path.parent)
+    if kind:
         raise StoreUnusable(
             str(path),
             f"it is on a network file system ({kind}), where SQLite cannot lock it safely",
@@ -91,7 +93,7 @@ def _make(path: Path) -> None:
 
 def connect(path: Path) -> sqlite3.Connection:
     """Connect to a store's file that has been checked."""
-    connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA synchronous = FULL")
         if sys.platform == "darwin":  # where a sync reaches the disk's cache alone, unless one asks for more
@@ -100,20 +102,6 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def check_file(path: Path) -> tuple[str, ...]:
-    """Look through a whole file; give what is wrong with it, nothing if it is sound.
-
-    Raises:
-        StoreUnusable: as for `open_file`.
-    """
-    connection = open_file(path)
-    try:
-        found = [text for (text,) in connection.execute("PRAGMA integrity_check(20)")]
-    finally:
-        connection.close()
-    return () if found == ["ok"] else tuple(found)
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
@@ -174,8 +162,8 @@ def _damaged(path: Path, reason: str) -> StoreUnusable:
     return StoreUnusable(str(path), f"it is damaged: {reason}", fix)
 
 
-def _file_system(folder: Path) -> str:
-    """Name the kind of file system that a folder is on; "" where the system does not tell."""
+def network_kind(folder: Path) -> str:
+    """Name the kind of network file system that a folder is on; "" if it is on none, or the system does not tell."""
     if sys.platform != "linux":
         return ""
     try:
@@ -185,4 +173,4 @@ def _file_system(folder: Path) -> str:
         return ""
     device = f"{os.major(where.st_dev)}:{os.minor(where.st_dev)}"
     kinds = [line.partition(" - ")[2].split(" ")[0] for line in table.splitlines() if line.split(" ", 3)[2] == device]
-    return kinds[-1] if kinds else ""
+    return kinds[-1] if kinds and kinds[-1] in _NETWORK else ""
