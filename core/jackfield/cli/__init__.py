@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from jackfield.cli import store
+from jackfield.cli import state, store
 from jackfield.cli.apply import apply, diff, history, undo
 from jackfield.cli.call import call
 from jackfield.cli.check import check
@@ -246,6 +246,26 @@ for _name, _each, _examples in (
 ):
     _add(_env, _name, _each, _examples)
 app.add_typer(_env, name="env", help="Build, list and remove the environments of plugins that run apart.")
+
+_state = typer.Typer(cls=_Verbs, no_args_is_help=True, rich_markup_mode=None, context_settings=_CONTEXT)
+for _name, _each, _examples in (
+    (
+        "export",
+        state.export,
+        (
+            "pluginctl state export --to friday.jsonl",
+            "pluginctl state export --config jackfield.toml --to friday.jsonl",
+            "pluginctl state export | jq -r 'select(.record == \"call\").id'",
+        ),
+    ),
+    (
+        "import",
+        state.bring_in,
+        ("pluginctl state import friday.jsonl", "pluginctl state import friday.jsonl --store sqlite:new.db"),
+    ),
+):
+    _add(_state, _name, _each, _examples)
+app.add_typer(_state, name="state", help="Take what a store has of a host's work out as one document, and bring it in.")
 
 _flow = typer.Typer(cls=_Verbs, no_args_is_help=True, rich_markup_mode=None, context_settings=_CONTEXT)
 for _name, _each, _examples in (

@@ -25,7 +25,7 @@ def check(file: File, as_json: AsJson = False) -> None:
     """
     from jackfield.store.looking import look
 
-    found = look(_store(file))
+    found = look(store_file(file))
     if as_json:
         write_json(
             {
@@ -60,8 +60,8 @@ def compact(file: File, as_json: AsJson = False) -> None:
     """
     from jackfield.store import maintenance
 
-    path = _store(file)
-    with _told():
+    path = store_file(file)
+    with told():
         before, after = maintenance.compact(path)
     if as_json:
         write_json({"file": str(path), "before": before, "after": after})
@@ -81,8 +81,8 @@ def backup(
     """
     from jackfield.store import maintenance
 
-    path = _store(file)
-    with _told(), _progress() as progress:
+    path = store_file(file)
+    with told(), progress_shown() as progress:
         size = maintenance.backup(path, target, force=force, progress=progress)
     if as_json:
         write_json({"file": str(path), "copy": str(target), "size": size})
@@ -90,7 +90,7 @@ def backup(
         typer.echo(f"{target}: {_shown(size)}")
 
 
-def _store(file: Path) -> Path:
+def store_file(file: Path) -> Path:
     """Give the file of a store: the one that is named, or that of a configuration."""
     if file.suffix != ".toml":
         return file.absolute()
@@ -108,7 +108,8 @@ def _store(file: Path) -> Path:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
+    """Say in a line what went wrong."""
     from jackfield.errors import StoreUnusable, Unavailable
 
     try:
@@ -120,7 +121,7 @@ def _told() -> Iterator[None]:
 
 
 @contextmanager
-def _progress() -> "Iterator[Progress]":
+def progress_shown() -> "Iterator[Progress]":
     """Show how far it is, on a terminal."""
     from rich.console import Console
     from rich.progress import Progress as Bar

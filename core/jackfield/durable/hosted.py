@@ -298,6 +298,10 @@ class Submissions:
         """
         self._wait(self._dropped(identifier))
 
+    def asked(self, ask: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+        """Ask the store itself."""
+        return self._wait(ask(self._ledger.store))
+
     # --- On the store's loop ------------------------------------------------------------------------------------------
 
     async def found(self, identifier: str) -> Entry:

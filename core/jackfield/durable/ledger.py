@@ -27,7 +27,8 @@ from jackfield.model.submission import SubmissionState
 from jackfield.ports import Store
 
 RUNNERS: Final = "runners/"
-_SECRET: Final = "calls-secret"  # noqa: S105  # where it stands
+SECRET: Final = "calls-secret"  # noqa: S105  # where it stands
+"""The key of what the ids of calls with a key are made of."""
 
 
 @attrs.frozen
@@ -71,7 +72,7 @@ class Ledger:
     async def identify(self, call: Submitted) -> str:
         """Give the id of a call that has a key."""
         if self._key is None:
-            self._key = await secret_of(self.store, _SECRET)
+            self._key = await secret_of(self.store, SECRET)
         return id_of(self._key, call.tenant, call.function, call.key or "")
 
     async def insert(self, identifier: str, call: Submitted) -> bool:

@@ -37,8 +37,10 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     result: bytes | None = None
 
 
-_write: Final = msgspec.msgpack.Encoder().encode
-_read: Final = msgspec.msgpack.Decoder(Step).decode
+write_step: Final = msgspec.msgpack.Encoder().encode
+"""Writes it."""
+read_step: Final = msgspec.msgpack.Decoder(Step).decode
+"""Reads what is kept of a step."""
 
 
 class StepJournal:
@@ -67,7 +69,7 @@ class StepJournal:
     async def recorded(self, step: str, /) -> Any:
         """Give the result of a step that was completed before; `NOTHING` if it was not."""
         stored = await self._ask(self._store.get(self._key(step)))
-        found = None if stored is None else _read(stored.value)
+        found = None if stored is None else read_step(stored.value)
         if found is not None and found.nonce != self._entry.call.nonce:
             found = None
         self._seen[step] = (0 if stored is None else stored.revision), found
@@ -109,7 +111,7 @@ class StepJournal:
     async def _put(self, step: str, kept: Step) -> None:
         expected, _ = self._seen[step]
         try:
-            revision = await self._ask(self._store.put(self._key(step), _write(kept), expected=expected))
+            revision = await self._ask(self._store.put(self._key(step), write_step(kept), expected=expected))
         except StoreConflict as error:
             raise Unavailable(step, "another host has taken the flow over", "killed") from error
         except ValueError as error:

@@ -22,7 +22,9 @@ TTL: Final = 15.0
 ID_LIMIT: Final = 64
 """The most characters that an id may have."""
 
-_HOSTS: Final = "hosts/"
+HOSTS: Final = "hosts/"
+"""What hosts keep for themselves stands below this, by their ids."""
+
 _IDENTITY: Final = "identity"
 _MADE: Final = b"made"
 _NAMED: Final = b"named"
@@ -43,7 +45,7 @@ class HostIdentity:
     @property
     def prefix(self) -> str:
         """Give the prefix of everything that this host keeps for itself."""
-        return f"{_HOSTS}{self.id}/"
+        return f"{HOSTS}{self.id}/"
 
 
 async def claim_host_id(store: Store, wanted: str | None = None, *, ttl: float = TTL) -> HostIdentity:
@@ -75,7 +77,7 @@ async def claim_host_id(store: Store, wanted: str | None = None, *, ttl: float =
     try:
         async for candidate in _named(wanted) if wanted is not None else _made(store):
             try:
-                await store.put(f"{_HOSTS}{candidate}/claim", b"", expected=0, lease=lease)
+                await store.put(f"{HOSTS}{candidate}/claim", b"", expected=0, lease=lease)
             except StoreConflict:
                 continue
             await _note(store, candidate, _MADE if wanted is None else _NAMED)
@@ -96,11 +98,11 @@ async def _named(wanted: str) -> AsyncIterator[str]:
 
 async def _made(store: Store) -> AsyncIterator[str]:
     """Give the ids that were made in this store, the oldest first, then new ones."""
-    entries = (await store.range(_HOSTS)).entries
+    entries = (await store.range(HOSTS)).entries
     ids = [
         (stored.revision, key.split("/")[1])
         for key, stored in entries.items()
-        if key.endswith(f"/{_IDENTITY}") and key.count("/") == _HOSTS.count("/") + 1 and stored.value == _MADE
+        if key.endswith(f"/{_IDENTITY}") and key.count("/") == HOSTS.count("/") + 1 and stored.value == _MADE
     ]
     for _, candidate in sorted(ids):
         yield candidate
@@ -110,7 +112,7 @@ async def _made(store: Store) -> AsyncIterator[str]:
 
 async def _note(store: Store, candidate: str, origin: bytes) -> None:
     try:
-        await store.put(f"{_HOSTS}{candidate}/{_IDENTITY}", origin, expected=0)
+        await store.put(f"{HOSTS}{candidate}/{_IDENTITY}", origin, expected=0)
     except StoreConflict:  # it is known already
         return
 
@@ -118,4 +120,4 @@ async def _note(store: Store, candidate: str, origin: bytes) -> None:
 def _check(wanted: str) -> None:
     if "/" in wanted or len(wanted) > ID_LIMIT:
         raise ValueError(f"{ascii(wanted)[:80]} is no host id: use 1 to {ID_LIMIT} printable characters without '/'")
-    check_key(f"{_HOSTS}{wanted}/claim")
+    check_key(f"{HOSTS}{wanted}/claim")

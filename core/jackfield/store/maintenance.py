@@ -87,9 +87,9 @@ def backup(path: Path, target: Path, *, force: bool = False, progress: Progress 
         wrong = [each for each in look(beside).wrong if each.kind != "network"]  # a copy may lie anywhere
         if wrong:
             raise StoreUnusable(str(path), f"its copy is not sound: {wrong[0].what}", "see the disk; no copy was kept")
-        _sync(beside)
+        sync(beside)
         beside.replace(target)
-        _sync(target.absolute().parent)  # or the name would be gone after a loss of power
+        sync(target.absolute().parent)  # or the name would be gone after a loss of power
     finally:
         for ending in ("", "-wal", "-shm"):
             with suppress(FileNotFoundError):
@@ -97,7 +97,7 @@ def backup(path: Path, target: Path, *, force: bool = False, progress: Progress 
     return size(target)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Have a file, or the names of a folder, on the disk when this returns."""
     if os.name != "posix" and path.is_dir():  # cannot be opened there
         return
