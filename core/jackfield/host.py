@@ -1071,6 +1071,8 @@ class Host(Caller):
             self._unwatch += metrics.watch_host(self), metrics.watch("thread", _stats(self._places.thread))
             if (workers := self._there) is not None:
                 self._unwatch.append(metrics.watch("worker", _stats(workers)))
+            if self._kept.lasts:
+                self._unwatch.append(metrics.watch_store(self._kept.counts))
         if self.plugins:
             faults = self._start_plugins()
         if "flows" in self._late and self._functions.running:

@@ -5,7 +5,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from time import monotonic
-from typing import Final, cast
+from typing import Any, Final, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -13,10 +13,12 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from jackfield.errors import Outcome
 from jackfield.model.call import Call
 from jackfield.model.spec import FunctionSpec
+from jackfield.model.stored import StoreCounts
 from jackfield.observe.hosts import HostCollector, WatchedHost
 from jackfield.observe.multiprocess import copies
 from jackfield.observe.scheduler import SchedulerCollector
 from jackfield.observe.series import CallCollector
+from jackfield.observe.stored import StoreCollector
 from jackfield.observe.submitted import SubmissionCollector, SubmissionCounts
 from jackfield.ports import BoundObserver, ExecutorStats
 
@@ -111,7 +113,18 @@ class Metrics:
         Returns:
             A function that ends it; calling it again does nothing.
         """
-        return _last_copied(_submissions(self._registry).watch(counts))
+        return _last_copied(_collector(self._registry, SubmissionCollector).watch(counts))
+
+    def watch_store(self, counts: Callable[[], StoreCounts]) -> Callable[[], None]:
+        """Expose how long a host's store takes. A host that starts with a store that lasts does this.
+
+        Args:
+            counts: gives the counts of the moment.
+
+        Returns:
+            A function that ends it; calling it again does nothing.
+        """
+        return _last_copied(_collector(self._registry, StoreCollector).watch(counts))
 
     def watch_host(self, host: WatchedHost) -> Callable[[], None]:
         """Expose what a host knows of itself; it is asked when the registry is scraped. A host that starts does this.
@@ -181,18 +194,21 @@ def _collectors(registry: CollectorRegistry, bounds: tuple[float, ...], clock: C
     return found
 
 
-_submitted: WeakKeyDictionary[CollectorRegistry, SubmissionCollector] = WeakKeyDictionary()
+L = TypeVar("L", SubmissionCollector, StoreCollector)
+
+_late: WeakKeyDictionary[CollectorRegistry, dict[type[Any], Any]] = WeakKeyDictionary()
 
 
-def _submissions(registry: CollectorRegistry) -> SubmissionCollector:
-    """Give the registry's collector of submitted calls; most have none."""
+def _collector(registry: CollectorRegistry, kind: type[L]) -> L:
+    """Give the registry's collector of what most hosts have not."""
     with _registries_lock:
-        found = _submitted.get(registry)
+        there = _late.setdefault(registry, {})
+        found: L | None = there.get(kind)
         if found is None:
-            found = SubmissionCollector()
+            found = kind()
             registry.register(found)
             copies.add(found)
-            _submitted[registry] = found
+            there[kind] = found
         return found
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import threading
+from bisect import bisect_left
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from types import MappingProxyType
@@ -12,6 +13,7 @@ import attrs
 
 from jackfield.errors import LeaseEnded, StoreConflict, Unavailable
 from jackfield.model.keys import check_key, check_prefix
+from jackfield.model.stored import BOUNDS, Durations
 from jackfield.ports import Clock, Lease, Range, Store, Stored, StoreEvent
 from jackfield.runtime.clock import SystemClock
 from jackfield.store.known import Answer, Known
@@ -37,12 +39,14 @@ class CachingStats:
         stale: reads that were served without the store, since the beginning.
         oldest: seconds by which the oldest of these was behind, at most.
         size: bytes of what is kept.
+        ages: of these reads, by how much each was behind.
     """
 
     slow: bool
     stale: int
     oldest: float
     size: int
+    ages: Durations = attrs.field(factory=Durations)
 
 
 class CachingStore:
@@ -97,7 +101,7 @@ class CachingStore:
         self._closed = False
         self._lock = threading.Lock()  # of what follows
         self._background: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Task[Range]] = {}
-        self._stale, self._oldest = 0, 0.0
+        self._ages, self._behind, self._oldest = [0] * len(BOUNDS), 0.0, 0.0
 
     async def get(self, key: str, /) -> Stored | None:
         """Read a value; arguments and errors of all methods are those of `ports.Store`."""
@@ -180,7 +184,8 @@ class CachingStore:
     def stats(self) -> CachingStats:
         """Tell how it stands."""
         with self._lock:
-            return CachingStats(self._slow, self._stale, self._oldest, self._known.size)
+            ages = Durations(tuple(self._ages), self._behind)
+            return CachingStats(self._slow, sum(ages.counts), self._oldest, self._known.size, ages)
 
     # --- Reading ------------------------------------------------------------------------------------------------------
 
@@ -228,9 +233,11 @@ class CachingStore:
         return answer if answer is not None and self._clock() - answer.at <= self._staleness else None
 
     def _served(self, answer: Answer) -> Range:
+        age = self._clock() - answer.at
         with self._lock:
-            self._stale += 1
-            self._oldest = max(self._oldest, self._clock() - answer.at)
+            self._ages[bisect_left(BOUNDS, age)] += 1
+            self._behind += age
+            self._oldest = max(self._oldest, age)
         return answer.found
 
     # --- In the background --------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from jackfield.stack import error_type
 from jackfield.store.memory import MemoryStore
 
 if TYPE_CHECKING:
+    from jackfield.model.stored import StoreCounts
     from jackfield.store.identity import HostIdentity
 
 T = TypeVar("T")
@@ -46,6 +47,8 @@ class HostStore:
         self._wanted: str | None = None
         # Ours never blocks, and may live on the control loop: the way to another thread would cost each start 0.1 ms.
         self._loop = None if type(self._store) is MemoryStore else ControlLoop(control.clock, "store")
+        if self._loop is not None:
+            self._store = _timed(self._store)
         self._identity: HostIdentity | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._claiming: asyncio.Task[HostIdentity] | None = None
@@ -64,7 +67,7 @@ class HostStore:
         """
         self._wanted = host_id
         if opening is not None and not self._given:
-            self._store, self._opening = opening(), opening
+            self._store, self._opening = _timed(opening()), opening
             self._loop = ControlLoop(self._control.clock, "store")
 
     @property
@@ -77,13 +80,20 @@ class HostStore:
         """The store itself, opened again if the host has been stopped meanwhile; to be awaited within `answered`."""
         if self._store is None:
             assert self._opening is not None  # noqa: S101  # only such a store is closed here
-            self._store = self._opening()
+            self._store = _timed(self._opening())
         return self._store
 
     @property
     def present(self) -> Store:
         """The same as a store that is there for as long as the host is, stopped and started again or not."""
         return _Present(self)
+
+    def counts(self) -> "StoreCounts":
+        """Give how long the store took since this host was started, and what failed; memory is not timed."""
+        from jackfield.model.stored import StoreCounts  # noqa: PLC0415  # for those who have metrics
+
+        timed: Any = self._store
+        return StoreCounts() if self._loop is None or timed is None else timed.counts()
 
     @property
     def loop(self) -> ControlLoop:
@@ -151,6 +161,8 @@ class HostStore:
             if self._opening is not None and self._store is not None:
                 store, self._store = self._store, None
                 self._loop.run(_contained(store.close), timeout)
+            elif self._store is not None:  # what was counted so far has been told
+                self._store = _timed(self._store)
             self._loop.close(timeout)
 
     async def _claim(self) -> "HostIdentity":
@@ -198,6 +210,12 @@ class _Present:
 
     async def close(self) -> None:
         """Leave it to the host."""
+
+
+def _timed(store: Store) -> Store:
+    from jackfield.store.timed import TimedStore  # noqa: PLC0415  # for those who have a store that lasts
+
+    return TimedStore(store.behind if isinstance(store, TimedStore) else store)
 
 
 def _failed(task: "asyncio.Task[HostIdentity]") -> bool:

@@ -13,7 +13,8 @@ def store_of(url: str) -> Callable[[], Store] | None:
     """Tell how to open the store of a URL.
 
     Args:
-        url: `sqlite:` and an absolute file, or what an installed adapter takes, by its scheme.
+        url: `sqlite:` and an absolute file, or what an installed adapter takes, by its scheme; such a store is read
+            through a cache, since it may be slow or away.
 
     Returns:
         What opens it; None for `memory:`, which needs no opening.
@@ -33,5 +34,12 @@ def store_of(url: str) -> Callable[[], Store] | None:
 
         return partial(SQLiteStore, rest)
     for point in entry_points(group=ADAPTERS, name=f"store:{scheme}"):
-        return lambda: check_store(point.load()(url))
+        return lambda: _cached(check_store(point.load()(url)))
     raise LookupError(f"nothing that is installed has a store for {scheme!r}")
+
+
+def _cached(store: Store) -> Store:
+    """Put a cache before a store that may be slow or away, unless its adapter has done so."""
+    from jackfield.store.caching import CachingStore  # noqa: PLC0415  # as above
+
+    return store if isinstance(store, CachingStore) else CachingStore(store)
