@@ -878,8 +878,9 @@ class Host(Caller):
         Raises:
             PluginError: if nobody knows it, or it is unloaded already.
         """
-        report = self._inventory.unload(name)
-        self._applier.unloaded(name)
+        with self._kept.visited():  # it may have left a state
+            report = self._inventory.unload(name)
+            self._applier.unloaded(name)
         return report
 
     def reroute(self, name: str, *, default: str) -> Snapshot:
@@ -1063,6 +1064,7 @@ class Host(Caller):
 
         faults: tuple[Fault, ...] = ()
         log_messages_for(self, wanted=self._messages)
+        self._kept.resume()
         self._home.open()
         self._places.open()
         self._pauses.begin()
@@ -1188,11 +1190,7 @@ class Host(Caller):
         while self._unwatch:
             self._unwatch.pop()()
         self._places.thread.close()
-        if self._kept.claimed:
-            try:
-                self._control.run(self._kept.release(), _STOP_AT_LEAST)
-            except Exception as error:  # noqa: BLE001  # the store is somebody else's; its lease ends by itself
-                host_log("WARNING", "the host's id could not be given back", error)
+        self._kept.give_back(_STOP_AT_LEAST)
         if (workers := self._there) is not None:
             workers.close()
         self._kept.end(_STOP_AT_LEAST)

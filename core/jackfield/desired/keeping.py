@@ -102,15 +102,16 @@ class Keeper:
             ValueError: if what is there cannot be read.
         """
         key = _STATE if number is None else _past(number)
-        there = self._ask(lambda store: store.get(key))
-        if there is None:
-            return None
-        revision, found = _read(there.value)
-        if number is None:
-            self._found(there)
-            self._mine = found
-            self._put_history(revision.number, there.value)  # whoever wrote it may have been killed before it did
-        return Restored(revision, self._configuration(revision.digest), found)
+        with self._kept.visited():
+            there = self._ask(lambda store: store.get(key))
+            if there is None:
+                return None
+            revision, found = _read(there.value)
+            if number is None:
+                self._found(there)
+                self._mine = found
+                self._put_history(revision.number, there.value)  # whoever wrote it may have been killed before it did
+            return Restored(revision, self._configuration(revision.digest), found)
 
     def save(self, desired: Desired, *, by: str, verb: str, what: str) -> None:
         """Make the next revision; a store that cannot take it is told of in the log, and gets it with the next one.
@@ -122,7 +123,8 @@ class Keeper:
             what: what it is about.
         """
         try:
-            self._save(desired, by, verb, what)
+            with self._kept.visited():
+                self._save(desired, by, verb, what)
         except (JackfieldError, TypeError, ValueError) as error:
             reason = "a restart would not know it, unless a later change of anything is kept"
             host_log("WARNING", f"what is desired since {verb} ({what}) is not kept: {reason}", error)
@@ -134,7 +136,8 @@ class Keeper:
             desired: the state after them.
         """
         try:
-            self._amend(kept(desired))
+            with self._kept.visited():
+                self._amend(kept(desired))
         except (JackfieldError, TypeError, ValueError) as error:
             host_log("WARNING", "what came of the last change is not kept", error)
 
@@ -145,7 +148,8 @@ class Keeper:
         Raises:
             Unavailable: if the store is away.
         """
-        entries = self._ask(lambda store: store.range(_HISTORY)).entries
+        with self._kept.visited():
+            entries = self._ask(lambda store: store.range(_HISTORY)).entries
         return tuple(_revision(unpack(each.value)) for each in entries.values())
 
     def _found(self, there: Stored | None) -> None:

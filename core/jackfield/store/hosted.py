@@ -5,8 +5,10 @@ supervising, and says at which line the store hangs.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -49,6 +51,9 @@ class HostStore:
         self._loop = None if type(self._store) is MemoryStore else ControlLoop(control.clock, "store")
         if self._loop is not None:
             self._store = _timed(self._store)
+        self._gate = threading.Condition(threading.Lock())  # of the next two
+        self._ended = False  # the host has stopped, and closed a store of its own
+        self._visitor: int | None = None  # the thread that has it open all the same
         self._identity: HostIdentity | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._claiming: asyncio.Task[HostIdentity] | None = None
@@ -57,8 +62,8 @@ class HostStore:
         """Take over what a configuration says, before anything is kept; a store that was given goes first.
 
         Args:
-            opening: opens a store, which is closed when the host stops and opened again when it is next needed; None
-                for the memory of this process.
+            opening: opens a store, which is closed when the host stops and opened again when it is started; None for
+                the memory of this process.
             host_id: the id that an operator has named.
 
         Raises:
@@ -77,9 +82,17 @@ class HostStore:
 
     @property
     def store(self) -> Store:
-        """The store itself, opened again if the host has been stopped meanwhile; to be awaited within `answered`."""
+        """The store itself; to be awaited within `answered`.
+
+        Raises:
+            Unavailable: if the host has stopped and closed it, and nobody `visits` it.
+        """
         if self._store is None:
             assert self._opening is not None  # noqa: S101  # only such a store is closed here
+            with self._gate:
+                if self._ended and self._visitor is None:
+                    reason = "it has stopped, and its store is closed: start it first"
+                    raise Unavailable("the host", reason, "host_stopped", ran=False)
             self._store = _timed(self._opening())
         return self._store
 
@@ -99,11 +112,6 @@ class HostStore:
     def loop(self) -> ControlLoop:
         """Where the store lives."""
         return self._loop or self._control
-
-    @property
-    def claimed(self) -> bool:
-        """Whether there is an id to give back."""
-        return self._identity is not None
 
     async def identity(self) -> "HostIdentity":
         """Give the id of this host, claimed when it is first needed."""
@@ -142,6 +150,38 @@ class HostStore:
         """Begin to ask, from any thread; cancelling the future cancels that."""
         return self.loop.submit(_contained(ask))
 
+    def resume(self) -> None:
+        """Have the store open when it is next needed: the host starts. Whoever visits it is waited for."""
+        with self._gate:
+            while self._visitor is not None:
+                self._gate.wait()
+            self._ended = False
+
+    @contextmanager
+    def visited(self) -> Iterator[None]:
+        """Let what is asked within be answered by a host that has stopped, too, and close the store again; for threads.
+
+        So the file of a stopped host is nobody's: it can be copied, moved, or opened by another process.
+        """
+        me = threading.get_ident()
+        with self._gate:
+            while self._visitor not in {None, me}:
+                self._gate.wait()
+            guest = self._ended and self._visitor is None
+            if guest:
+                self._visitor = me
+        try:
+            yield
+        finally:
+            if guest:
+                try:
+                    self.give_back(ANSWER)
+                    self._close(ANSWER)
+                finally:
+                    with self._gate:
+                        self._visitor = None
+                        self._gate.notify_all()
+
     async def release(self) -> None:
         """Give the id back: the host stops, and whoever claims it next finds what it has kept."""
         identity, keeping = self._identity, self._keeping
@@ -151,12 +191,30 @@ class HostStore:
         if identity is not None:
             await self.answered(identity.lease.release)
 
+    def give_back(self, timeout: float) -> None:
+        """Release the id, if there is one; for any thread but the control loop's.
+
+        Args:
+            timeout: seconds to wait for it.
+        """
+        if self._identity is None:
+            return
+        try:
+            self._control.run(self.release(), timeout)
+        except Exception as error:  # noqa: BLE001  # the store is somebody else's; its lease ends by itself
+            host_log("WARNING", "the host's id could not be given back", error)
+
     def end(self, timeout: float) -> None:
         """Close a store that is this host's own, and end the store's loop; for any other thread.
 
         Args:
             timeout: seconds to wait for each.
         """
+        with self._gate:
+            self._ended = self._opening is not None
+        self._close(timeout)
+
+    def _close(self, timeout: float) -> None:
         if self._loop is not None:
             if self._opening is not None and self._store is not None:
                 store, self._store = self._store, None
