@@ -1,19 +1,32 @@
 """An import that is cut off at any write is done again, and no host ever sees half of a call."""
 
 import asyncio
+import io
 from collections.abc import AsyncGenerator
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from jackfield import Unavailable
+from jackfield.cli import app, state
 from jackfield.desired.importing import brought_in
-from jackfield.desired.portable import PARTS, CallLine, ScheduleLine, SecretLine, StoreLine, taken_out, write_line
+from jackfield.desired.portable import (
+    PARTS,
+    CallLine,
+    ScheduleLine,
+    SecretLine,
+    StoreLine,
+    check_document,
+    taken_out,
+    write_document,
+    write_line,
+)
 from jackfield.durable.records import State, Submitted, packed
 from jackfield.durable.steps import Step
 from jackfield.model.submission import SubmissionState
 from jackfield.ports import Lease, Range, Store, Stored, StoreEvent
-from jackfield.store import MemoryStore
+from jackfield.store import MemoryStore, SQLiteStore, urls
 
 
 class CutOff:
@@ -58,6 +71,33 @@ def call(number: int, status: SubmissionState, result: str = "") -> CallLine:
     state = State(nonce, status, 200.0, attempt=1, result=packed("f", result)[0], redriven=(1.5, 2.5))
     steps = {"auth": Step("done", nonce, result=b"\xa1x"), "log[0]": Step("begun", nonce, 0.1)}
     return CallLine(f"{number:032x}", made, state, steps)
+
+
+@pytest.mark.parametrize("writes", [0, 4, 7])
+def test_who_imports_is_told_how_far_it_came(tmp_path, monkeypatch, writes):
+    """And that it may be done again."""
+    with (tmp_path / "doc.jsonl").open("wb") as file:
+        write_document(LINES, file)
+    path = tmp_path / "new.db"
+    monkeypatch.setattr(urls, "store_of", lambda url: lambda: CutOff(SQLiteStore(path), writes))
+    monkeypatch.setattr(state, "_BATCH", 1)
+    told = CliRunner().invoke(app, ["state", "import", str(tmp_path / "doc.jsonl"), "--store", "far:away"])
+    assert told.exit_code == 1
+    assert f"{ ({0: 0, 4: 3, 7: 4}[writes]) } of 5 lines, and perhaps more, were brought in" in told.output
+    assert "cut off" in told.output
+    monkeypatch.setattr(urls, "store_of", lambda url: lambda: CutOff(SQLiteStore(path), 1_000))
+    again = CliRunner().invoke(app, ["state", "import", str(tmp_path / "doc.jsonl"), "--store", "far:away"])
+    assert again.exit_code == 0, again.output
+
+
+def test_a_call_of_a_later_version_is_refused_before_anything_is_written():
+    """Its line is named."""
+    later = msgspec.structs.replace(LINES[3], call=msgspec.structs.replace(LINES[3].call, format=9))
+    file = io.BytesIO()
+    write_document([*LINES[:3], later], file)
+    file.seek(0)
+    with pytest.raises(ValueError, match=r"line 5: call 0+1: it was kept by a later jackfield"):
+        check_document(file)
 
 
 LINES = [

@@ -98,8 +98,8 @@ def bring_in(
                 for batch in _batches(lines_of(file)):
                     found += bring(batch, hosts, replace)
                     progress("importing", len(found), total)
-        except (Exception, typer.Exit):
-            say(f"{len(found):,} of {total:,} lines were brought in: import it again, what is there stays as it is")
+        except (Exception, KeyboardInterrupt):
+            say(f"{len(found):,} of {total:,} lines, and perhaps more, were brought in: it may be imported again")
             raise
     _tell(source, found, as_json=as_json)
 

@@ -6,7 +6,6 @@ from typing import Final, Literal
 import attrs
 import msgspec
 
-from jackfield.desired.documents import from_plain
 from jackfield.desired.portable import (
     DESIRED,
     CallLine,
@@ -16,19 +15,18 @@ from jackfield.desired.portable import (
     ScheduleLine,
     SecretLine,
     StoreLine,
+    check_line,
     read_line,
 )
 from jackfield.durable.ledger import SECRET, Entry, Ledger
 from jackfield.durable.lifetime import KEY as LIFETIME
-from jackfield.durable.records import VERSION as CALLS
-from jackfield.durable.records import State, Submitted, call_key, is_id, state_key, under, write
+from jackfield.durable.records import State, Submitted, call_key, state_key, under, write
 from jackfield.durable.steps import read_step, write_step
 from jackfield.errors import StoreConflict
 from jackfield.model.submission import SubmissionState
 from jackfield.ports import Store
 from jackfield.schedules.ledger import PREFIX as SCHEDULES
 from jackfield.store.identity import HOSTS
-from jackfield.wire.crossing import unpack
 
 _NEWEST: Final = f"{DESIRED}state"
 
@@ -85,6 +83,7 @@ class _Bringing:
         self._ledger = Ledger(store)
 
     async def bring(self, line: Line) -> Brought:
+        check_line(line)
         match line:
             case StoreLine():
                 return await self._lived(line)
@@ -97,7 +96,7 @@ class _Bringing:
             case CallLine():
                 return await self._call(line)
             case LeftLine():
-                raise ValueError(f"it has a line of what could not be exported: {line.name}")
+                raise AssertionError("it was refused")
 
     async def _lived(self, line: StoreLine) -> Brought:
         """Have as much time passed here, so that no call gets more than it had left."""
@@ -119,10 +118,7 @@ class _Bringing:
         return Brought("secret", SECRET, "conflict", reason)
 
     async def _desired(self, line: DesiredLine) -> Brought:
-        newest = line.entries.get(_NEWEST)
-        if newest is None or any(not key.startswith(DESIRED) for key in line.entries):
-            raise ValueError("what it says is desired is not whole: export it again")
-        from_plain(unpack(newest)["desired"])
+        newest = line.entries[_NEWEST]
         there = await self._store.get(_NEWEST)
         if there is not None and there.value == newest:
             return Brought("desired", DESIRED, "same")
@@ -154,8 +150,6 @@ class _Bringing:
 
     async def _call(self, line: CallLine) -> Brought:
         call = line.call
-        if not is_id(line.id) or max(call.format, line.state.format if line.state else 0) > CALLS:
-            raise ValueError(f"call {line.id}: it was kept by another version of jackfield: use that one, or a newer")
         # The call of a key has the id by which this store finds it, so that it is accepted here only once, too.
         identifier = line.id if call.key is None else await self._ledger.identify(call)
         moved = identifier if identifier != line.id else ""

@@ -17,14 +17,17 @@ from typing import BinaryIO, Final
 
 import msgspec
 
+from jackfield.desired.documents import from_plain
 from jackfield.durable.ledger import SECRET
 from jackfield.durable.lifetime import KEY as LIFETIME
-from jackfield.durable.records import SHARDS, State, Submitted, part_of, read_call, read_state
+from jackfield.durable.records import SHARDS, State, Submitted, is_id, part_of, read_call, read_state
+from jackfield.durable.records import VERSION as CALLS
 from jackfield.durable.steps import Step, read_step
 from jackfield.errors import JackfieldError
 from jackfield.ports import Store
 from jackfield.schedules.ledger import PREFIX as SCHEDULES
 from jackfield.store.identity import HOSTS
+from jackfield.wire.crossing import unpack
 
 FORMAT: Final = "jackfield-state"
 VERSION: Final = 1
@@ -126,6 +129,27 @@ def read_line(text: str | bytes) -> Line:
         return _line.decode(text)
     except (msgspec.DecodeError, UnicodeError) as error:
         raise ValueError(f"it is no line of a {FORMAT} document: {error}") from error
+
+
+def check_line(line: Line) -> None:
+    """Refuse a line that a later version has kept, or that is none to be brought in.
+
+    Raises:
+        ValueError: why, and what to do.
+    """
+    match line:
+        case CallLine(id=identifier, call=call, state=state):
+            if not is_id(identifier) or max(call.format, state.format if state is not None else 0) > CALLS:
+                raise ValueError(f"call {identifier}: it was kept by a later jackfield: use that one, or a newer")
+        case DesiredLine(entries=entries):
+            newest = entries.get(f"{DESIRED}state")
+            if newest is None or any(not key.startswith(DESIRED) for key in entries):
+                raise ValueError("what it says is desired is not whole: export it again")
+            from_plain(unpack(newest)["desired"])
+        case LeftLine(name=name):
+            raise ValueError(f"it has a line of what could not be exported: {name}")
+        case _:
+            return
 
 
 # --- Out of a store ---------------------------------------------------------------------------------------------------
@@ -249,7 +273,7 @@ def check_document(source: BinaryIO) -> Header:
     source.readline()
     for number, text in enumerate(source, 2):
         try:
-            read_line(text)
+            check_line(read_line(text))
         except ValueError as error:
             raise ValueError(f"line {number}: {error}") from None
     return header
