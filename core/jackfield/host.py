@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from jackfield.config.apart import EnvironmentsConfig
     from jackfield.config.model import DurableConfig
     from jackfield.desired.applying import Applier
+    from jackfield.desired.following import Following
     from jackfield.desired.keeping import DesiredRevision
     from jackfield.desired.plan import Plan
     from jackfield.desired.restoring import Restoration
@@ -470,6 +471,10 @@ class Host(Caller):
         """Note that a trial has begun, goes to others now, or was aborted."""
         if self._kept.lasts:
             self._applier.tried(status.name, by=by, verb=verb)
+
+    def _judges(self) -> bool:
+        following = self._late.get("following")
+        return following is None or following.judges
 
     @property
     def canaries(self) -> "tuple[Canary, ...]":
@@ -1167,6 +1172,8 @@ class Host(Caller):
             return
         if self._kept.lasts and "applier" in self._late:
             self._applier.resume()
+            if self._applier.keeper is not None:
+                self._following.start()
         if self._kept.lasts:  # what an earlier process has accepted goes on
             self._submissions.start()
         if "schedules" in self._late:
@@ -1174,6 +1181,8 @@ class Host(Caller):
 
     def _plan_no_more(self) -> None:
         self._pauses.end()
+        if "following" in self._late:
+            self._following.stop(_STOP_AT_LEAST)
         if "schedules" in self._late:
             self._schedules.stop()
         if "submissions" in self._late:
@@ -1252,7 +1261,9 @@ class Host(Caller):
 
         made = self._late.get("canaries")
         if made is None:  # of several threads that come at once, all get the first one's
-            fresh = Canaries(self._functions, self._control, self._pool, self._note_promotion, self._note_trial)
+            fresh = Canaries(
+                self._functions, self._control, self._pool, self._note_promotion, self._note_trial, self._judges
+            )
             made = self._late.setdefault("canaries", fresh)
         canaries: Canaries = made
         return canaries
@@ -1377,6 +1388,18 @@ class Host(Caller):
             made = self._late.setdefault("applier", fresh)
         applier: Applier = made
         return applier
+
+    @property
+    def _following(self) -> "Following":
+        from jackfield.desired.following import Following  # noqa: PLC0415  # for those who have a store that lasts
+
+        made = self._late.get("following")
+        if made is None:  # as above
+            trials = lambda: self._canaries.all if "canaries" in self._late else ()  # noqa: E731  # as those above
+            fresh = Following(self._kept, self._applier, trials, self._control, self._pool)
+            made = self._late.setdefault("following", fresh)
+        following: Following = made
+        return following
 
     def _compile(self, spec: FunctionSpec, further: Sequence[Observer]) -> Endpoint:
         return compile_endpoint(

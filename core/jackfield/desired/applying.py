@@ -4,18 +4,18 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from jackfield.config import Configuration, PluginConfig
-from jackfield.desired.documents import kept
+from jackfield.desired.documents import Kept, kept, merged
 from jackfield.desired.fields import same
 from jackfield.desired.noting import Noted
 from jackfield.desired.ownership import Ownership, rerouted
 from jackfield.desired.plan import Change, Plan
 from jackfield.desired.planning import Wanted, plan, wanted
-from jackfield.desired.rollouts import still_refused
+from jackfield.desired.rollouts import is_taken, still_refused
 from jackfield.desired.state import Desired, Tried
 from jackfield.desired.steps import Steps
 from jackfield.errors import Fault, JackfieldError, PluginError, Unavailable
@@ -23,6 +23,9 @@ from jackfield.log import host_log
 
 if TYPE_CHECKING:
     from jackfield.desired.restoring import Restoration
+
+
+_PATIENCE: Final = 5.0  # seconds
 
 
 class Applier(Noted):
@@ -36,6 +39,7 @@ class Applier(Noted):
     def __init__(self, steps: Steps, wall: Callable[[], float] = time.time) -> None:
         super().__init__(steps, wall)
         self._under_way = threading.Lock()
+        self._follows = False  # what is under way
 
     def boot(self, configuration: Configuration, restored: "Restoration | None" = None) -> None:
         """Take over what the host was made of.
@@ -63,7 +67,7 @@ class Applier(Noted):
         if restored is not None:
             self.keeper, self._pending = restored.keeper, dict(restored.trials)
             if restored.changed:
-                self._keep("file", "start", f"file {configuration.digest[:12]}")
+                self._keep("file", "start", f"file {configuration.digest[:12]}", always=True)
 
     def apply(self, configuration: Configuration, *, dry_run: bool = False, force: bool = False) -> Plan:
         """Bring the host to what a configuration says, or only tell what that would take.
@@ -96,8 +100,10 @@ class Applier(Noted):
                     offered=configuration.digest,
                 )
             )
-            self._keep("operator", "apply", f"file {configuration.digest[:12]}")
-            return self._carried_out(found, want, configuration=configuration)
+            self._keep("operator", "apply", f"file {configuration.digest[:12]}", always=True)
+            done = self._carried_out(found, want, configuration, force=force)
+            self._amend()
+            return done
 
     def undo(self, number: int) -> Plan:
         """Bring the host back to an earlier revision of what was desired, as a new revision.
@@ -124,9 +130,76 @@ class Applier(Noted):
             self._change(
                 lambda now: attrs.evolve(now, applied=configuration, ownership=past.ownership, refused=past.refused)
             )
-            self._keep("operator", "undo", f"d{number}: {there.revision.verb} {there.revision.what}")
+            self._keep("operator", "undo", f"d{number}: {there.revision.verb} {there.revision.what}", always=True)
             found, want = self._plan(configuration, moved=rerouted(before, past.ownership))
-            return self._carried_out(attrs.evolve(found, conflicts=()), want, configuration=configuration)
+            # Somebody wants just this version back, be it an older one that has not all that the newer one has.
+            done = self._carried_out(attrs.evolve(found, conflicts=()), want, configuration, force=True)
+            self._amend()
+            return done
+
+    def follow(self) -> Plan | None:
+        """Bring the host to what another one on the same store has written, and write nothing of it again.
+
+        Returns:
+            What that took; None if nobody has written anything since.
+
+        Raises:
+            Unavailable: when the store is away, or an apply is under way: then it is to be asked again.
+            ValueError: if what is there cannot be read.
+        """
+        if self.keeper is None or not self.keeper.is_behind():
+            return None
+        with self._alone(follows=True):
+            with self._keeping:
+                news = self.keeper.news()
+                if news is None:
+                    return None
+                before, theirs = self.desired, news.kept
+                configuration = before.applied if news.applied is None else news.applied
+                with self._lock:  # what a verb here is just about to write stays
+                    now = merged(theirs, self.keeper.mine, kept(self.desired))
+                    self.desired = attrs.evolve(
+                        self.desired,
+                        applied=configuration,
+                        ownership=now.ownership,
+                        refused=now.refused,
+                        offered=now.offered,
+                    )
+            revision = news.revision
+            host_log("INFO", f"follows d{revision.number}: {revision.verb} by {revision.by}: {revision.what}")
+            if news.applied is None and revision.digest != before.applied.digest:
+                reason = "its folders and variables are not those of this host, which keeps the file before"
+                host_log("WARNING", f"d{revision.number} is of a file that cannot be read here: {reason}")
+            self._move_trials(theirs)
+            self._pending = {name: tried for name, tried in theirs.trials.items() if name not in self.desired.trials}
+            found, want = self._plan(configuration, moved=rerouted(before.ownership, now.ownership))
+            done = self._carried_out(attrs.evolve(found, conflicts=()), want, configuration, force=True)
+            self._begin_pending()
+            self._look()
+            with self._keeping:
+                self.keeper.followed(self.desired)
+            for change in done.failed:
+                for fault in change.faults:
+                    host_log("WARNING", fault)
+            return done
+
+    def _move_trials(self, theirs: Kept) -> None:
+        """Move and end the trials of this host as another one has done."""
+        self._look()
+        covered = {status.name: status.functions for status in self._steps.actual().canaries}
+        for name, tried in self.desired.trials.items():
+            there = theirs.trials.get(name)
+            try:
+                if there is not None and there.version == tried.version:
+                    if there.share != tried.share:
+                        self._steps.ramp(name, there.share)
+                elif is_taken(tried, self.desired, theirs, covered.get(name, ())):
+                    self._steps.promote(name)
+                else:
+                    self._steps.abort(name)
+            except JackfieldError as error:  # it has ended by itself
+                host_log("WARNING", f"the trial of {name}@{tried.version}: {error}")
+        self._look()
 
     def at_start(self) -> Wanted | None:
         """Tell which plugins are to run when the host starts; None where their own settings say that."""
@@ -143,13 +216,16 @@ class Applier(Noted):
             found, want = self._plan(desired.applied)
             for change in found.changes:
                 if change.name in late and change.kind in ("upgrade", "change"):
-                    for fault in self._step(change, desired.applied, want).faults:
+                    for fault in self._step(change, desired.applied, want, force=False).faults:
                         host_log("WARNING", fault)
-            for name, tried in tuple(self._pending.items()):
-                if tried.by != "file":  # else it is the file's, as above
-                    self._try_again(tried)
-                del self._pending[name]
+            self._begin_pending()
             self._amend()
+
+    def _begin_pending(self) -> None:
+        for name, tried in tuple(self._pending.items()):
+            if tried.by != "file":  # else it is the file's, and a step of its plan
+                self._try_again(tried)
+            del self._pending[name]
 
     def _try_again(self, tried: Tried) -> None:
         try:
@@ -159,18 +235,20 @@ class Applier(Noted):
             host_log("WARNING", f"the trial of {tried.name}@{tried.version} cannot go on: {reason}", error)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        # Not waited for: the other one may be waiting for a plugin which waits for this.
-        if not self._under_way.acquire(blocking=False):
+    def _alone(self, *, follows: bool = False) -> Iterator[None]:
+        # Hardly waited for: the other one may be waiting for a plugin which waits for this. Nobody here knows of one
+        # that follows another host.
+        if not self._under_way.acquire(timeout=_PATIENCE if self._follows else 0.0):
             raise Unavailable("apply", "another apply is under way: try again when it has ended")
+        self._follows = follows
         try:
             yield
         finally:
+            self._follows = False
             self._under_way.release()
 
-    def _carried_out(self, found: Plan, want: Wanted, *, configuration: Configuration) -> Plan:
-        done = tuple([self._step(change, configuration, want) for change in found.changes])
-        self._amend()
+    def _carried_out(self, found: Plan, want: Wanted, configuration: Configuration, *, force: bool) -> Plan:
+        done = tuple([self._step(change, configuration, want, force=force) for change in found.changes])
         for name in want.held:
             self._steps.hold(name)
         return attrs.evolve(found, changes=done, applied=True)
@@ -182,15 +260,15 @@ class Applier(Noted):
         want = wanted(configuration, desired, force=force)
         return plan(configuration, want, desired, self._steps.actual(), force=force, moved=moved), want
 
-    def _step(self, change: Change, new: Configuration, want: Wanted) -> Change:
+    def _step(self, change: Change, new: Configuration, want: Wanted, *, force: bool) -> Change:
         try:
-            faults = self._do(change, new, want)
+            faults = self._do(change, new, want, force=force)
         except JackfieldError as error:
             return attrs.evolve(change, status="failed", faults=_faults(change, error, new))
         return attrs.evolve(change, status="done", faults=faults)
 
     def _do(  # one case for each kind
-        self, change: Change, new: Configuration, want: Wanted
+        self, change: Change, new: Configuration, want: Wanted, *, force: bool
     ) -> tuple[Fault, ...]:
         steps, name = self._steps, change.name
         match change.kind:
@@ -212,7 +290,7 @@ class Applier(Noted):
             case "reload":
                 return steps.reload(name)
             case "upgrade":
-                steps.upgrade(want.plugins[name], share=self._share_of(want.plugins[name]))
+                steps.upgrade(want.plugins[name], share=self._share_of(want.plugins[name]), force=force)
             case "start":
                 steps.start(name)
             case "stop":

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from jackfield.plugins.lifecycle import Lifecycle
     from jackfield.registry.functions import Functions
     from jackfield.rollout import Analysis
-    from jackfield.rollout.canary import Canaries
+    from jackfield.rollout.canary import Canaries, Canary
     from jackfield.workers.upgrades import Upgrades
 
 _DIGESTED: Final = frozenset({"file", "folder", "requirement"})
+_ELSEWHERE: Final = "as another host of the same store has done"
 
 
 class HostSteps:
@@ -122,10 +123,10 @@ class HostSteps:
         config, _ = self._inventory.loaded[name]
         return (*self.unload(name, keep_state=True), *self.load(config, start=False))
 
-    def upgrade(self, plugin: "PluginConfig", *, share: float | None = None) -> None:
+    def upgrade(self, plugin: "PluginConfig", *, share: float | None = None, force: bool = False) -> None:
         """Bring another version of a plugin beside the running one, to be tried by whom its configuration says."""
         who = plugin.upgrade or UpgradeConfig()
-        self._upgrades().roll_out(plugin, who if share is None else attrs.evolve(who, share=share))
+        self._upgrades().roll_out(plugin, who if share is None else attrs.evolve(who, share=share), force=force)
 
     def trials(self) -> "Mapping[str, Tried] | None":
         """Give what is on trial, by the name of each trial; None when the host does not run."""
@@ -139,7 +140,7 @@ class HostSteps:
                 status.share,
                 status.tenants,
                 status.labels,
-                None if canary.analysis is None else _plain(canary.analysis),
+                None if canary.asked is None else _plain(canary.asked),
                 *upgrades.get(status.number, (None, "operator")),
             )
             for canary in self._canaries.all
@@ -199,11 +200,24 @@ class HostSteps:
         """Follow the schedules of a file."""
         self._schedules(configuration)
 
+    def ramp(self, name: str, share: float) -> None:
+        """Give the trial of a function or plugin another share."""
+        for canary in self._running(name):
+            canary.ramp(share, _ELSEWHERE)
+
+    def promote(self, name: str) -> None:
+        """Make the version of a trial the default."""
+        for canary in self._running(name):
+            canary.promote(_ELSEWHERE)
+
     def abort(self, name: str) -> None:
         """End the trials of a function or plugin that still run."""
-        for canary in self._canaries.all:
-            if canary.status.name == name and canary.status.state is CanaryState.RUNNING:
-                canary.abort("its plugin or route was changed by an apply", by="apply")
+        for canary in self._running(name):
+            canary.abort("its plugin or route was changed by an apply", by="apply")
+
+    def _running(self, name: str) -> "list[Canary]":
+        each = self._canaries.all
+        return [one for one in each if one.status.name == name and one.status.state is CanaryState.RUNNING]
 
 
 def _plain(analysis: "Analysis") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import TimeoutError as NotInTime
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import attrs
 
@@ -84,6 +84,7 @@ class Keeper:
         self._kept, self._file, self._executors, self._wall = kept, file, executors, wall
         self._newest = 0  # the number of the newest revision
         self._at = 0  # the store's revision of `desired/state`
+        self._followed = 0  # the one that this host was last brought to
         self._there = Kept()  # what was written then, by whomever
         self._mine = Kept()  # what this host had then
         self._files: set[str] = set()
@@ -109,11 +110,53 @@ class Keeper:
             revision, found = _read(there.value)
             if number is None:
                 self._found(there)
-                self._mine = found
+                self._mine, self._followed = found, there.revision
                 self._put_history(revision.number, there.value)  # whoever wrote it may have been killed before it did
             return Restored(revision, self._configuration(revision.digest), found)
 
-    def save(self, desired: Desired, *, by: str, verb: str, what: str) -> None:
+    @property
+    def mine(self) -> Kept:
+        """What this host had when it last agreed with the store."""
+        return self._mine
+
+    def is_behind(self) -> bool:
+        """Look whether somebody has written anything; as `news`."""
+        with self._kept.visited():
+            return self._is_news(self._ask(lambda store: store.get(_STATE)))
+
+    def _is_news(self, there: Stored | None) -> TypeGuard[Stored]:
+        return there is not None and there.revision != self._followed
+
+    def news(self) -> Restored | None:
+        """Read what others have written since this host was last brought to what the store has.
+
+        Returns:
+            The newest revision; None if there is nothing new.
+
+        Raises:
+            Unavailable: if the store is away.
+            ValueError: if what is there cannot be read.
+        """
+        with self._kept.visited():
+            there = self._ask(lambda store: store.get(_STATE))
+            if not self._is_news(there):
+                return None
+            self._found(there)
+            revision, found = _read(there.value)
+            return Restored(revision, self._configuration(revision.digest), found)
+
+    def followed(self, desired: Desired) -> None:
+        """Take note that the host was brought to the newest revision; what it could not begin of that stays wanted.
+
+        Args:
+            desired: the state that it has now.
+        """
+        mine, there = kept(desired), self._there
+        trials = {name: tried for name, tried in there.trials.items() if name in mine.trials}
+        self._mine = attrs.evolve(there, stable=mine.stable, trials=trials)
+        self._followed = self._at
+
+    def save(self, desired: Desired, *, by: str, verb: str, what: str, always: bool = False) -> None:
         """Make the next revision; a store that cannot take it is told of in the log, and gets it with the next one.
 
         Args:
@@ -121,10 +164,11 @@ class Keeper:
             by: who changed it.
             verb: how.
             what: what it is about.
+            always: also when it is what the store has already.
         """
         try:
             with self._kept.visited():
-                self._save(desired, by, verb, what)
+                self._save(desired, by, verb, what, always=always)
         except (JackfieldError, TypeError, ValueError) as error:
             reason = "a restart would not know it, unless a later change of anything is kept"
             host_log("WARNING", f"what is desired since {verb} ({what}) is not kept: {reason}", error)
@@ -159,12 +203,16 @@ class Keeper:
             revision, self._there = _read(there.value)
             self._newest, self._at = revision.number, there.revision
 
-    def _save(self, desired: Desired, by: str, verb: str, what: str) -> None:
+    def _save(self, desired: Desired, by: str, verb: str, what: str, *, always: bool) -> None:
         mine = kept(desired)
         if fresh := self._keep_file(desired.applied):
             self._collect(fresh)
+        up_to_date = self._followed == self._at
         while True:
             wanted = merged(self._there, self._mine, mine)
+            if wanted == self._there and self._newest and not always:
+                self._mine = mine
+                return
             revision = DesiredRevision(self._newest + 1, self._wall(), by, verb, what, wanted.applied)
             value = pack({**attrs.asdict(revision), "desired": to_plain(wanted)})
             try:
@@ -172,7 +220,13 @@ class Keeper:
                 break
             except StoreConflict:  # another host, or this one, whose write came to be after it was not waited for
                 self._found(self._ask(lambda store: store.get(_STATE)))
+                up_to_date = False
         self._newest, self._at, self._there, self._mine = revision.number, at, wanted, mine
+        if up_to_date:
+            self._followed = at
+        if fresh:  # somebody who collects may have taken it for one that nobody needs
+            with suppress(StoreConflict):
+                self._ask(lambda store: store.put(f"{_FILES}{fresh}", desired.applied.content, expected=0))
         self._put_history(revision.number, value)
         if revision.number > KEPT:
             self._ask(lambda store: store.delete(_past(revision.number - KEPT)))
@@ -188,9 +242,12 @@ class Keeper:
                 continue
             value = pack({**attrs.asdict(_read(there.value)[0]), "desired": to_plain(wanted)})
             try:
-                self._at = self._ask(lambda store: store.put(_STATE, value, expected=self._at))  # noqa: B023  # as above
+                at = self._ask(lambda store: store.put(_STATE, value, expected=self._at))  # noqa: B023  # as above
             except StoreConflict:
                 continue
+            if self._followed == self._at:
+                self._followed = at
+            self._at = at
             self._there, self._mine = wanted, mine
             self._ask(lambda store: store.put(_past(self._newest), value))  # noqa: B023  # as above
 

@@ -80,7 +80,8 @@ class Noted:
 
     def routed(self, defaults: Mapping[str, str], *, by: str = "operator", verb: str) -> None:
         """Note that somebody chose the default version of some functions."""
-        what = [self._written(("route", name, "default"), version, by, verb) for name, version in defaults.items()]
+        said = [self._written(("route", name, "default"), version, by, verb) for name, version in defaults.items()]
+        what = [each for each in said if each]
         if what:  # one revision: a verdict that moves many is kept as a whole, or not at all
             more = f" and {len(what) - 1} more" if len(what) > 1 else ""
             self._keep(by, verb, f"{what[0]}{more}")
@@ -104,9 +105,14 @@ class Noted:
 
     def note(self, field: FieldKey, value: Any, *, by: str, verb: str) -> None:
         """Note that somebody wrote a field: it is theirs until the file says something else of it than it does now."""
-        self._keep(by, verb, self._written(field, value, by, verb))
+        if what := self._written(field, value, by, verb):
+            self._keep(by, verb, what)
 
     def _written(self, field: FieldKey, value: Any, by: str, verb: str) -> str:
+        """Write a field; give what is to be told of it, "" if it has been written so already."""
+        there = self.desired.ownership.fields.get(field)
+        if there is not None and (there.value, there.base) == (value, self.desired.base(field)):
+            return ""
         at = self._wall()
         self._change(
             lambda now: attrs.evolve(
@@ -117,11 +123,11 @@ class Noted:
         said = value if not isinstance(value, PluginConfig) else value.path
         return f"{kind}.{name}.{key}: {'unloaded' if said is None else shown(said)}"
 
-    def _keep(self, by: str, verb: str, what: str) -> None:
+    def _keep(self, by: str, verb: str, what: str, *, always: bool = False) -> None:
         if self.keeper is not None:
             self._look()
             with self._keeping:
-                self.keeper.save(self.desired, by=by, verb=verb, what=what)
+                self.keeper.save(self.desired, by=by, verb=verb, what=what, always=always)
 
     def _amend(self) -> None:
         """Have the newest revision say what its steps have come to."""

@@ -33,6 +33,8 @@ FORMAT: Final = "jackfield-state"
 VERSION: Final = 1
 DESIRED: Final = "desired/"
 
+_LASTING: Final = (f"{DESIRED}state", f"{DESIRED}history/", f"{DESIRED}files/")  # the rest is of hosts that run
+
 PARTS: Final = ("store", "secret", DESIRED, SCHEDULES, *SHARDS)
 """What a store is read by, one after the other, so that nobody ever has all of it in memory."""
 
@@ -143,7 +145,7 @@ def check_line(line: Line) -> None:
                 raise ValueError(f"call {identifier}: it was kept by a later jackfield: use that one, or a newer")
         case DesiredLine(entries=entries):
             newest = entries.get(f"{DESIRED}state")
-            if newest is None or any(not key.startswith(DESIRED) for key in entries):
+            if newest is None or any(not key.startswith(_LASTING) for key in entries):
                 raise ValueError("what it says is desired is not whole: export it again")
             from_plain(unpack(newest)["desired"])
         case LeftLine(name=name):
@@ -174,8 +176,9 @@ async def taken_out(store: Store, part: str, *, secrets: bool = False) -> AsyncI
     else:
         entries = {key: there.value for key, there in (await store.range(part)).entries.items()}
         if part == DESIRED:
-            if entries:
-                yield DesiredLine(entries)
+            lasting = {key: value for key, value in entries.items() if key.startswith(_LASTING)}
+            if lasting:
+                yield DesiredLine(lasting)
         elif part == SCHEDULES:
             for key, value in entries.items():
                 yield ScheduleLine(key.removeprefix(SCHEDULES), value)

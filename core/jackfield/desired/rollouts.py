@@ -8,10 +8,11 @@ import attrs
 from jackfield.config import PluginConfig, UpgradeConfig
 from jackfield.desired.fields import same
 from jackfield.desired.plan import Change
-from jackfield.desired.state import Actual, Desired, Proposal, Refusal
+from jackfield.desired.state import Actual, Desired, Proposal, Refusal, Tried
 from jackfield.model.record import PluginState
 
 if TYPE_CHECKING:
+    from jackfield.desired.documents import Kept
     from jackfield.desired.planning import Wanted
 
 _FIXED: Final = ("executor", "depends_on", "auto_start")
@@ -61,6 +62,23 @@ def still_refused(want: "Wanted", desired: Desired) -> Mapping[str, Refusal]:
         for name, refusal in desired.refused.items()
         if name in want.plugins and same(refusal.proposal[0], want.plugins[name])
     }
+
+
+def is_taken(tried: Tried, desired: Desired, kept: "Kept", functions: Collection[str]) -> bool:
+    """Tell whether a trial that is over has ended with its version as the one that is wanted.
+
+    Args:
+        tried: what was on trial.
+        desired: what is wanted now.
+        kept: what a store has of that.
+        functions: those that were under trial.
+    """
+    if tried.config is None:
+        return all(desired.says(("route", name, "default")) == tried.version for name in functions)
+    if tried.name in kept.refused or tried.name in kept.stable:
+        return False
+    wanted = desired.says(("plugin", tried.name, "loaded"))
+    return wanted is not None and same(wanted, tried.config)
 
 
 def _is(plugin: PluginConfig | None, proposal: Proposal, actual: Actual) -> bool:

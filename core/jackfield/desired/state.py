@@ -104,6 +104,11 @@ class Desired:
         """Give what the last applied file says of a field."""
         return file_says(self.applied, field)
 
+    def says(self, field: FieldKey) -> Any:
+        """Give what is wanted of a field, by whoever wrote it last; None for nothing."""
+        written = self.ownership.fields.get(field)
+        return self.base(field) if written is None else written.value
+
     def loaded(self, plugin: PluginConfig) -> "Desired":
         """Give the state after a plugin was loaded."""
         return attrs.evolve(

@@ -28,12 +28,13 @@ class Steps(Protocol):
         """Replace a plugin by what its file or folder holds now; give what went wrong beside that."""
         ...
 
-    def upgrade(self, plugin: PluginConfig, *, share: float | None = None) -> None:
+    def upgrade(self, plugin: PluginConfig, *, share: float | None = None, force: bool = False) -> None:
         """Bring another version of a plugin beside the running one, to be tried by whom its configuration says.
 
         Args:
             plugin: what it is to be loaded by.
             share: another share than that says: the one that it had when the host ended.
+            force: also one that is not compatible.
         """
         ...
 
@@ -77,6 +78,14 @@ class Steps(Protocol):
 
     def schedules(self, configuration: Configuration) -> None:
         """Follow the schedules of a file."""
+        ...
+
+    def ramp(self, name: str, share: float) -> None:
+        """Give the trial of a function or plugin another share."""
+        ...
+
+    def promote(self, name: str) -> None:
+        """Make the version of a trial the default, if it still runs."""
         ...
 
     def abort(self, name: str) -> None:

@@ -28,6 +28,7 @@ Aborted = Callable[[CanaryStatus, str], object]
 Moved = Callable[[CanaryStatus, str, str], object]
 
 _LOOK: Final = 0.1  # seconds; a look that is not due costs some microseconds
+_ELSEWHERE: Final = "judged by whichever host of its store is elected, over the calls of all"
 
 
 class Canary:
@@ -46,9 +47,11 @@ class Canary:
         self._promoted = promoted
         self._aborted = aborted
         self._moved = moved
+        self.asked: Analysis | None = None  # as it was given, be the share that it begins with another one
         self.analysis: Analysis | None = None
         self._looks: Future[None] | None = None
         self._watchers: dict[str, Observer] = {}
+        self.tallies: tuple[Tally, Tally] | None = None  # of the version on trial, and of the one beside it
 
     @property
     def status(self) -> CanaryStatus:
@@ -117,23 +120,24 @@ class Canary:
             looks.cancel()
         self._functions.watch(self._watchers, until=True)
 
-    def follow(self, analysis: Analysis, control: ControlLoop, pool: Pool) -> None:
+    def follow(self, analysis: Analysis, control: ControlLoop, pool: Pool, judges: Callable[[], bool]) -> None:
         """Compare the two versions from now on, and act on what is found.
 
         Args:
             analysis: how.
             control: where the looks are taken.
             pool: where what they come to is carried out, since that tells hooks.
+            judges: tells whether this host looks, and no other one on its store.
         """
         self.analysis = analysis
-        under_trial, beside = Tally(), Tally()
+        self.tallies = under_trial, beside = Tally(), Tally()
         status = self.status
         for function in status.functions:
             self._watchers[f"{function}@{status.version}"] = _Watcher(under_trial)
             self._watchers[f"{function}@{status.stable}"] = _Watcher(beside)
         self._functions.watch(self._watchers)
         trial = Trial(analysis, under_trial, beside, control.clock)
-        self._looks = control.submit(_looks(weakref.ref(self), trial, pool))
+        self._looks = control.submit(_looks(weakref.ref(self), trial, pool, judges))
 
     def act(self, verdict: Verdict, trial: Trial) -> None:
         """Carry out what a look came to; for the analysis.
@@ -178,11 +182,19 @@ class Canaries:
         pool: where they act.
         promoted: is told of each trial that was promoted, and by whom: `operator` or, by its analysis, `canary`.
         moved: is told of each that has begun, goes to others now, or was aborted: by which verb, and by whom.
+        judges: tells whether analyses act here: of several hosts on one store one is elected.
     """
 
     def __init__(
-        self, functions: Functions, control: ControlLoop, pool: Pool, promoted: Promoted, moved: Moved | None = None
+        self,
+        functions: Functions,
+        control: ControlLoop,
+        pool: Pool,
+        promoted: Promoted,
+        moved: Moved | None = None,
+        judges: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._judges = judges
         self._functions = functions
         self._promoted = promoted
         self._moved = moved
@@ -217,6 +229,7 @@ class Canaries:
             promoted: is told of its promotion, in place of whoever is told of all others'.
             aborted: is told when somebody aborts it, and who.
         """
+        asked = analysis
         if share is None:
             share = 1.0 if labels and analysis is None else 0.0
         if analysis is not None and share:
@@ -236,6 +249,7 @@ class Canaries:
             labels=tuple(sorted((labels or {}).items())),
         )
         canary = Canary(self._functions, wanted, promoted or self._promoted, aborted, self._moved)
+        canary.asked = asked
         self._handles[wanted.number] = canary
         try:
             self._functions.decide(lambda before: trials.begun(before, wanted)[0])
@@ -243,7 +257,7 @@ class Canaries:
             del self._handles[wanted.number]
             raise
         if analysis is not None:
-            canary.follow(analysis, self._control, self._pool)
+            canary.follow(analysis, self._control, self._pool, self._judges)
         if promoted is None:
             self.tell(canary.status, "canary", "operator")
         return canary
@@ -279,10 +293,14 @@ class Canaries:
             canary.release()
 
 
-async def _looks(reference: "weakref.ref[Canary]", trial: Trial, pool: Pool) -> None:
+async def _looks(reference: "weakref.ref[Canary]", trial: Trial, pool: Pool, judges: Callable[[], bool]) -> None:
     """Look as often as the plan says, until the canary has ended, or nobody has it any more."""
+    judging = True
     while (canary := reference()) is not None:
-        job = _look(canary, trial)
+        before, judging = judging, judges()
+        if judging and not before:
+            trial.take_over(canary.status.share)
+        job = _look(canary, trial) if judging else _wait(canary)
         name = f"canary {canary.status.name}"
         del canary
         if job is not None:
@@ -301,6 +319,14 @@ def _look(canary: Canary, trial: Trial) -> Callable[[], None] | None:
     if verdict.decision is not Decision.HOLD:
         return partial(canary.act, verdict, trial)
     return partial(canary.note, verdict.reason) if verdict.reason != status.reason else None
+
+
+def _wait(canary: Canary) -> Callable[[], None] | None:
+    """Leave the looks to another host, and give what is to be done about it."""
+    status = canary.status
+    if status.state is not CanaryState.RUNNING:
+        return canary.release
+    return partial(canary.note, _ELSEWHERE) if status.reason != _ELSEWHERE else None
 
 
 class _Watcher:

@@ -148,18 +148,19 @@ class Upgrades:
             by="operator",
         )
 
-    def roll_out(self, config: "PluginConfig", who: UpgradeConfig) -> Canary:
+    def roll_out(self, config: "PluginConfig", who: UpgradeConfig, *, force: bool = False) -> Canary:
         """Begin the upgrade that a configuration file asks for.
 
         Args:
             config: what the plugin is to be loaded by.
             who: who tries it first.
+            force: as for `Host.upgrade`.
 
         Raises:
             PluginError: as `Host.upgrade`.
         """
         analysis = Analysis() if who.analyse else None
-        return self._begun(config.name, lambda _: config, who, analysis, force=False, by="file")
+        return self._begun(config.name, lambda _: config, who, analysis, force=force, by="file")
 
     def _begun(
         self,
