@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from jackfield.errors import Cancelled, Unavailable
+from jackfield.errors import Cancelled, JackfieldError, ResourceExhausted, Unavailable
 from jackfield.model.call import Call
 from jackfield.wire.crossing import pack
 from jackfield.workers.arena import Arena
@@ -16,7 +16,11 @@ from jackfield.workers.channel import Channel
 from jackfield.workers.frames import ChannelBroken
 from jackfield.workers.messages import NOTHING, Answer, Place, Request, Said, Spans, failure_of
 
+ASKED: Final = 1000
+"""The most questions that a worker may have open on one of its channels, and the most answers that wait for it."""
+
 _ANSWERED: Final = 5.0  # seconds that a worker may take to read an answer
+_SOON: Final = 0.1  # the same after which one may ask again, where too much is asked
 
 Keep = Callable[[Place | None], object]
 """Takes note of where an answer is in the memory that both share."""
@@ -63,9 +67,30 @@ class Answers:
         self._plugin, self._channel, self._arena, self._services = plugin, channel, arena, services
         self._post = post
         self._told: set[asyncio.Task[None]] = set()
+        self._later = 0  # answers that are on their way to those
+        self._asked: set[int] = set()  # the numbers of questions that are open
+
+    def admit(self, request: Request) -> bool:
+        """Take note of a question, unless too many are open: what a worker asks costs the host threads and memory.
+
+        Returns:
+            Whether it is to be answered; else it has been.
+
+        Raises:
+            ChannelBroken: if no honest worker asks it.
+        """
+        if request.id in self._asked:
+            raise ChannelBroken("it asked twice by one number")
+        if len(self._told) + self._later >= ASKED:
+            raise ChannelBroken("it asks, and does not read the answers")
+        if len(self._asked) >= ASKED:
+            self.refuse(request, ResourceExhausted(self._plugin, f"its worker asks {ASKED:,} things at once", _SOON))
+            return False
+        self._asked.add(request.id)
+        return True
 
     def reply(self, request: Request, call: Call | None, keep: Keep | None) -> None:
-        """Answer in this thread.
+        """Answer in this thread, at most until the deadline of the call.
 
         Args:
             request: what was asked.
@@ -79,7 +104,10 @@ class Answers:
         except BaseException:
             self.refuse(request)  # nobody answers it any more
             raise
+        self._asked.discard(request.id)
         ends = monotonic() + _ANSWERED
+        if call is not None and call.deadline is not None:
+            ends = min(ends, call.deadline)
         with suppress(ChannelBroken, TimeoutError):  # it is gone, or does not read: its call ends by that
             try:
                 self._channel.send(self._answer(request, keep, result, error), ends)
@@ -92,6 +120,7 @@ class Answers:
             result, error = await self._services.aanswer(request, self._body(request), call), None
         except Exception as wrong:  # noqa: BLE001  # as above
             result, error = None, wrong
+        self._asked.discard(request.id)
         with suppress(ChannelBroken, TimeoutError):
             async with asyncio.timeout(_ANSWERED):
                 try:
@@ -99,9 +128,15 @@ class Answers:
                 except ValueError as wrong:
                     await self._channel.asend(self._answer(request, None, None, wrong))
 
-    def refuse(self, request: Request) -> None:
-        """Answer what nobody is there for any more: else whoever asked it would wait for ever."""
-        left = Cancelled(request.kind, "its caller has left")
+    def refuse(self, request: Request, why: JackfieldError | None = None) -> None:
+        """Answer what nobody is there for any more: else whoever asked it would wait for ever.
+
+        Args:
+            request: what was asked.
+            why: why nobody is; None: its caller has left.
+        """
+        self._asked.discard(request.id)
+        left = why or Cancelled(request.kind, "its caller has left")
         self.tell(Answer(request.id, NOTHING, failure_of(left, request.kind)))
 
     def refuse_all(self, tasks: Mapping["asyncio.Task[None]", Request]) -> None:
@@ -115,6 +150,7 @@ class Answers:
         try:
             self._channel.send(message, monotonic())
         except TimeoutError:
+            self._later += 1
             self._post(self._tell_later, message)
         except ChannelBroken:
             return
@@ -127,6 +163,7 @@ class Answers:
 
         task = asyncio.get_running_loop().create_task(tell())
         self._told.add(task)
+        self._later -= 1
         task.add_done_callback(self._told.discard)
 
     def _body(self, request: Request) -> Any:
