@@ -1,6 +1,7 @@
 """What a worker asks of its host, and how it is answered."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from time import monotonic
@@ -67,7 +68,7 @@ class Answers:
         self._plugin, self._channel, self._arena, self._services = plugin, channel, arena, services
         self._post = post
         self._told: set[asyncio.Task[None]] = set()
-        self._later = 0  # answers that are on their way to those
+        self._later: deque[msgspec.Struct] = deque()  # for tasks that the control loop makes
         self._asked: set[int] = set()  # the numbers of questions that are open
 
     def admit(self, request: Request) -> bool:
@@ -81,7 +82,7 @@ class Answers:
         """
         if request.id in self._asked:
             raise ChannelBroken("it asked twice by one number")
-        if len(self._told) + self._later >= ASKED:
+        if len(self._told) + len(self._later) >= ASKED:
             raise ChannelBroken("it asks, and does not read the answers")
         if len(self._asked) >= ASKED:
             self.refuse(request, ResourceExhausted(self._plugin, f"its worker asks {ASKED:,} things at once", _SOON))
@@ -150,12 +151,14 @@ class Answers:
         try:
             self._channel.send(message, monotonic())
         except TimeoutError:
-            self._later += 1
-            self._post(self._tell_later, message)
+            self._later.append(message)
+            self._post(self._tell_later)
         except ChannelBroken:
             return
 
-    def _tell_later(self, message: msgspec.Struct) -> None:
+    def _tell_later(self) -> None:
+        message = self._later.popleft()
+
         async def tell() -> None:
             with suppress(ChannelBroken, TimeoutError):
                 async with asyncio.timeout(_ANSWERED):
@@ -163,7 +166,6 @@ class Answers:
 
         task = asyncio.get_running_loop().create_task(tell())
         self._told.add(task)
-        self._later -= 1
         task.add_done_callback(self._told.discard)
 
     def _body(self, request: Request) -> Any:
