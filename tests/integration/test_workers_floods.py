@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-from jackfield.errors import DeadlineExceeded, Unavailable
+from jackfield.errors import DeadlineExceeded, JackfieldError, Unavailable
 from jackfield.workers.answers import ASKED
 from support.apart import host_of, why_not
 
@@ -184,3 +184,37 @@ for each in channels():
         assert host.call("good.ok", timeout=20.0) == 1
         assert host.call("bad.ok", timeout=20.0) == 1
         assert sum(isinstance(each, asyncio.Future) for each in gc.get_objects()) < 1000
+
+
+STEERS = "\x1b[2J\nFORGED"
+
+ERRORS = {
+    "Cancelled": {"function": STEERS, "reason": STEERS},
+    "DeadlineExceeded": {"function": STEERS, "overdue": float("nan"), "reason": STEERS},
+    "ResourceExhausted": {"function": STEERS, "reason": STEERS, "retry_after": float("inf")},
+    "AsyncCallRequired": {"function": STEERS, "instead": STEERS},
+    "Unavailable": {"what": STEERS, "reason": STEERS, "cause": STEERS, "ran": False},
+    "PermissionDenied": {"function": STEERS, "reason": STEERS},
+    "PayloadError": {"function": STEERS, "path": STEERS, "expected": STEERS, "got": STEERS},
+    "Rejected": {"message": STEERS, "code": STEERS, "details": {STEERS: STEERS}},
+    "FunctionCrashed": {"function": STEERS, "error_type": STEERS, "message": STEERS, "remote_stack": STEERS},
+    "FunctionNotFound": {"name": STEERS, "similar": [STEERS]},
+    "StepFailed": {"step": STEERS},
+    "JackfieldError": {},
+    "KeyboardInterrupt": {},
+    STEERS: {},
+}
+"""Errors that a worker says its function raised: what each is called, and its fields."""
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_whatever_error_a_worker_speaks_of_is_one_of_jackfields_in_one_line(kind, tmp_path):
+    failure = {"type": kind, "message": STEERS, "outcome": STEERS, "fields": ERRORS[kind]}
+    code = (
+        f"{HEAD}\n@function\ndef attack() -> None:\n    put(channels()[0], said(2, 1, None, {failure!r}))\n    slow()\n"
+    )
+    code = code.replace("nan", "float('nan')").replace(": inf", ": float('inf')")
+    with host_of(tmp_path, bad=code) as host:
+        with pytest.raises(JackfieldError) as caught:
+            host.call("bad.attack", timeout=20.0)
+        assert str(caught.value).isprintable(), str(caught.value)
