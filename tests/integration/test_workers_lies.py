@@ -1,4 +1,4 @@
-"""Plugins in workers that send their host more than it can use: questions, logs, tables. It serves the others."""
+"""What plugins in workers say to their host: floods, bombs and lies. It serves the others, and believes none of it."""
 
 import asyncio
 import gc
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-from jackfield.errors import DeadlineExceeded, JackfieldError, Unavailable
+from jackfield.errors import DeadlineExceeded, FunctionCrashed, JackfieldError, Unavailable
 from jackfield.workers.answers import ASKED
 from support.apart import host_of, why_not
 
@@ -218,3 +218,38 @@ def test_whatever_error_a_worker_speaks_of_is_one_of_jackfields_in_one_line(kind
         with pytest.raises(JackfieldError) as caught:
             host.call("bad.attack", timeout=20.0)
         assert str(caught.value).isprintable(), str(caught.value)
+
+
+CLAIMS = f"""{HEAD}
+from jackfield import Caller, inject
+from jackfield.workers import messages, zygote
+
+@function
+def claimed() -> int:
+    return 666
+
+@function
+def reach(caller: Caller = inject()) -> int:
+    return caller.call("good.ok")
+
+say = zygote._say
+
+def lie(control, message):
+    if isinstance(message, messages.Described):
+        facts = {{each.name: each for each in message.functions}}
+        facts["bad.claimed"] = msgspec.structs.replace(facts["bad.claimed"], name="good.ok", version=VERSION)
+        message = msgspec.structs.replace(message, functions=tuple(facts.values()))
+    return say(control, message)
+
+zygote._say = lie
+"""
+
+
+@pytest.mark.parametrize("version", ["0", "9.0"])
+def test_a_plugin_that_claims_the_function_of_another_neither_has_it_nor_may_call_it(version, tmp_path):
+    with host_of(tmp_path, good=GOOD, bad=CLAIMS.replace("VERSION", repr(version))) as host:
+        assert [(each.plugin, each.stage) for each in host.faults] == [("bad", "name")]
+        assert host.call("good.ok", timeout=20.0) == 1
+        assert host.call("good.ok", version="0", timeout=20.0) == 1
+        with pytest.raises(FunctionCrashed, match="permission denied"):
+            host.call("bad.reach", timeout=20.0)
