@@ -216,7 +216,7 @@ class DeadlineExceeded(JackfieldError):
         """Name the function and by how much it missed."""
         what = f"{self.function}: " if self.function else ""
         reason = f" ({self.reason})" if self.reason else ""
-        return f"{what}deadline exceeded by {max(self.overdue, 0.0):.3f} s{reason}"
+        return printable(f"{what}deadline exceeded by {max(self.overdue, 0.0):.3f} s{reason}")
 
 
 @attrs.define(slots=False, eq=False)
@@ -234,7 +234,7 @@ class Cancelled(JackfieldError):
 
     def __str__(self) -> str:
         """Name the function and who cancelled it."""
-        return f"{self.function}: cancelled" + (f": {self.reason}" if self.reason else "")
+        return printable(f"{self.function}: cancelled" + (f": {self.reason}" if self.reason else ""))
 
 
 @attrs.define(slots=False, eq=False)
@@ -299,7 +299,7 @@ class ResourceExhausted(JackfieldError):
     def __str__(self) -> str:
         """Name the function, the bound and when to come back."""
         later = f"; try again in {self.retry_after:g} s" if self.retry_after is not None else ""
-        return f"{self.function}: {self.reason}{later}"
+        return printable(f"{self.function}: {self.reason}{later}")
 
 
 @attrs.define(slots=False, eq=False)
@@ -392,8 +392,8 @@ class AsyncCallRequired(JackfieldError):
     def __str__(self) -> str:
         """Name the function and the call that works."""
         if self.instead:
-            return f"{self.function} would block the event loop that is running here: use {self.instead}"
-        return (
+            return printable(f"{self.function} would block the event loop that is running here: use {self.instead}")
+        return printable(
             f"{self.function} is async and an event loop is running here: use `await host.acall({self.function!r}, …)`"
         )
 

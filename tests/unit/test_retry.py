@@ -107,3 +107,9 @@ def test_a_cancelled_pause_leaves_nothing_behind():
 
     asyncio.run(main())
     assert not pauses._waiting
+
+
+@pytest.mark.parametrize(("said", "waits"), [(2.0, 2.0), (-5.0, 0.1), (float("nan"), 0.1), (float("inf"), 86_400.0)])
+def test_what_refuses_a_call_has_it_wait_no_longer_than_a_day(said, waits):
+    error = errors.ResourceExhausted("f", "too many calls", retry_after=said)
+    assert pause(RetryPolicy(backoff=0.1), 1, error, draw=0.0) == waits

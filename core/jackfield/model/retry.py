@@ -12,6 +12,7 @@ LONGEST: Final = 5.0
 """Seconds that a pause lasts at most, unless the first one is longer by the policy itself; as in stamina."""
 
 _DOUBLINGS: Final = 64  # after which any pause is the longest
+_DAY: Final = 86_400.0  # seconds: the longest that what refuses a call may have it wait
 # A function that let one of these escape would do so again.
 _VERDICTS: Final = frozenset(
     f"jackfield.{name}"
@@ -92,5 +93,5 @@ def pause(policy: RetryPolicy, failed: int, error: BaseException | None = None, 
     step = policy.backoff * 2.0 ** min(failed - 1, _DOUBLINGS)
     seconds = min(max(LONGEST, policy.backoff), step + step * (random() if draw is None else draw))  # noqa: S311  # jitter
     if error is not None and is_a(error, ResourceExhausted) and error.retry_after is not None:
-        seconds = max(seconds, error.retry_after)
+        seconds = max(seconds, min(error.retry_after, _DAY))  # a stranger says it, and it may be no number
     return seconds

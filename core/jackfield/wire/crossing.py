@@ -16,6 +16,7 @@ A set and a tuple arrive as a list, a record as a table: what they are made into
 
 import datetime as dt
 import decimal
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -23,7 +24,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jackfield.wire.values import Format, NoForm, name_of, plain, text_of
+from jackfield.wire.values import PARTS, Format, NoForm, name_of, plain, text_of
 
 Ext = msgspec.msgpack.Ext
 
@@ -58,12 +59,55 @@ def unpack(data: Any) -> Any:
         data: bytes, or a `msgspec.Raw`.
 
     Raises:
-        ValueError: if it is nothing that `pack` writes.
+        ValueError: if it is nothing that `pack` writes, or is made of more lists and tables than that does.
     """
+    check_parts(data)
     try:
         return _decode(data)
     except (decimal.InvalidOperation, OverflowError, RecursionError) as error:
         raise ValueError(f"not what another process of jackfield writes: {type(error).__name__}") from None
+
+
+def check_parts(data: Any) -> None:
+    """Look whether MessagePack is made of more lists and tables than `pack` writes, without making them.
+
+    An empty table is one byte here, and seventy in memory: 128 MiB of them would end the process that reads them.
+
+    Args:
+        data: bytes, or what has them.
+
+    Raises:
+        ValueError: if it is.
+    """
+    if memoryview(data).nbytes <= _MOST:
+        return
+    raw = bytes(data)
+    # Most values are done with by this; floats and bytes have bytes that look as if a list began.
+    if len(raw) - len(raw.translate(None, _LEADS)) > _MOST and _has_more(raw):
+        raise ValueError(f"it is made of more than {PARTS:,} lists and tables")
+
+
+def _has_more(raw: bytes) -> bool:
+    """Tell whether there are too many lists and tables; what is no MessagePack is left to who decodes it."""
+    at, parts = 0, 0
+    while at < len(raw):
+        lead = raw[at]
+        if lead in _LEADS:
+            parts += 1
+            if parts > _MOST:
+                return True
+            at += _HEADS.get(lead, 1)
+        elif lead in _FIXED:
+            at += _FIXED[lead]
+        elif lead in _SIZED:
+            width, more = _SIZED[lead]
+            at += 1 + width + more + int.from_bytes(raw[at + 1 : at + 1 + width], "big")
+        else:
+            numbers = _NUMBERS.match(raw, at)
+            if numbers is None:
+                return False
+            at = numbers.end()
+    return False
 
 
 def shown(value: Any) -> Any:
@@ -135,5 +179,21 @@ def extension(code: int, data: memoryview) -> Any:
         raise ValueError(f"extension {code} is none of jackfield's")
     return read(bytes(data).decode())
 
+
+# What MessagePack begins with: lists and tables, and how long that is; texts, bytes and extensions, of which the length
+# follows in so many bytes, and the code of an extension; texts and extensions of fixed length; all else, in a row.
+_LEADS: Final = bytes([*range(0x80, 0xA0), *range(0xDC, 0xE0)])
+_HEADS: Final = {0xDC: 3, 0xDD: 5, 0xDE: 3, 0xDF: 5}
+_SIZED: Final = {
+    **{0xC4 + step: (1 << step, 0) for step in range(3)},
+    **{0xC7 + step: (1 << step, 1) for step in range(3)},
+    **{0xD9 + step: (1 << step, 0) for step in range(3)},
+}
+_FIXED: Final = {**{0xA0 + size: 1 + size for size in range(32)}, **{0xD4 + step: 2 + (1 << step) for step in range(5)}}
+_NUMBERS: Final = re.compile(
+    rb"(?:[\x00-\x7f\xc0\xc2\xc3\xe0-\xff]|[\xcc\xd0].|[\xcd\xd1].{2}|[\xca\xce\xd2].{4}|[\xcb\xcf\xd3].{8})++",
+    re.DOTALL,
+)
+_MOST: Final = PARTS + 10_000  # what is around a value in a message, too
 
 _decode: Final = msgspec.msgpack.Decoder(ext_hook=extension).decode

@@ -10,6 +10,7 @@ from jackfield import errors
 from jackfield.errors import FunctionCrashed, JackfieldError
 from jackfield.stack import error_type, facts, frames, outcome_of
 from jackfield.strangers import is_a
+from jackfield.text import printable
 
 _SHORT: Final = 4_000  # characters
 _ABSENT: Final = object()
@@ -78,7 +79,7 @@ def restore(failure: Failure, what: str) -> JackfieldError:
     """
     kind = _KINDS.get(failure.type)
     if kind is JackfieldError:
-        return JackfieldError(failure.message)
+        return JackfieldError(printable(failure.message))
     if kind is not None:
         known = _fields(kind).items()
         try:

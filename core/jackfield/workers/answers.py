@@ -1,6 +1,7 @@
 """What a worker asks of its host, and how it is answered."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from time import monotonic
@@ -8,7 +9,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from jackfield.errors import Cancelled, Unavailable
+from jackfield.errors import Cancelled, JackfieldError, ResourceExhausted, Unavailable
 from jackfield.model.call import Call
 from jackfield.wire.crossing import pack
 from jackfield.workers.arena import Arena
@@ -16,7 +17,11 @@ from jackfield.workers.channel import Channel
 from jackfield.workers.frames import ChannelBroken
 from jackfield.workers.messages import NOTHING, Answer, Place, Request, Said, Spans, failure_of
 
+ASKED: Final = 1000
+"""The most questions that a worker may have open on one of its channels, and the most answers that wait for it."""
+
 _ANSWERED: Final = 5.0  # seconds that a worker may take to read an answer
+_SOON: Final = 0.1  # the same after which one may ask again, where too much is asked
 
 Keep = Callable[[Place | None], object]
 """Takes note of where an answer is in the memory that both share."""
@@ -63,9 +68,30 @@ class Answers:
         self._plugin, self._channel, self._arena, self._services = plugin, channel, arena, services
         self._post = post
         self._told: set[asyncio.Task[None]] = set()
+        self._later: deque[msgspec.Struct] = deque()  # for tasks that the control loop makes
+        self._asked: set[int] = set()  # the numbers of questions that are open
+
+    def admit(self, request: Request) -> bool:
+        """Take note of a question, unless too many are open: what a worker asks costs the host threads and memory.
+
+        Returns:
+            Whether it is to be answered; else it has been.
+
+        Raises:
+            ChannelBroken: if no honest worker asks it.
+        """
+        if request.id in self._asked:
+            raise ChannelBroken("it asked twice by one number")
+        if len(self._told) + len(self._later) >= ASKED:
+            raise ChannelBroken("it asks, and does not read the answers")
+        if len(self._asked) >= ASKED:
+            self.refuse(request, ResourceExhausted(self._plugin, f"its worker asks {ASKED:,} things at once", _SOON))
+            return False
+        self._asked.add(request.id)
+        return True
 
     def reply(self, request: Request, call: Call | None, keep: Keep | None) -> None:
-        """Answer in this thread.
+        """Answer in this thread, at most until the deadline of the call.
 
         Args:
             request: what was asked.
@@ -79,7 +105,10 @@ class Answers:
         except BaseException:
             self.refuse(request)  # nobody answers it any more
             raise
+        self._asked.discard(request.id)
         ends = monotonic() + _ANSWERED
+        if call is not None and call.deadline is not None:
+            ends = min(ends, call.deadline)
         with suppress(ChannelBroken, TimeoutError):  # it is gone, or does not read: its call ends by that
             try:
                 self._channel.send(self._answer(request, keep, result, error), ends)
@@ -92,6 +121,7 @@ class Answers:
             result, error = await self._services.aanswer(request, self._body(request), call), None
         except Exception as wrong:  # noqa: BLE001  # as above
             result, error = None, wrong
+        self._asked.discard(request.id)
         with suppress(ChannelBroken, TimeoutError):
             async with asyncio.timeout(_ANSWERED):
                 try:
@@ -99,9 +129,15 @@ class Answers:
                 except ValueError as wrong:
                     await self._channel.asend(self._answer(request, None, None, wrong))
 
-    def refuse(self, request: Request) -> None:
-        """Answer what nobody is there for any more: else whoever asked it would wait for ever."""
-        left = Cancelled(request.kind, "its caller has left")
+    def refuse(self, request: Request, why: JackfieldError | None = None) -> None:
+        """Answer what nobody is there for any more: else whoever asked it would wait for ever.
+
+        Args:
+            request: what was asked.
+            why: why nobody is; None: its caller has left.
+        """
+        self._asked.discard(request.id)
+        left = why or Cancelled(request.kind, "its caller has left")
         self.tell(Answer(request.id, NOTHING, failure_of(left, request.kind)))
 
     def refuse_all(self, tasks: Mapping["asyncio.Task[None]", Request]) -> None:
@@ -115,11 +151,14 @@ class Answers:
         try:
             self._channel.send(message, monotonic())
         except TimeoutError:
-            self._post(self._tell_later, message)
+            self._later.append(message)
+            self._post(self._tell_later)
         except ChannelBroken:
             return
 
-    def _tell_later(self, message: msgspec.Struct) -> None:
+    def _tell_later(self) -> None:
+        message = self._later.popleft()
+
         async def tell() -> None:
             with suppress(ChannelBroken, TimeoutError):
                 async with asyncio.timeout(_ANSWERED):

@@ -146,6 +146,9 @@ class Calls:
                     message = opened.inbox.popleft()
                     if type(message) is not Request:
                         return self._finished(opened, message)
+                    if call.deadline is not None and monotonic() >= call.deadline:  # however much it asks
+                        self._answers.refuse(message)
+                        raise DeadlineExceeded(call.name, monotonic() - call.deadline, _LEFT)  # noqa: TRY301  # as below
                     self._answers.reply(message, call, opened.keep)
                 opened.ticket = ticket = Ticket()
                 if not opened.inbox and not self.channel.wait(ticket, call.deadline) and not opened.inbox:
@@ -397,7 +400,8 @@ class Calls:
             elif kind is Said:
                 self._services.said(message, opened.call)
             elif kind is Request:
-                self._hand(opened, message)
+                if self._answers.admit(message):
+                    self._hand(opened, message)
             elif opened.spans is None:
                 opened.spans = message
             else:
@@ -411,7 +415,7 @@ class Calls:
             raise ChannelBroken("it spoke for a call that it does not run")
         if isinstance(message, Said):
             self._services.said(message, None)
-        else:
+        elif self._answers.admit(message):
             self._answers.refuse(message)
 
     def _hand(self, opened: _Open, message: Any) -> None:

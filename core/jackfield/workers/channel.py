@@ -151,6 +151,8 @@ class Channel(Generic[M]):
         poll: select.poll | None = None
         while not ticket.done and self.broken is None:
             if self._receive():
+                if deadline is not None and monotonic() >= deadline:  # however much comes
+                    return False
                 continue
             if poll is None:
                 poll = select.poll()

@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from jackfield.wire.crossing import extension
+from jackfield.wire.crossing import check_parts, extension
 
 M = TypeVar("M")
 
@@ -92,7 +92,9 @@ class Frames(Generic[M]):
                     break
                 start += _HEAD + size
                 # Bytes of its own, since what is decoded refers to them: see `msgspec.Raw`.
-                self._take(self._decode(bytes(data[start - size : start])))
+                body = bytes(data[start - size : start])
+                check_parts(body)
+                self._take(self._decode(body))
         except (msgspec.MsgspecError, ValueError, ArithmeticError, RecursionError) as error:
             raise ChannelBroken(f"it sent what is no message: {type(error).__name__}") from None
         return start

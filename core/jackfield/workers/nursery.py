@@ -108,12 +108,14 @@ class Line:
         if message is None:
             self.close()
         elif isinstance(message, Ended):
-            end = self.ended(message.pid)
-            if not end.done():
+            end = self._ends.get(message.pid)
+            if end is not None and not end.done():  # else it is what the plugin has started itself
                 end.set_result(message.status)
         elif self._questions:
             question = self._questions.popleft()
             if not question.done():
+                if isinstance(message, Forked) and message.pid:
+                    self.ended(message.pid)  # whose end may be told before anybody asks
                 question.set_result(message)
 
     def close(self) -> None:

@@ -10,15 +10,17 @@ import msgspec
 from jackfield import log
 from jackfield.calls.dispatch import Caller
 from jackfield.config.secrets import Secret
-from jackfield.errors import PermissionDenied, Unavailable
+from jackfield.errors import PermissionDenied, ResourceExhausted, Unavailable
 from jackfield.model.call import Call
 from jackfield.observe.logger import call_fields
 from jackfield.runtime.pool import Pool
-from jackfield.text import printable
+from jackfield.text import one_line, printable
+from jackfield.workers.answers import ASKED
 from jackfield.workers.events import WorkerEvents
 from jackfield.workers.messages import TEXT, CallRequest, Said, Spans
 from jackfield.workers.spans import hand_over, within
 
+_NAME: Final = 200  # characters of the name of a module or function
 _LEVELS: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR"})
 
 
@@ -48,6 +50,7 @@ class HostServices:
         self._events = events
         self._plugin, self._caller, self._pool, self._calls, self._own = plugin, caller, pool, calls, own
         self._wrong: set[str] = set()
+        self._running: set[object] = set()  # one for each thread that works for them
         self._secrets = {secret.reference: secret for secret in _secrets(options)}
 
     def answer(self, kind: str, body: Any, call: Call | None) -> Any:
@@ -73,9 +76,10 @@ class HostServices:
     def said(self, said: Said, call: Call | None) -> None:
         """Log what a worker said, as what its plugin says in the call that the host has."""
         level = said.level if said.level in _LEVELS else "INFO"
-        fields = {key: value for key, value in said.fields.items() if key not in _OF_CALL}
+        fields = {printable(key): one_line(value) for key, value in said.fields.items() if key not in _OF_CALL}
         fields |= {"plugin": self._plugin, **call_fields(call)}
-        module, function, line = said.where
+        *names, line = said.where
+        module, function = (printable(name[:_NAME]) for name in names)
         message = log.Message(level, printable(said.text[: TEXT + 1]), fields, None, module, function, line)
         if log.heard() and level != "DEBUG":
             log.tell(message)
@@ -98,8 +102,23 @@ class HostServices:
                 )
 
     def start(self, name: str, body: Callable[[], object]) -> None:
-        """Do something in a thread of its own."""
-        self._pool.start(name, body)
+        """Do something in a thread of its own; what a worker has asked goes on without it, so all of them count."""
+        if len(self._running) >= ASKED:
+            raise ResourceExhausted(self._plugin, f"its workers ask {ASKED:,} things at once")
+        token = object()
+        self._running.add(token)
+
+        def run() -> None:
+            try:
+                body()
+            finally:
+                self._running.discard(token)
+
+        try:
+            self._pool.start(name, run)
+        except BaseException:
+            self._running.discard(token)
+            raise
 
     def _nested(self, body: Any, call: Call | None) -> tuple[str, Any, dict[str, Any], bytes | None]:
         try:

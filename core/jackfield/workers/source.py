@@ -103,7 +103,7 @@ def bundle_of(
         faults: what is wrong besides.
     """
     plain, shutdown = loading.settings(config), pool.settings.shutdown
-    misnamed = {fact.name: fault for fact in described.functions if (fault := _misnamed(fact, config.name)) is not None}
+    misnamed = {fact.name: fault for fact in described.functions if (fault := _misnamed(fact, config)) is not None}
     return attrs.evolve(
         plain,
         restart=config.restart or manifest.restart or plain.restart,
@@ -148,9 +148,21 @@ def lifecycle_of(
     return health, shutdown, (*unhealthy, *unclosed)
 
 
-def _misnamed(fact: FunctionFact, plugin: str) -> Fault | None:
-    """Check the name and version of a function once more, in the host."""
+def _misnamed(fact: FunctionFact, config: "PluginConfig") -> Fault | None:
+    """Check the name and version of a function once more, in the host: it is one of this plugin, and of no other."""
+    plugin = config.name
+    if not _may_be_of(fact.name, config):
+        what = printable(fact.name[:_TEXT])
+        reason = f"its worker says that it has the function {what}, whose name is not one of this plugin's"
+        return Fault("name", plugin, what, reason, f"do not trust {plugin}: no honest plugin says so")
     return name_fault(fact.name, plugin) or version_fault(fact.version, fact.name, plugin)
+
+
+def _may_be_of(name: str, config: "PluginConfig") -> bool:
+    """Tell whether a function can have this name: what a distribution advertises has any, all else the plugin's."""
+    if config.functions:
+        return name in config.functions
+    return config.source.kind not in ("file", "folder", "module") or name.startswith(f"{config.name}.")
 
 
 def _resolved(

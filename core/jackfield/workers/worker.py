@@ -11,7 +11,7 @@ from itertools import count
 from time import monotonic
 from typing import Any, Final
 
-from jackfield.errors import JackfieldError, Unavailable
+from jackfield.errors import JackfieldError, ResourceExhausted, Unavailable
 from jackfield.model.call import Call
 from jackfield.wire.errors import restore
 from jackfield.workers import messages
@@ -210,7 +210,12 @@ class Worker:
             self.met(message)
 
     def _ask(self, request: Request) -> None:
-        self._services.start(f"{self.plugin}:asked", lambda: self._answers.reply(request, None, None))
+        if not self._answers.admit(request):
+            return
+        try:
+            self._services.start(f"{self.plugin}:asked", lambda: self._answers.reply(request, None, None))
+        except ResourceExhausted as full:  # the system gives no more threads
+            self._answers.refuse(request, full)
 
     def met(self, message: Any) -> None:
         """Take in what it says first on each channel; nothing else is left that it may say."""

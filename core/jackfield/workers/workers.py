@@ -145,11 +145,12 @@ class Workers:
         except BaseException:
             self._end(kept)
             raise
-        names.update(each.name for each in described.functions)
+        bundle = _bundle(making, described, pool)
+        names.update(each.name for each in bundle.functions)
         self._kept[id(pool)] = kept
         if key is not None:
             self._shared.setdefault(key, shared)
-        return _bundle(making, described, pool)
+        return bundle
 
     def _home_of(self, key: Hashable | None, making: Making) -> Shared:
         """Give the processes that a plugin lives in: those of others, or some of its own."""
