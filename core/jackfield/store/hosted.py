@@ -86,6 +86,11 @@ class HostStore:
         return _Present(self)
 
     @property
+    def direct(self) -> bool:
+        """Whether a thread without an event loop may have what it asks the store run at once: it blocks that thread."""
+        return bool(getattr(self._store, "blocks_threads", False))
+
+    @property
     def loop(self) -> ControlLoop:
         """Where the store lives."""
         return self._loop or self._control
@@ -198,6 +203,24 @@ class _Present:
 
     async def close(self) -> None:
         """Leave it to the host."""
+
+
+def directly(asked: Coroutine[Any, Any, T]) -> T:
+    """Have a coroutine run in this thread that awaits nothing but a store which is `direct`.
+
+    Args:
+        asked: the coroutine.
+
+    Returns:
+        What it gives.
+    """
+    try:
+        asked.send(None)
+    except StopIteration as ended:
+        result: T = ended.value
+        return result
+    asked.close()
+    raise AssertionError("it awaits something else than a store that blocks")
 
 
 def _failed(task: "asyncio.Task[HostIdentity]") -> bool:
