@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jackfield.model.keys import within
 from jackfield.store import CachingStore, MemoryStore, SQLiteStore
 from jackfield.store.history import EVENTS
+from jackfield.store.watchers import MOST
 from jackfield.testing import FakeClock
 from jackfield.testing.stores import StoreConformance
 
@@ -32,6 +33,8 @@ class TestInFrontOfMemory(StoreConformance):
 
 class TestInFrontOfSQLite(TestInFrontOfMemory):
     """With a thread behind it."""
+
+    kept = EVENTS + MOST + 1  # a watch is given some more
 
     async def open_store(self):
         self.clock = FakeClock()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jackfield.store import SQLiteStore
 from jackfield.store.history import EVENTS
+from jackfield.store.watchers import MOST
 from jackfield.testing import FakeClock
 from jackfield.testing.stores import StoreConformance
 
@@ -12,7 +13,7 @@ from jackfield.testing.stores import StoreConformance
 class TestSQLiteStore(StoreConformance):
     """On a clock that the suite moves, each in a file of its own."""
 
-    kept = EVENTS
+    kept = EVENTS + MOST + 1
 
     async def open_store(self):
         self.clock = FakeClock()

@@ -22,6 +22,7 @@ from jackfield import (
     current_call,
     function,
 )
+from jackfield.durable import Durability
 from jackfield.model.keys import VALUE_LIMIT
 from jackfield.store import MemoryStore, SQLiteStore
 
@@ -434,6 +435,48 @@ def test_a_stale_owner_never_settles(store):
         go.set()
     with Host(observers=(), store=store) as following:
         assert following.submitted(handle.id).result(LONG) == "attempt 2"
+
+
+class Held:
+    """A store that gives the calls that there are only when it is let."""
+
+    def __init__(self, store):
+        self.get, self.put, self.delete, self.watch = store.get, store.put, store.delete, store.watch
+        self.lease, self.close, self._range = store.lease, store.close, store.range
+        self.go, self.asked = threading.Event(), threading.Event()
+
+    async def range(self, prefix="", /):
+        if prefix == "calls/00/":
+            self.asked.set()
+            await asyncio.to_thread(self.go.wait, LONG)
+        return await self._range(prefix)
+
+
+def test_a_call_whose_state_is_heard_of_before_it_is_read_is_taken_over_too():
+    """It was there before the host that takes it over, and was begun while that one read."""
+    store = MemoryStore()
+    held, begun, go = Held(store), threading.Event(), threading.Event()
+
+    @function(idempotent=True)
+    def first(number: int) -> str:
+        begun.set()
+        go.wait(LONG)
+        return "stale"
+
+    with Host(observers=(), store=store) as accepting, Host(observers=(), store=store) as one:
+        accepting.durable_calls.durability = Durability(concurrency=0)
+        accepting.register("f", function(idempotent=True)(lambda number: number))
+        handle = accepting.submit("f", 7, durable=False)
+        with Host(observers=(), store=held) as other:
+            other.register("f", function(idempotent=True)(lambda number: f"attempt {current_call().attempt}"))
+            assert held.asked.wait(LONG)
+            one.register("f", first)
+            one.submitted(handle.id)
+            assert begun.wait(LONG)
+            _lose_life(one, store)
+            held.go.set()
+            assert other.submitted(handle.id).result(LONG) == "attempt 2"
+            go.set()
 
 
 def test_what_is_not_idempotent_is_not_taken_over(store):

@@ -37,6 +37,7 @@ def compose(
         kept.present,
         kept.lasts,
         kept.loop,
+        lambda: kept.direct,
         home,
         DurableCaller(*calling),
         running,

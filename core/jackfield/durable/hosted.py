@@ -26,6 +26,7 @@ from jackfield.model.deadline import seconds_of
 from jackfield.model.submission import SubmissionState
 from jackfield.ports import Store
 from jackfield.runtime.control import ControlLoop
+from jackfield.store.hosted import directly
 from jackfield.wire.crossing import unpack
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Submissions:
         store: where they are kept.
         lasting: whether that outlives this process.
         loop: the store's.
+        direct: whether a thread may ask the store without its loop.
         home: where attempts run.
         caller: makes calls of what is kept.
         running: whether the host runs.
@@ -92,6 +94,7 @@ class Submissions:
         store: Store,
         lasting: bool,
         loop: ControlLoop,
+        direct: Callable[[], bool],
         home: Home,
         caller: DurableCaller,
         running: Callable[[], bool],
@@ -103,6 +106,7 @@ class Submissions:
     ) -> None:
         self._lasting = lasting
         self._loop = loop
+        self._direct = direct
         self._home = home
         self._caller = caller
         self._running = running
@@ -210,7 +214,10 @@ class Submissions:
         durable: bool = True,
     ) -> Submission:
         """Accept a call; see `Host.submit`."""
-        return self._wait(self._accept(name, payload, key, timeout, tenant, version, headers, durable))
+        accepting = self._accept(name, payload, key, timeout, tenant, version, headers, durable)
+        if self._looked and self._direct() and asyncio._get_running_loop() is None:  # noqa: SLF001  # documented
+            return directly(accepting)
+        return self._wait(accepting)
 
     async def asubmit(
         self,
@@ -257,12 +264,19 @@ class Submissions:
         if call.key is not None:
             identifier = await self._ledger.identify(call)
         call = msgspec.structs.replace(call, submitted=self._loop.clock.wall(), lived=self._lifetime.seconds)
-        if await self._ledger.insert(identifier, call):
-            if self._backlog is not None:
-                self._backlog.accept(identifier, call.function, call.submitted)
-                if self._attempts is not None:
-                    self._attempts.keep(Entry(identifier, call, None, 0))
+        attempts = self._attempts if call.key is None else None  # with a key it may be another one's
+        if attempts is not None:  # before it is heard of that it is there
+            attempts.keep(Entry(identifier, call, None, 0))
+        try:
+            inserted = await self._ledger.insert(identifier, call)
+        except BaseException:
+            if attempts is not None:
+                attempts.forget(identifier)
+            raise
+        if inserted:
             self.telling.accepted(call.function)
+            if self._backlog is not None and self._loop.is_here:  # else the watch brings it
+                self._backlog.accept(identifier, call.function, call.submitted)
         return self._handle(identifier, call)
 
     def read(self, identifier: str) -> Entry:

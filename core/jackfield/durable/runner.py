@@ -128,6 +128,8 @@ class Runner:
         async for entry in self._ledger.all():
             if self._touched is not None and entry.id not in self._touched:
                 self.note(entry)
+            elif entry.id in self._backlog:  # its state was heard of, and not yet what it is
+                self._backlog.accept(entry.id, entry.call.function, entry.call.submitted)
         self._touched = None
         self._backlog.wake()
         await self._orphans()

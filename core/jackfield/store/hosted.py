@@ -109,6 +109,11 @@ class HostStore:
         return StoreCounts() if self._loop is None or timed is None else timed.counts()
 
     @property
+    def direct(self) -> bool:
+        """Whether a thread without an event loop may have what it asks the store run at once: it blocks that thread."""
+        return bool(getattr(self._store, "blocks_threads", False))
+
+    @property
     def loop(self) -> ControlLoop:
         """Where the store lives."""
         return self._loop or self._control
@@ -274,6 +279,24 @@ def _timed(store: Store) -> Store:
     from jackfield.store.timed import TimedStore  # noqa: PLC0415  # for those who have a store that lasts
 
     return TimedStore(store.behind if isinstance(store, TimedStore) else store)
+
+
+def directly(asked: Coroutine[Any, Any, T]) -> T:
+    """Have a coroutine run in this thread that awaits nothing but a store which is `direct`.
+
+    Args:
+        asked: the coroutine.
+
+    Returns:
+        What it gives.
+    """
+    try:
+        asked.send(None)
+    except StopIteration as ended:
+        result: T = ended.value
+        return result
+    asked.close()
+    raise AssertionError("it awaits something else than a store that blocks")
 
 
 def _failed(task: "asyncio.Task[HostIdentity]") -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any
 
 import attrs
@@ -17,6 +18,7 @@ class Job:
         what: does it.
         loop: of who waits; None when nobody does.
         future: on that loop.
+        done: held until it is done, for a thread that waits instead.
         result: what it gave.
         error: what it raised.
     """
@@ -24,6 +26,7 @@ class Job:
     what: Callable[[Any], Any]
     loop: asyncio.AbstractEventLoop | None = None
     future: "asyncio.Future[Any] | None" = None
+    done: "threading.Lock | None" = None
     result: Any = None
     error: BaseException | None = None
 
@@ -35,6 +38,7 @@ class Lane:
         name: of the thread.
         work: does some jobs, and notes what each gave or raised; it raises nothing itself.
         most: jobs that it gets at once.
+        share: seconds that jobs of event loops wait for a thread that was just answered, and may have another.
         idle: called when nothing has come for as long as `pause` said, and gives the next pause.
     """
 
@@ -44,9 +48,10 @@ class Lane:
         work: Callable[[Sequence[Job]], None],
         *,
         most: int,
+        share: float = 0.0,
         idle: Callable[[], float | None] = lambda: None,
     ) -> None:
-        self._work, self._most, self._idle = work, most, idle
+        self._work, self._most, self._share, self._idle = work, most, share, idle
         self._jobs: deque[Job] = deque()
         self._come = threading.Condition(threading.Lock())
         self._closed = False
@@ -77,26 +82,40 @@ class Lane:
         self._thread.join()
 
     def _run(self) -> None:
-        pause = self._idle()
+        pause, expected = self._idle(), False
         while True:
             with self._come:
                 if not self._jobs and not self._closed and not self._woken:
                     self._come.wait(pause)
+                if expected and self._share and not self._closed and self._jobs:
+                    self._wait_for_a_thread()
                 jobs = [self._jobs.popleft() for _ in range(min(len(self._jobs), self._most))]
                 self._woken = False
                 if not jobs and self._closed:
                     return
+            expected = False
             if jobs:
                 self._work(jobs)
                 settle(jobs)
+                expected = any(job.done is not None for job in jobs)
             pause = self._idle()
+
+    def _wait_for_a_thread(self) -> None:
+        """Give a thread that was just answered time to come back: what it brings is done with what is there."""
+        until = monotonic() + self._share
+        while not any(job.done is not None for job in self._jobs):
+            left = until - monotonic()
+            if left <= 0.0 or not self._come.wait(left):
+                return
 
 
 def settle(jobs: Sequence[Job]) -> None:
     """Tell all who wait how their jobs have ended, each loop once."""
     by_loop: dict[asyncio.AbstractEventLoop, list[Job]] = {}
     for job in jobs:
-        if job.loop is not None:
+        if job.done is not None:
+            job.done.release()
+        elif job.loop is not None:
             by_loop.setdefault(job.loop, []).append(job)
     for loop, theirs in by_loop.items():
         try:

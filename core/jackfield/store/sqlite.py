@@ -10,12 +10,12 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 import attrs
 
 from jackfield.errors import JackfieldError, Unavailable
-from jackfield.model.keys import check_key, check_prefix, check_value, within
+from jackfield.model.keys import check_key, check_prefix, check_value
 from jackfield.ports import Clock, Lease, Range, Stored, StoreEvent
 from jackfield.runtime.clock import SystemClock
 from jackfield.store import tables
@@ -23,10 +23,13 @@ from jackfield.store.lane import Job, Lane
 from jackfield.store.observing import Observing
 from jackfield.store.opening import connect, open_file
 from jackfield.store.tables import Tables
+from jackfield.store.watchers import Watchers
 
 T = TypeVar("T")
 
 _TOGETHER: Final = 256  # writes that share one transaction
+_SHARE: Final = 0.0003  # seconds
+_ANSWER: Final = 30.0  # seconds
 _LOOK: Final = 0.02  # seconds between two looks at what other processes have written, right after they have
 _REST: Final = 0.25  # and when they have not for a while
 _ASLEEP: Final = 1.0  # and when nobody here watches: their leases are looked at still
@@ -62,6 +65,9 @@ class SQLiteStore:
         b'1' 2
     """
 
+    blocks_threads: ClassVar = True
+    """Its methods can be driven without an event loop: what they wait for blocks the thread, and is done sooner."""
+
     def __init__(self, path: str | os.PathLike[str], clock: Clock | None = None) -> None:
         self.path: Final = Path(path).absolute()
         self._clock: Clock = clock or SystemClock()
@@ -69,12 +75,12 @@ class SQLiteStore:
         self._connection = open_file(self.path)
         self._reading = connect(self.path)
         self._observing = Observing()
-        self._lock = threading.Lock()  # of those who watch
-        self._waiting: set[_Waiter] = set()
+        self._lock = threading.Lock()
+        self._watchers = Watchers()
         self._version = -1  # of the file, as the reading connection has seen it
         self._pause = _REST
         self._closed = False
-        self._writer = Lane("jackfield-store-write", self._write_all, most=_TOGETHER)
+        self._writer = Lane("jackfield-store-write", self._write_all, most=_TOGETHER, share=_SHARE)
         self._reader = Lane("jackfield-store-read", self._read_all, most=1, idle=self._look)
         self._clock.on_jump(self._reader.wake)
 
@@ -107,7 +113,7 @@ class SQLiteStore:
     def watch(self, prefix: str = "", /, *, since: int) -> AsyncGenerator[StoreEvent, None]:
         """Follow the writes under a prefix."""
         check_prefix(prefix)
-        return self._watch(prefix, since)
+        return self._watchers.watch(prefix, since, self._after)
 
     async def lease(self, ttl: float, /) -> Lease:
         """Begin a lease."""
@@ -123,9 +129,7 @@ class SQLiteStore:
         """Close the file, when what is under way is done; whoever still waits gets `Unavailable`."""
         with self._lock:
             closed, self._closed = self._closed, True
-            waiting = tuple(self._waiting)
-        for waiter in waiting:
-            waiter.wake()
+        self._watchers.close()
         if not closed and self._process == os.getpid():
             await asyncio.to_thread(self._end)
 
@@ -154,6 +158,9 @@ class SQLiteStore:
         await self._leases_ended()
         return await self._done(self._reader, what)
 
+    async def _after(self, since: int, prefix: str) -> tuple[Sequence[StoreEvent], int]:
+        return await self._read(lambda connection: tables.after(connection, since, prefix))
+
     async def _leases_ended(self) -> None:
         """End those that are overdue, before anybody sees what went with them."""
         ends = self._observing.next_end()
@@ -165,11 +172,27 @@ class SQLiteStore:
     async def _done(self, lane: Lane, what: Callable[[Any], T]) -> T:
         if self._process != os.getpid():
             raise Unavailable("store", f"{self.path.name} was opened before a fork: open it in this process", "store")
-        loop = asyncio.get_running_loop()
+        loop = asyncio._get_running_loop()  # noqa: SLF001  # documented; does not raise
+        if loop is None:
+            return self._done_here(lane, what)
         future: asyncio.Future[T] = loop.create_future()
         if self._closed or not lane.give(Job(what, loop, future)):
             raise Unavailable("store", "it has been closed", "store")
         return await future
+
+    def _done_here(self, lane: Lane, what: Callable[[Any], T]) -> T:
+        """Block this thread instead: two ways between threads fewer."""
+        done = threading.Lock()
+        done.acquire()
+        job = Job(what, done=done)
+        if self._closed or not lane.give(job):
+            raise Unavailable("store", "it has been closed", "store")
+        if not done.acquire(timeout=_ANSWER):
+            raise Unavailable("store", f"{self.path.name} has not answered within {_ANSWER:g} s", "store")
+        if job.error is not None:
+            raise job.error
+        result: T = job.result
+        return result
 
     # --- In the writer's thread ---------------------------------------------------------------------------------------
 
@@ -194,20 +217,7 @@ class SQLiteStore:
             for lease in change.over:
                 self._observing.forget(lease)
             if change.written:
-                self._tell(change)
-
-    def _tell(self, change: Tables) -> None:
-        """Wake those who watch what was written; let the others know that it was nothing of theirs."""
-        with self._lock:
-            met = []
-            for waiter in self._waiting:
-                if waiter.since < change.before or any(within(key, waiter.prefix) for key in change.written):
-                    met.append(waiter)
-                else:
-                    waiter.since = change.newest
-            self._waiting.difference_update(met)
-        for waiter in met:
-            waiter.wake()
+                self._watchers.wrote(change.before, change.newest, change.written)
 
     def _unavailable(self, error: Exception) -> Unavailable:
         fixes = {
@@ -250,7 +260,7 @@ class SQLiteStore:
             if version != self._version:
                 self._version, self._pause = version, _LOOK
                 self._judge(self._reading)
-                self._news(tables.newest(self._reading))
+                self._watchers.others_wrote(tables.newest(self._reading))
             else:
                 self._pause = min(self._pause * 1.5, _REST)
         except sqlite3.Error:  # whoever reads or writes is told
@@ -261,64 +271,7 @@ class SQLiteStore:
             for lease, renewals in self._observing.overdue(self._clock()):
                 self._writer.give(Job(partial(Tables.release, lease=lease, renewals=renewals)))
             left = _REST
-        with self._lock:
-            watched = bool(self._waiting)
-        return min(self._pause if watched else _ASLEEP, left)
-
-    def _news(self, newest: int) -> None:
-        with self._lock:
-            met = [waiter for waiter in self._waiting if waiter.since < newest]
-            self._waiting.difference_update(met)
-        for waiter in met:
-            waiter.wake()
-
-    # --- Watching -----------------------------------------------------------------------------------------------------
-
-    async def _watch(self, prefix: str, since: int) -> AsyncGenerator[StoreEvent, None]:
-        loop = asyncio.get_running_loop()
-        while True:
-            # It waits already while it looks: no write falls between.
-            waiter = _Waiter(prefix, since, loop, loop.create_future())
-            try:
-                with self._lock:
-                    self._waiting.add(waiter)
-                events, since = await self._read(partial(_after, since, prefix))
-                if not events:
-                    with self._lock:
-                        waiter.since = max(waiter.since, since)
-                    await waiter.future
-                    if self._closed:
-                        raise Unavailable("store", "it has been closed", "store")
-                    since = waiter.since
-            finally:
-                with self._lock:
-                    self._waiting.discard(waiter)
-            for event in events:
-                yield event
-
-
-def _after(since: int, prefix: str, connection: sqlite3.Connection) -> tuple[tuple[StoreEvent, ...], int]:
-    return tables.after(connection, since, prefix)
-
-
-@attrs.define(eq=False)
-class _Waiter:
-    """A watch at rest: on its own loop, until it is woken from any thread; it has seen all up to a revision."""
-
-    prefix: str
-    since: int
-    loop: asyncio.AbstractEventLoop
-    future: "asyncio.Future[None]"
-
-    def wake(self) -> None:
-        # Its loop may be closed: nobody waits there any more.
-        with suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(_settle, self.future)
-
-
-def _settle(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)
+        return min(self._pause if self._watchers else _ASLEEP, left)
 
 
 @attrs.frozen

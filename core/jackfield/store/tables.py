@@ -41,7 +41,7 @@ class Tables:
     Attributes:
         before: the newest revision before this transaction.
         newest: the newest revision now.
-        written: the keys that were written, in order.
+        written: what was written, in order.
         over: the leases that were ended.
     """
 
@@ -49,7 +49,7 @@ class Tables:
         self._run = connection.execute
         self.before, self._oldest, self._spare = self._run("SELECT newest, oldest, spare FROM state").fetchone()
         self.newest: int = self.before
-        self.written: list[str] = []
+        self.written: list[StoreEvent] = []
         self.over: list[str] = []
 
     def put(self, key: str, value: bytes, expected: int | None, lease: tuple[str, float] | None) -> int:
@@ -122,7 +122,7 @@ class Tables:
     def _write(self, key: str, value: bytes | None, replaced: int) -> int:
         self.newest += 1
         self._run("INSERT INTO writes VALUES (?, ?, ?)", (self.newest, key, value))
-        self.written.append(key)
+        self.written.append(StoreEvent(key, self.newest, value))
         if replaced:
             (size,) = self._run("SELECT length(value) FROM writes WHERE revision = ?", (replaced,)).fetchone()
             self._spare += size

@@ -23,10 +23,12 @@ class TimedStore:
 
     Attributes:
         behind: that store.
+        blocks_threads: whether its methods can be driven without an event loop, as those of that store.
     """
 
     def __init__(self, store: Store) -> None:
         self.behind = store
+        self.blocks_threads = bool(getattr(store, "blocks_threads", False))
         self._lock = threading.Lock()
         self._taken: dict[str, list[int]] = {}
         self._seconds: dict[str, float] = {}
