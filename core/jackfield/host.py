@@ -71,7 +71,8 @@ from jackfield.store.hosted import HostStore
 if TYPE_CHECKING:
     from typing_extensions import TypeForm  # what type checkers know without an installation
 
-    from jackfield.config import Configuration, PluginConfig
+    from jackfield.admission import Admission, AdmissionStats
+    from jackfield.config import Configuration, PluginConfig, TenantConfig
     from jackfield.config.apart import EnvironmentsConfig
     from jackfield.config.model import DurableConfig
     from jackfield.desired.applying import Applier
@@ -266,7 +267,7 @@ class Host(Caller):
         routes = configuration.routes if restored is None else restored.routes
         plugins = configuration.plugins if restored is None else restored.plugins
         self._functions.set_rules({name: rule_of(name, route) for name, route in routes.items()})
-        self._functions.set_permissions(permissions(configuration.tenants))
+        self._admit(configuration.tenants)
         discover, lazy = configuration.discover, configuration.lazy
         self._inventory.declare(plugins.values(), discover=discover, lazy=lazy)
         if configuration.flows:
@@ -275,6 +276,32 @@ class Host(Caller):
             self._schedules.adopt(configuration)
         self._applier.boot(configuration, restored)
         self._refuse_faults(configuration.strict or switches.strict)
+
+    def _admit(self, tenants: "Mapping[str, TenantConfig] | None") -> None:
+        """Take over who there is, what they may do, and what they are due."""
+        self._functions.set_permissions(permissions(tenants))
+        if tenants is None and "admission" not in self._late:
+            return
+        from jackfield.admission import Admission, shares_of  # noqa: PLC0415  # for those who have tenants
+
+        shares = shares_of(tenants)
+        before = self._admission is not None
+        if shares or before:
+            admission: Admission = self._late.setdefault("admission", Admission())
+            admission.configure(shares)
+        if before != (self._admission is not None):
+            self._functions.rewire(every=True)
+
+    @property
+    def _admission(self) -> "Admission | None":
+        """Who gives calls their turn, once any tenant is due anything else than the others."""
+        made: Admission | None = self._late.get("admission")
+        return made if made is not None and made.active else None
+
+    @property
+    def admission(self) -> "AdmissionStats | None":
+        """How many calls are inside, wait and were refused, by tenant; None while all tenants are alike."""
+        return None if self._admission is None else self._admission.stats()
 
     def _restored(self, configuration: "Configuration") -> "Restoration | None":
         from jackfield.desired.keeping import Keeper  # noqa: PLC0415  # for those who have a store that lasts
@@ -1383,6 +1410,7 @@ class Host(Caller):
                 lambda: self._upgrades.trying if "upgrades" in self._late else {},
                 lambda: self._flows,
                 lambda configuration: self._schedules.adopt(configuration),  # noqa: PLW0108  # made when there are some
+                self._admit,
             )
             fresh = Applier(steps)
             made = self._late.setdefault("applier", fresh)
@@ -1410,6 +1438,7 @@ class Host(Caller):
             timeout=self._timeout,
             again=self._again,
             pauses=self._pauses,
+            admission=self._admission,
         )
 
     def _find(self, name: str) -> None:

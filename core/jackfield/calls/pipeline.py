@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 from textwrap import indent
 from time import monotonic, perf_counter
 from types import CoroutineType
-from typing import Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from jackfield import contract
 from jackfield.calls import outcomes as failures
@@ -35,6 +35,9 @@ from jackfield.runtime.pauses import Pauses
 from jackfield.stack import blamed
 from jackfield.strangers import is_interrupt
 
+if TYPE_CHECKING:
+    from jackfield.admission import Admission
+
 # What a walk is made of. A function's walk has the lines whose tag applies to it.
 _WALK: Final = """
 async    | async def walk(call):
@@ -46,6 +49,7 @@ counted  |         endpoint, call = again(call)
 awaiting |         return await endpoint.arun(call)
 waiting  |         return endpoint.run(call)
 observed |     {states} = FAILED
+seated   |     ticket = None
          |     token = None
          |     running = False
 async    |     timer = None
@@ -58,6 +62,8 @@ observed |         began = clock()
          |             if monotonic() >= deadline:
          |                 raise not_started(call)
 async    |             timer = arm(deadline)
+queueing |         ticket = await take_seat(call)
+blocking |         ticket = take_seat(call)
 function |         value = call.payload
 trusted  |         if type(value) is not trusted:
 trusted  |             value = convert(value)
@@ -72,6 +78,8 @@ async    |             raise came_late(call, timer.fired)
 sync     |             raise came_late(call)
          |     except BaseException as error:
 counted  |         del inside[call]  # first, and no call: at the recursion limit the next line may fail
+seated   |         if ticket is not None:
+seated   |             give_seat_back(ticket)
 async    |         expired = timer is not None and timer.settle(error)
 async    |         failure = timed_out(call, error) if expired else fail(call, error, running)
 sync     |         failure = fail(call, error, running)
@@ -89,6 +97,8 @@ async    |     if timer is not None:
 async    |         timer.settle(None)
          |     leave(token)
 counted  |     del inside[call]
+seated   |     if ticket is not None:
+seated   |         give_seat_back(ticket)
 observed |     took = clock() - began
 observed | {successes}
          |     return result
@@ -133,6 +143,7 @@ def compile_endpoint(
     timeout: float | None,
     again: Callable[[Call], tuple[Endpoint, Call]],
     pauses: Pauses | None = None,
+    admission: "Admission | None" = None,
 ) -> Endpoint:
     """Compile everything that calling a function needs.
 
@@ -144,6 +155,7 @@ def compile_endpoint(
         timeout: seconds for calls that neither their caller nor the function limits, or None.
         again: picks anew for a call that finds the endpoint retired.
         pauses: waits between two attempts; without them each call has one.
+        admission: gives the calls of tenants their turn; without it nobody waits for one.
 
     Returns:
         The endpoint, ready to be called.
@@ -152,7 +164,9 @@ def compile_endpoint(
         ContractError: if its executor cannot be bound.
     """
     gate = Gate()
-    door = {"gate": gate, "inside": gate.calls, "again": again}
+    door: dict[str, Any] = {"gate": gate, "inside": gate.calls, "again": again}
+    if admission is not None:
+        door |= {"line": admission.line(spec.key), "give_seat_back": admission.leave}
     executor = places.of(spec)
     observed: list[_Watcher] = []
     retry = spec.policy.retry
@@ -212,8 +226,19 @@ def _function(
     steps = {"function", "converted" if values["trusted"] is None else "trusted"}
     steps |= {"async"} if is_async else {"sync", "checked"}
     if door is not None:
-        steps |= {"counted", "awaiting" if is_async else "waiting"}
-    return _walk(steps, body, values | dict(door or {}), observed)
+        further, named = _entered(door, awaited=is_async)
+        steps |= further
+        values = values | named
+    return _walk(steps, body, values, observed)
+
+
+def _entered(door: Mapping[str, Any], *, awaited: bool) -> tuple[set[str], dict[str, Any]]:
+    """Give the steps of a walk that is a whole call, and what they need: it is counted, and has its turn."""
+    steps, values = {"counted", "awaiting" if awaited else "waiting"}, dict(door)
+    if (line := values.pop("line", None)) is not None:
+        steps |= {"seated", "queueing" if awaited else "blocking"}
+        values["take_seat"] = line.aenter if awaited else line.enter
+    return steps, values
 
 
 def _handing(
@@ -224,9 +249,10 @@ def _handing(
     observed: Sequence[_Watcher],
 ) -> Callable[[Call], Any]:
     """Make the walk that hands the call to an executor, and stays with the caller."""
-    steps = {"async", "awaiting", "counted"} if how == "arun" else {"sync", "waiting", "counted"}
-    values = {how: getattr(executor, how), "fail": failures.translator(spec, awaited=how == "arun"), **door}
-    return _walk(steps, f"{how}(call)", values, observed)
+    awaited = how == "arun"
+    steps, named = _entered(door, awaited=awaited)
+    values = {how: getattr(executor, how), "fail": failures.translator(spec, awaited=awaited), **named}
+    return _walk(steps | {"async" if awaited else "sync"}, f"{how}(call)", values, observed)
 
 
 def _bound_to(executor: Executor, spec: FunctionSpec, local: Callable[[Call], Any]) -> BoundExecutor:

@@ -195,6 +195,10 @@ class TenantConfig:
     Attributes:
         versions: whether its calls may pick a version with the header `x-version`.
         weight: its share of the host against other tenants' weights.
+        sla: its weight is so many times that.
+        seats: how many of its calls run whatever the others do; never lent.
+        concurrency: how many of its calls may be inside at once, those that wait included; None for no bound.
+        rate: its calls a second, and how many may come at once; None for no bound.
         priority: with `low` its calls of plugins with workers run when nothing else wants the processor, in workers of
             their own.
         labels: what it can be matched by.
@@ -203,6 +207,10 @@ class TenantConfig:
 
     versions: bool = False
     weight: Weight = 1.0
+    sla: Weight = 1.0
+    seats: Count = 0
+    concurrency: Positive | None = None
+    rate: Weight | None = None
     priority: Literal["normal", "low"] = "normal"
     labels: Mapping[str, str] = attrs.field(factory=dict)
     permissions: tuple[Pattern, ...] | None = None

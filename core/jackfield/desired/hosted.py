@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from jackfield.calls.access import permissions
 from jackfield.config import UpgradeConfig
 from jackfield.desired.state import Actual, Tried
 from jackfield.errors import Fault, PluginError
@@ -43,6 +42,7 @@ class HostSteps:
         trying: the number of each trial that is an upgrade → by what the plugin is loaded, and who has begun it.
         flows: the flows; made when there is one.
         schedules: follows the schedules of a file.
+        admit: takes over what tenants may do, and what they are due.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class HostSteps:
         trying: "Callable[[], Mapping[int, tuple[PluginConfig, str]]]",
         flows: "Callable[[], Flows]",
         schedules: "Callable[[Configuration], None]",
+        admit: "Callable[[Mapping[str, TenantConfig] | None], None]",
     ) -> None:
         self._functions = functions
         self._inventory = inventory
@@ -66,6 +67,7 @@ class HostSteps:
         self._trying = trying
         self._flows = flows
         self._schedules = schedules
+        self._admit = admit
 
     def actual(self) -> Actual:
         """Look at what is there."""
@@ -190,7 +192,7 @@ class HostSteps:
 
     def tenants(self, tenants: "Mapping[str, TenantConfig] | None") -> None:
         """Take over what the file says of tenants."""
-        self._functions.set_permissions(permissions(tenants))
+        self._admit(tenants)
 
     def flows(self, flows: "Mapping[str, tuple[Flow, ...]]") -> tuple[Fault, ...]:
         """Have the flows that the file says, and no others of an earlier one; give what could not come in."""

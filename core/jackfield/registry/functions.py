@@ -354,9 +354,13 @@ class Functions:
         if watchers:
             self._rewire(wiring, lambda endpoint: endpoint.spec.key in watchers, only_running=True)
 
-    def rewire(self) -> None:
-        """Compile every function that has dependencies against the providers and overrides of now."""
-        self._rewire(attrs.evolve, lambda endpoint: bool(endpoint.spec.dependencies), only_running=True)
+    def rewire(self, *, every: bool = False) -> None:
+        """Compile every function that has dependencies against the providers and overrides of now.
+
+        Args:
+            every: and those that have none.
+        """
+        self._rewire(attrs.evolve, lambda endpoint: every or bool(endpoint.spec.dependencies), only_running=True)
 
     def drain(self, endpoints: Sequence[Endpoint], timeout: float) -> tuple[Call, ...]:
         """Wait until nobody is inside any of some retired endpoints.

@@ -1,0 +1,39 @@
+"""Quotas of calls a second."""
+
+
+class Bucket:
+    """A token bucket: so many calls a second, and as many at once after a rest.
+
+    Args:
+        rate: calls a second; above 0.
+        now: monotonic seconds.
+
+    Examples:
+        >>> bucket = Bucket(2.0, now=0.0)
+        >>> [bucket.take(now=0.0) for _ in range(3)]
+        [0.0, 0.0, 0.5]
+        >>> bucket.take(now=0.5)
+        0.0
+    """
+
+    __slots__ = ("_at", "_left", "_most", "_rate")
+
+    def __init__(self, rate: float, now: float) -> None:
+        self._rate, self._most = rate, max(rate, 1.0)
+        self._left, self._at = self._most, now
+
+    def take(self, now: float) -> float:
+        """Take one call.
+
+        Args:
+            now: monotonic seconds.
+
+        Returns:
+            0.0; or, when there is none to be had, the seconds until there is one.
+        """
+        self._left = min(self._most, self._left + max(now - self._at, 0.0) * self._rate)
+        self._at = now
+        if self._left >= 1.0:
+            self._left -= 1.0
+            return 0.0
+        return (1.0 - self._left) / self._rate

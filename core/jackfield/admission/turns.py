@@ -1,0 +1,79 @@
+"""Whose turn it is: there is a queue for each tenant, and the one with the smallest tag is next."""
+
+from collections import deque
+from collections.abc import Iterable
+from heapq import heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jackfield.admission.seats import Tenant
+    from jackfield.admission.waiting import Waiter
+
+
+class Turns:
+    """The calls of one function version that wait. For one thread at a time.
+
+    A place in the heap that is too early is put right when it comes up, one that is too late by `sooner`: O(log n).
+    """
+
+    def __init__(self) -> None:
+        self._queues: dict[Tenant, deque[Waiter]] = {}
+        self._order: list[tuple[float, int, Tenant]] = []
+        self._places: dict[Tenant, int] = {}  # the one entry of a tenant that counts
+        self._numbers = count()
+
+    @property
+    def tenants(self) -> "Iterable[Tenant]":
+        """Those that have calls here; false when nobody has."""
+        return self._queues.keys()
+
+    def push(self, waiter: "Waiter") -> None:
+        """Put a call behind those of its tenant."""
+        queue = self._queues.get(waiter.tenant)
+        if queue is None:
+            queue = self._queues[waiter.tenant] = deque()
+            self._place(waiter.tenant)
+        queue.append(waiter)
+
+    def sooner(self, tenant: "Tenant") -> None:
+        """Take note that a tag has become smaller."""
+        if tenant in self._queues:
+            self._place(tenant)
+
+    def _place(self, tenant: "Tenant") -> None:
+        number = self._places[tenant] = next(self._numbers)
+        heappush(self._order, (tenant.tag, number, tenant))
+
+    def remove(self, waiter: "Waiter") -> bool:
+        """Take a call out, wherever it is; tell whether it was there."""
+        queue = self._queues.get(waiter.tenant)
+        if queue is None or waiter not in queue:
+            return False
+        queue.remove(waiter)
+        if not queue:
+            self._out(waiter.tenant)
+        return True
+
+    def first(self) -> "Tenant | None":
+        """Give the tenant whose turn it is; None if nobody waits."""
+        order = self._order
+        while order:
+            tag, number, tenant = order[0]
+            if self._places.get(tenant) == number and tag >= tenant.tag:
+                return tenant
+            heappop(order)
+            if self._places.get(tenant) == number:  # it was served meanwhile
+                self._place(tenant)
+        return None
+
+    def pop(self, tenant: "Tenant") -> "Waiter":
+        """Take out the first call of a tenant."""
+        queue = self._queues[tenant]
+        waiter = queue.popleft()
+        if not queue:
+            self._out(tenant)
+        return waiter
+
+    def _out(self, tenant: "Tenant") -> None:
+        del self._queues[tenant], self._places[tenant]
