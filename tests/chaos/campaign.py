@@ -70,6 +70,8 @@ class Report:
         twice: not idempotent, and begun more than once.
         again: steps that began after they had been recorded.
         untrue: said to have succeeded, and not done.
+        late: dead, since their time was up.
+        settling: seconds from acceptance to the end of what has succeeded and is no flow: p50, p99, the longest.
         seconds: how long it took.
     """
 
@@ -81,6 +83,8 @@ class Report:
     twice: tuple[str, ...]
     again: tuple[str, ...]
     untrue: tuple[str, ...]
+    late: tuple[str, ...]
+    settling: tuple[float, ...]
     seconds: float
 
     @property
@@ -94,8 +98,8 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was lost, doubled or untrue."""
-        return not (self.lost or self.twice or self.again or self.untrue)
+        """Whether nothing was lost, doubled or untrue, and no more than 1 of 10,000 was late."""
+        return not (self.lost or self.twice or self.again or self.untrue) and len(self.late) <= self.accepted / 10_000
 
 
 class Campaign:
@@ -186,7 +190,7 @@ class Campaign:
                 process.send_signal(signal.SIGSTOP)
                 time.sleep(20.0)
                 process.send_signal(signal.SIGCONT)
-            case "slow" | "away":
+            case "slow" | "away" | "full":
                 self._trouble.write_text(fault, encoding="utf-8")
                 time.sleep(self._draw.uniform(0.5, 4.0))
                 self._trouble.unlink()
@@ -206,7 +210,9 @@ class Campaign:
     # --- What became of it --------------------------------------------------------------------------------------------
 
     def _judged(self, seconds: float) -> Report:
-        accepted = {key: (function, number) for _, function, number, key in _lines(self.folder / "accepted.log")}
+        accepted, moments = {}, {}
+        for moment, function, number, key in _lines(self.folder / "accepted.log"):
+            accepted[key], moments[key] = (function, number), int(moment)
         with Host.from_config(self.folder / "judge.toml", observers=()) as host:
             statuses: dict[str, str] = {}
 
@@ -221,6 +227,9 @@ class Campaign:
 
             with suppress(AssertionError):  # those that are left are said to be lost
                 self._until(settled)
+            calls = host.durable_calls
+            dead = [each.id for each in host.submissions(status="dead")]
+            late = [number for number in dead if calls.read(number).now.reason == "expired"]
         marks = [*_lines(self._marks)]
         begun = Counter((what.removeprefix("begun:"), key) for _, what, key in marks if what.startswith("begun:"))
         ended = Counter((what.removeprefix("ended:"), key) for _, what, key in marks if what.startswith("ended:"))
@@ -230,6 +239,11 @@ class Campaign:
             for moment, what, number in marks
             if what.startswith("recorded:")
         }
+        took = sorted(
+            max(int(moment) - moments[key], 0) / 1e9
+            for moment, what, key in marks
+            if what.startswith("ended:") and statuses.get(key) == "succeeded"
+        )
         return Report(
             self.seed,
             len(accepted),
@@ -250,6 +264,8 @@ class Campaign:
                 and function != "pipeline"
                 and not ended[function.rpartition(".")[2], key]
             ),
+            late=tuple(late),
+            settling=tuple(round(took[int((len(took) - 1) * part)], 3) for part in (0.5, 0.99, 1.0)) if took else (),
             seconds=seconds,
         )
 

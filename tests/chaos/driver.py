@@ -18,7 +18,7 @@ from work import mark  # noqa: E402
 from jackfield import Host, JackfieldError  # noqa: E402
 from jackfield.store import SQLiteStore  # noqa: E402
 
-SUBMITTERS = 2
+SUBMITTERS = 4
 
 
 def main(folder: Path, number: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 from campaign import Campaign
 
-FAULTS = ("kill", "kill", "kill all", "kill a worker", "stop for longer than a lease", "slow", "away")
+FAULTS = ("kill", "kill", "kill all", "kill a worker", "stop for longer than a lease", "slow", "away", "full")
 
 
 def main() -> int:

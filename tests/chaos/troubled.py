@@ -1,14 +1,16 @@
-"""A store as it is on a bad day: slow, or away, when a file says so."""
+"""A store as it is on a bad day: slow, full, or away, when a file says so."""
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from work import mark
 
 from jackfield.errors import Unavailable
-from jackfield.ports import Lease, Range, Store, Stored, StoreEvent
+from jackfield.ports import Lease, Range, Stored, StoreEvent
+from jackfield.store import SQLiteStore
 
 _DONE = b"\xa4done"  # the status of a step that has been completed, as MessagePack writes it
 
@@ -18,21 +20,33 @@ class TroubledStore:
 
     Args:
         store: the one that keeps.
-        trouble: a file that says "slow" (200 to 800 ms for each operation) or "away"; without it all is well.
+        trouble: a file that says "slow" (200 to 800 ms for each operation), "full" (it may not grow any more) or
+            "away"; without it all is well.
         marks: where each step of a flow that has been recorded leaves a mark.
     """
 
-    def __init__(self, store: Store, trouble: Path, marks: Path) -> None:
+    blocks_threads = True  # as that store
+
+    def __init__(self, store: SQLiteStore, trouble: Path, marks: Path) -> None:
         self._store, self._trouble, self._marks = store, trouble, marks
         self._random = random.Random()  # noqa: S311  # how slow
+        self._full = False
 
     async def _suffer(self) -> None:
         try:
             trouble = self._trouble.read_text("utf-8")
         except FileNotFoundError:
-            return
+            trouble = ""
+        if (trouble == "full") != self._full:  # SQLite itself refuses then what makes the file larger
+            self._full = trouble == "full"
+            pages = 1 if self._full else 1_073_741_823
+            await self._store._write(lambda change: change._run(f"PRAGMA max_page_count = {pages}").fetchall())
         if trouble == "slow":
-            await asyncio.sleep(self._random.uniform(0.2, 0.8))
+            seconds = self._random.uniform(0.2, 0.8)
+            if asyncio._get_running_loop() is None:
+                time.sleep(seconds)  # noqa: ASYNC251  # a thread that asks without a loop
+            else:
+                await asyncio.sleep(seconds)
         elif trouble == "away":
             raise Unavailable("store", "it is away", cause="store")
 
