@@ -1,0 +1,147 @@
+"""What can be called: a list for people and programs, and OpenAPI 3.1 for what generates clients."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from jackfield import Host
+from jackfield.errors import OUTCOMES, FunctionNotFound, Outcome
+from jackfield.model.spec import FunctionSpec
+from jackfield_contrib.http import problems
+
+_REF: Final = "#/$defs/"
+_PROBLEM: Final = {
+    "type": "object",
+    "required": ["type", "title", "status"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "outcome": {"enum": [outcome.value for outcome in Outcome if outcome is not Outcome.OK]},
+        "code": {"type": "string"},
+        "details": {"type": "object"},
+    },
+}
+_TIMEOUT: Final = {
+    "name": "X-Timeout",
+    "in": "header",
+    "description": "Seconds that the call may take.",
+    "schema": {"type": "number", "exclusiveMinimum": 0},
+}
+_VERSION: Final = {
+    "name": "x-version",
+    "in": "header",
+    "description": "A version other than the one that would be chosen.",
+    "schema": {"type": "string"},
+}
+
+
+class Catalogue:
+    """Describes the functions of a host; OpenAPI is written anew only when something has changed.
+
+    Args:
+        host: whose.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._kept: tuple[int, Mapping[str, Any]] | None = None
+
+    def functions(self) -> list[dict[str, Any]]:
+        """List all functions, by name."""
+        snapshot = self._host.snapshot
+        return [self._row(name) for name in sorted(snapshot.functions)]
+
+    def function(self, name: str) -> dict[str, Any]:
+        """Describe one function, with its schemas.
+
+        Raises:
+            FunctionNotFound: if there is none of that name.
+        """
+        spec = self._host.describe(name)
+        payload, result = _schemas(spec)
+        return {**self._row(name), "payload_schema": payload, "result_schema": result}
+
+    def _row(self, name: str) -> dict[str, Any]:
+        spec = self._host.describe(name)
+        return {"name": name, "version": spec.version, "plugin": spec.plugin, "about": _about(spec)}
+
+    def openapi(self) -> Mapping[str, Any]:
+        """Give the OpenAPI 3.1 document of all functions, one path each."""
+        revision = self._host.snapshot.revision
+        kept = self._kept
+        if kept is None or kept[0] != revision:
+            kept = revision, self._document()
+            self._kept = kept
+        return kept[1]
+
+    def _document(self) -> dict[str, Any]:
+        schemas: dict[str, Any] = {"Problem": _PROBLEM}
+        paths = {}
+        for name in sorted(self._host.snapshot.functions):
+            try:
+                spec = self._host.describe(name)
+            except FunctionNotFound:  # it went meanwhile
+                continue
+            paths[f"/v1/functions/{name}"] = {"post": _operation(spec, schemas)}
+        return {
+            "openapi": "3.1.0",
+            "info": {"title": "Functions", "version": str(self._host.snapshot.revision)},
+            "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
+            "paths": paths,
+            "components": {"schemas": schemas},
+        }
+
+
+def _operation(spec: FunctionSpec, schemas: dict[str, Any]) -> dict[str, Any]:
+    payload, result = (_shared(schema, f"{spec.name}.", schemas) for schema in _schemas(spec))
+    operation: dict[str, Any] = {
+        "operationId": spec.name,
+        "tags": [spec.plugin or "host"],
+        "parameters": [_TIMEOUT, _VERSION],
+        "requestBody": {"content": {"application/json": {"schema": payload}}},
+        "responses": {
+            "200": {"description": "The result.", "content": {"application/json": {"schema": result}}},
+            **{
+                str(OUTCOMES[outcome].http): {
+                    "description": outcome.value,
+                    "content": {problems.CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+                }
+                for outcome in Outcome
+                if outcome not in {Outcome.OK, Outcome.CANCELLED}
+            },
+        },
+    }
+    if about := _about(spec):
+        operation["summary"] = about
+    return operation
+
+
+def _shared(schema: Any, prefix: str, schemas: dict[str, Any]) -> Any:
+    """Move a schema's definitions to where OpenAPI has them."""
+    if isinstance(schema, dict):
+        for name, definition in schema.get("$defs", {}).items():
+            schemas[_component(prefix, name)] = _shared(definition, prefix, schemas)
+        moved = {key: _shared(value, prefix, schemas) for key, value in schema.items() if key != "$defs"}
+        reference = moved.get("$ref")
+        if isinstance(reference, str) and reference.startswith(_REF):
+            moved["$ref"] = "#/components/schemas/" + _component(prefix, reference.removeprefix(_REF))
+        return moved
+    if isinstance(schema, list):
+        return [_shared(each, prefix, schemas) for each in schema]
+    return schema
+
+
+def _component(prefix: str, name: str) -> str:
+    """Name a component: OpenAPI takes letters, digits, dots, hyphens and underscores."""
+    return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "._-") else "_" for sign in prefix + name)
+
+
+def _schemas(spec: FunctionSpec) -> tuple[dict[str, Any], dict[str, Any]]:
+    from jackfield.contract.payload import payload_schema, result_schema
+
+    return payload_schema(spec), result_schema(spec)
+
+
+def _about(spec: FunctionSpec) -> str:
+    return spec.summary
