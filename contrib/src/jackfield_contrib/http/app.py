@@ -2,13 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
-from urllib.parse import unquote
+from typing import Final
 
 from jackfield import Host, Probes
 from jackfield.errors import JackfieldError
-from jackfield.log import host_log
-from jackfield.stack import error_type, frames
 from jackfield_contrib.http import problems
 from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.calling import Calling

@@ -79,7 +79,9 @@ class Calling:
                 raise Refused(400, f'call {number} of the batch is no {{"function": NAME, "payload": ...}}')
             unknown = call.keys() - _FIELDS
             if unknown:
-                raise Refused(400, f"call {number} of the batch has unknown fields: {', '.join(sorted(map(ascii, unknown)))}")
+                raise Refused(
+                    400, f"call {number} of the batch has unknown fields: {', '.join(sorted(map(ascii, unknown)))}"
+                )
         return wanted
 
 

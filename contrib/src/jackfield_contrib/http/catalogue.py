@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from jackfield import Host
+from jackfield.contract.payload import payload_schema, result_schema
 from jackfield.errors import OUTCOMES, FunctionNotFound, Outcome
 from jackfield.model.spec import FunctionSpec
 from jackfield_contrib.http import problems
@@ -64,7 +65,7 @@ class Catalogue:
 
     def _row(self, name: str) -> dict[str, Any]:
         spec = self._host.describe(name)
-        return {"name": name, "version": spec.version, "plugin": spec.plugin, "about": _about(spec)}
+        return {"name": name, "version": spec.version, "plugin": spec.plugin, "about": spec.summary}
 
     def openapi(self) -> Mapping[str, Any]:
         """Give the OpenAPI 3.1 document of all functions, one path each."""
@@ -112,8 +113,8 @@ def _operation(spec: FunctionSpec, schemas: dict[str, Any]) -> dict[str, Any]:
             },
         },
     }
-    if about := _about(spec):
-        operation["summary"] = about
+    if spec.summary:
+        operation["summary"] = spec.summary
     return operation
 
 
@@ -138,10 +139,4 @@ def _component(prefix: str, name: str) -> str:
 
 
 def _schemas(spec: FunctionSpec) -> tuple[dict[str, Any], dict[str, Any]]:
-    from jackfield.contract.payload import payload_schema, result_schema
-
     return payload_schema(spec), result_schema(spec)
-
-
-def _about(spec: FunctionSpec) -> str:
-    return spec.summary

@@ -43,7 +43,7 @@ _QUICK: Final = 0.02
 _decode = msgspec.json.Decoder().decode
 
 
-class Gone(Exception):  # noqa: N818  # nobody is left to be told
+class Gone(Exception):
     """The client went away."""
 
 
@@ -63,7 +63,7 @@ class Presence:
     async def __aenter__(self) -> None:
         """Begin to look, a little later."""
         task = asyncio.current_task()
-        assert task is not None  # a coroutine that runs has one
+        assert task is not None  # noqa: S101  # a coroutine that runs has one
         self._task = task
         self._timer = asyncio.get_running_loop().call_later(_QUICK, self._watch)
 

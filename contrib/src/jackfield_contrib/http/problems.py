@@ -37,7 +37,7 @@ _TITLES: Final[Mapping[Outcome, str]] = {
 
 
 @attrs.frozen
-class Refused(Exception):  # noqa: N818  # it is no fault of ours
+class Refused(Exception):
     """A request that never became a call.
 
     Attributes:
