@@ -129,6 +129,13 @@ def wheels(session: nox.Session) -> None:
 
 
 @nox.session
+def chaos(session: nox.Session) -> None:
+    """Kill, stop, slow and cut off hosts under submitted calls, and judge each call; `-- --seed N --rounds N`."""
+    session.install(".")
+    session.run("python", "tests/chaos/run.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure against the rivals, all in one run; prints Markdown, `-- --json FILE` keeps the figures."""
     session.install(".", "pip", *_group("bench"))

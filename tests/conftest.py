@@ -3,6 +3,9 @@
 import gc
 import signal
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -18,6 +21,13 @@ settings.load_profile("jackfield")
 # interrupt their children need the default.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def socket_path() -> Iterator[Path]:
+    """Where a Unix socket may be: its path is short, `tmp_path` with the name of the test in it need not be."""
+    with tempfile.TemporaryDirectory(prefix="jf") as folder:
+        yield Path(folder) / "c.sock"
 
 
 @pytest.fixture(autouse=True)

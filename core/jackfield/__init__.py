@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jackfield.config import PluginConfig
     from jackfield.config.secrets import Secret
     from jackfield.decorators import decorates, function, hookimpl, inject, provides
+    from jackfield.durable import Submission
     from jackfield.errors import (
         AsyncCallRequired,
         Cancelled,
@@ -35,8 +36,11 @@ if TYPE_CHECKING:
         PluginError,
         Rejected,
         ResourceExhausted,
+        StepFailed,
         StoreCompacted,
         StoreConflict,
+        StoreUnusable,
+        SubmissionConflict,
         Unavailable,
     )
     from jackfield.events import (
@@ -54,10 +58,12 @@ if TYPE_CHECKING:
     from jackfield.model.call import Call, current_call
     from jackfield.model.canary import CanaryState, CanaryStatus
     from jackfield.model.deadline import check_deadline, deadline, remaining
+    from jackfield.model.flow import Flow
     from jackfield.model.options import Config
     from jackfield.model.record import BuildRecord, Health, PluginRecord, PluginState, WorkerRecord, WorkerState
     from jackfield.model.snapshot import Snapshot
     from jackfield.model.spec import FunctionSpec, Key
+    from jackfield.model.submission import SubmissionState
     from jackfield.observe.logger import Logger
     from jackfield.observe.logs import Logs
     from jackfield.observe.metrics import Metrics
@@ -91,6 +97,7 @@ _HOMES: Final = {
     "DuplicateFunction": "jackfield.errors",
     "EventBus": "jackfield.events",
     "Fault": "jackfield.errors",
+    "Flow": "jackfield.model.flow",
     "Function": "jackfield.calls.handles",
     "FunctionCrashed": "jackfield.errors",
     "FunctionNotFound": "jackfield.errors",
@@ -128,8 +135,13 @@ _HOMES: Final = {
     "Secret": "jackfield.config.secrets",
     "Snapshot": "jackfield.model.snapshot",
     "Spans": "jackfield.observe.spans",
+    "StepFailed": "jackfield.errors",
     "StoreCompacted": "jackfield.errors",
     "StoreConflict": "jackfield.errors",
+    "StoreUnusable": "jackfield.errors",
+    "Submission": "jackfield.durable",
+    "SubmissionConflict": "jackfield.errors",
+    "SubmissionState": "jackfield.model.submission",
     "SwapReport": "jackfield.plugins.swap",
     "Unavailable": "jackfield.errors",
     "UnloadReport": "jackfield.plugins.ledger",
@@ -169,6 +181,7 @@ __all__ = [
     "DuplicateFunction",
     "EventBus",
     "Fault",
+    "Flow",
     "Function",
     "FunctionCrashed",
     "FunctionNotFound",
@@ -206,8 +219,13 @@ __all__ = [
     "Secret",
     "Snapshot",
     "Spans",
+    "StepFailed",
     "StoreCompacted",
     "StoreConflict",
+    "StoreUnusable",
+    "Submission",
+    "SubmissionConflict",
+    "SubmissionState",
     "SwapReport",
     "Unavailable",
     "UnloadReport",

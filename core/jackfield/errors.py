@@ -12,6 +12,7 @@ The tree::
     ├── ResourceExhausted     a bound is reached (retry_after)
     ├── Unavailable           something that must be reached could not be: a stopped host, a worker, a store
     ├── FunctionCrashed       any other exception of a function, wherever it ran (error_type, cause)
+    ├── StepFailed            a step of a flow has failed (flow, step, function); callers get it as a FunctionCrashed
     ├── AsyncCallRequired     `call` of an async function, or `stop`, inside a running event loop (instead)
     ├── ContractError         every fault of one function, found when it is loaded
     ├── InjectionError        every fault of the dependency graph
@@ -23,6 +24,8 @@ The tree::
     ├── StoreConflict         a key has another revision than expected (key, expected, found)
     ├── StoreCompacted        the writes that a watch asks for are not kept any more (since, oldest, newest)
     ├── LeaseEnded            a lease was not renewed in time, or was released (lease, ttl)
+    ├── StoreUnusable         the file of a store is damaged, newer, no store, or on a network (path, reason, fix)
+    ├── SubmissionConflict    the key of a submitted call is that of another payload (function, key, id)
     └── ConfigError           a configuration file is wrong (file, line, key)
 
 An error is its fields; the message is rendered from them when somebody reads it, with the texts of strangers each in
@@ -351,6 +354,29 @@ class FunctionCrashed(JackfieldError):
 
 
 @attrs.define(slots=False, eq=False)
+class StepFailed(JackfieldError):
+    """A step of a flow has failed. A flow is a function: who calls it gets this as the cause of a `FunctionCrashed`.
+
+    Attributes:
+        flow: the flow.
+        step: the step; "" when it was none, but what the flow was called with, or its output.
+        function: what the step calls.
+        reason: what happened; the error itself is `__cause__`.
+    """
+
+    flow: str
+    step: str
+    function: str
+    reason: str = ""
+    outcome: ClassVar[Outcome] = Outcome.CRASHED
+
+    def __str__(self) -> str:
+        """Name the flow, the step and the function."""
+        where = f"step {self.step!r} ({self.function}) of the flow {self.flow}" if self.step else f"flow {self.flow}"
+        return printable(f"{where}: {self.reason}")
+
+
+@attrs.define(slots=False, eq=False)
 class AsyncCallRequired(JackfieldError):
     """`host.call` of an async function, or `host.stop`, inside a running event loop would block that loop.
 
@@ -552,3 +578,45 @@ class LeaseEnded(JackfieldError):
     def __str__(self) -> str:
         """Name the lease and the way on."""
         return f"lease {self.lease} was released, or not renewed for {self.ttl:g} s: begin another, and claim anew"
+
+
+@attrs.define(slots=False, eq=False)
+class StoreUnusable(JackfieldError):
+    """The file of a store cannot be used: it is damaged, of a newer version, no store, or where it would not be safe.
+
+    Attributes:
+        path: of the file.
+        reason: why.
+        fix: what to do.
+    """
+
+    path: str
+    reason: str
+    fix: str
+
+    def __str__(self) -> str:
+        """Name the file, what is wrong with it, and the way on."""
+        return printable(f"{self.path}: {self.reason}: {self.fix}")
+
+
+@attrs.define(slots=False, eq=False)
+class SubmissionConflict(JackfieldError):
+    """A call was submitted under this key before, with another payload. Nothing was accepted.
+
+    Attributes:
+        function: which.
+        key: that of both.
+        id: of the call that is there.
+    """
+
+    function: str
+    key: str
+    id: str
+    outcome: ClassVar[Outcome] = Outcome.INVALID_PAYLOAD
+
+    def __str__(self) -> str:
+        """Name the function, the key, the call that has it, and the way on."""
+        return printable(
+            f"{self.function}: key {self.key[:80]!r} is that of call {self.id}, whose payload is another one:"
+            " a key stands for one call and its payload"
+        )

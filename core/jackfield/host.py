@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
+from itertools import chain
 from time import monotonic
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypeVar
@@ -61,20 +62,31 @@ from jackfield.registry.registry import Registry
 from jackfield.runtime import forking
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.home import HomeLoop
+from jackfield.runtime.pauses import Pauses
 from jackfield.runtime.pool import Pool
 from jackfield.stack import log_messages_for
-from jackfield.store import MemoryStore, check_store
+from jackfield.store import check_store
+from jackfield.store.hosted import HostStore
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm  # what type checkers know without an installation
 
     from jackfield.config import Configuration, PluginConfig
     from jackfield.config.apart import EnvironmentsConfig
+    from jackfield.config.model import DurableConfig
     from jackfield.desired.applying import Applier
+    from jackfield.desired.following import Following
+    from jackfield.desired.keeping import DesiredRevision
     from jackfield.desired.plan import Plan
+    from jackfield.desired.restoring import Restoration
+    from jackfield.durable import Submission, Submissions
+    from jackfield.flow import Flows
+    from jackfield.model.flow import Flow
     from jackfield.observe.metrics import Metrics
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canaries, Canary
+    from jackfield.schedules.hosted import Schedules
+    from jackfield.schedules.record import ScheduleRecord
     from jackfield.workers.upgrades import Upgrades
     from jackfield.workers.workers import Workers
 
@@ -122,7 +134,6 @@ class Host(Caller):
         store: Store | None = None,
         timeout: float | None = None,
     ) -> None:
-        kept = MemoryStore() if store is None else check_store(store)
         self._observers = _default_observers() if observers is None else check_observers(observers)
         self._messages = any(getattr(observer, "messages", False) is True for observer in self._observers)
         log_messages_for(self, wanted=self._messages)
@@ -130,11 +141,13 @@ class Host(Caller):
         self._unwatch: list[Callable[[], None]] = []
         self._strict = False
         self._environments: EnvironmentsConfig | None = None
+        self._durable: DurableConfig | None = None
         self._late: dict[str, Any] = {}  # what is made when it is first needed
         self._stop = threading.Lock()  # held by the stop that is under way, which nobody waits for
         self._home = HomeLoop()
         self._control = ControlLoop()
         self._pool = Pool()
+        self._pauses = Pauses()
         self._places = Places(self._home, self._pool, executors or {})
         self.events = EventBus(lambda coroutine: self._home.submit("events", coroutine), self._pool)
 
@@ -158,8 +171,8 @@ class Host(Caller):
         self._hooks = hooks
         ledgers = Ledgers()
         hosting = Hosting(self._functions, self._injector, hooks, self.events, self._home.run, code, ledgers)
-        self._states = ClaimedStates(kept, self._control.clock)
-        self._lifecycle = Lifecycle(hosting, self._states, self._control, self._home, self._pool, ledgers)
+        self._kept = HostStore(None if store is None else check_store(store), self._control)
+        self._lifecycle = Lifecycle(hosting, ClaimedStates(self._kept), self._control, self._home, self._pool, ledgers)
         self._inventory = Inventory(code, hosting, self._lifecycle)
         forking.watch(self)
 
@@ -243,15 +256,32 @@ class Host(Caller):
 
     def _configure(self, configuration: "Configuration") -> None:
         from jackfield.desired.hosted import rule_of  # noqa: PLC0415  # as `_applier`
+        from jackfield.store.urls import store_of  # noqa: PLC0415  # for those who have a configuration
 
         switches = self._inventory.scan()
-        self._environments = configuration.environments
-        self._functions.set_rules({name: rule_of(name, route) for name, route in configuration.routes.items()})
+        self._environments, self._durable = configuration.environments, configuration.durable
+        self._kept.configure(store_of(configuration.store.url), configuration.host.id)
+        restored = self._restored(configuration) if self._kept.lasts else None
+        configuration = configuration if restored is None else restored.configuration
+        routes = configuration.routes if restored is None else restored.routes
+        plugins = configuration.plugins if restored is None else restored.plugins
+        self._functions.set_rules({name: rule_of(name, route) for name, route in routes.items()})
         self._functions.set_permissions(permissions(configuration.tenants))
         discover, lazy = configuration.discover, configuration.lazy
-        self._inventory.declare(configuration.plugins.values(), discover=discover, lazy=lazy)
-        self._applier.boot(configuration)
+        self._inventory.declare(plugins.values(), discover=discover, lazy=lazy)
+        if configuration.flows:
+            self._flows.declare(configuration.flows)
+        if configuration.schedules:
+            self._schedules.adopt(configuration)
+        self._applier.boot(configuration, restored)
         self._refuse_faults(configuration.strict or switches.strict)
+
+    def _restored(self, configuration: "Configuration") -> "Restoration | None":
+        from jackfield.desired.keeping import Keeper  # noqa: PLC0415  # for those who have a store that lasts
+        from jackfield.desired.restoring import restore  # noqa: PLC0415  # as above
+
+        names = (*BUILT_IN, *(name for name in self._places.names if name not in BUILT_IN))
+        return restore(configuration, Keeper(self._kept, configuration.file, names))
 
     def _refuse_faults(self, strict: bool) -> None:
         """Raise what was left out, if any fault is to keep the host from starting."""
@@ -282,6 +312,26 @@ class Host(Caller):
         with self.update() as tx:
             spec = tx.register(name, target, version=version, plugin=plugin)
         return Registration(spec, lambda gone: self._functions.commit([Removal(gone.name, gone.version, only=gone)]))
+
+    def add_flow(self, flow: "Flow") -> Registration:
+        """Register a flow: a function whose steps call others.
+
+        Before the start its functions need not be there; what is wrong with it then stands in `faults` once the host
+        has started. A host that runs refuses a flow that does not fit its functions.
+
+        Args:
+            flow: it.
+
+        Returns:
+            A registration, whose `remove()` undoes exactly this.
+
+        Raises:
+            ContractError: with every fault of it.
+            DuplicateFunction: if the name and version is taken.
+            PluginError: if a hook refuses it.
+            Unavailable: after a fork.
+        """
+        return self._flows.add(flow)
 
     def unregister(self, name: str, *, version: str | None = None) -> None:
         """Remove a function: all its versions, or one. Calls that are inside finish.
@@ -417,6 +467,15 @@ class Host(Caller):
         """Note that a trial was promoted: the default of its functions belongs to whoever did it."""
         self._applier.routed(dict.fromkeys(status.functions, status.version), by=by, verb="promote")
 
+    def _note_trial(self, status: CanaryStatus, verb: str, by: str) -> None:
+        """Note that a trial has begun, goes to others now, or was aborted."""
+        if self._kept.lasts:
+            self._applier.tried(status.name, by=by, verb=verb)
+
+    def _judges(self) -> bool:
+        following = self._late.get("following")
+        return following is None or following.judges
+
     @property
     def canaries(self) -> "tuple[Canary, ...]":
         """The canaries that run, and the last few that have ended, in the order in which they began."""
@@ -514,8 +573,19 @@ class Host(Caller):
 
     @property
     def faults(self) -> tuple[Fault, ...]:
-        """Everything that was left out when plugins were loaded, and why."""
-        return self._inventory.faults
+        """Everything that was left out when plugins were loaded, and why, and what does not fit in flows, schedules."""
+        others = (self._late[name].faults for name in ("flows", "schedules") if name in self._late)
+        return (*self._inventory.faults, *chain.from_iterable(others))
+
+    @property
+    def flows(self) -> "tuple[Flow, ...]":
+        """The flows that can be called, each version."""
+        return tuple(self._flows) if "flows" in self._late else ()
+
+    @property
+    def schedules(self) -> "Mapping[str, ScheduleRecord]":
+        """Name → what there is to see of each schedule that this host follows; nothing while it does not run."""
+        return self._schedules.records if "schedules" in self._late else {}
 
     @property
     def running(self) -> bool:
@@ -582,7 +652,7 @@ class Host(Caller):
         return spec
 
     def graph(self, style: Literal["mermaid", "dot"] = "mermaid") -> str:
-        """Draw the functions, what is injected into them, and the scopes.
+        """Draw the functions, what is injected into them, the scopes, and the steps of flows.
 
         Args:
             style: `mermaid` or `dot`.
@@ -590,7 +660,8 @@ class Host(Caller):
         from jackfield.injection.drawing import dot, mermaid  # noqa: PLC0415  # for those who draw
 
         draw = mermaid if style == "mermaid" else dot
-        return draw(self._injector.graph, [endpoint.spec for endpoint in self._functions.endpoints()])
+        drawing = draw(self._injector.graph, [endpoint.spec for endpoint in self._functions.endpoints()])
+        return self._flows.beside(drawing, style) if "flows" in self._late else drawing
 
     # --- Plugins ----------------------------------------------------------------------------------------------------
 
@@ -600,8 +671,11 @@ class Host(Caller):
         return self.snapshot.plugins
 
     def declared(self) -> tuple[tuple[str, ...], tuple[Fault, ...]]:
-        """Tell, without starting anything, which functions the declared plugins would register, and every fault."""
-        return self._inventory.declared(), self.faults
+        """Tell, without starting anything, which functions plugins and flows would bring, and every fault."""
+        if "flows" in self._late:
+            self._flows.check()
+        flows = {flow.name: None for flow in self.flows}
+        return (*self._inventory.declared(), *flows), self.faults
 
     def start_plugin(self, name: str) -> PluginRecord:
         """Start a plugin, after those that it depends on; one that was unloaded is loaded again.
@@ -617,7 +691,7 @@ class Host(Caller):
             Unavailable: if the host does not run: nobody would stop the plugin.
         """
         self._refuse_idle(name)
-        again = self._inventory.unloaded(name)
+        again = self._inventory.unloaded(name) or self._applier.left_out(name)
         if again is not None:
             self.load(again)
         return self._wanted(name, "start", self._lifecycle.start)
@@ -735,6 +809,32 @@ class Host(Caller):
             configuration = self.read_configuration(configuration)
         return self._applier.apply(configuration, dry_run=dry_run, force=force)
 
+    @property
+    def history(self) -> "tuple[DesiredRevision, ...]":
+        """The changes of what is desired, the oldest first: files that were applied, and what verbs have written.
+
+        Those that are kept, in a store that lasts; without one there are none.
+
+        Raises:
+            Unavailable: if the store is away.
+        """
+        return self._applier.history
+
+    def undo(self, revision: int) -> "Plan":
+        """Bring back what was desired at an earlier revision of `history`, as a new revision.
+
+        Args:
+            revision: its number.
+
+        Returns:
+            What was done.
+
+        Raises:
+            LookupError: if that is not kept.
+            Unavailable: without a store that lasts; if that is away; or while an apply is under way.
+        """
+        return self._applier.undo(revision)
+
     def read_configuration(self, path: str | os.PathLike[str]) -> "Configuration":
         """Read a configuration file as this host would, with the executors that it has.
 
@@ -851,6 +951,99 @@ class Host(Caller):
         there = self._there
         return {} if there is None else there.tallies
 
+    # --- Submitted calls ---------------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        name: str,
+        payload: Any = None,
+        /,
+        *,
+        key: str | None = None,
+        timeout: float | None = None,
+        tenant: str | None = None,
+        version: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        durable: bool = True,
+    ) -> "Submission":
+        """Accept a call for later. When this returns it is kept, and is run though this process ends.
+
+        It is run once, unless nobody knows how an attempt ended and the function is marked `idempotent`: then up to
+        `[durable] attempts` times. Payload and permissions are checked now, and at each attempt.
+
+        Args:
+            name: the function's dotted name.
+            payload: plain data, or what `to_json` can write; at most about a mebibyte.
+            key: stands for this one call of the tenant and function: submitted again, it is the same call.
+            timeout: seconds from now until it must have ended, attempts and pauses included.
+            tenant: whom the call is for; within a function that of its call.
+            version: the version to call instead of the one the route picks now.
+            headers: passed on to the function; those that may be secrets, by their names, are not kept.
+            durable: False accepts it although the store is this process's memory, and goes with it.
+
+        Returns:
+            Its handle.
+
+        Raises:
+            ConfigError: if the store does not last.
+            SubmissionConflict: if there is a call of that key with another payload.
+            PayloadError: if the payload does not fit the function, or the store.
+            JackfieldError: what calling it would raise before it runs.
+            Unavailable: if the host does not run, or the store is not there.
+        """
+        arguments: dict[str, Any] = {"version": version, "headers": headers, "durable": durable}
+        return self._submissions.submit(name, payload, key=key, timeout=timeout, tenant=tenant, **arguments)
+
+    async def asubmit(
+        self,
+        name: str,
+        payload: Any = None,
+        /,
+        *,
+        key: str | None = None,
+        timeout: float | None = None,  # the call's
+        tenant: str | None = None,
+        version: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        durable: bool = True,
+    ) -> "Submission":
+        """Do what `submit` does, from any event loop."""
+        arguments: dict[str, Any] = {"version": version, "headers": headers, "durable": durable}
+        return await self._submissions.asubmit(name, payload, key=key, timeout=timeout, tenant=tenant, **arguments)
+
+    def submitted(self, identifier: str, /) -> "Submission":
+        """Find a submitted call by its id, after a restart too.
+
+        Raises:
+            LookupError: if there is none, or it is not kept any more.
+        """
+        return self._submissions.submitted(identifier)
+
+    def submissions(
+        self, function: str = "*", *, status: str | None = None, tenant: str | None = None
+    ) -> "Iterator[Submission]":
+        """Go through the submitted calls that are kept, of all hosts of the store, in no order.
+
+        Args:
+            function: a name, or a pattern as in `billing.*`.
+            status: one of `SubmissionState`.
+            tenant: whom they are for; by default all.
+        """
+        return (handle for handle, _ in self._submissions.each(function, status, tenant))
+
+    @property
+    def durable_calls(self) -> "Submissions":
+        """What is behind `submit`, as `pluginctl` asks it."""
+        return self._submissions
+
+    def redrive(self, identifier: str, /) -> "Submission":
+        """Run a submitted call again that is failed, dead or cancelled: its attempts and its time begin anew.
+
+        Raises:
+            LookupError: if there is none, or it is none of these.
+        """
+        return self._submissions.redrive(identifier)
+
     # --- Starting and stopping --------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -877,24 +1070,42 @@ class Host(Caller):
         log_messages_for(self, wanted=self._messages)
         self._home.open()
         self._places.open()
+        self._pauses.begin()
         self._functions.open()
         for metrics in self._metrics():
             self._unwatch += metrics.watch_host(self), metrics.watch("thread", _stats(self._places.thread))
             if (workers := self._there) is not None:
                 self._unwatch.append(metrics.watch("worker", _stats(workers)))
         if self.plugins:
-            try:
-                faults = self._lifecycle.start_all()
-                if self._functions.running:  # else somebody has stopped it meanwhile
-                    self._lifecycle.supervise(_HEALTH_EVERY)
-            except ResourceExhausted:  # no control loop, so no plugin has begun
-                self._functions.close(0.0)
-                self._end()
-                raise
+            faults = self._start_plugins()
+        if "flows" in self._late and self._functions.running:
+            faults += self._flows.check()
         if self._strict and faults:
             self.stop()
             first = faults[0]
             raise PluginError(first.plugin or first.entry, first.stage, first.reason, first.fix, faults)
+        self._begin_late()
+
+    def _start_plugins(self) -> tuple[Fault, ...]:
+        try:
+            faults = self._start_wanted()
+            if self._functions.running:  # else somebody has stopped it meanwhile
+                self._lifecycle.supervise(_HEALTH_EVERY)
+        except ResourceExhausted:  # no control loop, so no plugin has begun
+            self._functions.close(0.0)
+            self._end()
+            raise
+        return faults
+
+    def _start_wanted(self) -> tuple[Fault, ...]:
+        """Start what is to run: by the plugins' own settings, unless somebody wanted something else that was kept."""
+        want = self._applier.at_start() if "applier" in self._late else None
+        if want is None:
+            return self._lifecycle.start_all()
+        faults = self._lifecycle.start_all(want.running, want.plugins.keys() - want.running)
+        for name in want.held:
+            self._lifecycle.hold(name)
+        return faults
 
     def stop(self, timeout: float = 10.0) -> None:
         """Let no more calls in, wait for those inside, close singletons in reverse order; `with host:` ends so.
@@ -916,7 +1127,9 @@ class Host(Caller):
             return
         try:
             until = monotonic() + timeout
+            self._plan_no_more()
             self._say_left(self._functions.close(timeout))
+            self._give_back()
             self._lifecycle.stop_all(max(until - monotonic(), _STOP_AT_LEAST))
             _report(self._injector.close(self._home.run, max(until, monotonic() + _STOP_AT_LEAST)))
             self._end()
@@ -933,7 +1146,9 @@ class Host(Caller):
             return
         try:
             until = monotonic() + timeout
+            await self._aside(self._plan_no_more)
             self._say_left(await self._aside(partial(self._functions.close, timeout)))
+            await self._aside(self._give_back)
             await self._aside(partial(self._lifecycle.stop_all, max(until - monotonic(), _STOP_AT_LEAST)))
             ends = max(until, monotonic() + _STOP_AT_LEAST)
             if self._home.is_here:
@@ -948,6 +1163,31 @@ class Host(Caller):
         """Do something that blocks in a thread: a daemon, unlike those of `asyncio.to_thread`."""
         return await self._pool.run("jackfield-host", partial(copy_context().run, work))
 
+    def _begin_late(self) -> None:
+        if not self._functions.running:
+            return
+        if self._kept.lasts and "applier" in self._late:
+            self._applier.resume()
+            if self._applier.keeper is not None:
+                self._following.start()
+        if self._kept.lasts:  # what an earlier process has accepted goes on
+            self._submissions.start()
+        if "schedules" in self._late:
+            self._schedules.start()
+
+    def _plan_no_more(self) -> None:
+        self._pauses.end()
+        if "following" in self._late:
+            self._following.stop(_STOP_AT_LEAST)
+        if "schedules" in self._late:
+            self._schedules.stop()
+        if "submissions" in self._late:
+            self._submissions.pause()
+
+    def _give_back(self) -> None:
+        if "submissions" in self._late:
+            self._submissions.stop(_STOP_AT_LEAST)
+
     def _end(self) -> None:
         if "canaries" in self._late:
             self._canaries.release()
@@ -955,14 +1195,14 @@ class Host(Caller):
         while self._unwatch:
             self._unwatch.pop()()
         self._places.thread.close()
-        if self._states.claimed:
+        if self._kept.claimed:
             try:
-                self._control.run(self._states.release(), _STOP_AT_LEAST)
+                self._control.run(self._kept.release(), _STOP_AT_LEAST)
             except Exception as error:  # noqa: BLE001  # the store is somebody else's; its lease ends by itself
                 host_log("WARNING", "the host's id could not be given back", error)
         if (workers := self._there) is not None:
             workers.close()
-        self._states.close(_STOP_AT_LEAST)
+        self._kept.end(_STOP_AT_LEAST)
         self._control.close()
         self._home.close()
         log_messages_for(self, wanted=False)
@@ -998,12 +1238,32 @@ class Host(Caller):
     # --- Inside -----------------------------------------------------------------------------------------------------
 
     @property
+    def _flows(self) -> "Flows":
+        from jackfield.flow import Flows  # noqa: PLC0415  # for those who have some
+
+        made = self._late.get("flows")
+        if made is None:  # of several threads that come at once, all get the first one's
+            fresh = Flows(
+                self._functions,
+                self._plain_caller,
+                self._pool,
+                self._find,
+                lambda name: self._inventory.spec(name, None),
+                lambda name: self._not_found(Call(name)),
+            )
+            made = self._late.setdefault("flows", fresh)
+        flows: Flows = made
+        return flows
+
+    @property
     def _canaries(self) -> "Canaries":
         from jackfield.rollout.canary import Canaries  # noqa: PLC0415  # 8 ms, for those who have one
 
         made = self._late.get("canaries")
         if made is None:  # of several threads that come at once, all get the first one's
-            fresh = Canaries(self._functions, self._control, self._pool, self._note_promotion)
+            fresh = Canaries(
+                self._functions, self._control, self._pool, self._note_promotion, self._note_trial, self._judges
+            )
             made = self._late.setdefault("canaries", fresh)
         canaries: Canaries = made
         return canaries
@@ -1048,6 +1308,44 @@ class Host(Caller):
             yield from (observer for observer in self._observers if isinstance(observer, Metrics))
 
     @property
+    def _schedules(self) -> "Schedules":
+        from jackfield.schedules.hosted import Schedules  # noqa: PLC0415  # for those who have some
+
+        made = self._late.get("schedules")
+        if made is None:  # as above
+            fresh = Schedules(
+                self.submit if self._kept.lasts else None,
+                lambda ask: self._kept.answered(lambda: ask(self._kept.store)),
+                self.describe,
+                lambda: [spec.name for _, bundle in self._inventory.loaded.values() for spec in bundle.specs],
+                lambda: self._registry.snapshot.permissions,
+                lambda: self._functions.running,
+                self._control,
+                self._pool,
+            )
+            made = self._late.setdefault("schedules", fresh)
+        schedules: Schedules = made
+        return schedules
+
+    @property
+    def _submissions(self) -> "Submissions":
+        from jackfield.durable.composed import compose  # noqa: PLC0415  # for those who submit calls
+
+        made = self._late.get("submissions")
+        if made is None:  # as above
+            fresh = compose(
+                self._kept,
+                self._home,
+                (self._registry, self._unknown, self._find, self._pool),
+                lambda: self._functions.running,
+                self._durable,
+                self._observers,
+            )
+            made = self._late.setdefault("submissions", fresh)
+        submissions: Submissions = made
+        return submissions
+
+    @property
     def _upgrades(self) -> "Upgrades":
         from jackfield.workers.upgrades import Upgrades  # noqa: PLC0415  # for those who make one
 
@@ -1082,11 +1380,26 @@ class Host(Caller):
                 self._canaries,
                 lambda: self._upgrades,
                 lambda: self._upgrades.rolling if "upgrades" in self._late else {},
+                lambda: self._upgrades.trying if "upgrades" in self._late else {},
+                lambda: self._flows,
+                lambda configuration: self._schedules.adopt(configuration),  # noqa: PLW0108  # made when there are some
             )
             fresh = Applier(steps)
             made = self._late.setdefault("applier", fresh)
         applier: Applier = made
         return applier
+
+    @property
+    def _following(self) -> "Following":
+        from jackfield.desired.following import Following  # noqa: PLC0415  # for those who have a store that lasts
+
+        made = self._late.get("following")
+        if made is None:  # as above
+            trials = lambda: self._canaries.all if "canaries" in self._late else ()  # noqa: E731  # as those above
+            fresh = Following(self._kept, self._applier, trials, self._control, self._pool)
+            made = self._late.setdefault("following", fresh)
+        following: Following = made
+        return following
 
     def _compile(self, spec: FunctionSpec, further: Sequence[Observer]) -> Endpoint:
         return compile_endpoint(
@@ -1096,6 +1409,7 @@ class Host(Caller):
             places=self._places,
             timeout=self._timeout,
             again=self._again,
+            pauses=self._pauses,
         )
 
     def _find(self, name: str) -> None:

@@ -14,6 +14,9 @@ class BoundObserver(Protocol):
     """An observer of one function version, its label children bound. Called on every call, from any thread.
 
     `start` and `finish` of one call run in the same context (thread or task), `finish` exactly once for every `start`.
+
+    One that has `retried(call, outcome, error, duration)` is told, between the two, of every attempt that failed and is
+    followed by another; `call.attempt` is its number.
     """
 
     def start(self, call: Call, /) -> Any:

@@ -53,3 +53,25 @@ def _units(sign: str) -> str:
 def one_line(value: object) -> object:
     """Clean what is text, and leave everything else as it is; for fields."""
     return printable(value) if isinstance(value, str) else value
+
+
+def mermaid_text(text: str) -> str:
+    """Write all but letters, digits and harmless signs as a character code: Mermaid reads most others as markup.
+
+    Args:
+        text: any text.
+
+    Examples:
+        >>> mermaid_text("text.slugify (a flow)")
+        'text.slugify #40;a flow#41;'
+    """
+    return "".join(one if one.isalnum() or one in " .:@_-+[]" else f"#{ord(one)};" for one in printable(text))
+
+
+def dot_text(text: str) -> str:
+    """Write text for a quoted string of the DOT language.
+
+    Args:
+        text: any text.
+    """
+    return printable(text).replace("\\", "\\\\").replace('"', '\\"')

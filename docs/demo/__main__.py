@@ -20,6 +20,7 @@ from typing import Any
 
 import apart
 import cost
+import durable
 import live
 from loguru import logger
 from opentelemetry.sdk.trace import TracerProvider
@@ -63,7 +64,12 @@ def main() -> None:
             'executor = "worker"   # memory = "256Mi", pids = 32; another plugin is called all the while',
         )
         apart.harm(Path(folder))
-        step("12 · What it costs, beside the same by hand", "one function of no work, in this process, in turns")
+        step(
+            f"12 · Calls that survive: {durable.RECORDS:,} are accepted, the process is killed, the next finishes them",
+            'host.submit("flights.record", row, key="flight-7")   # [store] url = "sqlite:calls.db"',
+        )
+        durable.survive(Path(folder))
+        step("13 · What it costs, beside the same by hand", "one function of no work, in this process, in turns")
         cost.compare()
     console.print()
     console.rule(f"[bold]Done in {perf_counter() - began:.0f} s")

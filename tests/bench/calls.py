@@ -1,6 +1,7 @@
 """One call of a plain function with observers off, against the plugin systems' own ways to call one."""
 
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import pluggy
@@ -11,7 +12,15 @@ from stevedore.extension import Extension
 from subjects import ITEM, Item, echo
 
 from jackfield import Host
+from jackfield.config import parse_config
 
+_AGAIN = b"""
+[[plugin]]
+name = "bench"
+path = "subjects"
+functions = { "bench.again" = "echo" }
+[plugin.retry]
+"""
 _spec = pluggy.HookspecMarker("bench")
 _implementation = pluggy.HookimplMarker("bench")
 
@@ -53,7 +62,8 @@ def _through_extension(extension: Any, item: Item) -> int:
 
 def run(effort: Effort) -> Section:
     """Compare ``host.call`` with one pluggy hook call and with stevedore."""
-    with Host(observers=()) as host:
+    again = Host.from_config(parse_config(_AGAIN, Path("bench.toml")), observers=())
+    with Host(observers=()) as host, again:
         host.register("bench.echo", echo)
         handle = host.function("bench.echo", Item, int)
         taken = measure(
@@ -62,6 +72,7 @@ def run(effort: Effort) -> Section:
                 "host": statement("host.call('bench.echo', item)", host=host, item=ITEM),
                 "deadline": statement("host.call('bench.echo', item, timeout=5.0)", host=host, item=ITEM),
                 "handle": statement("handle(item)", handle=handle, item=ITEM),
+                "again": statement("again.call('bench.again', item)", again=again, item=ITEM),
                 "pluggy": statement("hook.echo(item=item)", hook=_hook(_Specification), item=ITEM),
                 "pluggy first": statement("hook.echo(item=item)", hook=_hook(_FirstResultSpecification), item=ITEM),
                 "driver": statement("manager.driver(item)", manager=_driver(), item=ITEM),
@@ -78,6 +89,7 @@ def run(effort: Effort) -> Section:
         "A typed payload that is an instance of its type, no injection.",
         [
             Row(call, hook, taken["host"], taken["pluggy"], bar=0.4),
+            Row("the same of a plugin with `[plugin.retry]`", call, taken["again"], taken["host"]),
             Row(limited, hook, taken["deadline"], taken["pluggy"], bar=0.6),
             Row(call, "the same with `firstresult`", taken["host"], taken["pluggy first"]),
             Row("a typed handle: `echo(item)`", hook, taken["handle"], taken["pluggy"]),

@@ -19,7 +19,9 @@ import calls
 import canaries
 import colours
 import discovery
+import durable
 import fanout
+import flows
 import growth
 import imports
 import injection
@@ -30,6 +32,7 @@ import report
 import rollbacks
 import shared
 import startup
+import store
 import swaps
 import tails
 import unloading
@@ -51,12 +54,15 @@ BENCHES: dict[str, Callable[[Effort], Section]] = {
     "startup": startup.run,
     "apply": apply.run,
     "fanout": fanout.run,
+    "flows": flows.run,
     "unloading": unloading.run,
     "growth": growth.run,
     "colours": colours.run,
     "payloads": payloads.run,
     "workers": workers.run,
     "shared": shared.run,
+    "store": store.run,
+    "durable": durable.run,
 }
 
 

@@ -59,7 +59,7 @@ def run(effort: Effort) -> Section:
         shared = _region(_MEGABYTE)
         large = stack.enter_context(_other(fork, _copying(shared)))
         host = stack.enter_context(_host({"bench": _PLUGIN}))
-        with mock.patch("jackfield.workers.workers.Prepare", _unconfined):
+        with mock.patch("jackfield.workers.making.Prepare", _unconfined):
             bare = stack.enter_context(_host({"bench": _PLUGIN}))
         runner = stack.enter_context(asyncio.Runner())
         data = bytes(_MEGABYTE)
@@ -137,7 +137,7 @@ def _host(plugins: dict[str, str], worker: str = "min = 1\nmax = 1\ncalls = 0") 
             yield host
 
 
-def _unconfined(config: bytes, paths: tuple[str, ...], sites: tuple[str, ...], _: bytes) -> messages.Prepare:
+def _unconfined(config: bytes, paths: tuple[str, ...], sites: tuple[str, ...], *_: object) -> messages.Prepare:
     return messages.Prepare(config, paths, sites)
 
 

@@ -11,6 +11,7 @@ import typer.main
 import jackfield
 from jackfield import errors
 from jackfield.cli import app
+from jackfield.config import flows
 from jackfield.config import model as configured
 from jackfield.config.keys import key_of
 from jackfield.observe.record import Record
@@ -22,12 +23,19 @@ CONFIGURED = {
     "The top of the file": configured.Document,
     "[[plugin]]": configured.PluginConfig,
     "[plugin.worker]": configured.WorkerConfig,
+    "[plugin.retry]": configured.RetryConfig,
     "[plugin.upgrade]": configured.UpgradeConfig,
+    "[durable]": configured.DurableConfig,
+    "[[schedule]]": configured.ScheduleConfig,
     "[routes]": configured.RouteConfig,
     "[tenants.NAME]": configured.TenantConfig,
+    "[flows.NAME]": configured.FlowConfig,
+    "[flows.NAME.steps.STEP]": flows.StepConfig,
     "[observability]": configured.ObservabilityConfig,
     "[observability.logs]": configured.LogsConfig,
     "[observability.metrics]": configured.MetricsConfig,
+    "[host]": configured.HostConfig,
+    "[store]": configured.StoreConfig,
     "[environments]": configured.EnvironmentsConfig,
 }
 

@@ -9,7 +9,6 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -51,9 +50,9 @@ try:
 except Exception as error:
     print(type(error).__name__, error, flush=True)
     sys.exit(1)
-print("ready", flush=True)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 try:
+    print("ready", flush=True)
     signal.pause()
 finally:
     server.close()
@@ -61,15 +60,13 @@ finally:
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    # Not `tmp_path`: a Unix socket's path is short.
-    with tempfile.TemporaryDirectory(prefix="jf") as made:
-        yield Path(made)
+def folder(socket_path):
+    return socket_path.parent
 
 
 @pytest.fixture
-def path(folder):
-    return folder / "c.sock"
+def path(socket_path):
+    return socket_path
 
 
 @pytest.fixture

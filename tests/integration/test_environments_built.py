@@ -271,19 +271,18 @@ def test_a_host_and_pluginctl_build_what_the_configuration_says(links, tmp_path,
         assert host.call("demo-served.run", timeout=30.0) == "1.0"
 
 
-def test_how_far_an_environment_has_come_is_seen_and_told_while_it_is_built(links, tmp_path, monkeypatch):
+def test_how_far_an_environment_has_come_is_seen_and_told_while_it_is_built(links, tmp_path, socket_path, monkeypatch):
     """By `host.building`, `pluginctl status` and whoever waits for an apply; afterwards nothing is."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     sdist(links, "demo-slow", "1.0", code=WRITE, hostile="import time; time.sleep(2)")
     config = tmp_path / "jackfield.toml"
     told = '[environments]\nfind_links = ["./links"]\noffline = true\nbuild = true\n'
     config.write_text(told)
-    control = tmp_path / "control"
-    with Host.from_config(config, observers=()) as host, ControlServer(control, verbs(host), loop=host.control):
+    with Host.from_config(config, observers=()) as host, ControlServer(socket_path, verbs(host), loop=host.control):
         config.write_text(told + '[[plugin]]\nname = "slow"\npath = "demo-slow==1.0"\nexecutor = "worker"\n')
         with ThreadPoolExecutor(1) as pool:
             seen = pool.submit(until, lambda: [each for each in host.building if each.phase == "building"])
-            done = CliRunner().invoke(app, ["apply", str(config), "--control", str(control)])
+            done = CliRunner().invoke(app, ["apply", str(config), "--control", str(socket_path)])
             (record,) = seen.result()
         assert (record.plugin, record.text) == ("slow", "demo-slow 1.0 from source")
         assert done.exit_code == 0, done.output

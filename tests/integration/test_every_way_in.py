@@ -153,7 +153,7 @@ def test_its_state_comes_back_when_it_starts_again(way):
     way.host.restart_plugin("shop")
     assert way.host._lifecycle.instance("shop").count == 7
     way.host.unload("shop")
-    keys = way.host._control.run(way.host._states._store.range("hosts/"))
+    keys = way.host._control.run(way.host._kept.store.range("hosts/"))
     assert not [key for key in keys.entries if "/state/" in key], "an unload forgets it"
 
 

@@ -7,8 +7,7 @@ import pytest
 
 from jackfield import Host, PluginError, log
 from jackfield.config import PluginConfig
-from jackfield.plugins import claimed
-from jackfield.store import MemoryStore
+from jackfield.store import MemoryStore, hosted
 from support.plugins import wait_for
 
 PLUGIN = """
@@ -33,7 +32,7 @@ class Sick(MemoryStore):
     def fall(self, *verbs):
         """Sick it is waited for shortly; well it has its time, also on a machine under load."""
         self.sick = frozenset(verbs)
-        self._patch.setattr(claimed, "ANSWER", 0.05 if verbs else 30.0)
+        self._patch.setattr(hosted, "ANSWER", 0.05 if verbs else 30.0)
 
     async def range(self, *args, **options):
         if "range" in self.sick:

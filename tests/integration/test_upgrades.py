@@ -268,7 +268,8 @@ REFUSED = [
     pytest.param("demo-ocr==2.9", "exit", id="start"),
     pytest.param("demo-ocr==2.0", "2.0 runs already", id="same"),
     pytest.param("demo-ocr==9.9", "demo-ocr", id="absent"),
-    pytest.param("other-ocr==2.1", "it is another distribution, other-ocr, and was demo-ocr", id="distribution"),
+    pytest.param("other-ocr==2.1", "other-ocr is another distribution than demo-ocr", id="distribution"),
+    pytest.param("Not-There==9", "Not-There is another distribution than demo-ocr", id="distribution-unresolved"),
     pytest.param("demo-ocr", "is no requirement with a version", id="spelling"),
 ]
 

@@ -162,7 +162,7 @@ def test_twenty_reloads_under_load_lose_no_call(till):
             assert host.reload("till").faults == ()
             assert host.call("till.label") == f"number {number}"
         end = time.monotonic() + 10.0
-        while descriptors() > before + 2:
+        while descriptors() > before + 12:  # those of one more worker; what twenty reloads would leave is far more
             assert time.monotonic() < end, "descriptors are left open"
             time.sleep(0.01)
     assert set(results) <= {"first", *(f"number {number}" for number in range(20))}

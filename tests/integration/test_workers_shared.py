@@ -4,12 +4,14 @@ import asyncio
 import os
 import signal
 import textwrap
+from pathlib import Path
 
 import pytest
 from tests.support.in_workers import needs_workers, until
 
 from jackfield import FunctionCrashed, Host, Unavailable
 from support.installed import site
+from support.wheels import wheel
 
 pytestmark = [pytest.mark.slow, needs_workers]
 
@@ -169,6 +171,52 @@ def test_one_that_cannot_be_imported_harms_no_other(pack):
         assert host.call("a.pid") == host.call("c.pid")
 
 
+@pytest.mark.parametrize(
+    "hangs", ["while True: pass", "import time; time.sleep(600)", "import threading as t; t.Event().wait()"]
+)
+def test_one_whose_import_hangs_harms_no_other(pack, hangs):
+    pack.plugin("a")
+    pack.plugin("b", hangs)
+    pack.tables[1] = pack.tables[1].replace("[plugin.worker]", "start_timeout = 0.5\n[plugin.worker]")
+    pack.plugin("c")
+    with pack.host() as host:
+        (fault,) = host.faults
+        assert (fault.plugin, fault.stage) == ("b", "import")
+        assert "longer than 0.5 s" in fault.reason
+        assert host.call("a.pid") == host.call("c.pid")
+
+
+def test_one_whose_import_hangs_ends_no_call_of_those_that_run(pack):
+    pack.plugin("a")
+    with pack.host() as host:
+        pid, file = host.call("a.pid"), pack.folder / "jackfield.toml"
+        pack.plugin("b", "while True: pass")
+        pack.tables[1] = pack.tables[1].replace("[plugin.worker]", "start_timeout = 0.5\n[plugin.worker]")
+        pack.plugin("c")
+        file.write_text("\n".join((pack.tables[0], pack.tables[2])))
+        assert host.apply(file).changes
+        file.write_text("\n".join(pack.tables))
+        host.apply(file)
+        assert [(fault.plugin, "longer than 0.5 s" in fault.reason) for fault in host.faults] == [("b", True)]
+        assert [host.call(f"{each}.pid") for each in "ac"] == [pid, pid]
+
+
+def test_one_that_was_unloaded_and_is_gone_harms_no_other(pack):
+    """What lives in a process keeps its number there, whoever else is missing when all are imported anew."""
+    for each in "abc":
+        pack.plugin(each)
+    with pack.host() as host:
+        file = pack.folder / "jackfield.toml"
+        file.write_text("\n".join((pack.tables[0], pack.tables[2])))
+        assert host.apply(file).changes
+        pack.module("b", "raise RuntimeError('no')\n")
+        (worker,) = host.workers
+        parent = Path(f"/proc/{worker.pid}/stat").read_text("ascii").rpartition(")")[2].split()[1]
+        os.kill(int(parent), signal.SIGKILL)
+        until(lambda: worker.pid not in {each.pid for each in host.workers})
+        assert [host.call(f"{each}.whose") for each in "ac"] == ["a", "c"]
+
+
 def test_one_whose_start_fails_harms_no_other(pack):
     pack.plugin("a")
     pack.plugin("b", CODE + "\n\nclass Plugin:\n    def start(self):\n        raise RuntimeError('no')\n")
@@ -178,6 +226,31 @@ def test_one_whose_start_fails_harms_no_other(pack):
         with pytest.raises(Unavailable):
             host.call("b.pid")
         assert host.call("a.pid") == host.call("c.pid")
+
+
+def test_those_of_one_requirement_share_its_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    code = "import os\n\ndef pid() -> int:\n    return os.getpid()\n\ndef version() -> str:\n    return VERSION\n"
+    for version in ("1.0", "2.0"):
+        wheel(tmp_path / "wheels", "demo-two", version, code=code, entries="")
+    file = tmp_path / "jackfield.toml"
+    tables = [f'[environments]\nfind_links = ["{tmp_path / "wheels"}"]\noffline = true\n']
+    for name, version in (("a", "1.0"), ("b", "1.0"), ("c", "2.0")):
+        functions = f'{{ "{name}.pid" = "demo_two:pid", "{name}.version" = "demo_two:version" }}'
+        source = f'path = "demo-two=={version}"\nexecutor = "worker"\nfunctions = {functions}'
+        tables.append(f'[[plugin]]\nname = "{name}"\n{source}\n[plugin.worker]\nshare = true\nmax = 1\n')
+    file.write_text("\n".join(tables))
+    with Host.from_config(file, observers=()) as host:
+        assert host.faults == ()
+        assert host.call("a.pid") == host.call("b.pid") != host.call("c.pid")
+        assert [host.call(f"{each}.version") for each in "abc"] == ["1.0", "1.0", "2.0"]
+        old = host.call("a.pid")
+        os.kill(old, signal.SIGKILL)
+        until(lambda: old not in {each.pid for each in host.workers})
+        assert host.call("a.pid") == host.call("b.pid")
+        file.write_text("\n".join((tables[0], tables[2], tables[3])))  # the first goes, and the environment stays
+        assert host.apply(file).changes
+        assert [host.call(f"{each}.version") for each in "bc"] == ["1.0", "2.0"]
 
 
 def test_those_of_low_priority_share_too(pack):

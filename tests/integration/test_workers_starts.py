@@ -11,7 +11,7 @@ import pytest
 from tests.support.in_workers import apart, needs_workers, until, written
 
 from jackfield import Host, Unavailable
-from jackfield.workers import nursery, pool
+from jackfield.workers import nursery, pool, supply
 
 pytestmark = needs_workers
 
@@ -146,8 +146,9 @@ def test_a_plugin_that_kills_its_workers_is_refused_for_a_while(tmp_path, monkey
     """Five in a row that end before they have answered anything; then one is tried again, and all is well."""
     for name, value in QUICK.items():
         monkeypatch.setattr(pool, name, value)
+        monkeypatch.setattr(supply, name, value, raising=False)
     with apart(tmp_path, CODE) as host:
-        assert [leave(host).cause for _ in range(pool.BREAKER)] == ["crashed"] * pool.BREAKER
+        assert [leave(host).cause for _ in range(supply.BREAKER)] == ["crashed"] * supply.BREAKER
         refused = leave(host)
         assert (refused.cause, refused.ran) == ("start_failed", False)
         assert "5 times in a row" in str(refused)
@@ -159,7 +160,7 @@ def test_a_plugin_that_kills_its_workers_is_refused_for_a_while(tmp_path, monkey
 def test_a_worker_that_has_answered_is_no_failed_start(tmp_path):
     """Whatever ends it later: the next call finds another, at once and always."""
     with apart(tmp_path, CODE, kept(max=1)) as host:
-        for _ in range(2 * pool.BREAKER):
+        for _ in range(2 * supply.BREAKER):
             assert host.call("apart.pid")
             assert leave(host).cause == "crashed"
 
@@ -169,7 +170,7 @@ def test_a_success_in_between_closes_the_count(tmp_path, monkeypatch):
     monkeypatch.setattr(pool, "BACKOFF", 0.0)
     with apart(tmp_path, CODE, kept(max=1)) as host:
         for _ in range(3):
-            for _ in range(pool.BREAKER - 1):
+            for _ in range(supply.BREAKER - 1):
                 assert leave(host).cause == "crashed"
             assert host.call("apart.pid")
 

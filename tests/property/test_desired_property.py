@@ -119,9 +119,12 @@ class FakeHost:
         if self.records[name].state is not PluginState.UNLOADED:
             self._state(name, PluginState.STOPPED)
 
-    def route(self, name, rule, *, keep_default):
+    def route(self, name, rule, *, default):
         self._did("route", name)
         self.routes = {**self.routes, name: rule}
+
+    def schedules(self, configuration):
+        pass
 
     def tenants(self, tenants):
         self._did("tenants", "")

@@ -30,7 +30,7 @@ class Rolling(FakeHost):
             rolling=dict(self.rolling),
         )
 
-    def upgrade(self, plugin):
+    def upgrade(self, plugin, *, share=None, force=False):
         self._did("upgrade", plugin.name)
         assert self.records[plugin.name].state is PluginState.RUNNING
         assert plugin.name not in self.rolling, "there is one trial of a plugin at a time"

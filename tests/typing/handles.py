@@ -8,7 +8,19 @@ from typing import Any, Literal, assert_type
 
 import attrs
 
-from jackfield import Call, Function, Host, Registration, Snapshot, current_call, deadline, function, inject, provides
+from jackfield import (
+    Call,
+    Flow,
+    Function,
+    Host,
+    Registration,
+    Snapshot,
+    current_call,
+    deadline,
+    function,
+    inject,
+    provides,
+)
 
 
 @attrs.frozen
@@ -53,6 +65,10 @@ def right(host: Host) -> None:
     assert_type(host.register("risk.score", score), Registration)
     assert_type(host.snapshot, Snapshot)
     assert_type(current_call(), Call)
+    flow = Flow("f", version="1.0", timeout=1.0, output={"a": "$a"}).step("a", "risk.score", amount="$input.amount")
+    assert_type(flow.step("b", "b", with_="$a", after=["a"], each="$a", parallel=2, on_error="continue"), Flow)
+    assert_type(host.add_flow(flow), Registration)
+    assert_type(host.flows, tuple[Flow, ...])
     with host.update() as tx, deadline(0.2):
         tx.register("a", score)
     with host.override({Database: Database()}):
@@ -80,4 +96,6 @@ def wrong(host: Host) -> None:
     host.call(5)  # type: ignore[arg-type]
     host.snapshot.functions["f"] = text  # type: ignore[index]
     function(timeout="soon")  # type: ignore[call-overload]
+    host.add_flow("f")  # type: ignore[arg-type]
+    Flow("f").step("a", "b", on_error="skip")  # type: ignore[arg-type]
     provides(scope="forever")  # type: ignore[call-overload]

@@ -53,6 +53,12 @@ def plugin(**keys: str) -> str:
     return "[[plugin]]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items() if value)
 
 
+def scheduled(**keys: str) -> str:
+    """Write a good schedule, with some keys changed; values as TOML."""
+    keys = {"name": "'nightly'", "function": "'a.close'", "cron": "'15 3 * * *'"} | keys
+    return "[[schedule]]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items() if value)
+
+
 def upgraded(text: str) -> str:
     """Write a good plugin that runs in workers, with an `upgrade`."""
     return plugin(executor='"worker"', upgrade=f"{{ {text} }}")
@@ -213,6 +219,20 @@ def test_a_single_fault_is_shown_with_its_fix():
             "plugin[0].upgrade.tenants[0] (line 5)",
             "no tenant is named 'acne' → did you mean 'acme'?",
         ),
+        (scheduled(cron="'60 * * * *'"), "schedule[0].cron (line 4)", "'60 * * * *': its minute is wrong → write five"),
+        (scheduled(cron="'0 0 30 2 *'"), "schedule[0].cron (line 4)", "it never comes: no such month has that day"),
+        (scheduled(timezone="'Europe/Berln'"), "schedule[0].timezone (line 5)", "did you mean 'Europe/Berlin'"),
+        (scheduled(missed="'twice'"), "schedule[0].missed (line 5)", "unknown value 'twice'"),
+        (scheduled(payload="3", tenants="1"), "schedule[0].tenants (line 6)", "unknown key → did you mean 'tenant'?"),
+        (scheduled(function="'no name'"), "schedule[0].function (line 3)", "the name is not a dotted name"),
+        (scheduled(function=""), "schedule[0].function (line 1)", "required, and missing → add function ="),
+        (scheduled() + scheduled(), "schedule[1].name (line 6)", "the name 'nightly' is taken by schedule[0]"),
+        (scheduled(tenant="'acne'") + "[tenants.acme]", "schedule[0].tenant (line 5)", "did you mean 'acme'?"),
+        ("schedule = 3", "schedule (line 1)", "expected an array, got 3 → write [[schedule]], with two brackets"),
+        (plugin(retry="{ attempts = 0 }"), "plugin[0].retry.attempts (line 4)", "from 1 to 1,000,000, got 0"),
+        (plugin(retry="{ backoff = 0 }"), "plugin[0].retry.backoff (line 4)", "a number of seconds above 0"),
+        (plugin(retry="{ backof = 1.0 }"), "plugin[0].retry.backof (line 4)", "unknown key → did you mean 'backoff'?"),
+        (plugin(retry="5"), "plugin[0].retry (line 4)", "expected a table, got 5"),
         (plugin(executor='"worker"', upgrade="3"), "plugin[0].upgrade (line 5)", "expected a table, got 3"),
         (plugin(worker="{}"), "plugin[0].worker (line 4)", "the plugin has no executor, and only workers heed this"),
         (
@@ -244,6 +264,16 @@ def test_a_single_fault_is_shown_with_its_fix():
         ("[environments]\nsize = '4 GB'", "environments.size (line 2)", "got the text '4 GB'"),
         ("[environments]\nfind_links = ['./no']", "environments.find_links[0] (line 2)", "there is no folder './no'"),
         ("[environments]\nofline = true", "environments.ofline (line 2)", "did you mean 'offline'?"),
+        ("[host]\nid = 'a/b'", "host.id (line 2)", "expected 1 to 64 printable characters without spaces and '/'"),
+        ("[store]\nurl = 'sqlite'", "store.url (line 2)", "expected 'memory:', 'sqlite:' and a file"),
+        ("[store]\nurl = 'sqlite:'", "store.url (line 2)", "names no file → write 'sqlite:jackfield.db'"),
+        ("[store]\nurl = 'sqlite:///a.db'", "store.url (line 2)", "names no file → write 'sqlite:jackfield.db'"),
+        ("[store]\nurl = 'sqlite:no/a.db'", "store.url (line 2)", "which is no folder"),
+        ("[store]\nurl = 'sqlite:.'", "store.url (line 2)", "is a folder"),
+        ("[store]\nurl = 'memory:a'", "store.url (line 2)", "write 'memory:'"),
+        ("[store]\nurl = 'sqlight:a'", "store.url (line 2)", "did you mean 'sqlite'?"),
+        ("[store]\nurl = 'etcd://a'", "store.url (line 2)", "pip install 'jackfield-contrib[etcd]'"),
+        ("[store]\nfile = 'a.db'", "store.file (line 2)", "unknown key"),
         ("[observability]\ntraces = 'off'", "observability.traces (line 2)", "expected true or false"),
         ("[observability.logs]\nstream = 'file'", "observability.logs.stream (line 2)", "known here: stderr, stdout"),
         ("[observability.metrics]\nport = 65536", "observability.metrics.port (line 2)", "got 65536"),

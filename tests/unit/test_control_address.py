@@ -19,10 +19,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs Unix sock
 
 
 @pytest.fixture
-def folder():
-    # Not `tmp_path`: a Unix socket's path is short.
-    with tempfile.TemporaryDirectory(prefix="jf") as made:
-        yield Path(made)
+def folder(socket_path):
+    return socket_path.parent
 
 
 def mode(path):
@@ -70,7 +68,7 @@ def test_socket_and_folder_are_private_under_any_umask(folder, umask):
     assert mode(folder / "new" / "c.sock.lock") == 0o600
     assert sorted(path.name for path in (folder / "new").iterdir()) == ["c.sock", "c.sock.lock"]
     listener.close()
-    assert sorted(path.name for path in (folder / "new").iterdir()) == ["c.sock.lock"]
+    assert sorted(path.name for path in (folder / "new").iterdir()) == []
     listener.close()
 
 

@@ -36,6 +36,7 @@ EXAMPLES = [
     ResourceExhausted("f", "full", 2.5),
     Unavailable("store", "gone"),
     FunctionCrashed("f", "ValueError", "x", "1", "p", "stack"),
+    errors.StepFailed("f", "step", "g", "no"),
     errors.AsyncCallRequired("f"),
     ContractError("f", (FAULT, FAULT)),
     errors.InjectionError((FAULT,), "drawn"),
@@ -47,6 +48,8 @@ EXAMPLES = [
     errors.StoreConflict("a/b", 1, 3),
     errors.StoreCompacted(1, 40, 90),
     errors.LeaseEnded("7f", 15.0),
+    errors.StoreUnusable("/a/b.db", "it is damaged", "restore a backup"),
+    errors.SubmissionConflict("f", "order-17", "0" * 32),
     ConfigError("f.toml", 3, "plugin[0].name", "is wrong", (FAULT,)),
 ]
 

@@ -17,7 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jackfield.workers.channel import Channel, ChannelBroken, Ticket, teller
+from jackfield.workers.channel import Channel
+from jackfield.workers.frames import ChannelBroken
+from jackfield.workers.tickets import Ticket, teller
 
 
 class Word(msgspec.Struct, frozen=True, array_like=True):
@@ -30,8 +32,7 @@ def pair(limit: int = 1_000) -> Iterator[tuple[Channel[Any], socket.socket, list
     here, there = socket.socketpair()
     came: list[bytes] = []
     ended = Ticket()
-    channel: Channel[Any] = Channel(here, Word, lambda word: came.append(word.body), limit)
-    channel.on_break = ended.settle
+    channel: Channel[Any] = Channel(here, Word, lambda word: came.append(word.body), ended.settle, limit)
     with there:
         yield channel, there, came, ended
     channel.close()
@@ -115,6 +116,41 @@ class TestSentOnALoop:
             answers = asyncio.run(run(channel))
             assert [type(each) for each in answers] == [ChannelBroken] * 3
 
+    def test_a_turn_that_has_come_is_passed_on_by_whoever_leaves_in_that_very_moment(self):
+        async def run(channel, there):
+            loop = asyncio.get_running_loop()
+            first = asyncio.ensure_future(channel.asend(Word(bytes(2_000_000))))
+            second, third = (asyncio.ensure_future(channel.asend(Word(bytes([number])))) for number in range(2))
+            await asyncio.sleep(0)
+            first.add_done_callback(lambda _: second.cancel())  # its turn has come by then, and it does not run yet
+            read = loop.run_in_executor(None, all_of, there, 2)
+            async with asyncio.timeout(30.0):
+                await asyncio.wait((first, second, third))
+            return await read
+
+        with pair(3_000_000) as (channel, there, _, _):
+            assert [len(each) for each in asyncio.run(run(channel, there))] == [2_000_000, 1]
+
+    def test_what_cannot_be_sent_now_breaks_nothing(self):
+        with pair(3_000_000) as (channel, there, _, _):
+            there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sent = 0
+            with pytest.raises(TimeoutError):
+                while True:
+                    channel.send(Word(bytes(1_000)), monotonic())
+                    sent += 1
+            assert channel.broken is None
+            read = threading.Thread(target=all_of, args=(there, sent + 1))
+            read.start()
+            channel.send(Word(b"last"), monotonic() + 30.0)
+            read.join()
+
+    def test_half_a_message_that_is_not_sent_in_time_breaks_the_channel(self):
+        with pair(3_000_000) as (channel, _, _, ended):
+            with pytest.raises(TimeoutError):
+                channel.send(Word(bytes(2_000_000)), monotonic() + 0.05)
+            assert ended.done
+
 
 class TestReaders:
     """Whoever waits reads: threads and event loops take turns, and none of them misses anything."""
@@ -148,6 +184,73 @@ class TestReaders:
             assert loop.run_until_complete(aask(ask, channel))
         loop.close()
 
+    def test_the_end_of_the_stream_is_seen_that_comes_with_the_last_message(self):
+        async def run(here, there):
+            loop = asyncio.get_running_loop()
+            came, over = [], loop.create_future()
+            channel = Channel(here, Word, lambda word: came.append(word.body), over.set_result)
+            readers = channel.watch(loop)
+            there.sendall(frame(b"last"))
+            there.shutdown(socket.SHUT_WR)
+            async with asyncio.timeout(30.0):
+                await over
+            channel.unwatch(readers)
+            channel.close()
+            return came
+
+        here, there = socket.socketpair()
+        with here, there:
+            assert asyncio.run(run(here, there)) == [b"last"]
+
+    def test_what_is_settled_before_its_thread_sleeps_wakes_it(self):
+        class Late(Ticket):
+            def prepare(self):
+                self.settle(None)
+                super().prepare()
+
+        with pair() as (channel, there, _, ended), reading(channel, ended):
+            assert channel.wait(Late(), monotonic() + 30.0)
+            there.shutdown(socket.SHUT_WR)
+
+    def test_a_thread_that_is_interrupted_while_others_read_is_not_asked_to_read(self):
+        class Interrupted(Ticket):
+            def sleep(self, timeout):
+                raise KeyboardInterrupt
+
+        with peers() as (ask, channel):
+            never = Ticket()
+            with reading(channel, never):
+                with pytest.raises(KeyboardInterrupt):
+                    channel.wait(Interrupted())
+                never.settle(None)
+                assert ask(channel)
+
+    def test_what_raises_where_it_is_taken_breaks_the_channel(self):
+        def take(_):
+            raise KeyboardInterrupt
+
+        here, there = socket.socketpair()
+        ended = Ticket()
+        channel = Channel(here, Word, take, ended.settle)
+        with there:
+            there.sendall(frame(b"first") + frame(b"second")[:-2])
+            with pytest.raises(KeyboardInterrupt):
+                channel.wait(Ticket())
+            assert ended.done
+            assert not channel.wait(Ticket(), monotonic())
+        channel.close()
+
+    def test_its_end_is_told_once(self):
+        told = []
+        for _ in range(200):
+            here, there = socket.socketpair()
+            channel = Channel(here, Word, print, told.append)
+            there.close()
+            with ThreadPoolExecutor(2) as pool:
+                pool.submit(channel.wait, Ticket(), monotonic() + 0.001)
+                pool.submit(channel.close)
+        assert len(told) == 200
+
     def test_closing_while_loops_watch_leaves_no_descriptor(self):
         before = descriptors()
         for _ in range(20):
@@ -155,6 +258,19 @@ class TestReaders:
                 assert asyncio.run(aask(ask, channel))
         gc.collect()  # the loops, and with them what they watched
         assert descriptors() <= before
+
+
+@contextmanager
+def reading(channel: Channel[Any], ticket: Ticket) -> Iterator[None]:
+    """Have a thread read until a ticket is settled."""
+    thread = threading.Thread(target=channel.wait, args=(ticket,))
+    thread.start()
+    while not channel._reading:  # nothing else tells
+        pass
+    yield
+    ticket.settle(None)
+    channel.close()
+    thread.join()
 
 
 def descriptors() -> set[str]:
@@ -166,7 +282,7 @@ class Asking(Channel[Any]):
     """A channel whose questions are numbers, and whose answers are the same numbers."""
 
     def __init__(self, connection: socket.socket) -> None:
-        super().__init__(connection, Word, self.took)
+        super().__init__(connection, Word, self.took, lambda _: None)
         self.numbers = count(1)
         self.tickets: dict[bytes, Ticket] = {}
 
@@ -207,13 +323,13 @@ async def aask(ask: Any, channel: Asking) -> bool:
     """Ask on an event loop."""
     loop = asyncio.get_running_loop()
     came = loop.create_future()
-    channel.watch(loop)
+    readers = channel.watch(loop)
     try:
         body, ticket = ask(channel, teller(loop, came))
         async with asyncio.timeout(60.0):
             await came
     finally:
-        channel.unwatch(loop)
+        channel.unwatch(readers)
     return bool(ticket.result() == body)
 
 

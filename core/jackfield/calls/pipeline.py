@@ -5,7 +5,7 @@ sync and async differ by the word `await`.
 
 A function that an executor runs elsewhere has two walks of the same template: the outer one is observed and stays with
 the caller, its body hands the call to the bound executor; the inner one, with payload, injection and function, is what
-the executor was bound to.
+the executor was bound to. So has a function whose calls are tried again: each attempt is an inner walk.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from jackfield.model.route import Endpoint
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.observe.barrier import observer_failed
 from jackfield.ports import BoundExecutor, BoundObserver, Executor, Observer
+from jackfield.runtime.pauses import Pauses
 from jackfield.stack import blamed
 from jackfield.strangers import is_interrupt
 
@@ -131,6 +132,7 @@ def compile_endpoint(
     places: Places,
     timeout: float | None,
     again: Callable[[Call], tuple[Endpoint, Call]],
+    pauses: Pauses | None = None,
 ) -> Endpoint:
     """Compile everything that calling a function needs.
 
@@ -141,6 +143,7 @@ def compile_endpoint(
         places: where functions run.
         timeout: seconds for calls that neither their caller nor the function limits, or None.
         again: picks anew for a call that finds the endpoint retired.
+        pauses: waits between two attempts; without them each call has one.
 
     Returns:
         The endpoint, ready to be called.
@@ -152,7 +155,8 @@ def compile_endpoint(
     door = {"gate": gate, "inside": gate.calls, "again": again}
     executor = places.of(spec)
     observed: list[_Watcher] = []
-    if executor is None:  # one walk, which runs wherever its caller is, or at home
+    retry = spec.policy.retry
+    if executor is None and (retry is None or pauses is None):  # one walk, wherever its caller is, or at home
         parts = _parts(spec, injector)
         observed = _bind(observers, spec)
         here = places.inline.bind(spec, _function(spec, parts, door, observed))
@@ -164,10 +168,20 @@ def compile_endpoint(
             arun = _handing(spec, apart, "arun", door, observed)
     else:
         local = _function(spec, _parts(spec, injector)) if places.injects_here(spec) else _injected_there
-        apart = _bound_to(executor, spec, local)
-        executors = [apart]
+        if executor is None:
+            here = apart = places.inline.bind(spec, local)
+            if spec.colour is Colour.SYNC and spec.policy.executor is None:
+                apart = places.thread.bind(spec, local)
+        else:
+            here = apart = _bound_to(executor, spec, local)
+        executors = [here] if apart is here else [here, apart]
         observed = _bind(observers, spec)
-        run = _handing(spec, apart, "run", door, observed)
+        if retry is not None and pauses is not None:
+            from jackfield.calls.retrying import Retrying, telling  # noqa: PLC0415  # for those who have such plugins
+
+            told = telling(watcher.bound for watcher in observed)
+            here, apart = (Retrying(each, spec, retry, pauses, told) for each in (here, apart))
+        run = _handing(spec, here, "run", door, observed)
         arun = _handing(spec, apart, "arun", door, observed)
     limit = timeout if spec.policy.timeout is None else spec.policy.timeout
     return Endpoint(

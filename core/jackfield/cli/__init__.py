@@ -6,12 +6,16 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from jackfield.cli.apply import apply, diff
+from jackfield.cli import store
+from jackfield.cli.apply import apply, diff, history, undo
 from jackfield.cli.call import call
 from jackfield.cli.check import check
 from jackfield.cli.doctor import doctor
 from jackfield.cli.env import build, collect, list_environments, remove
 from jackfield.cli.explain import explain
+from jackfield.cli.flow import graph as flow_graph
+from jackfield.cli.flow import run as flow_run
+from jackfield.cli.flow import show as flow_show
 from jackfield.cli.graph import graph
 from jackfield.cli.info import info
 from jackfield.cli.listing import list_entries
@@ -20,8 +24,19 @@ from jackfield.cli.new import new
 from jackfield.cli.plugin_verbs import reload, restart, start, stop, unload
 from jackfield.cli.route_verbs import canary, rollback, route, upgrade
 from jackfield.cli.sandbox import sandbox
+from jackfield.cli.schedules import list_schedules
 from jackfield.cli.serve import serve
 from jackfield.cli.status import dump_state, events, status
+from jackfield.cli.submissions import (
+    calls,
+    cancel,
+    drop_dead,
+    list_dead,
+    redrive_dead,
+    result,
+    show_dead,
+    submit,
+)
 
 _EPILOG = "Exit codes: 0 ok, 1 the call or check failed, 2 wrong usage. NO_COLOR is heeded."
 
@@ -150,6 +165,8 @@ for _name, _verb, _examples in (
         ),
     ),
     ("diff", diff, ("pluginctl diff", "pluginctl diff new.toml", "pluginctl diff --json | jq .drift")),
+    ("history", history, ("pluginctl history", "pluginctl history --json | jq '.[-1]'")),
+    ("undo", undo, ("pluginctl undo d41",)),
     ("status", status, ("pluginctl status", "pluginctl status --watch", "pluginctl status --json | jq .plugins")),
     ("start", start, ("pluginctl start billing",)),
     ("stop", stop, ("pluginctl stop billing", "pluginctl stop billing --json | jq .state")),
@@ -178,11 +195,36 @@ for _name, _verb, _examples in (
             "pluginctl upgrade ocr demo-ocr==3.0 --tenant t-1 --force",
         ),
     ),
+    (
+        "submit",
+        submit,
+        (
+            "pluginctl submit billing.charge order=17 cents=990 --key order-17",
+            "pluginctl submit billing.charge - < order.json",
+            "pluginctl submit billing.close --timeout 3600 --json | jq -r .id",
+        ),
+    ),
+    (
+        "calls",
+        calls,
+        ("pluginctl calls", "pluginctl calls --status dead", "pluginctl calls --function 'billing.*' --json"),
+    ),
+    ("result", result, ("pluginctl result 0af7651916cd43dd8448eb211c80319c --wait",)),
+    ("cancel", cancel, ("pluginctl cancel 0af7651916cd43dd8448eb211c80319c",)),
     ("rollback", rollback, ("pluginctl rollback 41",)),
     ("events", events, ("pluginctl events", "pluginctl events --follow --json | jq .event")),
     ("dump-state", dump_state, ("pluginctl dump-state", "pluginctl dump-state --json | jq .in_flight")),
 ):
     _add(app, _name, _verb, _examples)
+
+_store = typer.Typer(cls=_Verbs, no_args_is_help=True, rich_markup_mode=None, context_settings=_CONTEXT)
+for _name, _job, _examples in (
+    ("check", store.check, ("pluginctl store check jackfield.toml", "pluginctl store check jackfield.db --json")),
+    ("compact", store.compact, ("pluginctl store compact jackfield.toml",)),
+    ("backup", store.backup, ("pluginctl store backup jackfield.toml jackfield-friday.db",)),
+):
+    _add(_store, _name, _job, _examples)
+app.add_typer(_store, name="store", help="Check, compact and copy the file of a store that lasts, while hosts use it.")
 
 _env = typer.Typer(cls=_Verbs, no_args_is_help=True, rich_markup_mode=None, context_settings=_CONTEXT)
 _each: Callable[..., None]
@@ -204,6 +246,36 @@ for _name, _each, _examples in (
 ):
     _add(_env, _name, _each, _examples)
 app.add_typer(_env, name="env", help="Build, list and remove the environments of plugins that run apart.")
+
+_flow = typer.Typer(cls=_Verbs, no_args_is_help=True, rich_markup_mode=None, context_settings=_CONTEXT)
+for _name, _each, _examples in (
+    (
+        "run",
+        flow_run,
+        (
+            "pluginctl flow run checkout token=abc",
+            "pluginctl flow run checkout - --config shop.toml < order.json",
+            "pluginctl flow run checkout token=abc --graph run.mmd --json",
+        ),
+    ),
+    ("show", flow_show, ("pluginctl flow show", "pluginctl flow show checkout --running --json")),
+    ("graph", flow_graph, ("pluginctl flow graph checkout", "pluginctl flow graph checkout --format dot | dot -Tsvg")),
+):
+    _add(_flow, _name, _each, _examples)
+app.add_typer(_flow, name="flow", help="Run, show and draw flows: functions that are put together of others.")
+_schedule = typer.Typer(cls=_Verbs, no_args_is_help=True, rich_markup_mode=None, context_settings=_CONTEXT)
+_add(_schedule, "list", list_schedules, ("pluginctl schedule list", "pluginctl schedule list --json | jq '.[].next'"))
+app.add_typer(_schedule, name="schedule", help="List what the running host submits at planned times.")
+
+_dead = typer.Typer(cls=_Verbs, no_args_is_help=True, rich_markup_mode=None, context_settings=_CONTEXT)
+for _name, _each, _examples in (
+    ("list", list_dead, ("pluginctl dead list", "pluginctl dead list --function 'billing.*' --json")),
+    ("show", show_dead, ("pluginctl dead show 0af7651916cd43dd8448eb211c80319c",)),
+    ("redrive", redrive_dead, ("pluginctl dead redrive 0af7651916cd43dd8448eb211c80319c",)),
+    ("drop", drop_dead, ("pluginctl dead drop 0af7651916cd43dd8448eb211c80319c",)),
+):
+    _add(_dead, _name, _each, _examples)
+app.add_typer(_dead, name="dead", help="List, show, run again and forget submitted calls that are dead or failed.")
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import attrs
 
 from jackfield.cli.entries import read_catalogue
-from jackfield.config import Configuration, PluginConfig
+from jackfield.config import Configuration, PluginConfig, StoreConfig
 from jackfield.config.apart import ALL, WorkerConfig
 from jackfield.errors import Fault
 
@@ -54,6 +54,16 @@ def check_apart(
 
 def _concerned(name: str, names: tuple[str, ...], files: tuple[str, ...]) -> bool:
     return bool(files) or not names or name in names or not any("." in each for each in names)
+
+
+def without_store(configuration: Configuration) -> Configuration:
+    """Give the same configuration without the store that lasts, and what needs it: that is the running host's.
+
+    A host that is made to look at what there is must not bring back what verbs have changed, nor run what was accepted.
+    """
+    if configuration.store == StoreConfig():
+        return configuration
+    return attrs.evolve(configuration, store=StoreConfig(), schedules={})
 
 
 def moved(configuration: Configuration) -> Configuration:

@@ -1,12 +1,13 @@
 """`pluginctl apply` and `diff`: the running host, and what a configuration file says."""
 
 import hashlib
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jackfield.cli.output import styled, write_json
+from jackfield.cli.output import columns, say, styled, write_json
 from jackfield.cli.running import AsJson, Control, ask, builds_shown
 from jackfield.text import printable
 
@@ -55,6 +56,47 @@ def diff(
     _show(found, as_json)
     if found.differs:
         raise typer.Exit(DIFFERENT)
+
+
+def history(control: Control = None, as_json: AsJson = False) -> None:
+    """List what has changed of what the running host is to be.
+
+    Each line is a revision: a file that was applied, or what a verb has written; by whom, and when. `undo` goes back to
+    one. They are kept in a store that lasts.
+    """
+    found = ask(control, "history")
+    if as_json:
+        write_json(found)
+        return
+    rows = [(f"d{each['number']}", _when(each["at"]), each["by"], each["verb"], each["what"]) for each in found]
+    for line in columns(rows):
+        typer.echo(printable(line))
+    if not found:
+        say('nothing is kept: a store that lasts is [store] with url = "sqlite:jackfield.db"')
+
+
+def undo(
+    revision: Annotated[str, typer.Argument(help="The revision, as `history` lists it.", metavar="REVISION")],
+    control: Control = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the running host back to what was desired at an earlier revision.
+
+    That is a new revision itself, so it can be undone, too. Exit code 1 when a step failed.
+    """
+    from jackfield.desired.plan import plan_of
+
+    number = revision.removeprefix("d")
+    if not (number.isascii() and number.isdigit()):
+        raise typer.BadParameter(f"a revision is a number, as in d41, not {revision!r}: `pluginctl history` lists them")
+    found = plan_of(ask(control, "undo", revision=int(number)))
+    _show(found, as_json)
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+def _when(at: float) -> str:
+    return datetime.fromtimestamp(at).astimezone().isoformat(" ", "seconds")
 
 
 def _asked(control: Path | None, verb: str, file: Path | None, **arguments: Any) -> "Plan":

@@ -129,12 +129,20 @@ def _document(document: str | None, from_stdin: bool) -> tuple[Any] | None:
 
 
 def _text(document: str | None, from_stdin: bool) -> bytes | None:
-    """Give the JSON payload as it is, or None when there is none."""
-    from jackfield.cli.payload import LIMIT
+    """Give the JSON payload as it is, or None when there is none.
+
+    Raises:
+        BadInput: if it has more than goes to a running host.
+    """
+    from jackfield.cli.payload import SENT, BadInput
 
     if from_stdin:
-        return sys.stdin.buffer.read(LIMIT + 1)
-    return document.encode("utf-8", "surrogateescape") if document is not None else None
+        text: bytes | None = sys.stdin.buffer.read(SENT + 1)
+    else:
+        text = document.encode("utf-8", "surrogateescape") if document is not None else None
+    if text is not None and len(text) > SENT:
+        raise BadInput(f"the payload has more than the {SENT >> 20} MiB that go to a running host at once")
+    return text
 
 
 def _remote(

@@ -75,15 +75,17 @@ def report(path: str, *, in_worker: bool = False) -> str:
     import attrs
     from loguru import logger
 
-    from jackfield.cli.apart import moved
+    from jackfield.cli.apart import moved, without_store
     from jackfield.config import load_config
+    from jackfield.executors.places import BUILT_IN
     from jackfield.host import Host
     from jackfield.stack import show_messages_here
 
     logger.disable("jackfield")
     show_messages_here()
     try:
-        host = Host.from_config(moved(load_config(path)) if in_worker else path, observers=())
+        said = without_store(load_config(path, executors=BUILT_IN))
+        host = Host.from_config(moved(said) if in_worker else said, observers=())
         functions, faults = host.declared()
     except JackfieldError as error:
         return json.dumps(

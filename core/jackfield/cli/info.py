@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jackfield.cli.entries import Row, complete_name, read_catalogue, rows, unknown
+from jackfield.cli.flows import Flows, flow_rows, flows_of
 from jackfield.cli.output import columns, fail, show_faults, styled, write_json
 
 if TYPE_CHECKING:
     from jackfield.cli.asks import Asking
+    from jackfield.model.flow import Flow
 
 
-def info(
+def info(  # noqa: C901  # what a name can be
     name: Annotated[
         str,
         typer.Argument(
@@ -23,9 +25,10 @@ def info(
     contract: Annotated[
         bool, typer.Option("--contract", help="Import the function, in a process of its own, and show its contract.")
     ] = False,
+    config: Flows = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write a JSON object.")] = False,
 ) -> None:
-    """Show what is known of a function or plugin.
+    """Show what is known of a function or plugin, or the steps of a flow.
 
     Imports nothing, unless `--contract` asks for it; of a file there is nothing else to be shown.
     """
@@ -35,6 +38,9 @@ def info(
         if not file.attribute:
             raise typer.BadParameter(f"say which function: `pluginctl call {name}` shows those there are")
         _of_file(name, as_json=as_json)
+        return
+    if flows := [flow for flow in flows_of(config) if flow.name == name]:
+        _flows(flows, config, as_json=as_json)
         return
     catalogue = read_catalogue()
     explanation = catalogue.explain(name)
@@ -69,6 +75,19 @@ def info(
     show_faults(faults)
     if shown is not None:
         _show_contract(shown)
+
+
+def _flows(flows: "list[Flow]", config: str | None, *, as_json: bool) -> None:
+    from jackfield.flow.shown import lines, plain
+
+    found = flow_rows(config, flows)
+    if as_json:
+        write_json({"name": flows[0].name, "entries": [row._asdict() for row in found], "flows": [*map(plain, flows)]})
+        return
+    for row, flow in zip(found, flows, strict=True):
+        _show(row)
+        for number, line in enumerate(columns(lines(flow))):
+            typer.echo(f"  {'steps' if number == 0 else '':9}  {line}")
 
 
 def _of_file(name: str, *, as_json: bool) -> None:
@@ -115,6 +134,12 @@ def _contract(names: tuple[str, ...] = (), file: str = "") -> dict[str, Any]:
     return report.result
 
 
+def _said(value: Any) -> str:
+    if isinstance(value, dict):  # of how it is tried again
+        return ", ".join(f"{key} {part}" for key, part in value.items())
+    return str(value)
+
+
 def _show_contract(shown: dict[str, Any]) -> None:
     fields = [
         ("summary", shown["summary"]),
@@ -124,7 +149,7 @@ def _show_contract(shown: dict[str, Any]) -> None:
         ("result", shown["result"]),
         ("", shown["untyped"]),
         *(("injected" if number == 0 else "", text) for number, text in enumerate(shown["dependencies"])),
-        *((key, str(value)) for key, value in shown["policy"].items() if value),
+        *((key, _said(value)) for key, value in shown["policy"].items() if value),
         *(("note", note) for note in shown["notes"]),
     ]
     for line in columns([field for field in fields if field[1]], "  "):

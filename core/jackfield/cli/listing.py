@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from jackfield.cli.entries import Row, complete_name, matching, read_catalogue, rows
+from jackfield.cli.flows import Flows, flow_rows, flows_of
 from jackfield.cli.output import columns, counted, say, styled, write_json
 
 _ROLES = {"ok": "good", "shadowed": "odd", "disabled": "quiet", "faulty": "bad"}
@@ -20,6 +21,7 @@ def list_entries(
             autocompletion=complete_name,
         ),
     ] = "",
+    config: Flows = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write a JSON array.")] = False,
 ) -> None:
     """List what installed packages advertise.
@@ -27,7 +29,8 @@ def list_entries(
     By plugin, from metadata alone: imports none of them.
     """
     catalogue = read_catalogue()
-    found = list(matching(rows(catalogue), pattern)) if pattern else rows(catalogue)
+    every = [*rows(catalogue), *flow_rows(config, flows_of(config))]
+    found = list(matching(every, pattern)) if pattern else every
     if as_json:
         write_json([row._asdict() for row in found])
         return

@@ -13,6 +13,10 @@ LIMIT: Final = 64 << 20
 """Bytes that a JSON payload may have."""
 
 
+SENT: Final = 15 << 20
+"""Bytes of it that go to a running host: a frame has 16 MiB, with what is around it."""
+
+
 class BadInput(ValueError):
     """What was given is no payload."""
 
@@ -105,23 +109,15 @@ def build(spec: "FunctionSpec", given: Mapping[str, str]) -> Any:
         if parameter.default is MISSING and _is_plain(parameter.annotation, none=False):
             raise BadInput(f"missing: {parameter.name}=…")
         return None
-    fields = _fields(parameter.annotation)
-    if given.keys() == {parameter.name} and parameter.name not in fields:
+    from jackfield.contract.payload.naming import fields, is_whole
+
+    if is_whole(spec, given.keys()):
         return _value(given[parameter.name], parameter.annotation)
     if _is_plain(parameter.annotation):
         key = next(key for key in given if key != parameter.name)
         raise BadInput(f"unknown key {key[:80]!r}: the function takes {parameter.name}=… and nothing else")
-    return {key: _value(text, fields.get(key, Any)) for key, text in given.items()}
-
-
-def _fields(annotation: Any) -> dict[str, Any]:
-    from jackfield.contract.shapes import Choice, record, view
-
-    seen = view(annotation)
-    members = seen.members if isinstance(seen, Choice) else (annotation,)
-    return {
-        field.name: field.type for member in members if (found := record(member)) is not None for field in found.fields
-    }
+    known = fields(parameter.annotation)
+    return {key: _value(text, known.get(key, Any)) for key, text in given.items()}
 
 
 def _is_plain(annotation: Any, *, none: bool = True) -> bool:

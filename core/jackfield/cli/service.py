@@ -12,19 +12,19 @@ from time import monotonic
 from traceback import format_exception
 from typing import Any, Final, TextIO, cast
 
+from jackfield.cli.consoles import consoles
 from jackfield.cli.ending import leave
 from jackfield.cli.messages import open_messages
 from jackfield.cli.notify import Notifier
 from jackfield.cli.outlet import Outlet, standard
 from jackfield.cli.output import counted
-from jackfield.cli.payload import BadInput, build, decode
 from jackfield.cli.rereading import Rereading, read
 from jackfield.cli.signals import Signals
 from jackfield.cli.telemetry import close_traces, open_traces
 from jackfield.cli.unforeseen import described
 from jackfield.config import Configuration, LogsConfig, MetricsConfig
 from jackfield.control import ControlServer
-from jackfield.errors import JackfieldError, PayloadError, PluginError, Unavailable
+from jackfield.errors import JackfieldError, PluginError, Unavailable
 from jackfield.executors.places import BUILT_IN
 from jackfield.host import Host
 from jackfield.log import host_log
@@ -32,12 +32,11 @@ from jackfield.model.record import PluginState
 from jackfield.observe.logs import Logs
 from jackfield.observe.metrics import Metrics
 from jackfield.observe.spans import Spans
-from jackfield.operations import call, checked, verbs
+from jackfield.operations import verbs
 from jackfield.operations.listener import ProbeServer
 from jackfield.operations.probes import Probes
 from jackfield.runtime.pool import Pool
 from jackfield.text import printable
-from jackfield.wire.documents import show_json
 
 _REPLIES: Final = 1.0  # seconds that the last replies have to leave
 _LINES: Final = 1.0  # and the last lines of the log
@@ -210,24 +209,9 @@ class Service:
         return outlet
 
     def _verbs(self, host: Host) -> Mapping[str, Callable[[Mapping[str, Any]], Any]]:
-        def console_call(
-            name: str,
-            typed: dict[str, str],
-            document: bytes | None = None,
-            timeout: float | None = None,
-            tenant: str | None = None,
-            version: str | None = None,
-            headers: dict[str, str] | None = None,
-        ) -> tuple[bytes, list[str]]:
-            try:
-                payload = decode(document) if document is not None else build(host.describe(name, version), typed)
-            except BadInput as bad:
-                raise PayloadError(name, "$", "a payload", str(bad)) from None
-            return show_json(call(host, name, payload, timeout, tenant, version, headers))
-
         return {
             **verbs(host, lambda: {**self._about, "seconds": round(time.time() - self._about["started"], 3)}),
-            "console_call": checked("console_call", console_call),
+            **consoles(host),
         }
 
     def _start(self, host: Host) -> None:

@@ -10,18 +10,24 @@ The model is imported with every host; what reads a file (cattrs, tomllib) when 
 from typing import TYPE_CHECKING, Final
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
+from jackfield.config.flows import FlowConfig, StepConfig
 from jackfield.config.leaves import RestartPolicy
 from jackfield.config.model import (
     EXECUTORS,
     Configuration,
+    DurableConfig,
+    HostConfig,
     LogsConfig,
     MetricsConfig,
     ObservabilityConfig,
     PluginConfig,
+    RetryConfig,
     RouteConfig,
     Source,
+    StoreConfig,
     TenantConfig,
 )
+from jackfield.config.schedules import ScheduleConfig
 from jackfield.config.secrets import Secret
 from jackfield.lazy import imported_from
 
@@ -38,15 +44,22 @@ _HOMES: Final = {
 __all__ = [
     "EXECUTORS",
     "Configuration",
+    "DurableConfig",
     "EnvironmentsConfig",
+    "FlowConfig",
+    "HostConfig",
     "LogsConfig",
     "MetricsConfig",
     "ObservabilityConfig",
     "PluginConfig",
     "RestartPolicy",
+    "RetryConfig",
     "RouteConfig",
+    "ScheduleConfig",
     "Secret",
     "Source",
+    "StepConfig",
+    "StoreConfig",
     "TenantConfig",
     "UpgradeConfig",
     "WorkerConfig",

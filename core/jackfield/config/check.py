@@ -11,6 +11,7 @@ from jackfield.config.apart import EnvironmentsConfig
 from jackfield.config.apart_check import find_links, upgrade_problems, worker_problems
 from jackfield.config.model import Document, PluginConfig, RouteConfig, Source, TenantConfig
 from jackfield.config.problems import PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
+from jackfield.config.schedules import schedule_problems
 from jackfield.config.secrets import resolve_secrets
 from jackfield.errors import Fault
 from jackfield.model.cycles import cycles
@@ -60,6 +61,12 @@ def check(
     problems += _tenant_problems(document.tenants or {})
     for name, route in document.routes.items():
         problems += _route_problems(name, route, document.tenants, suggest)
+    if document.schedule:
+        problems += schedule_problems(document.schedule, suggest)
+        for index, schedule in enumerate(document.schedule):
+            named = {} if schedule.tenant is None else {schedule.tenant: schedule}
+            for problem in _tenants_named(named, document.tenants, (), suggest):
+                problems.append(attrs.evolve(problem, path=("schedule", index, "tenant")))  # read easier
     environments, more = find_links(document.environments, folder)
     return tuple(plugins), environments, [*problems, *more]
 

@@ -42,3 +42,18 @@ Size = (
     Annotated[str, Meta(pattern=r"^(?=.*[1-9])(\d{1,15}|\d{1,6}(\.\d{1,6})?[kKMGT]i?)B?$(?!\n)", description=_SIZE)]
     | Annotated[int, Meta(ge=1, le=2**50, description=_SIZE)]
 )
+
+HostId = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?!\.{1,2}$)[^/\x00-\x20\x7f]{1,64}$(?!\n)",
+        description="1 to 64 printable characters without spaces and '/', as in 'blue-1'",
+    ),
+]
+StoreUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z][a-z0-9+.-]*:[^\x00-\x1f]*$(?!\n)",
+        description="'memory:', 'sqlite:' and a file, or the URL of an adapter's store",
+    ),
+]

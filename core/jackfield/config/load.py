@@ -11,10 +11,12 @@ from typing import Any
 from jackfield.config import files
 from jackfield.config.check import check
 from jackfield.config.documents import Kind
+from jackfield.config.flow_check import check_flows
 from jackfield.config.lines import PluginLines, index_lines
 from jackfield.config.model import EXECUTORS, Configuration
 from jackfield.config.problems import KeyPath, Problem
 from jackfield.config.quick import structure_quickly
+from jackfield.config.store_check import check_store_url
 from jackfield.config.trust import Trust
 from jackfield.errors import ConfigError, Fault
 from jackfield.log import host_log
@@ -81,21 +83,29 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
 
         document, problems = structure(raw)
     plugins, environments, more = check(document, here.parent, executors)
-    if problems := [*problems, *more]:
+    flows, flawed = check_flows(document.flows) if document.flows else ({}, [])
+    store, unstored = check_store_url(document.store, here.parent)
+    if problems := [*problems, *more, *flawed, *unstored]:
         raise KIND.error(file, problems, index_lines(text), lambda path: _plugin(path, raw))
     return Configuration(
         file=here,
         plugins={plugin.name: plugin for plugin in plugins},
+        schedules={schedule.name: schedule for schedule in document.schedule},
         routes=document.routes,
         tenants=document.tenants,
+        flows=flows,
         observability=document.observability,
+        host=document.host,
+        store=store,
         environments=environments,
+        durable=document.durable,
         discover=document.discover,
         timeout=document.timeout,
         strict=document.strict,
         lazy=document.lazy,
         lines=PluginLines(text, [plugin.name for plugin in plugins]),
         digest=hashlib.sha256(data).hexdigest(),
+        content=data,
     )
 
 

@@ -14,7 +14,24 @@ from typing import Any, Literal
 import attrs
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
-from jackfield.config.leaves import Attribute, Count, Pattern, Port, RestartPolicy, Seconds, Share, Text, Weight
+from jackfield.config.flows import FlowConfig
+from jackfield.config.leaves import (
+    Attribute,
+    Count,
+    HostId,
+    Pattern,
+    Port,
+    Positive,
+    RestartPolicy,
+    Seconds,
+    Share,
+    StoreUrl,
+    Text,
+    Weight,
+)
+from jackfield.config.schedules import ScheduleConfig
+from jackfield.model.flow import Flow
+from jackfield.model.retry import RetryPolicy
 
 EXECUTORS = ("inline", "thread", "worker", "ray")
 """The executors that a configuration may name unless the host says otherwise."""
@@ -76,6 +93,19 @@ class Source:
 
 
 @attrs.frozen
+class RetryConfig:
+    """How often calls of one plugin are tried, where that is worth it.
+
+    Attributes:
+        attempts: how often a call is tried at most, the first time included.
+        backoff: seconds before the second attempt; each further pause is twice as long, up to five seconds.
+    """
+
+    attempts: Positive = 5
+    backoff: Seconds = 0.1
+
+
+@attrs.frozen
 class PluginConfig:
     """One declared plugin.
 
@@ -101,6 +131,8 @@ class PluginConfig:
         import_in: `thread`, for at most `start_timeout`; or `main`, for a module that only the main thread can import,
             without a limit.
         worker: how it runs apart, with `executor = "worker"`.
+        retry: how calls of its functions are tried again, within their deadline: those marked idempotent, and what
+            provably did not start; by default they are not.
         upgrade: how an apply brings another version of it, with `executor = "worker"`; by default all calls move at
             once.
     """
@@ -121,8 +153,14 @@ class PluginConfig:
     stop_timeout: Seconds = 10.0
     import_in: Literal["thread", "main"] = "thread"
     worker: WorkerConfig | None = None
+    retry: RetryConfig | None = None
     # No part of what a plugin is: where nothing else differs there is nothing to do.
     upgrade: UpgradeConfig | None = attrs.field(default=None, eq=False)
+
+    @property
+    def retry_policy(self) -> RetryPolicy | None:
+        """What `retry` comes to."""
+        return None if self.retry is None else RetryPolicy(self.retry.attempts, self.retry.backoff)
 
     @property
     def source(self) -> Source:
@@ -171,6 +209,21 @@ class TenantConfig:
 
 
 @attrs.frozen
+class DurableConfig:
+    """How submitted calls are run.
+
+    Attributes:
+        concurrency: how many this host runs at once.
+        attempts: how often one is tried: those of functions marked idempotent, and what provably did not start.
+        keep: seconds that a call is kept after it has ended, with its result.
+    """
+
+    concurrency: Count = 16
+    attempts: Positive = 3
+    keep: Seconds = 86_400.0
+
+
+@attrs.frozen
 class LogsConfig:
     """Call records as a stream.
 
@@ -216,16 +269,45 @@ class ObservabilityConfig:
 
 
 @attrs.frozen
+class HostConfig:
+    """The host itself.
+
+    Attributes:
+        id: under which it keeps what is its own in the store; by default one that is made once and kept there. While
+            another live process has it, the next free one of ID-2, ID-3, … .
+    """
+
+    id: HostId | None = None
+
+
+@attrs.frozen
+class StoreConfig:
+    """Where the host keeps what must outlive it.
+
+    Attributes:
+        url: `memory:`, which lives as long as the process; `sqlite:FILE`, relative to the configuration file's folder;
+            others come from adapters.
+    """
+
+    url: StoreUrl = "memory:"
+
+
+@attrs.frozen
 class Document:
     """The configuration of a jackfield host.
 
     Attributes:
         plugin: the declared plugins, one `[[plugin]]` each.
+        schedule: what is submitted at planned times, one `[[schedule]]` each.
         routes: function name → version, or a table of rules.
         tenants: tenant → what it may do; once there is such a table, only tenants with `versions = true` may pick
             versions.
+        flows: function name → the steps that it consists of, or one table for each version.
         observability: what is seen of the calls.
+        host: the host itself.
+        store: where the host keeps what must outlive it.
         environments: where plugins that run apart get their packages from.
+        durable: how submitted calls are run.
         discover: whether installed plugins that are not declared here load too.
         timeout: seconds that a call may take when neither caller, function nor plugin says otherwise.
         strict: whether any fault at all keeps the host from starting.
@@ -233,10 +315,15 @@ class Document:
     """
 
     plugin: tuple[PluginConfig, ...] = ()
+    schedule: tuple[ScheduleConfig, ...] = ()
     routes: Mapping[str, RouteConfig] = attrs.field(factory=dict)
     tenants: Mapping[str, TenantConfig] | None = None
+    flows: Mapping[str, FlowConfig | tuple[FlowConfig, ...]] = attrs.field(factory=dict)
     observability: ObservabilityConfig = attrs.field(factory=ObservabilityConfig)
+    host: HostConfig = attrs.field(factory=HostConfig)
+    store: StoreConfig = attrs.field(factory=StoreConfig)
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
+    durable: DurableConfig = attrs.field(factory=DurableConfig)
     discover: bool = False
     timeout: Seconds | None = None
     strict: bool = False
@@ -256,32 +343,44 @@ class Configuration:
     Attributes:
         file: where it was read.
         plugins: name → plugin, in the file's order, read-only.
+        schedules: name → what is submitted at planned times, read-only.
         routes: function name → which version is called, read-only.
         tenants: tenant → what it may do, read-only; None when the file has no `[tenants]`.
+        flows: function name → its versions that are flows, read-only.
         observability: what is seen of the calls.
+        host: the host itself.
+        store: where the host keeps what must outlive it; files absolute.
         environments: where plugins that run apart get their packages from; folders absolute.
+        durable: how submitted calls are run.
         discover: whether installed plugins that are not declared load too.
         timeout: seconds that a call may take when nothing else says so, or None.
         strict: whether any fault keeps the host from starting.
         lazy: whether modules are imported at their first use.
         lines: plugin → the line of its `[[plugin]]`.
         digest: sha256 of the file's content, in hexadecimal; "" when it was not read from one.
+        content: what the file says.
     """
 
     file: Path
     plugins: Mapping[str, PluginConfig] = attrs.field(factory=dict, converter=_read_only)
+    schedules: Mapping[str, ScheduleConfig] = attrs.field(factory=dict, converter=_read_only)
     routes: Mapping[str, RouteConfig] = attrs.field(factory=dict, converter=_read_only)
     tenants: Mapping[str, TenantConfig] | None = attrs.field(
         default=None, converter=attrs.converters.optional(_read_only)
     )
+    flows: Mapping[str, tuple[Flow, ...]] = attrs.field(factory=dict, converter=_read_only)
     observability: ObservabilityConfig = attrs.field(factory=ObservabilityConfig)
+    host: HostConfig = attrs.field(factory=HostConfig)
+    store: StoreConfig = attrs.field(factory=StoreConfig)
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
+    durable: DurableConfig = attrs.field(factory=DurableConfig)
     discover: bool = False
     timeout: float | None = None
     strict: bool = False
     lazy: bool = False
     lines: Mapping[str, int] = attrs.field(factory=dict, eq=False, repr=False)
     digest: str = attrs.field(default="", eq=False)
+    content: bytes = attrs.field(default=b"", eq=False, repr=False)
 
     def order(self) -> tuple[tuple[str, ...], ...]:
         """Sort the plugins into levels: each depends on earlier levels only, so a level can start together.

@@ -7,23 +7,32 @@ from typing import Any, Final
 import msgspec
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
+from jackfield.config.flows import FlowConfig, StepConfig
 from jackfield.config.keys import keys
 from jackfield.config.model import (
     Document,
+    DurableConfig,
+    HostConfig,
     LogsConfig,
     MetricsConfig,
     ObservabilityConfig,
     PluginConfig,
+    RetryConfig,
     RouteConfig,
+    StoreConfig,
     TenantConfig,
 )
+from jackfield.config.schedules import ScheduleConfig
 
 _KEYS: Final[Mapping[type, frozenset[str]]] = {
     cls: frozenset(keys(cls))
     for cls in (
         Document,
+        DurableConfig,
         PluginConfig,
+        ScheduleConfig,
         WorkerConfig,
+        RetryConfig,
         UpgradeConfig,
         RouteConfig,
         TenantConfig,
@@ -31,6 +40,10 @@ _KEYS: Final[Mapping[type, frozenset[str]]] = {
         LogsConfig,
         MetricsConfig,
         EnvironmentsConfig,
+        HostConfig,
+        StoreConfig,
+        FlowConfig,
+        StepConfig,
     )
 }
 
@@ -58,6 +71,8 @@ def structure_quickly(raw: Mapping[str, Any]) -> Document | None:
 
 def _renamed(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     """Call what Python has a word for (`with`) as the model calls it."""
+    if isinstance(flows := raw.get("flows"), dict):
+        raw = {**raw, "flows": {name: _renamed_flow(flow) for name, flow in flows.items()}}
     plugins = raw.get("plugin")
     if not isinstance(plugins, list) or not any(isinstance(one, dict) and "worker" in one for one in plugins):
         return raw
@@ -71,18 +86,40 @@ def _renamed(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**raw, "plugin": renamed}
 
 
+def _renamed_flow(flow: Any) -> Any:
+    if isinstance(flow, list):
+        return [_renamed_flow(version) for version in flow]
+    steps, names = flow.get("steps") if isinstance(flow, dict) else None, keys(StepConfig)
+    if not isinstance(steps, dict):
+        return flow
+    renamed = {
+        name: {names.get(key, key): value for key, value in step.items()} if isinstance(step, dict) else step
+        for name, step in steps.items()
+    }
+    return {**flow, "steps": renamed}
+
+
 def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[type, AbstractSet[str]]]:
     yield Document, raw.keys()
     for cls, tables in (
         (PluginConfig, raw.get("plugin", ())),
+        (ScheduleConfig, raw.get("schedule", ())),
         (RouteConfig, raw.get("routes", {}).values()),
         (TenantConfig, raw.get("tenants", {}).values()),
     ):
         yield from ((cls, table.keys()) for table in tables)
     for plugin in raw.get("plugin", ()):
         yield WorkerConfig, plugin.get("worker", {}).keys()
+        yield RetryConfig, plugin.get("retry", {}).keys()
         yield UpgradeConfig, plugin.get("upgrade", {}).keys()
+    for said in raw.get("flows", {}).values():
+        for flow in said if isinstance(said, list) else [said]:
+            yield FlowConfig, flow.keys()
+            yield from ((StepConfig, step.keys()) for step in flow.get("steps", {}).values())
     yield EnvironmentsConfig, raw.get("environments", {}).keys()
+    yield DurableConfig, raw.get("durable", {}).keys()
+    yield HostConfig, raw.get("host", {}).keys()
+    yield StoreConfig, raw.get("store", {}).keys()
     seen = raw.get("observability", {})
     yield ObservabilityConfig, seen.keys()
     yield LogsConfig, seen.get("logs", {}).keys()

@@ -80,6 +80,8 @@ def _describe(definition: dict[str, Any], cls: type) -> None:
         schema["description"] = texts[keys(cls)[key]]
         if schema.get("default") == ():
             schema["default"] = []
+        if schema.get("default", ...) is None:
+            del schema["default"]
 
 
 def _without_null(schema: dict[str, Any]) -> None:

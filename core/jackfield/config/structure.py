@@ -19,9 +19,17 @@ from cattrs.gen import make_dict_structure_fn, override
 from jackfield.config.keys import key_of, keys
 from jackfield.config.model import Document, PluginConfig, RouteConfig
 from jackfield.config.problems import PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
+from jackfield.config.schedules import ScheduleConfig
 
-_EXAMPLES: Mapping[str | int, str] = {"name": 'add name = "…"', "path": 'add path = "module:Object"'}
+_EXAMPLES: Mapping[str | int, str] = {
+    "name": 'add name = "…"',
+    "path": 'add path = "module:Object"',
+    "function": 'add function = "billing.close"',
+    "cron": 'add cron = "15 3 * * *"',
+}
+_ARRAYS: Mapping[type, str] = {PluginConfig: "plugin", ScheduleConfig: "schedule"}
 _HUGE = 10**18
+_STEPS = {PLACEHOLDER: {"call": PLACEHOLDER}}
 _T = TypeVar("_T")
 _CONTAINERS: tuple[Any, ...] = (tuple, Mapping, list, dict)  # the model's two, and what cattrs walks them as
 _NAMES: Mapping[type, str] = {list: "an array", dict: "a table"}
@@ -101,7 +109,7 @@ def _step(error: BaseException, cls: type) -> str | int | None:
 def _hinted(problem: Problem, raw: Mapping[str, Any]) -> Problem:
     """Recognise a dotted name without quotes, which TOML takes for tables within tables."""
     match problem.path:
-        case ("routes" | "tenants", str() as first, str() as second) if (
+        case ("routes" | "tenants" | "flows", str() as first, str() as second) if (
             problem.reason == "unknown key" and "mean" not in problem.fix
         ):
             return attrs.evolve(problem, fix=f"a dotted name needs quotes: {quoted(f'{first}.{second}')}")
@@ -122,16 +130,39 @@ def _repair(document: dict[str, Any], problem: Problem) -> None:
     match problem.path:
         case ("plugin", int()):
             holder[last] = {"name": PLACEHOLDER, "path": PLACEHOLDER}
-        case ("plugin", int(), "name" | "path") | ("plugin", int(), "functions", _) | ("routes", _, "tenants", _):
+        case ("schedule", int()):
+            holder[last] = {"name": PLACEHOLDER, "function": PLACEHOLDER, "cron": PLACEHOLDER}
+        case (
+            ("schedule", int(), "name" | "function" | "cron")
+            | ("plugin", int(), "name" | "path")
+            | ("plugin", int(), "functions", _)
+            | ("routes", _, "tenants", _)
+        ):
             holder[last] = PLACEHOLDER
         case ("routes", _, "shares", _):
             holder[last] = 0.0
         case ("routes" | "tenants", _):
             holder[last] = {}
+        case ("flows", *rest) if (filled := _placeholder(*rest)) is not None:
+            holder[last] = filled
         case _ if isinstance(holder, list):  # the others must keep their places
             holder[last] = PLACEHOLDER
         case _:
             del holder[last]
+
+
+def _placeholder(*at: str | int) -> Any:
+    """Give what stands for a flow, or a part of one, that is wrong; None where it may as well be missing."""
+    match at:
+        case (_,) | (_, int()):
+            return {"steps": _STEPS}
+        case (_, "steps") | (_, int(), "steps"):
+            return _STEPS
+        case (*_, "steps", _):
+            return _STEPS[PLACEHOLDER]
+        case (*_, "steps", _, "call"):
+            return PLACEHOLDER
+    return None
 
 
 def _parts(hint: Any) -> tuple[Any, ...]:
@@ -147,6 +178,12 @@ def _is_table(hint: Any) -> bool:
 
 def _is_leaf(hint: Any) -> bool:
     return not any(_is_table(part) or get_origin(part) in _CONTAINERS for part in _parts(hint))
+
+
+def _is_one_or_several(hint: Any) -> bool:
+    """Tell a table that may also be an array of such tables."""
+    parts = _parts(hint)
+    return len(parts) > 1 and any(map(_is_table, parts)) and any(get_origin(part) is tuple for part in parts)
 
 
 def _is_container(hint: Any) -> bool:
@@ -195,13 +232,24 @@ def _container(hint: Any) -> Callable[[Any, Any], Any]:
     members = get_args(hint)
     of = GenericAlias(kind, members[:1] if is_array else members)
     walk = _CONVERTER.get_structure_hook(of)
-    fix = "write [[plugin]], with two brackets on each side" if members[0] is PluginConfig else ""
+    array = _ARRAYS.get(members[0])
+    fix = f"write [[{array}]], with two brackets on each side" if array is not None else ""
 
     def convert(value: Any, _: Any) -> Any:
         if not isinstance(value, kind):
             raise _Wrong(f"expected {_NAMES[kind]}, got {_shown(value)}", fix)
         found = walk(value, of)
         return tuple(found) if is_array else found
+
+    return convert
+
+
+def _one_or_several(hint: Any) -> Callable[[Any, Any], Any]:
+    table = next(part for part in _parts(hint) if _is_table(part))
+    one, several = _table(table), _container(tuple[table, ...])  # type: ignore[valid-type]  # it is a class
+
+    def convert(value: Any, _: Any) -> Any:
+        return several(value, None) if isinstance(value, list) else one(value, None)
 
     return convert
 
@@ -232,3 +280,4 @@ for _builtin in (bool, str):  # cattrs' own hooks for these would take anything,
     _CONVERTER.register_structure_hook(_builtin, _leaf)
 _CONVERTER.register_structure_hook_factory(_is_container, _container)
 _CONVERTER.register_structure_hook_factory(_is_table, _table)
+_CONVERTER.register_structure_hook_factory(_is_one_or_several, _one_or_several)

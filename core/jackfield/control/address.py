@@ -113,6 +113,9 @@ class Listener:
             if (found.st_dev, found.st_ino) == self._inode:
                 self.path.unlink()
         self.socket.close()
+        with suppress(OSError):  # as above
+            # Whoever has opened it meanwhile finds, once it has the lock, that the file is gone, and makes another.
+            _lock_file(self.path).unlink()
         _unlock(self._lock)
 
 
@@ -127,11 +130,15 @@ def _own_folder(path: Path) -> None:
     require_private(folder, found, described(path), _ELSEWHERE)
 
 
+def _lock_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
 def _lock(path: Path) -> int:
     """Open and lock the file beside the socket, and write this process's id into it."""
     import fcntl  # noqa: PLC0415  # Windows has none, and must be able to import this module
 
-    file = path.with_name(f"{path.name}.lock")
+    file = _lock_file(path)
     while True:
         lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:

@@ -2,76 +2,34 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantConfig
-from jackfield.desired.ownership import FieldKey
+from jackfield.config import Configuration, PluginConfig
+from jackfield.desired.documents import Kept, kept, merged
+from jackfield.desired.fields import same
+from jackfield.desired.noting import Noted
+from jackfield.desired.ownership import Ownership, rerouted
 from jackfield.desired.plan import Change, Plan
-from jackfield.desired.planning import Wanted, plan, reached, wanted
-from jackfield.desired.rollouts import still_refused
-from jackfield.desired.state import EMPTY, Actual, Desired, Refusal
+from jackfield.desired.planning import Wanted, plan, wanted
+from jackfield.desired.rollouts import is_taken, still_refused
+from jackfield.desired.state import Desired, Tried
+from jackfield.desired.steps import Steps
 from jackfield.errors import Fault, JackfieldError, PluginError, Unavailable
+from jackfield.log import host_log
+
+if TYPE_CHECKING:
+    from jackfield.desired.restoring import Restoration
 
 
-class Steps(Protocol):
-    """What can be done to a host, without noting who did it. Every step raises a `JackfieldError` when it fails."""
-
-    def actual(self) -> Actual:
-        """Look at what is there."""
-        ...
-
-    def load(self, plugin: PluginConfig, *, start: bool) -> tuple[Fault, ...]:
-        """Load a plugin, and start it if the host runs and `start` says so; give what was left out of it."""
-        ...
-
-    def unload(self, name: str, *, keep_state: bool = False) -> tuple[Fault, ...]:
-        """Stop a plugin and release all that it holds, but for its state if asked; give what could not be released."""
-        ...
-
-    def reload(self, name: str) -> tuple[Fault, ...]:
-        """Replace a plugin by what its file or folder holds now; give what went wrong beside that."""
-        ...
-
-    def upgrade(self, plugin: PluginConfig) -> None:
-        """Bring another version of a plugin beside the running one, to be tried by whom its configuration says."""
-        ...
-
-    def start(self, name: str) -> None:
-        """Start a plugin."""
-        ...
-
-    def hold(self, name: str) -> None:
-        """Have a plugin start as soon as what it depends on runs."""
-        ...
-
-    def stop(self, name: str) -> None:
-        """Stop a plugin."""
-        ...
-
-    def route(self, name: str, rule: RouteConfig | None, *, keep_default: bool) -> None:
-        """Take over what the file says of a function's versions.
-
-        Args:
-            name: the function.
-            rule: what it says; None for nothing.
-            keep_default: leave the default version, which somebody else has chosen.
-        """
-        ...
-
-    def tenants(self, tenants: Mapping[str, TenantConfig] | None) -> None:
-        """Take over what the file says of tenants."""
-        ...
-
-    def abort(self, name: str) -> None:
-        """End the trial of a function or plugin, if it still runs."""
-        ...
+_PATIENCE: Final = 5.0  # seconds
 
 
-class Applier:
-    """The desired state of one host.
+class Applier(Noted):
+    """The desired state of one host, and how it gets there.
 
     Args:
         steps: what can be done to it.
@@ -79,29 +37,37 @@ class Applier:
     """
 
     def __init__(self, steps: Steps, wall: Callable[[], float] = time.time) -> None:
-        self._steps = steps
-        self._wall = wall
+        super().__init__(steps, wall)
         self._under_way = threading.Lock()
-        self._lock = threading.RLock()  # for the exchange of one value; nothing else happens under it
-        self.desired = Desired()
+        self._follows = False  # what is under way
 
-    def boot(self, configuration: Configuration) -> None:
-        """Take over what the host was made of."""
+    def boot(self, configuration: Configuration, restored: "Restoration | None" = None) -> None:
+        """Take over what the host was made of.
+
+        Args:
+            configuration: that.
+            restored: what a store that lasts has besides; None where there is none.
+        """
+        plugins = configuration.plugins if restored is None else restored.plugins
         self._change(
             lambda _: Desired(
                 configuration,
                 configuration,
-                deployed=configuration.plugins,
+                deployed=plugins,
                 routes=configuration.routes,
                 tenants=configuration.tenants,
+                flows=configuration.flows,
+                schedules=configuration.schedules,
+                ownership=Ownership() if restored is None else restored.want.ownership,
+                refused={} if restored is None else restored.refused,
+                offered=configuration.digest if restored is None else restored.offered,
+                trials={} if restored is None else restored.trials,
             )
         )
-
-    @property
-    def configuration(self) -> Configuration | None:
-        """The last applied one."""
-        applied = self.desired.applied
-        return None if applied is EMPTY else applied
+        if restored is not None:
+            self.keeper, self._pending = restored.keeper, dict(restored.trials)
+            if restored.changed:
+                self._keep("file", "start", f"file {configuration.digest[:12]}", always=True)
 
     def apply(self, configuration: Configuration, *, dry_run: bool = False, force: bool = False) -> Plan:
         """Bring the host to what a configuration says, or only tell what that would take.
@@ -121,10 +87,7 @@ class Applier:
         """
         if dry_run:
             return self._plan(configuration, force)[0]
-        # Not waited for: the other one may be waiting for a plugin which waits for this.
-        if not self._under_way.acquire(blocking=False):
-            raise Unavailable("apply", "another apply is under way: try again when it has ended")
-        try:
+        with self._alone():
             found, want = self._plan(configuration, force)
             if found.conflicts:
                 return found
@@ -134,35 +97,185 @@ class Applier:
                     applied=configuration,
                     ownership=now.ownership.release(want.released),
                     refused={} if force else still_refused(want, now),
+                    offered=configuration.digest,
                 )
             )
-            done = tuple([self._step(change, configuration, want) for change in found.changes])
-            for name in want.held:
-                self._steps.hold(name)
-            return attrs.evolve(found, changes=done, applied=True)
+            self._keep("operator", "apply", f"file {configuration.digest[:12]}", always=True)
+            done = self._carried_out(found, want, configuration, force=force)
+            self._amend()
+            return done
+
+    def undo(self, number: int) -> Plan:
+        """Bring the host back to an earlier revision of what was desired, as a new revision.
+
+        Args:
+            number: of the revision.
+
+        Returns:
+            The plan.
+
+        Raises:
+            LookupError: if that is not kept, or the file of that time can no longer be read.
+            Unavailable: when there is no store that lasts, or an apply is under way.
+        """
+        if self.keeper is None:
+            raise Unavailable("history", 'nothing is kept: add [store] with url = "sqlite:jackfield.db"')
+        with self._alone():
+            there = self.keeper.load(number)
+            if there is None or there.applied is None:
+                numbers = ", ".join(f"d{each.number}" for each in self.keeper.history)
+                reason = "is not kept, or its file can no longer be read"
+                raise LookupError(f"revision d{number} {reason}: use one of {numbers}")
+            configuration, past, before = there.applied, there.kept, self.desired.ownership
+            self._change(
+                lambda now: attrs.evolve(now, applied=configuration, ownership=past.ownership, refused=past.refused)
+            )
+            self._keep("operator", "undo", f"d{number}: {there.revision.verb} {there.revision.what}", always=True)
+            found, want = self._plan(configuration, moved=rerouted(before, past.ownership))
+            # Somebody wants just this version back, be it an older one that has not all that the newer one has.
+            done = self._carried_out(attrs.evolve(found, conflicts=()), want, configuration, force=True)
+            self._amend()
+            return done
+
+    def follow(self) -> Plan | None:
+        """Bring the host to what another one on the same store has written, and write nothing of it again.
+
+        Returns:
+            What that took; None if nobody has written anything since.
+
+        Raises:
+            Unavailable: when the store is away, or an apply is under way: then it is to be asked again.
+            ValueError: if what is there cannot be read.
+        """
+        if self.keeper is None or not self.keeper.is_behind():
+            return None
+        with self._alone(follows=True):
+            with self._keeping:
+                news = self.keeper.news()
+                if news is None:
+                    return None
+                before, theirs = self.desired, news.kept
+                configuration = before.applied if news.applied is None else news.applied
+                with self._lock:  # what a verb here is just about to write stays
+                    now = merged(theirs, self.keeper.mine, kept(self.desired))
+                    self.desired = attrs.evolve(
+                        self.desired,
+                        applied=configuration,
+                        ownership=now.ownership,
+                        refused=now.refused,
+                        offered=now.offered,
+                    )
+            revision = news.revision
+            host_log("INFO", f"follows d{revision.number}: {revision.verb} by {revision.by}: {revision.what}")
+            if news.applied is None and revision.digest != before.applied.digest:
+                reason = "its folders and variables are not those of this host, which keeps the file before"
+                host_log("WARNING", f"d{revision.number} is of a file that cannot be read here: {reason}")
+            self._move_trials(theirs)
+            self._pending = {name: tried for name, tried in theirs.trials.items() if name not in self.desired.trials}
+            found, want = self._plan(configuration, moved=rerouted(before.ownership, now.ownership))
+            done = self._carried_out(attrs.evolve(found, conflicts=()), want, configuration, force=True)
+            self._begin_pending()
+            self._look()
+            with self._keeping:
+                self.keeper.followed(self.desired)
+            for change in done.failed:
+                for fault in change.faults:
+                    host_log("WARNING", fault)
+            return done
+
+    def _move_trials(self, theirs: Kept) -> None:
+        """Move and end the trials of this host as another one has done."""
+        self._look()
+        covered = {status.name: status.functions for status in self._steps.actual().canaries}
+        for name, tried in self.desired.trials.items():
+            there = theirs.trials.get(name)
+            try:
+                if there is not None and there.version == tried.version:
+                    if there.share != tried.share:
+                        self._steps.ramp(name, there.share)
+                elif is_taken(tried, self.desired, theirs, covered.get(name, ())):
+                    self._steps.promote(name)
+                else:
+                    self._steps.abort(name)
+            except JackfieldError as error:  # it has ended by itself
+                host_log("WARNING", f"the trial of {name}@{tried.version}: {error}")
+        self._look()
+
+    def at_start(self) -> Wanted | None:
+        """Tell which plugins are to run when the host starts; None where their own settings say that."""
+        return None if self.keeper is None else wanted(self.desired.applied, self.desired)
+
+    def resume(self) -> None:
+        """Begin again, once the host runs, what was on trial when it ended; and what its file has said since."""
+        desired = self.desired
+        late = kept(desired).stable if self.keeper is not None else {}
+        self._pending = dict(desired.trials)
+        if not late and not self._pending:
+            return
+        with self._alone():
+            found, want = self._plan(desired.applied)
+            for change in found.changes:
+                if change.name in late and change.kind in ("upgrade", "change"):
+                    for fault in self._step(change, desired.applied, want, force=False).faults:
+                        host_log("WARNING", fault)
+            self._begin_pending()
+            self._amend()
+
+    def _begin_pending(self) -> None:
+        for name, tried in tuple(self._pending.items()):
+            if tried.by != "file":  # else it is the file's, and a step of its plan
+                self._try_again(tried)
+            del self._pending[name]
+
+    def _try_again(self, tried: Tried) -> None:
+        try:
+            self._steps.try_again(tried)
+        except (JackfieldError, ValueError) as error:
+            reason = "the calls stay with the default version"
+            host_log("WARNING", f"the trial of {tried.name}@{tried.version} cannot go on: {reason}", error)
+
+    @contextmanager
+    def _alone(self, *, follows: bool = False) -> Iterator[None]:
+        # Hardly waited for: the other one may be waiting for a plugin which waits for this. Nobody here knows of one
+        # that follows another host.
+        if not self._under_way.acquire(timeout=_PATIENCE if self._follows else 0.0):
+            raise Unavailable("apply", "another apply is under way: try again when it has ended")
+        self._follows = follows
+        try:
+            yield
         finally:
+            self._follows = False
             self._under_way.release()
 
-    def _plan(self, configuration: Configuration, force: bool) -> tuple[Plan, Wanted]:
+    def _carried_out(self, found: Plan, want: Wanted, configuration: Configuration, *, force: bool) -> Plan:
+        done = tuple([self._step(change, configuration, want, force=force) for change in found.changes])
+        for name in want.held:
+            self._steps.hold(name)
+        return attrs.evolve(found, changes=done, applied=True)
+
+    def _plan(
+        self, configuration: Configuration, force: bool = False, moved: Collection[str] = ()
+    ) -> tuple[Plan, Wanted]:
         desired = self.desired
         want = wanted(configuration, desired, force=force)
-        return plan(configuration, want, desired, self._steps.actual(), force=force), want
+        return plan(configuration, want, desired, self._steps.actual(), force=force, moved=moved), want
 
-    def _step(self, change: Change, new: Configuration, want: Wanted) -> Change:
+    def _step(self, change: Change, new: Configuration, want: Wanted, *, force: bool) -> Change:
         try:
-            faults = self._do(change, new, want)
+            faults = self._do(change, new, want, force=force)
         except JackfieldError as error:
             return attrs.evolve(change, status="failed", faults=_faults(change, error, new))
         return attrs.evolve(change, status="done", faults=faults)
 
-    def _do(self, change: Change, new: Configuration, want: Wanted) -> tuple[Fault, ...]:
+    def _do(  # one case for each kind
+        self, change: Change, new: Configuration, want: Wanted, *, force: bool
+    ) -> tuple[Fault, ...]:
         steps, name = self._steps, change.name
         match change.kind:
             case "abort":
                 steps.abort(name)
-            case "tenants":
-                steps.tenants(new.tenants)
-                self._change(lambda now: attrs.evolve(now, tenants=new.tenants))
+            case "tenants" | "flows" | "schedules":
+                return self._whole(change.kind, new)
             case "route":
                 self._route(name, new, want)
             case "remove":
@@ -177,72 +290,41 @@ class Applier:
             case "reload":
                 return steps.reload(name)
             case "upgrade":
-                steps.upgrade(want.plugins[name])
+                steps.upgrade(want.plugins[name], share=self._share_of(want.plugins[name]), force=force)
             case "start":
                 steps.start(name)
             case "stop":
                 steps.stop(name)
         return ()
 
+    def _share_of(self, plugin: PluginConfig) -> float | None:
+        """Give the share that a version had which was on trial when the host ended; None for what its file says."""
+        tried = self._pending.get(plugin.name)
+        begun = tried is not None and tried.config is not None and same(tried.config, plugin)
+        return tried.share if tried is not None and begun else None
+
+    def _whole(self, kind: str, new: Configuration) -> tuple[Fault, ...]:
+        """Take over what changes as a whole."""
+        if kind == "tenants":
+            self._steps.tenants(new.tenants)
+            self._change(lambda now: attrs.evolve(now, tenants=new.tenants))
+        elif kind == "schedules":
+            self._steps.schedules(new)
+            self._change(lambda now: attrs.evolve(now, schedules=new.schedules))
+        else:
+            left = self._steps.flows(new.flows)
+            self._change(lambda now: attrs.evolve(now, flows=new.flows))
+            return left
+        return ()
+
     def _route(self, name: str, new: Configuration, want: Wanted) -> None:
         rule = new.routes.get(name)
-        kept = ("route", name, "default") in want.ownership.fields
-        self._steps.route(name, rule, keep_default=kept)
+        written = want.ownership.fields.get(("route", name, "default"))
+        self._steps.route(name, rule, default=None if written is None else written.value)
         routes = {key: value for key, value in self.desired.routes.items() if key != name}
         if rule is not None:
             routes[name] = rule
         self._change(lambda now: attrs.evolve(now, routes=routes))
-
-    # --- What others do ---------------------------------------------------------------------------------------------
-
-    def loaded(self, plugin: PluginConfig, *, by: str = "operator", verb: str = "load") -> None:
-        """Note that somebody loaded a plugin."""
-        self._change(lambda now: attrs.evolve(now.loaded(plugin), ownership=now.ownership.release([_up(plugin.name)])))
-        self.note(("plugin", plugin.name, "loaded"), plugin, by=by, verb=verb)
-
-    def unloaded(self, name: str, *, by: str = "operator", verb: str = "unload") -> None:
-        """Note that somebody unloaded a plugin."""
-        self._change(lambda now: attrs.evolve(now.unloaded(name), ownership=now.ownership.release([_up(name)])))
-        self.note(("plugin", name, "loaded"), None, by=by, verb=verb)
-
-    def refused(self, plugin: PluginConfig, digest: str, reason: str, *, by: str) -> None:
-        """Note that somebody aborted a version that the file asks for: an apply of the same does not try it again."""
-        refusal = Refusal((plugin, digest), reason, by, self._wall())
-        self._change(lambda now: attrs.evolve(now, refused={**now.refused, plugin.name: refusal}))
-
-    def started(self, name: str, *, by: str = "operator", verb: str = "start") -> None:
-        """Note that somebody wants a plugin to run, be it in vain for now, and with it those that it depends on."""
-        depends_on = {each: record.depends_on for each, record in self._steps.actual().records.items()}
-        if name in depends_on:
-            needs = reached(depends_on[name], depends_on)
-            self.note(_up(name), value=True, by=by, verb=verb)
-            self._change(lambda now: attrs.evolve(now, ownership=now.ownership.release(map(_up, needs))))
-
-    def stopped(self, name: str, *, by: str = "operator", verb: str = "stop") -> None:
-        """Note that somebody stopped a plugin."""
-        self.note(_up(name), value=False, by=by, verb=verb)
-
-    def routed(self, defaults: Mapping[str, str], *, by: str = "operator", verb: str) -> None:
-        """Note that somebody chose the default version of some functions."""
-        for name, version in defaults.items():
-            self.note(("route", name, "default"), version, by=by, verb=verb)
-
-    def note(self, field: FieldKey, value: Any, *, by: str, verb: str) -> None:
-        """Note that somebody wrote a field: it is theirs until the file says something else of it than it does now."""
-        at = self._wall()
-        self._change(
-            lambda now: attrs.evolve(
-                now, ownership=now.ownership.note(field, value, base=now.base(field), by=by, verb=verb, at=at)
-            )
-        )
-
-    def _change(self, change: Callable[[Desired], Desired]) -> None:
-        with self._lock:
-            self.desired = change(self.desired)
-
-
-def _up(name: str) -> FieldKey:
-    return ("plugin", name, "running")
 
 
 def _faults(change: Change, error: JackfieldError, new: Configuration) -> tuple[Fault, ...]:

@@ -5,14 +5,25 @@ from typing import Any
 
 import attrs
 
-from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantConfig, WorkerConfig
+from jackfield.config import (
+    Configuration,
+    PluginConfig,
+    RetryConfig,
+    RouteConfig,
+    ScheduleConfig,
+    TenantConfig,
+    UpgradeConfig,
+    WorkerConfig,
+)
 from jackfield.config.keys import keys
 from jackfield.desired.plan import FieldChange
+from jackfield.model.flow import Flow
 
 SET = "(set)"
 """Stands for an option, whose value may be a secret."""
 
 _NOTHING: Mapping[str, Any] = {}
+_TABLES: Mapping[str, type[Any]] = {"retry": RetryConfig, "upgrade": UpgradeConfig, "worker": WorkerConfig}
 
 
 def shown(value: Any) -> str:
@@ -22,7 +33,7 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} = {shown(item)}" for key, item in value.items())
+        return ", ".join(f"{key} = {said}" for key, item in value.items() if (said := shown(item)))
     if isinstance(value, tuple):
         return ", ".join(shown(item) for item in value)
     if attrs.has(type(value)):
@@ -53,12 +64,13 @@ def plugin_changes(before: PluginConfig, after: PluginConfig) -> tuple[FieldChan
         old, new = getattr(before, name), getattr(after, name)
         if name == "options":
             found += _options(old, new)
-        elif name == "worker":
+        elif name in _TABLES:
             if (old is None) != (new is None):
                 found.append(
                     FieldChange(name, "" if old is None else "configured", "" if new is None else "configured")
                 )
-            found += _differing(old or WorkerConfig(), new or WorkerConfig(), "worker.")
+            unsaid = _TABLES[name]()
+            found += _differing(old or unsaid, new or unsaid, f"{name}.")
         elif old != new:
             found.append(FieldChange(name, shown(old), shown(new)))
     return tuple(found)
@@ -86,19 +98,45 @@ def tenant_changes(
     if before == after:
         return ()
     old, new = before or _NOTHING, after or _NOTHING
-    found = []
+    found: list[FieldChange] = []
     if (before is None) != (after is None):
         found.append(
             FieldChange("tenants", "" if before is None else "configured", "configured" if before is None else "")
         )
+    return (*found, *_differing_each(old, new))
+
+
+def schedule_changes(
+    before: Mapping[str, ScheduleConfig], after: Mapping[str, ScheduleConfig]
+) -> tuple[FieldChange, ...]:
+    """Give what differs between two sets of schedules."""
+    return tuple(_differing_each(before, after)) if before != after else ()
+
+
+def _differing_each(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[FieldChange]:
     for name in dict.fromkeys((*old, *new)):
         if name not in new:
-            found.append(FieldChange(name, shown(old[name]), ""))
+            yield FieldChange(name, shown(old[name]), "")
         elif name not in old:
-            found.append(FieldChange(name, "", shown(new[name])))
+            yield FieldChange(name, "", shown(new[name]))
         else:
-            found += _differing(old[name], new[name], f"{name}.")
-    return tuple(found)
+            yield from _differing(old[name], new[name], f"{name}.")
+
+
+def flow_changes(
+    before: Mapping[str, tuple[Flow, ...]], after: Mapping[str, tuple[Flow, ...]]
+) -> tuple[FieldChange, ...]:
+    """Give what differs between two sets of flows: which versions, and their steps."""
+    old, new = ({flow.key: flow for flows in each.values() for flow in flows} for each in (before, after))
+    return tuple(
+        FieldChange(key, _steps(old.get(key)), _steps(new.get(key)))
+        for key in dict.fromkeys((*old, *new))
+        if old.get(key) != new.get(key)
+    )
+
+
+def _steps(flow: Flow | None) -> str:
+    return "" if flow is None else "; ".join(f"{step.name} = {step.call}" for step in flow.steps)
 
 
 def host_changes(before: Configuration, after: Configuration) -> tuple[FieldChange, ...]:
@@ -110,6 +148,9 @@ def host_changes(before: Configuration, after: Configuration) -> tuple[FieldChan
             found.append(FieldChange(name, shown(old), shown(new)))
     found += _differing(before.observability, after.observability, "observability.")
     found += _differing(before.environments, after.environments, "environments.")
+    found += _differing(before.host, after.host, "host.")
+    found += _differing(before.store, after.store, "store.")
+    found += _differing(before.durable, after.durable, "durable.")
     return tuple(found)
 
 

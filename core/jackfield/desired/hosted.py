@@ -1,13 +1,13 @@
 """The steps of an apply on a host: what its verbs do, without noting who did it."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from jackfield.calls.access import permissions
 from jackfield.config import UpgradeConfig
-from jackfield.desired.state import Actual
+from jackfield.desired.state import Actual, Tried
 from jackfield.errors import Fault, PluginError
 from jackfield.model.canary import CanaryState
 from jackfield.model.route import Rule, Split
@@ -15,15 +15,19 @@ from jackfield.model.snapshot import Snapshot
 from jackfield.registry.routes import redecided
 
 if TYPE_CHECKING:
-    from jackfield.config import PluginConfig, RouteConfig, TenantConfig
+    from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantConfig
     from jackfield.desired.state import Proposal
+    from jackfield.flow import Flows
+    from jackfield.model.flow import Flow
     from jackfield.plugins.inventory import Inventory
     from jackfield.plugins.lifecycle import Lifecycle
     from jackfield.registry.functions import Functions
-    from jackfield.rollout.canary import Canaries
+    from jackfield.rollout import Analysis
+    from jackfield.rollout.canary import Canaries, Canary
     from jackfield.workers.upgrades import Upgrades
 
 _DIGESTED: Final = frozenset({"file", "folder", "requirement"})
+_ELSEWHERE: Final = "as another host of the same store has done"
 
 
 class HostSteps:
@@ -36,6 +40,9 @@ class HostSteps:
         canaries: the trials that there are.
         upgrades: begins upgrades; made when there is one.
         rolling: what the file has proposed and is not decided.
+        trying: the number of each trial that is an upgrade → by what the plugin is loaded, and who has begun it.
+        flows: the flows; made when there is one.
+        schedules: follows the schedules of a file.
     """
 
     def __init__(
@@ -46,6 +53,9 @@ class HostSteps:
         canaries: "Canaries",
         upgrades: "Callable[[], Upgrades]",
         rolling: "Callable[[], Mapping[str, Proposal]]",
+        trying: "Callable[[], Mapping[int, tuple[PluginConfig, str]]]",
+        flows: "Callable[[], Flows]",
+        schedules: "Callable[[Configuration], None]",
     ) -> None:
         self._functions = functions
         self._inventory = inventory
@@ -53,6 +63,9 @@ class HostSteps:
         self._canaries = canaries
         self._upgrades = upgrades
         self._rolling = rolling
+        self._trying = trying
+        self._flows = flows
+        self._schedules = schedules
 
     def actual(self) -> Actual:
         """Look at what is there."""
@@ -110,9 +123,46 @@ class HostSteps:
         config, _ = self._inventory.loaded[name]
         return (*self.unload(name, keep_state=True), *self.load(config, start=False))
 
-    def upgrade(self, plugin: "PluginConfig") -> None:
+    def upgrade(self, plugin: "PluginConfig", *, share: float | None = None, force: bool = False) -> None:
         """Bring another version of a plugin beside the running one, to be tried by whom its configuration says."""
-        self._upgrades().roll_out(plugin, plugin.upgrade or UpgradeConfig())
+        who = plugin.upgrade or UpgradeConfig()
+        self._upgrades().roll_out(plugin, who if share is None else attrs.evolve(who, share=share), force=force)
+
+    def trials(self) -> "Mapping[str, Tried] | None":
+        """Give what is on trial, by the name of each trial; None when the host does not run."""
+        if not self._functions.running:
+            return None
+        upgrades = self._trying()
+        return {
+            status.name: Tried(
+                status.name,
+                status.version,
+                status.share,
+                status.tenants,
+                status.labels,
+                None if canary.asked is None else _plain(canary.asked),
+                *upgrades.get(status.number, (None, "operator")),
+            )
+            for canary in self._canaries.all
+            if (status := canary.status).state is CanaryState.RUNNING
+        }
+
+    def try_again(self, tried: "Tried") -> None:
+        """Begin a trial as it was when the host ended."""
+        from jackfield.rollout import Analysis  # noqa: PLC0415  # for those who have one
+
+        analysis = None if tried.analysis is None else Analysis(**tried.analysis)
+        if tried.config is not None:
+            self._upgrades().again(tried.config, tried.share, tried.tenants, dict(tried.labels), analysis)
+        else:
+            self._canaries.begin(
+                tried.name,
+                version=tried.version,
+                share=tried.share,
+                tenants=tried.tenants,
+                labels=dict(tried.labels),
+                analysis=analysis,
+            )
 
     def start(self, name: str) -> None:
         """Start a plugin."""
@@ -127,13 +177,12 @@ class HostSteps:
         """Stop a plugin."""
         self._lifecycle.stop(name)
 
-    def route(self, name: str, rule: "RouteConfig | None", *, keep_default: bool) -> None:
+    def route(self, name: str, rule: "RouteConfig | None", *, default: str | None) -> None:
         """Take over what the file says of a function's versions."""
         said = Rule() if rule is None else rule_of(name, rule)
+        made = said if default is None else attrs.evolve(said, default=default)
 
         def change(snapshot: Snapshot) -> Snapshot:
-            there = snapshot.rules.get(name, Rule())
-            made = attrs.evolve(said, default=there.default) if keep_default else said
             others = {each: kept for each, kept in snapshot.rules.items() if each != name}
             return redecided(snapshot, [name], rules=others if made == Rule() else {**others, name: made})
 
@@ -143,11 +192,37 @@ class HostSteps:
         """Take over what the file says of tenants."""
         self._functions.set_permissions(permissions(tenants))
 
+    def flows(self, flows: "Mapping[str, tuple[Flow, ...]]") -> tuple[Fault, ...]:
+        """Have the flows that the file says, and no others of an earlier one; give what could not come in."""
+        return self._flows().declare(flows)
+
+    def schedules(self, configuration: "Configuration") -> None:
+        """Follow the schedules of a file."""
+        self._schedules(configuration)
+
+    def ramp(self, name: str, share: float) -> None:
+        """Give the trial of a function or plugin another share."""
+        for canary in self._running(name):
+            canary.ramp(share, _ELSEWHERE)
+
+    def promote(self, name: str) -> None:
+        """Make the version of a trial the default."""
+        for canary in self._running(name):
+            canary.promote(_ELSEWHERE)
+
     def abort(self, name: str) -> None:
         """End the trials of a function or plugin that still run."""
-        for canary in self._canaries.all:
-            if canary.status.name == name and canary.status.state is CanaryState.RUNNING:
-                canary.abort("its plugin or route was changed by an apply", by="apply")
+        for canary in self._running(name):
+            canary.abort("its plugin or route was changed by an apply", by="apply")
+
+    def _running(self, name: str) -> "list[Canary]":
+        each = self._canaries.all
+        return [one for one in each if one.status.name == name and one.status.state is CanaryState.RUNNING]
+
+
+def _plain(analysis: "Analysis") -> dict[str, Any]:
+    outcomes = sorted(str(each) for each in analysis.outcomes)
+    return {**attrs.asdict(analysis), "steps": [*analysis.steps], "outcomes": outcomes}
 
 
 def rule_of(name: str, route: "RouteConfig") -> Rule:

@@ -71,3 +71,14 @@ class Ownership:
         for key, written in self.fields.items():
             if key[0] == kind and key[2] == field:
                 yield key, written
+
+
+def rerouted(before: Ownership, after: Ownership) -> set[str]:
+    """Name the functions whose default version is chosen by somebody in one of two states, and otherwise in the other.
+
+    Args:
+        before: one.
+        after: the other.
+    """
+    chosen = [{key[1]: written.value for key, written in each.of("route", "default")} for each in (before, after)]
+    return {name for name in {*chosen[0], *chosen[1]} if chosen[0].get(name) != chosen[1].get(name)}

@@ -8,7 +8,9 @@ import attrs
 
 from jackfield.errors import Fault
 
-Kind = Literal["abort", "tenants", "route", "remove", "add", "change", "reload", "upgrade", "start", "stop"]
+Kind = Literal[
+    "abort", "tenants", "route", "remove", "add", "change", "reload", "upgrade", "start", "stop", "flows", "schedules"
+]
 Status = Literal["planned", "done", "failed"]
 
 _SIGNS = {"add": "+", "start": "+", "remove": "-", "stop": "-", "abort": "-"}
@@ -41,8 +43,8 @@ class Change:
         kind: `abort` (a canary, because its plugin or route changes), `tenants`, `route`, and of plugins `remove`,
             `add`, `change` (unloaded, and loaded as it is configured now), `reload` (its file or folder changed;
             swapped without losing a call), `upgrade` (another version comes beside the running one, and is tried first
-            by whom its `upgrade` says), `start`, `stop`.
-        name: the plugin, the function, or the canary; "" for the tenants, which change together.
+            by whom its `upgrade` says), `start`, `stop`; `flows` and `schedules`.
+        name: the plugin, the function, or the canary; "" for tenants, flows and schedules, which change together.
         why: as a clause.
         fields: what differs.
         also: the plugins that depend on it, and stop and start with it.

@@ -12,7 +12,17 @@ from typing import Any
 import attrs
 
 from jackfield.config import Configuration, PluginConfig
-from jackfield.desired.fields import SET, host_changes, plugin_changes, route_changes, same, shown, tenant_changes
+from jackfield.desired.fields import (
+    SET,
+    flow_changes,
+    host_changes,
+    plugin_changes,
+    route_changes,
+    same,
+    schedule_changes,
+    shown,
+    tenant_changes,
+)
 from jackfield.desired.ownership import FieldKey, Ownership, Written
 from jackfield.desired.plan import Change, Conflict, Drift, Plan
 from jackfield.desired.rollouts import as_upgrade, on_trial, refusals, rolls_out
@@ -134,7 +144,15 @@ def reached(names: Iterable[str], edges: Mapping[str, Iterable[str]]) -> set[str
     return found
 
 
-def plan(new: Configuration, want: Wanted, desired: Desired, actual: Actual, *, force: bool = False) -> Plan:
+def plan(
+    new: Configuration,
+    want: Wanted,
+    desired: Desired,
+    actual: Actual,
+    *,
+    force: bool = False,
+    moved: Collection[str] = (),
+) -> Plan:
     """Work out the way from what is there to what is wanted.
 
     Args:
@@ -143,21 +161,26 @@ def plan(new: Configuration, want: Wanted, desired: Desired, actual: Actual, *, 
         desired: the state before.
         actual: what is there.
         force: let the file have the fields that both changed.
+        moved: the functions whose default version somebody has taken back.
 
     Returns:
         The plan, each step planned: canaries that end, tenants, routes, removals (dependents first), then what is
-        added, changed, reloaded or started (dependents last), then what stops.
+        added, changed, reloaded or started (dependents last), then what stops, the flows, and the schedules.
     """
-    routes, taken, conflicts = _routes(new, desired, actual, force)
+    routes, taken, conflicts = _routes(new, desired, actual, force, moved)
     refused = {} if force else refusals(want, desired, actual)
     trials = on_trial(want, actual)
     plugins = tuple(_plugins(want, desired, actual, {*refused, *trials}))
     tenants = tenant_changes(desired.tenants, new.tenants)
+    flows = flow_changes(desired.flows, new.flows)
+    schedules = schedule_changes(desired.schedules, new.schedules)
     changes = (
         *_aborts(plugins, taken, actual, trials),
         *((Change("tenants", "", "the table [tenants] differs", tenants),) if tenants else ()),
         *routes,
         *_ordered(plugins, want.plugins, desired.deployed),
+        *((Change("flows", "", "the table [flows] differs", flows),) if flows else ()),
+        *((Change("schedules", "", "what [[schedule]] says differs", schedules),) if schedules else ()),
     )
     return Plan(
         str(new.file),
@@ -278,19 +301,19 @@ def _sorted(changes: list[Change], plugins: Mapping[str, PluginConfig]) -> list[
 
 
 def _routes(
-    new: Configuration, desired: Desired, actual: Actual, force: bool
+    new: Configuration, desired: Desired, actual: Actual, force: bool, moved: Collection[str]
 ) -> tuple[tuple[Change, ...], tuple[CanaryStatus, ...], tuple[Conflict, ...]]:
     """Find the rules that differ, the canaries that are in their way, and whether those may be ended for it."""
     changes, taken, conflicts = [], [], []
-    for name in dict.fromkeys((*desired.routes, *new.routes)):
+    for name in dict.fromkeys((*desired.routes, *new.routes, *sorted(moved))):
         before, after = desired.routes.get(name), new.routes.get(name)
-        if before == after:
+        if before != after:
+            why = "its rule differs" if after else "it has no rule any more"
+        elif name in moved:
+            why = "somebody has taken back the choice of its default version"
+        else:
             continue
-        changes.append(
-            Change(
-                "route", name, "its rule differs" if after else "it has no rule any more", route_changes(before, after)
-            )
-        )
+        changes.append(Change("route", name, why, route_changes(before, after)))
         for canary in actual.canaries:
             if name in canary.functions:
                 taken.append(canary)

@@ -8,10 +8,11 @@ import attrs
 from jackfield.config import PluginConfig, UpgradeConfig
 from jackfield.desired.fields import same
 from jackfield.desired.plan import Change
-from jackfield.desired.state import Actual, Desired, Proposal, Refusal
+from jackfield.desired.state import Actual, Desired, Proposal, Refusal, Tried
 from jackfield.model.record import PluginState
 
 if TYPE_CHECKING:
+    from jackfield.desired.documents import Kept
     from jackfield.desired.planning import Wanted
 
 _FIXED: Final = ("executor", "depends_on", "auto_start")
@@ -63,6 +64,23 @@ def still_refused(want: "Wanted", desired: Desired) -> Mapping[str, Refusal]:
     }
 
 
+def is_taken(tried: Tried, desired: Desired, kept: "Kept", functions: Collection[str]) -> bool:
+    """Tell whether a trial that is over has ended with its version as the one that is wanted.
+
+    Args:
+        tried: what was on trial.
+        desired: what is wanted now.
+        kept: what a store has of that.
+        functions: those that were under trial.
+    """
+    if tried.config is None:
+        return all(desired.says(("route", name, "default")) == tried.version for name in functions)
+    if tried.name in kept.refused or tried.name in kept.stable:
+        return False
+    wanted = desired.says(("plugin", tried.name, "loaded"))
+    return wanted is not None and same(wanted, tried.config)
+
+
 def _is(plugin: PluginConfig | None, proposal: Proposal, actual: Actual) -> bool:
     """Tell whether a version is what a plugin would be loaded as now; without `upgrade` it is not waited for."""
     config, digest = proposal
@@ -85,10 +103,20 @@ def rolls_out(before: PluginConfig | None, after: PluginConfig, actual: Actual, 
         return False
     if actual.records[name].state is not PluginState.RUNNING:
         return False  # nobody calls it, and there is nothing to lose
-    if before is None:
-        return True
+    return before is None or comes_beside(before, after)
+
+
+def comes_beside(before: PluginConfig, after: PluginConfig) -> bool:
+    """Tell whether a version of a plugin is one to be tried beside another, by what both are loaded by.
+
+    Args:
+        before: by what the one is.
+        after: by what the other is to be.
+    """
     code = (before.path, before.version) != (after.path, after.version)
-    return code and all(getattr(before, field) == getattr(after, field) for field in _FIXED)
+    return (
+        after.upgrade is not None and code and all(getattr(before, field) == getattr(after, field) for field in _FIXED)
+    )
 
 
 def as_upgrade(change: Change, before: PluginConfig | None, after: PluginConfig) -> Change:

@@ -7,9 +7,10 @@ from typing import Any
 
 import attrs
 
-from jackfield.config import Configuration, PluginConfig, RouteConfig, TenantConfig
+from jackfield.config import Configuration, PluginConfig, RouteConfig, ScheduleConfig, TenantConfig
 from jackfield.desired.ownership import FieldKey, Ownership
 from jackfield.model.canary import CanaryStatus
+from jackfield.model.flow import Flow
 from jackfield.model.record import PluginRecord
 
 EMPTY = Configuration(Path())
@@ -37,6 +38,31 @@ class Refusal:
     at: float
 
 
+@attrs.frozen
+class Tried:
+    """A version on trial, as it is to be begun again.
+
+    Attributes:
+        name: the function or plugin that the trial was made for.
+        version: what is tried.
+        share: as of `Host.canary`, at this moment.
+        tenants: as there.
+        labels: as there.
+        analysis: the fields of the `Analysis`; None without one.
+        config: of an upgrade, by what the plugin is loaded.
+        by: who began it: "file", or somebody else.
+    """
+
+    name: str
+    version: str
+    share: float
+    tenants: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    analysis: Mapping[str, Any] | None = None
+    config: PluginConfig | None = None
+    by: str = "operator"
+
+
 def _frozen(found: Mapping[Any, Any]) -> Mapping[Any, Any]:
     return MappingProxyType(dict(found))
 
@@ -55,7 +81,11 @@ class Desired:
         deployed: plugin → the configuration that it was loaded by, be it in vain.
         routes: function → the rule that was carried out.
         tenants: the tenants that were carried out.
+        flows: the flows that were carried out.
+        schedules: the schedules that were carried out.
         refused: plugin → the version that the file asks for and that is not tried again.
+        offered: digest of the last file that the host was made of or that was applied, be it undone since.
+        trials: name → what is on trial, or was when the host ended.
     """
 
     applied: Configuration = EMPTY
@@ -64,11 +94,20 @@ class Desired:
     deployed: Mapping[str, PluginConfig] = attrs.field(factory=dict, converter=_frozen)
     routes: Mapping[str, RouteConfig] = attrs.field(factory=dict, converter=_frozen)
     tenants: Mapping[str, TenantConfig] | None = None
+    flows: Mapping[str, tuple[Flow, ...]] = attrs.field(factory=dict, converter=_frozen)
+    schedules: Mapping[str, ScheduleConfig] = attrs.field(factory=dict, converter=_frozen)
     refused: Mapping[str, Refusal] = attrs.field(factory=dict, converter=_frozen)
+    offered: str = ""
+    trials: Mapping[str, Tried] = attrs.field(factory=dict, converter=_frozen)
 
     def base(self, field: FieldKey) -> Any:
         """Give what the last applied file says of a field."""
         return file_says(self.applied, field)
+
+    def says(self, field: FieldKey) -> Any:
+        """Give what is wanted of a field, by whoever wrote it last; None for nothing."""
+        written = self.ownership.fields.get(field)
+        return self.base(field) if written is None else written.value
 
     def loaded(self, plugin: PluginConfig) -> "Desired":
         """Give the state after a plugin was loaded."""

@@ -130,7 +130,7 @@ class Builder:
         self._tried.add((source.name, str(source.version)))
         job.tell(Phase.BUILDING, f"{what} from source")
         folder = job.folder / f"build-{len(self._tried)}"
-        guest = Guest(job.runner, folder / "work", job.request.name, what)
+        guest = Guest(job.runner, folder / "work", job.request.name, f"{what} ({source.file})")
         for each in (folder, guest.folder):
             each.mkdir(mode=0o700)
         archive = source.fetch(guest.folder, job.request.name)

@@ -9,7 +9,7 @@ from jackfield.injection.deriving import Derived
 from jackfield.injection.graph import Contextual, Graph, Source, ThisCall
 from jackfield.injection.providers import Provider
 from jackfield.model.spec import MISSING, Dependency, FunctionSpec
-from jackfield.text import printable
+from jackfield.text import dot_text, mermaid_text
 
 _STYLES: Final = {
     "function": "fill:#dbeafe,stroke:#1d4ed8,color:#172554",
@@ -64,7 +64,7 @@ def mermaid(graph: Graph, specs: Iterable[FunctionSpec] = ()) -> str:
     lines = ["flowchart LR"]
     for number, (kind, texts) in enumerate(picture.nodes):
         opening, closing, _ = _SHAPES[kind]
-        lines.append(f'    n{number}{opening}"{"<br/>".join(map(_mermaid_text, texts))}"{closing}:::{kind}')
+        lines.append(f'    n{number}{opening}"{"<br/>".join(map(mermaid_text, texts))}"{closing}:::{kind}')
     lines += [f"    n{user} {'-.->' if soft else '-->'} n{needed}" for user, needed, soft in picture.edges]
     used = {kind for kind, _ in picture.nodes}
     lines += [f"    classDef {kind} {style}" for kind, style in _STYLES.items() if kind in used]
@@ -87,7 +87,7 @@ def dot(graph: Graph, specs: Iterable[FunctionSpec] = ()) -> str:
         style = dict(part.split(":") for part in _STYLES[kind].split(","))
         look = f'shape={_SHAPES[kind][2]}, style="filled{",dashed" if kind == "missing" else ""}"'
         colours = f'fillcolor="{style["fill"]}", color="{style["stroke"]}"'
-        label = "\\n".join(_dot_text(text) for text in texts)
+        label = "\\n".join(dot_text(text) for text in texts)
         lines.append(f'    n{number} [label="{label}", class="{kind}", {look}, {colours}];')
     lines += [f"    n{user} -> n{needed}{' [style=dashed]' if soft else ''};" for user, needed, soft in picture.edges]
     return "\n".join([*lines, "}"]) + "\n"
@@ -129,12 +129,3 @@ def _source(picture: _Picture, source: Source, identity: object = None, text: st
     if isinstance(source, ThisCall | Contextual):
         return picture.node(identity, "builtin", text)
     return picture.node(identity, "singleton", text, "overridden")
-
-
-def _mermaid_text(text: str) -> str:
-    """Write all but letters, digits and harmless signs as a character code: Mermaid reads most others as markup."""
-    return "".join(one if one.isalnum() or one in " .:@_-+[]" else f"#{ord(one)};" for one in printable(text))
-
-
-def _dot_text(text: str) -> str:
-    return printable(text).replace("\\", "\\\\").replace('"', '\\"')

@@ -161,7 +161,10 @@ def _events(text: str) -> Iterator[Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         said = " ".join(part for part in (error.context, error.problem) if part)
-        raise NotYaml(f"not valid YAML: {said}", "correct this line or the one before", _mark(mark)) from None
+        fix = "correct this line or the one before"
+        if "'?'" in said:
+            fix = "between braces a text with '?' needs quotes, as in {healthcheck: '/health?timeout=3s'}"
+        raise NotYaml(f"not valid YAML: {said}", fix, _mark(mark)) from None
     except RecursionError:
         raise NotYaml(f"nested more than {DEPTH} levels deep", "flatten it", 1) from None
 

@@ -104,6 +104,9 @@ class Call(msgspec.Struct, frozen=True, eq=False):
 current: ContextVar[Call | None] = ContextVar("jackfield_call", default=None)
 """The call whose function is running in this context. For jackfield itself; functions use `current_call()`."""
 
+in_step: ContextVar[tuple[Call | None, str] | None] = ContextVar("jackfield_step", default=None)
+"""The call of a flow, and its step that this context is of; calls whose parent that call is are the step's."""
+
 
 def current_call() -> Call:
     """Give the call whose function is running.

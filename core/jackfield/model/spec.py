@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 import attrs
 
 from jackfield.model.generics import is_union
+from jackfield.model.retry import RetryPolicy
 from jackfield.strangers import Broken, barrier, is_a, named
 
 
@@ -38,11 +39,14 @@ class Policy:
         timeout: seconds that one call may take, or None.
         executor: `inline`, `thread`, … or None for the host's choice by colour.
         idempotent: whether calling twice does what calling once does, so that a lost call may be tried again.
+        retry: how its direct calls are tried again where that is worth it, or None for one attempt; by configuration
+            alone.
     """
 
     timeout: float | None = None
     executor: str | None = None
     idempotent: bool = False
+    retry: RetryPolicy | None = None
 
 
 @attrs.frozen
@@ -123,7 +127,7 @@ PayloadShape = Literal["none", "one", "many", "opaque"]
 
 @attrs.frozen
 class RemoteContract:
-    """The contract of a function that runs in another process, whose types are there.
+    """The contract of a function that runs in another process, whose types are there; or of a flow, which has none.
 
     Attributes:
         payload: JSON Schema of what it takes.
@@ -164,7 +168,8 @@ class FunctionSpec:
         summary: the first line of its docstring.
         notes: what `pluginctl check` says of it although it is no fault: annotations that could not be evaluated and
             the like.
-        remote: its contract, when it runs in another process; `parameters` have no types then.
+        remote: its contract, when it runs in another process or is a flow, so that it gives plain data; `parameters`
+            have no types then.
     """
 
     name: str

@@ -17,6 +17,7 @@ from jackfield.observe.hosts import HostCollector, WatchedHost
 from jackfield.observe.multiprocess import copies
 from jackfield.observe.scheduler import SchedulerCollector
 from jackfield.observe.series import CallCollector
+from jackfield.observe.submitted import SubmissionCollector, SubmissionCounts
 from jackfield.ports import BoundObserver, ExecutorStats
 
 BUCKETS: Final = (
@@ -32,6 +33,7 @@ class Metrics:
     - `jackfield_call_duration_seconds{function,version}`, a histogram whose exemplars name a sampled trace of each
       bucket
     - `jackfield_calls_in_flight{function,version}`
+    - `jackfield_call_retries_total{function,version}`, the attempts that were followed by another
     - of each watched executor the `scheduler_…` metrics, see `watch`
     - and of each host that it observes the states of plugins, faults, the revision and canaries, see `watch_host`.
 
@@ -72,6 +74,7 @@ class Metrics:
             raise ValueError(f"Metrics: buckets must be ascending numbers of seconds, not {tuple(buckets)}")
         collectors = _collectors(REGISTRY if registry is None else registry, bounds, clock)
         self._calls, self._scheduler, self._hosts = collectors
+        self._registry = REGISTRY if registry is None else registry
 
     def bind(self, spec: FunctionSpec) -> BoundObserver:
         """Bind to one function version: its series appear, or go on.
@@ -99,6 +102,17 @@ class Metrics:
         """
         return _last_copied(self._scheduler.watch(name, stats))
 
+    def watch_submissions(self, counts: Callable[[], SubmissionCounts]) -> Callable[[], None]:
+        """Expose what a host knows of submitted calls. A host that accepts or runs some does this.
+
+        Args:
+            counts: gives the counts of the moment.
+
+        Returns:
+            A function that ends it; calling it again does nothing.
+        """
+        return _last_copied(_submissions(self._registry).watch(counts))
+
     def watch_host(self, host: WatchedHost) -> Callable[[], None]:
         """Expose what a host knows of itself; it is asked when the registry is scraped. A host that starts does this.
 
@@ -120,12 +134,13 @@ class Metrics:
 class BoundMetrics:
     """The series of one function version."""
 
-    __slots__ = ("__weakref__", "_close", "finish", "start")
+    __slots__ = ("__weakref__", "_close", "finish", "retried", "start")
 
     def __init__(self, calls: CallCollector, key: tuple[str, str]) -> None:
         series = calls.acquire(key)
         self.start: Callable[[Call], None] = series.start
         self.finish: Callable[[object, Call, Outcome, BaseException | None, float], None] = series.finish
+        self.retried: Callable[[Call, Outcome, BaseException, float], None] = series.retried
         # The endpoints of a host that is dropped without a stop are closed by nobody.
         self._close = weakref.finalize(self, calls.release, key)
         self._close.atexit = False
@@ -164,6 +179,21 @@ def _collectors(registry: CollectorRegistry, bounds: tuple[float, ...], clock: C
             " give the same buckets=, or another registry"
         )
     return found
+
+
+_submitted: WeakKeyDictionary[CollectorRegistry, SubmissionCollector] = WeakKeyDictionary()
+
+
+def _submissions(registry: CollectorRegistry) -> SubmissionCollector:
+    """Give the registry's collector of submitted calls; most have none."""
+    with _registries_lock:
+        found = _submitted.get(registry)
+        if found is None:
+            found = SubmissionCollector()
+            registry.register(found)
+            copies.add(found)
+            _submitted[registry] = found
+        return found
 
 
 def _register(registry: CollectorRegistry, collectors: _Collectors) -> _Collectors:

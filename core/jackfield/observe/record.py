@@ -16,7 +16,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     Attributes:
         timestamp: when the call ended, RFC 3339 in UTC.
         level: loguru's level name.
-        event: always "call".
+        event: "call", or "retry" of an attempt that failed and is followed by another.
         trace_id: 32 hexadecimal digits.
         span_id: 16 hexadecimal digits.
         func_name: the function's name.
@@ -29,6 +29,7 @@ class Record(msgspec.Struct, omit_defaults=True):
         code: the code of a `Rejected`.
         message: the error's text, where it was asked for.
         stack: the frames of a crash.
+        attempt: the number of the attempt, of calls that were tried again.
     """
 
     timestamp: str
@@ -46,6 +47,7 @@ class Record(msgspec.Struct, omit_defaults=True):
     code: str = ""
     message: str = ""
     stack: list[str] = []
+    attempt: int = 0
 
 
 Render = Callable[[Record], str]
@@ -81,7 +83,10 @@ def ascii_line(record: Record) -> str:
 
 def fields_of(record: Record) -> dict[str, object]:
     """Give the fields that have a value."""
-    return {name: value for name, value in msgspec.structs.asdict(record).items() if value not in ("", [])}
+    fields = msgspec.structs.asdict(record)
+    if not record.attempt:
+        del fields["attempt"]
+    return {name: value for name, value in fields.items() if value not in ("", [])}
 
 
 def sentence(record: Record) -> str:
@@ -92,6 +97,8 @@ def sentence(record: Record) -> str:
     version = f"@{record.version}" if record.version else ""
     tenant = f" for {printable(record.tenant)}" if record.tenant else ""
     head = f"{printable(record.func_name)}{version}{tenant} {record.outcome} after {record.duration_ms:g} ms"
+    if record.attempt:
+        head += f", attempt {record.attempt}" + (", and is tried again" if record.event == "retry" else "")
     if not record.error_type:
         return head
     code = f" ({printable(record.code)})" if record.code else ""

@@ -42,6 +42,7 @@ class Numbers(NamedTuple):
 
     in_flight: int
     outcomes: Mapping[Outcome, int]
+    retries: int
     seconds: float
     buckets: list[int]
     exemplars: list[tuple[SpanContext, float, float] | None]
@@ -60,7 +61,18 @@ class Series:
     scrapes.
     """
 
-    __slots__ = ("_bounds", "_buckets", "_exemplars", "_in_flight", "_lock", "_outcomes", "_seconds", "seen", "users")
+    __slots__ = (
+        "_bounds",
+        "_buckets",
+        "_exemplars",
+        "_in_flight",
+        "_lock",
+        "_outcomes",
+        "_retries",
+        "_seconds",
+        "seen",
+        "users",
+    )
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self.users = 0
@@ -75,6 +87,7 @@ class Series:
         bounds = self._bounds
         self._in_flight = 0
         self._outcomes: dict[Outcome, int] = {}
+        self._retries = 0
         self._seconds = 0.0
         self._buckets = [0] * (len(bounds) + 1)
         self._exemplars: list[tuple[SpanContext, float, float] | None] = [None] * (len(bounds) + 1)
@@ -97,11 +110,21 @@ class Series:
             if exemplar is not None:
                 self._exemplars[bucket] = exemplar
 
+    def retried(self, call: Call, outcome: Outcome, error: BaseException, duration: float) -> None:  # noqa: ARG002
+        """Count an attempt that is followed by another."""
+        with self._lock:
+            self._retries += 1
+
     def read(self) -> Numbers:
         """Copy the numbers of one moment."""
         with self._lock:
             return Numbers(
-                self._in_flight, dict(self._outcomes), self._seconds, list(self._buckets), list(self._exemplars)
+                self._in_flight,
+                dict(self._outcomes),
+                self._retries,
+                self._seconds,
+                list(self._buckets),
+                list(self._exemplars),
             )
 
     def take_over(self, numbers: Numbers, seen: Numbers | None) -> None:
@@ -116,6 +139,7 @@ class Series:
                 new = count - (seen.outcomes.get(outcome, 0) if seen else 0)
                 if new:
                     self._outcomes[outcome] = self._outcomes.get(outcome, 0) + new
+            self._retries += numbers.retries - (seen.retries if seen else 0)
             self._seconds += numbers.seconds - (seen.seconds if seen else 0.0)
             for bucket, count in enumerate(numbers.buckets):
                 self._buckets[bucket] += count - (seen.buckets[bucket] if seen else 0)
@@ -186,11 +210,12 @@ class CallCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Give the families with their samples; what has been seen often enough since its end is not given again."""
-        calls, seconds, in_flight = families = self._families()
+        calls, retries, seconds, in_flight = families = self._families()
         for labels, numbers in self._scrape():
             outcomes = _ZEROS | dict(numbers.outcomes) if labels[0] != DROPPED else numbers.outcomes
             for outcome, count in outcomes.items():
                 calls.add_metric((*labels, _TEXTS[outcome]), count)
+            retries.add_metric(labels, numbers.retries)
             seconds.add_metric(labels, self._cumulated(numbers), numbers.seconds)
             in_flight.add_metric(labels, numbers.in_flight)
         yield from families
@@ -228,9 +253,10 @@ class CallCollector(Collector):
                 if not excess:
                     return
 
-    def _families(self) -> tuple[CounterMetricFamily, HistogramMetricFamily, GaugeMetricFamily]:
+    def _families(self) -> tuple[CounterMetricFamily, CounterMetricFamily, HistogramMetricFamily, GaugeMetricFamily]:
         return (
             CounterMetricFamily("jackfield_calls", "Calls that ended, by outcome.", labels=(*_LABELS, "outcome")),
+            CounterMetricFamily("jackfield_call_retries", "Attempts that were followed by another.", labels=_LABELS),
             HistogramMetricFamily("jackfield_call_duration_seconds", "How long calls took.", labels=_LABELS),
             GaugeMetricFamily("jackfield_calls_in_flight", "Calls that are under way.", labels=_LABELS),
         )

@@ -26,7 +26,7 @@ from opentelemetry.trace import (
 )
 
 from jackfield.errors import OUTCOMES, Outcome
-from jackfield.model.call import Call
+from jackfield.model.call import Call, in_step
 from jackfield.model.spec import FunctionSpec
 from jackfield.stack import error_type
 from jackfield.strangers import is_a
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 SCOPE = "jackfield"
 FUNCTION, VERSION, PLUGIN = "jackfield.function", "jackfield.version", "jackfield.plugin"
 TENANT, REVISION, OUTCOME = "jackfield.tenant", "jackfield.revision", "jackfield.outcome"
+ATTEMPT = "jackfield.attempt"
+STEP = "jackfield.step"
 
 _TEXTS = {outcome: outcome.value for outcome in Outcome}
 _FAILED = frozenset(outcome for outcome, row in OUTCOMES.items() if row.span_error)
@@ -65,7 +67,7 @@ class Spans:
     """
 
     def __init__(self, tracer_provider: TracerProvider | None = None) -> None:
-        self._provider = tracer_provider
+        self.provider = tracer_provider
 
     def bind(self, spec: FunctionSpec) -> "BoundSpans":
         """Bind to one function version.
@@ -76,7 +78,7 @@ class Spans:
         Returns:
             The bound observer.
         """
-        provider = self._provider if self._provider is not None else trace.get_tracer_provider()
+        provider = self.provider if self.provider is not None else trace.get_tracer_provider()
         attributes = {CODE_FUNCTION_NAME: _code_name(spec.target), FUNCTION: spec.name, VERSION: spec.version}
         if spec.plugin:
             attributes[PLUGIN] = spec.plugin
@@ -142,6 +144,8 @@ class BoundSpans:
             set_status_on_exception=False,
         )
         recorded = span.is_recording()
+        if recorded and (step := in_step.get()) is not None and step[0] is call.parent:
+            span.set_attribute(STEP, step[1])
         own = span.get_span_context()
         force_setattr(call, "trace", own if recorded or orphan else parent)
         return span if recorded else None, attach(set_span_in_context(span, context))
@@ -156,11 +160,20 @@ class BoundSpans:
             return
         try:
             span.set_attribute(OUTCOME, _TEXTS[outcome])
+            if call.attempt > 1:
+                span.set_attribute(ATTEMPT, call.attempt)
             if outcome in _FAILED:
                 span.set_attribute(ERROR_TYPE, error_type(error) if error is not None else _TEXTS[outcome])
                 span.set_status(StatusCode.ERROR)
         finally:
             span.end()
+
+    def retried(self, call: Call, outcome: Outcome, error: BaseException, duration: float) -> None:  # noqa: ARG002
+        """Note on the call's span that an attempt failed and is followed by another."""
+        span = get_current_span()
+        if span.is_recording() and span.get_span_context() == call.trace:
+            facts = {OUTCOME: _TEXTS[outcome], ERROR_TYPE: error_type(error)}
+            span.add_event("jackfield.retry", {ATTEMPT: call.attempt, **facts})
 
     def close(self) -> None:
         """Release nothing: only names are held."""

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
+
 from jackfield.config import Configuration
 from jackfield.errors import Rejected
 from jackfield.host import Host
@@ -39,6 +41,19 @@ def diff(host: Host, path: str | None = None, digest: str | None = None) -> dict
     return apply(host, path, dry_run=True, digest=digest)
 
 
+def history(host: Host) -> list[dict[str, Any]]:
+    """List the changes of what is desired that are kept, the oldest first."""
+    return [attrs.asdict(each) for each in host.history]
+
+
+def undo(host: Host, revision: int) -> dict[str, Any]:
+    """Bring back what was desired at an earlier revision."""
+    try:
+        return host.undo(revision).plain()
+    except LookupError as error:
+        raise Rejected(str(error), code="not_kept") from None
+
+
 def _read(host: Host, path: str) -> Configuration:
     if not Path(path).is_absolute():
         raise Rejected(
@@ -47,4 +62,4 @@ def _read(host: Host, path: str) -> Configuration:
     return host.read_configuration(path)
 
 
-VERBS: Final[Mapping[str, Callable[..., Any]]] = {"apply": apply, "diff": diff}
+VERBS: Final[Mapping[str, Callable[..., Any]]] = {"apply": apply, "diff": diff, "history": history, "undo": undo}

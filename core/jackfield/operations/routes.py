@@ -151,8 +151,8 @@ def _canary(host: Host, name: str) -> Canary:
     found = [canary for canary in host.canaries if canary.status.name == name]
     running = [canary for canary in found if canary.status.state is CanaryState.RUNNING]
     if not found:
-        under = ", ".join(canary.status.name for canary in host.canaries) or "none"
-        raise PluginError(name, "route", f"no canary of it is under way; there are: {under}", "start one")
+        under = ", ".join(each.status.name for each in host.canaries if each.status.state is CanaryState.RUNNING)
+        raise PluginError(name, "route", f"no canary of it is under way; there are: {under or 'none'}", "start one")
     return (running or found)[-1]
 
 

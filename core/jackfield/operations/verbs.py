@@ -10,7 +10,7 @@ import attrs
 from jackfield.contract import specify
 from jackfield.contract.payload import compile_payload
 from jackfield.host import Host
-from jackfield.operations import desired, plugins, routes, state
+from jackfield.operations import desired, flows, plugins, routes, schedules, state, submissions
 from jackfield.operations.recent import RecentEvents
 
 Verb: TypeAlias = Callable[[Mapping[str, Any]], Any]
@@ -47,6 +47,9 @@ def verbs(host: Host, about: About = dict) -> Mapping[str, Verb]:
         **{name: partial(function, host) for name, function in plugins.VERBS.items()},
         **{name: partial(function, host) for name, function in routes.VERBS.items()},
         **{name: partial(function, host) for name, function in desired.VERBS.items()},
+        **{name: partial(function, host) for name, function in flows.VERBS.items()},
+        **{name: partial(function, host) for name, function in schedules.VERBS.items()},
+        **{name: partial(function, host) for name, function in submissions.VERBS.items()},
     }
     return {name: checked(name, function) for name, function in functions.items()}
 

@@ -262,8 +262,12 @@ class Lifecycle:
     # --- Verbs ------------------------------------------------------------------------------------------------------
 
     @_waited
-    async def start_all(self) -> tuple[Fault, ...]:
+    async def start_all(self, besides: Collection[str] = (), without: Collection[str] = ()) -> tuple[Fault, ...]:
         """Start every plugin with `auto_start`, and what those depend on; one that fails keeps its dependents alone.
+
+        Args:
+            besides: others that are to start.
+            without: those that are not.
 
         Returns:
             The faults of those that do not run now; none when their host does not run, which starts nothing.
@@ -274,7 +278,9 @@ class Lifecycle:
         plugins = {
             each.name: each.bundle
             for each in self._roster.plugins.values()
-            if each.bundle is not None and each.bundle.auto_start and each.state in STARTABLE
+            if each.bundle is not None
+            and ((each.bundle.auto_start and each.name not in without) or each.name in besides)
+            and each.state in STARTABLE
         }
         await self._aim(plugins, again={name for name, bundle in plugins.items() if bundle.fault is None})
         found = (self._roster.plugins[name].record.fault for name in plugins)

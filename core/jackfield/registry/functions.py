@@ -147,7 +147,7 @@ class Functions:
             old = next((kept for kept in state.kept if kept.revision == revision), None)
             if old is None:
                 kept = ", ".join(str(each.revision) for each in state.kept)
-                raise LookupError(f"revision {revision} is not kept; there are {kept}")
+                raise LookupError(f"revision {revision} is not kept: use one of {kept}")
             old = routes.revived(old, state.snapshot)
             here = {endpoint.spec: endpoint for endpoint in _endpoints(state.snapshot)}
             there = {endpoint.spec for endpoint in _endpoints(old)}

@@ -25,22 +25,33 @@ from jackfield.runtime.pool import Pool
 
 Promoted = Callable[[CanaryStatus, str], object]
 Aborted = Callable[[CanaryStatus, str], object]
+Moved = Callable[[CanaryStatus, str, str], object]
 
 _LOOK: Final = 0.1  # seconds; a look that is not due costs some microseconds
+_ELSEWHERE: Final = "judged by whichever host of its store is elected, over the calls of all"
 
 
 class Canary:
     """One trial of a version: a handle on what the snapshot says of it. Without analysis it moves nothing by itself."""
 
     def __init__(
-        self, functions: Functions, status: CanaryStatus, promoted: Promoted, aborted: Aborted | None = None
+        self,
+        functions: Functions,
+        status: CanaryStatus,
+        promoted: Promoted,
+        aborted: Aborted | None = None,
+        moved: Moved | None = None,
     ) -> None:
         self._functions = functions
         self._seen = status
         self._promoted = promoted
         self._aborted = aborted
+        self._moved = moved
+        self.asked: Analysis | None = None  # as it was given, be the share that it begins with another one
+        self.analysis: Analysis | None = None
         self._looks: Future[None] | None = None
         self._watchers: dict[str, Observer] = {}
+        self.tallies: tuple[Tally, Tally] | None = None  # of the version on trial, and of the one beside it
 
     @property
     def status(self) -> CanaryStatus:
@@ -59,7 +70,11 @@ class Canary:
             ValueError: if it is not a part of 1.
             PluginError: if the canary has ended.
         """
+        self._ramp(share, reason, "operator")
+
+    def _ramp(self, share: float, reason: str, by: str) -> None:
         self._change(share=_checked(share), reason=reason)
+        self._tell("ramp", by)
 
     def promote(self, reason: str = "") -> None:
         """Make the version the default of all its functions in one swap; the old one stays, to roll back to.
@@ -92,6 +107,11 @@ class Canary:
         self.release()
         if self._aborted is not None:
             self._aborted(self._seen, by)
+        self._tell("abort", by)
+
+    def _tell(self, verb: str, by: str) -> None:
+        if self._moved is not None:
+            self._moved(self._seen, verb, by)
 
     def release(self) -> None:
         """End the analysis, and leave the routes as they are; the host calls this when it stops."""
@@ -100,22 +120,24 @@ class Canary:
             looks.cancel()
         self._functions.watch(self._watchers, until=True)
 
-    def follow(self, analysis: Analysis, control: ControlLoop, pool: Pool) -> None:
+    def follow(self, analysis: Analysis, control: ControlLoop, pool: Pool, judges: Callable[[], bool]) -> None:
         """Compare the two versions from now on, and act on what is found.
 
         Args:
             analysis: how.
             control: where the looks are taken.
             pool: where what they come to is carried out, since that tells hooks.
+            judges: tells whether this host looks, and no other one on its store.
         """
-        under_trial, beside = Tally(), Tally()
+        self.analysis = analysis
+        self.tallies = under_trial, beside = Tally(), Tally()
         status = self.status
         for function in status.functions:
             self._watchers[f"{function}@{status.version}"] = _Watcher(under_trial)
             self._watchers[f"{function}@{status.stable}"] = _Watcher(beside)
         self._functions.watch(self._watchers)
         trial = Trial(analysis, under_trial, beside, control.clock)
-        self._looks = control.submit(_looks(weakref.ref(self), trial, pool))
+        self._looks = control.submit(_looks(weakref.ref(self), trial, pool, judges))
 
     def act(self, verdict: Verdict, trial: Trial) -> None:
         """Carry out what a look came to; for the analysis.
@@ -128,7 +150,7 @@ class Canary:
             if verdict.decision is Decision.FAIL:
                 self.abort(verdict.reason, by="canary")
             elif verdict.step_passed and (share := trial.next_share) is not None:
-                self.ramp(share, verdict.reason)
+                self._ramp(share, verdict.reason, "canary")
                 trial.advance()
             elif verdict.step_passed:
                 self._promote(verdict.reason, "canary")
@@ -159,11 +181,23 @@ class Canaries:
         control: where analyses look.
         pool: where they act.
         promoted: is told of each trial that was promoted, and by whom: `operator` or, by its analysis, `canary`.
+        moved: is told of each that has begun, goes to others now, or was aborted: by which verb, and by whom.
+        judges: tells whether analyses act here: of several hosts on one store one is elected.
     """
 
-    def __init__(self, functions: Functions, control: ControlLoop, pool: Pool, promoted: Promoted) -> None:
+    def __init__(
+        self,
+        functions: Functions,
+        control: ControlLoop,
+        pool: Pool,
+        promoted: Promoted,
+        moved: Moved | None = None,
+        judges: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._judges = judges
         self._functions = functions
         self._promoted = promoted
+        self._moved = moved
         self._control = control
         self._pool = pool
         self._numbers = count(1)
@@ -195,6 +229,7 @@ class Canaries:
             promoted: is told of its promotion, in place of whoever is told of all others'.
             aborted: is told when somebody aborts it, and who.
         """
+        asked = analysis
         if share is None:
             share = 1.0 if labels and analysis is None else 0.0
         if analysis is not None and share:
@@ -213,7 +248,8 @@ class Canaries:
             number=next(self._numbers),
             labels=tuple(sorted((labels or {}).items())),
         )
-        canary = Canary(self._functions, wanted, promoted or self._promoted, aborted)
+        canary = Canary(self._functions, wanted, promoted or self._promoted, aborted, self._moved)
+        canary.asked = asked
         self._handles[wanted.number] = canary
         try:
             self._functions.decide(lambda before: trials.begun(before, wanted)[0])
@@ -221,8 +257,21 @@ class Canaries:
             del self._handles[wanted.number]
             raise
         if analysis is not None:
-            canary.follow(analysis, self._control, self._pool)
+            canary.follow(analysis, self._control, self._pool, self._judges)
+        if promoted is None:
+            self.tell(canary.status, "canary", "operator")
         return canary
+
+    def tell(self, status: CanaryStatus, verb: str, by: str) -> None:
+        """Tell whoever wants to know that a trial has moved; of those that have somebody of their own, that does.
+
+        Args:
+            status: of the trial.
+            verb: how.
+            by: who.
+        """
+        if self._moved is not None:
+            self._moved(status, verb, by)
 
     @property
     def all(self) -> tuple[Canary, ...]:
@@ -235,7 +284,7 @@ class Canaries:
 
     def _handle(self, snapshot: Snapshot, status: CanaryStatus) -> Canary:
         """Give the one handle on a canary."""
-        made = Canary(self._functions, trials.current(snapshot, status), self._promoted)
+        made = Canary(self._functions, trials.current(snapshot, status), self._promoted, moved=self._moved)
         return self._handles.setdefault(status.number, made)
 
     def release(self) -> None:
@@ -244,10 +293,14 @@ class Canaries:
             canary.release()
 
 
-async def _looks(reference: "weakref.ref[Canary]", trial: Trial, pool: Pool) -> None:
+async def _looks(reference: "weakref.ref[Canary]", trial: Trial, pool: Pool, judges: Callable[[], bool]) -> None:
     """Look as often as the plan says, until the canary has ended, or nobody has it any more."""
+    judging = True
     while (canary := reference()) is not None:
-        job = _look(canary, trial)
+        before, judging = judging, judges()
+        if judging and not before:
+            trial.take_over(canary.status.share)
+        job = _look(canary, trial) if judging else _wait(canary)
         name = f"canary {canary.status.name}"
         del canary
         if job is not None:
@@ -266,6 +319,14 @@ def _look(canary: Canary, trial: Trial) -> Callable[[], None] | None:
     if verdict.decision is not Decision.HOLD:
         return partial(canary.act, verdict, trial)
     return partial(canary.note, verdict.reason) if verdict.reason != status.reason else None
+
+
+def _wait(canary: Canary) -> Callable[[], None] | None:
+    """Leave the looks to another host, and give what is to be done about it."""
+    status = canary.status
+    if status.state is not CanaryState.RUNNING:
+        return canary.release
+    return partial(canary.note, _ELSEWHERE) if status.reason != _ELSEWHERE else None
 
 
 class _Watcher:

@@ -9,8 +9,9 @@ import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
+from operator import add
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -60,6 +61,35 @@ class Sample:
             tuple(now - then for now, then in zip(self.buckets, earlier.buckets, strict=True)),
         )
 
+    def together(self, other: "Sample") -> "Sample":
+        """Add up what two tallies had counted."""
+        return Sample(
+            MappingProxyType({outcome: count + other.counts[outcome] for outcome, count in self.counts.items()}),
+            tuple(map(add, self.buckets, other.buckets)),
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """Give it as plain data: what is not zero."""
+        counts = {str(outcome): count for outcome, count in self.counts.items() if count}
+        return {"counts": counts, "buckets": {place: count for place, count in enumerate(self.buckets) if count}}
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Sample":
+        """Make it again of what `plain` gave.
+
+        Raises:
+            ValueError: if it is no such data.
+        """
+        try:
+            counts, buckets = dict.fromkeys(Outcome, 0), [0] * (len(_BOUNDS) + 1)
+            for outcome, count in plain["counts"].items():
+                counts[Outcome(outcome)] = _count(count)
+            for place, count in plain["buckets"].items():
+                buckets[_count(place)] = _count(count)
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise ValueError(f"it is damaged: {error}") from error
+        return cls(MappingProxyType(counts), tuple(buckets))
+
     def count(self, outcomes: Iterable[Outcome]) -> int:
         """Add up the calls that ended in one of the outcomes."""
         return sum(self.counts[outcome] for outcome in outcomes)
@@ -101,6 +131,12 @@ class Sample:
         return (low + high) / 2 if high < float("inf") else low
 
 
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"it is damaged: {value!r} is no count")
+    return value
+
+
 class Tally:
     """Counts the calls of one version while it is compared; itself the bound observer of that version.
 
@@ -117,13 +153,14 @@ class Tally:
         (1, 101, 0.095)
     """
 
-    __slots__ = ("_buckets", "_counts", "_lock")
+    __slots__ = ("_buckets", "_counts", "_elsewhere", "_lock")
 
     def __init__(self) -> None:
         # Re-entrant: a signal handler or a finaliser that makes a call may interrupt the holder in its own thread.
         self._lock = threading.RLock()
         self._counts = dict.fromkeys(Outcome, 0)
         self._buckets = [0] * (len(_BOUNDS) + 1)
+        self._elsewhere: dict[str, Sample] = {}
 
     def add(self, outcome: Outcome, duration: float) -> None:
         """Count one call. Safe from any thread.
@@ -138,11 +175,30 @@ class Tally:
             if outcome in _SPEAKING:
                 self._buckets[bucket] += 1
 
-    def take(self) -> Sample:
+    def here(self) -> Sample:
         """Copy the counts of this moment; counting goes on."""
         with self._lock:
             counts, buckets = dict(self._counts), tuple(self._buckets)
         return Sample(MappingProxyType(counts), buckets)
+
+    def hear(self, who: str, sample: Sample) -> None:
+        """Take note of what another tally of the same version has counted by now; it is kept when that one is gone.
+
+        Args:
+            who: names that one.
+            sample: all that it has counted.
+        """
+        with self._lock:
+            self._elsewhere[who] = sample
+
+    def take(self) -> Sample:
+        """Give the counts of this moment, here and elsewhere."""
+        found = self.here()
+        with self._lock:
+            elsewhere = tuple(self._elsewhere.values())
+        for sample in elsewhere:
+            found = found.together(sample)
+        return found
 
     def start(self, call: Call) -> None:
         """See a call begin: nothing to do."""

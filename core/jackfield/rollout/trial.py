@@ -206,6 +206,15 @@ class Trial:
             self._failed = verdict
         return verdict
 
+    def take_over(self, share: float) -> None:
+        """Begin a step anew that somebody else has judged until now.
+
+        Args:
+            share: that of the version under trial at this moment.
+        """
+        self.step = 1 + next((n for n, step in enumerate(self.analysis.steps) if step >= share), 0)
+        self._begin()
+
     def advance(self) -> None:
         """Begin the next step, once the share has been changed: what came before no longer counts.
 

@@ -40,6 +40,16 @@ class FakeClock:
         for wake in list(self._wakers):
             wake()
 
+    def set_wall(self, wall: float) -> None:
+        """Set the wall clock, as an operator or a time server does; no time passes.
+
+        Args:
+            wall: seconds since the epoch, now.
+        """
+        self._wall = wall - self._now
+        for wake in list(self._wakers):
+            wake()
+
     def on_jump(self, wake: Callable[[], object], /) -> None:
-        """Have something called at every `advance`."""
+        """Have something called at every `advance` and `set_wall`."""
         self._wakers.append(wake)

@@ -24,7 +24,7 @@ from typing import Any, Final
 import msgspec
 
 from jackfield.wire.crossing import pack, unpack
-from jackfield.workers.channel import CARRIED
+from jackfield.workers.frames import CARRIED
 from jackfield.workers.messages import NOTHING, Place
 
 LARGE: Final = 64 * 1024

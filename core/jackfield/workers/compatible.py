@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -38,6 +39,23 @@ def check_compatible(old: PluginBundle, new: PluginBundle, before: Permission, a
         )
         what = f"{new.version} cannot take the place of {old.version}: {reason}"
         raise PluginError(name, faults[0].stage, what, faults[0].fix, tuple(faults))
+
+
+def refuse_other(old: PluginBundle, requirement: str) -> None:
+    """Refuse a requirement of another distribution before anything of it is fetched.
+
+    Args:
+        old: the version that runs.
+        requirement: what is to run instead, a good one.
+
+    Raises:
+        PluginError: if it names another distribution.
+    """
+    named = Requirement(requirement).name
+    if old.distribution and canonicalize_name(old.distribution) != canonicalize_name(named):
+        version = f"'{old.distribution}=={old.version}'"
+        fix = f"name a version of {old.distribution}, as in {version}, or load the other one as another plugin"
+        raise PluginError(old.name, "upgrade", f"{named} is another distribution than {old.distribution}", fix)
 
 
 def _anyhow(new: PluginBundle) -> str:

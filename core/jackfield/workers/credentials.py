@@ -5,7 +5,7 @@ import socket
 import struct
 from typing import Final
 
-from jackfield.workers.channel import settle
+from jackfield.workers.tickets import resolve
 
 _CREDENTIALS: Final = struct.Struct("3i")
 
@@ -26,7 +26,7 @@ async def sender(loop: asyncio.AbstractEventLoop, connection: socket.socket) -> 
         The number of the process that sent it; 0 if the other end is closed.
     """
     readable = loop.create_future()
-    loop.add_reader(connection, settle, readable)
+    loop.add_reader(connection, resolve, readable)
     try:
         await readable
     finally:

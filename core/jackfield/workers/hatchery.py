@@ -7,17 +7,21 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from jackfield.errors import Unavailable
 from jackfield.sandbox.starting import seen
 from jackfield.workers import arena
-from jackfield.workers.channel import ChannelBroken
+from jackfield.workers.answers import Services
 from jackfield.workers.credentials import ask_for
+from jackfield.workers.frames import ChannelBroken
 from jackfield.workers.messages import Described, Prepare
 from jackfield.workers.nursery import Nest, Source
-from jackfield.workers.worker import Services, Worker
+from jackfield.workers.worker import Worker
 
 OnDeath = Callable[[Nest, int, Worker, ChannelBroken], object]
 
+_PATIENCE: Final = 1.0  # seconds after which an import that should have ended by itself is ended
 _STAGES: Final = 2  # filters of a worker beside those that the host has itself
 
 
@@ -54,16 +58,12 @@ class Hatchery:
     async def join(self, prepare: Prepare, timeout: float) -> Described:
         """Have a further plugin imported by the zygote, and give what that gave; errors as for `Source.open`.
 
-        An import that hangs, or leaves threads, ends the zygote, with all of its workers.
+        An import that leaves threads ends the zygote, with all of its workers; so does one that hangs, and cannot be
+        interrupted.
         """
         async with self._source.starts:
             nest = await self._parent(timeout)
-            try:
-                async with asyncio.timeout(timeout):
-                    found = await nest.join(prepare)
-            except BaseException:
-                await self._source.drop(nest)
-                raise
+            found = await self._joined(nest, prepare, timeout)
         if not nest.forks:
             await self._source.drop(nest)
         elif found.fault is None:
@@ -112,12 +112,32 @@ class Hatchery:
                 self._nest = nest = await self._source.open(self._prepare, self._plugin, timeout)
                 if nest.described.fault is not None:
                     raise Unavailable(self._plugin, nest.described.fault.reason, "start_failed", ran=False)
-                for each in self.joined:
-                    async with asyncio.timeout(timeout):
-                        await nest.join(each)
+                for each in self.joined:  # what cannot be imported any more is missing there, and said by its start
+                    await self._joined(nest, each, timeout)
             if not nest.forks:
                 nest.used = True
             return nest
+
+    async def _joined(self, nest: Nest, prepare: Prepare, timeout: float) -> Described:
+        """Have a zygote import a further plugin; one in which that hangs for good is not used again."""
+        joining = asyncio.ensure_future(nest.join(prepare))
+        try:
+            done, _ = await asyncio.wait((joining,), timeout=timeout)
+            if not done:
+                nest.interrupt()
+                found = await asyncio.wait_for(joining, _PATIENCE)
+                if found.fault is not None:
+                    reason = f"importing it took longer than {timeout:g} s, and was interrupted"
+                    fix = "let it do less when it is imported, or raise start_timeout"
+                    fault = msgspec.structs.replace(found.fault, reason=reason, fix=fix)
+                    return msgspec.structs.replace(found, fault=fault)
+            return await joining
+        except BaseException:
+            joining.cancel()
+            if self._nest is nest:
+                self._nest = None
+            await self._source.drop(nest)
+            raise
 
     async def _forked(self, nest: Nest, timeout: float, on_death: OnDeath) -> Worker:
         memory = arena.make()

@@ -161,7 +161,12 @@ class Usage:
         watched, group = Watched(pid, self._allowance.resources.memory), None
         try:
             if self._allowance.holds:
-                group = await asyncio.get_running_loop().run_in_executor(None, self._allowance.hold, pid)
+                making = asyncio.get_running_loop().run_in_executor(None, self._allowance.hold, pid)
+                try:
+                    group = await asyncio.shield(making)
+                except asyncio.CancelledError:
+                    group = await making  # it is made all the same, and is to be taken away
+                    raise
         finally:
             self._held[pid] = watched, group
 

@@ -11,10 +11,10 @@ import msgspec
 
 from jackfield.model.spec import Colour, PayloadShape
 from jackfield.wire.errors import Failure, describe
-from jackfield.workers.channel import CARRIED
+from jackfield.workers.frames import CARRIED
 from jackfield.workers.traced import SPANS, SpanFact, SpanId
 
-VERSION: Final = 3
+VERSION: Final = 4
 """Of this protocol; both sides are of one installation, and say so when they meet."""
 
 
@@ -42,29 +42,6 @@ JOIN: Final = "join"
 
 SPAN: Final = 2**16
 """How many function numbers each plugin of a shared process has; those of the first are below it."""
-
-
-def member_name(number: int, name: str) -> str:
-    """Put the number of a plugin in its process before what is asked by or of it; the first one has none.
-
-    Examples:
-        >>> member_name(0, "start"), member_name(3, "start")
-        ('start', '@3:start')
-    """
-    return f"@{number}:{name}" if number else name
-
-
-def named_member(name: str) -> tuple[int, str]:
-    """Take both apart again.
-
-    Examples:
-        >>> named_member("start"), named_member("@3:event:a")
-        ((0, 'start'), (3, 'event:a'))
-    """
-    if not name.startswith("@"):
-        return 0, name
-    number, _, rest = name[1:].partition(":")
-    return (int(number) if number.isdecimal() else -1), rest
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True):
@@ -150,12 +127,14 @@ class Method(_Message, frozen=True, array_like=True, tag=3):
         name: `start`, `stop`, `health`, `snapshot` or `restore`; or `EVENT` or `PROBE` and more.
         state: what `start` hands to `restore`; or the event.
         budget: seconds that are left.
+        member: the number of the plugin in its process: 0 for the first, and mostly only, one.
     """
 
     id: int
     name: str
     state: bytes | None
     budget: float
+    member: int = 0
 
 
 class Answer(_Message, frozen=True, array_like=True, tag=4):
@@ -228,6 +207,7 @@ class Request(_Message, frozen=True, array_like=True, tag=3):
         kind: `call`, `publish`, `subscribe`, `unsubscribe`, `subscription` or `secret`.
         body: what is asked, by kind.
         place: where that is, if it is not here.
+        member: the number of the plugin that asks, as in `Method`.
     """
 
     id: int
@@ -235,6 +215,7 @@ class Request(_Message, frozen=True, array_like=True, tag=3):
     kind: str
     body: msgspec.Raw
     place: Place | None = None
+    member: int = 0
 
 
 class Said(_Message, frozen=True, array_like=True, tag=4):
@@ -246,6 +227,7 @@ class Said(_Message, frozen=True, array_like=True, tag=4):
         text: what.
         fields: more of it, as plain data.
         where: module, function and line.
+        member: the number of the plugin that says it, as in `Method`.
     """
 
     call: int
@@ -253,6 +235,7 @@ class Said(_Message, frozen=True, array_like=True, tag=4):
     text: str
     fields: dict[str, Any]
     where: tuple[str, str, int]
+    member: int = 0
 
 
 class Spans(_Message, frozen=True, array_like=True, tag=5):
@@ -399,12 +382,14 @@ class Prepare(_Message, frozen=True, array_like=True, tag=1):
         paths: what is on `sys.path`, after Python's own library.
         sites: those of them whose metadata is read, and whose `.pth` files are obeyed, inside the sandbox.
         confinement: what it may, in MessagePack; empty without a sandbox.
+        member: its number in its process, if it joins others there.
     """
 
     config: bytes
     paths: tuple[str, ...]
     sites: tuple[str, ...] = ()
     confinement: bytes = b""
+    member: int = 0
 
 
 class Fork(_Message, frozen=True, array_like=True, tag=2):

@@ -30,7 +30,7 @@ from jackfield.workers.credentials import ask_for, sender
 from jackfield.workers.limits import Allowance, remove
 from jackfield.workers.messages import Described, End, Ended, Fork, Forked, Prepare, Spawn
 from jackfield.workers.outputs import Drain
-from jackfield.workers.zygote import MESSAGE
+from jackfield.workers.zygote import INTERRUPT, MESSAGE
 
 AT_ONCE: Final = 2 * (os.cpu_count() or 1)
 """How many processes may be starting at once: more of them are all slower, and none is sooner."""
@@ -172,6 +172,7 @@ class Nest:
         self.clean, self._line, self._drains = clean, line, drains
         self._forking = asyncio.Lock()
         self._group: Group | None = None
+        self._pidfd = -1
         self.pid = pid
         self.described = Described()
         self.used = False
@@ -189,6 +190,8 @@ class Nest:
     async def hold(self, pid: int, allowance: Allowance) -> None:
         """Wait until it is there, and put it where what it uses is bounded."""
         await self._line.expect()
+        with suppress(OSError):  # it has ended, which is seen soon
+            self._pidfd = os.pidfd_open(pid)
         if allowance.holds:
             self._group = await asyncio.get_running_loop().run_in_executor(None, allowance.hold, pid)
 
@@ -209,6 +212,11 @@ class Nest:
             found = await self.describe(prepare)
             self.described = msgspec.structs.replace(before, threads=max(before.threads, found.threads))
         return found
+
+    def interrupt(self) -> None:
+        """End an import that takes too long, if it can be interrupted: it is a fault then."""
+        with suppress(OSError):
+            signal.pidfd_send_signal(self._pidfd, INTERRUPT)
 
     async def fork(self, descriptors: Sequence[int]) -> int:
         """Make a worker.
@@ -249,6 +257,9 @@ class Nest:
         await self.clean.kill(self.pid)
         for drain in self._drains:
             drain.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
         group, self._group = self._group, None
         if group is not None:
             await asyncio.get_running_loop().run_in_executor(None, remove, group)

@@ -22,8 +22,9 @@ from jackfield.ports import ExecutorStats, together
 from jackfield.runtime.control import ControlLoop
 from jackfield.workers.hatchery import Hatchery
 from jackfield.workers.limits import Allowance
-from jackfield.workers.messages import EVENT, Described, Prepare, member_name
-from jackfield.workers.pool import Common, Member, Whose, WorkerPool
+from jackfield.workers.members import Common, Member, Whose
+from jackfield.workers.messages import EVENT, Described, Prepare
+from jackfield.workers.pool import WorkerPool
 from jackfield.workers.settings import WorkerSettings
 
 TENANTS: Final = 64
@@ -148,9 +149,8 @@ class WorkerPools:
     async def _join(self, prepare: Prepare, timeout: float) -> Described:
         described = await self._hatchery.join(prepare, timeout)
         if described.fault is None and described.threads == 1:
-            number = len(self._hatchery.joined)
             for each in self._every:
-                await each.join(number, prepare)
+                await each.join(prepare)
         return described
 
     def start(self, member: Member) -> None:
@@ -227,14 +227,15 @@ class WorkerPools:
                 await task
         await self._hatchery.close()
 
-    def method(self, name: str, timeout: float) -> Any:
-        """Call a method of the plugin object, in a worker that is anybody's.
+    def method(self, member: Member, name: str, timeout: float) -> Any:
+        """Call a method of a plugin object, in a worker that is anybody's.
 
         Args:
+            member: whose.
             name: `health` or `snapshot`, or `PROBE` and a name.
             timeout: seconds that it may take.
         """
-        return self._control.run(self._all.method(name, timeout))
+        return self._control.run(self._all.method(member, name, timeout))
 
     def deliver(self, member: Member, subscription: str, event: bytes) -> None:
         """Have a worker that is anybody's handle an event; wait until it has. One is started if there is none.
@@ -247,7 +248,7 @@ class WorkerPools:
         Raises:
             Unavailable: if none of them has that subscription any more.
         """
-        if not self._control.run(self._all.deliver(member_name(member.number, f"{EVENT}{subscription}"), event)):
+        if not self._control.run(self._all.deliver(member, f"{EVENT}{subscription}", event)):
             raise Unavailable(member.plugin, "no worker of it handles this event any more", "stopped", ran=False)
 
     # --- Pools that go, on the control loop ---------------------------------------------------------------------------
@@ -345,7 +346,7 @@ class PluginWorkers:
 
     def method(self, name: str, timeout: float) -> Any:
         """Call a method of the plugin object; as `WorkerPools.method`."""
-        return self.pools.method(member_name(self.member.number, name), timeout)
+        return self.pools.method(self.member, name, timeout)
 
     def deliver(self, subscription: str, event: bytes) -> None:
         """Have an event handled; as `WorkerPools.deliver`."""

@@ -10,8 +10,8 @@ from typing import Final, Protocol
 class Readable(Protocol):
     """Something with a socket that an event loop reads."""
 
-    def readable(self, readers: "Readers", /) -> None:
-        """Read what is there; on the loop."""
+    def readable(self, readers: "Readers", /, *, ended: bool) -> None:
+        """Read what is there; on the loop. Nothing tells of it again, and of the end neither, if it has `ended`."""
         ...
 
 
@@ -87,11 +87,12 @@ class Readers:
             self._epoll.close()
 
     def _ready(self) -> None:
-        for number, _ in self._epoll.poll(0):
+        for number, events in self._epoll.poll(0):
             one = self._there.get(number)
             if one is not None:
-                one.readable(self)
+                one.readable(self, ended=bool(events & _ENDED))
 
 
+_ENDED: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _LOCK: Final = threading.Lock()
 _ALL: "Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Readers]]" = weakref.WeakKeyDictionary()

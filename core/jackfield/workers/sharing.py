@@ -8,8 +8,8 @@ import attrs
 
 from jackfield.errors import Unavailable
 from jackfield.model.call import Call
-from jackfield.workers.messages import Said, Spans, named_member
-from jackfield.workers.pool import Member
+from jackfield.workers.members import Member
+from jackfield.workers.messages import Request, Said, Spans
 from jackfield.workers.pools import WorkerPools
 from jackfield.workers.services import HostServices
 
@@ -26,20 +26,17 @@ class SharedServices:
     def __init__(self) -> None:
         self.members: dict[int, HostServices] = {}
 
-    def answer(self, kind: str, body: Any, call: Call | None) -> Any:
+    def answer(self, request: Request, body: Any, call: Call | None) -> Any:
         """Answer a question in this thread; as `HostServices.answer`."""
-        services, plain = self._whose(kind)
-        return services.answer(plain, body, call)
+        return self._whose(request).answer(request.kind, body, call)
 
-    async def aanswer(self, kind: str, body: Any, call: Call | None) -> Any:
+    async def aanswer(self, request: Request, body: Any, call: Call | None) -> Any:
         """Do the same on an event loop."""
-        services, plain = self._whose(kind)
-        return await services.aanswer(plain, body, call)
+        return await self._whose(request).aanswer(request.kind, body, call)
 
     def said(self, said: Said, call: Call | None) -> None:
         """Log what a plugin said."""
-        number = said.fields.pop("@", 0)
-        self._of(number).said(said, call)
+        self.members.get(said.member, self.members[0]).said(said, call)
 
     def spanned(self, spans: Spans, call: Call) -> None:
         """Take in the spans of a call, for the plugin whose function it runs."""
@@ -50,14 +47,10 @@ class SharedServices:
         """Do something in a thread of its own."""
         self.members[0].start(name, body)
 
-    def _whose(self, kind: str) -> tuple[HostServices, str]:
-        number, plain = named_member(kind)
-        if number not in self.members:
+    def _whose(self, request: Request) -> HostServices:
+        if request.member not in self.members:
             raise Unavailable("worker", "it asked for a plugin that does not live there", "protocol")
-        return self.members[number], plain
-
-    def _of(self, number: Any) -> HostServices:
-        return self.members.get(number if isinstance(number, int) else 0, self.members[0])
+        return self.members[request.member]
 
 
 @attrs.frozen(eq=False)

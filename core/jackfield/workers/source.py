@@ -185,7 +185,7 @@ def _spec(
         parameters=tuple(
             Parameter(each.name, each.kind, Any, MISSING if each.required else None) for each in fact.parameters
         ),
-        policy=Policy(timeout, "worker", fact.idempotent or manifest.is_idempotent(fact.name)),
+        policy=Policy(timeout, "worker", fact.idempotent or manifest.is_idempotent(fact.name), config.retry_policy),
         summary=printable(fact.summary[:_TEXT]),
         notes=tuple(printable(note[:_TEXT]) for note in fact.notes),
         remote=RemoteContract(

@@ -1,7 +1,8 @@
 """Upgrades of plugins in workers: another version beside the running one, on trial, until one of the two goes.
 
 The old version serves until its last call has ended; the trial is a canary as any other. What an upgrade comes to is
-written down only once it is promoted: a host that is killed before serves at its next start what its file says.
+written down only once it is promoted: a host that is killed before serves the old one at its next start,
+and tries the new one again where a store that lasts has both.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ from jackfield.rollout import Analysis
 from jackfield.rollout.canary import Canaries, Canary
 from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.pool import Pool
-from jackfield.workers.compatible import check_compatible
+from jackfield.workers.compatible import check_compatible, refuse_other
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
@@ -86,8 +87,36 @@ class Upgrades:
     @property
     def rolling(self) -> "Mapping[str, Proposal]":
         """What the file has proposed and is not decided: plugin → its configuration and digest."""
-        there = [each for each in self._rolling.copy().values() if each[1].status.state is not CanaryState.ABORTED]
-        return {upgrade.bundle.name: (upgrade.config, upgrade.bundle.digest) for upgrade, _ in there}
+        return {
+            upgrade.bundle.name: (upgrade.config, upgrade.bundle.digest)
+            for upgrade, canary in self._rolling.copy().values()
+            if upgrade.by == "file" and canary.status.state is not CanaryState.ABORTED
+        }
+
+    @property
+    def trying(self) -> "Mapping[int, tuple[PluginConfig, str]]":
+        """What is on trial: the number of the trial → by what the plugin is loaded, and who began it."""
+        return {canary.status.number: (upgrade.config, upgrade.by) for upgrade, canary in self._rolling.copy().values()}
+
+    def again(
+        self,
+        config: "PluginConfig",
+        share: float,
+        tenants: tuple[str, ...],
+        labels: Mapping[str, str],
+        analysis: Analysis | None,
+    ) -> Canary:
+        """Begin again the upgrade that somebody had begun when the host ended.
+
+        Args:
+            config: by what the new version is loaded.
+            share: as for `Host.upgrade`, as are the others.
+            tenants: as there.
+            labels: as there.
+            analysis: as there.
+        """
+        who = UpgradeConfig(share, tenants, labels, analysis is not None)
+        return self._begun(config.name, lambda _: config, who, analysis, force=True, by="operator")
 
     def begin(
         self,
@@ -108,6 +137,8 @@ class Upgrades:
         if source is None or source.kind != "requirement":
             fix = "name the distribution and its version, as in 'demo-ocr==2.1'"
             raise PluginError(name, "upgrade", f"{requirement!r} is no requirement with a version", fix)
+        if not force and (there := self._inventory.loaded.get(name)) is not None:
+            refuse_other(there[1], source.target)
         return self._begun(
             name,
             lambda now: attrs.evolve(now, path=requirement, version=None),
@@ -117,18 +148,19 @@ class Upgrades:
             by="operator",
         )
 
-    def roll_out(self, config: "PluginConfig", who: UpgradeConfig) -> Canary:
+    def roll_out(self, config: "PluginConfig", who: UpgradeConfig, *, force: bool = False) -> Canary:
         """Begin the upgrade that a configuration file asks for.
 
         Args:
             config: what the plugin is to be loaded by.
             who: who tries it first.
+            force: as for `Host.upgrade`.
 
         Raises:
             PluginError: as `Host.upgrade`.
         """
         analysis = Analysis() if who.analyse else None
-        return self._begun(config.name, lambda _: config, who, analysis, force=False, by="file")
+        return self._begun(config.name, lambda _: config, who, analysis, force=force, by="file")
 
     def _begun(
         self,
@@ -215,12 +247,12 @@ class Upgrades:
                 promoted=partial(self._settle, upgrade),
                 aborted=partial(self._abort, upgrade),
             )
-            if upgrade.by == "file":
-                self._rolling[upgrade.bundle.name] = upgrade, canary
+            self._rolling[upgrade.bundle.name] = upgrade, canary
             if not who.tried:
                 canary.promote("nobody was to try it first")
             else:
                 self._control.submit(self._watched(canary, upgrade))
+                self._canaries.tell(canary.status, "upgrade", upgrade.by)
         except BaseException:
             self._rolling.pop(upgrade.bundle.name, None)
             self._lifecycle.settle(upgrade.bundle.name, upgrade.bundle, promoted=False)

@@ -1,14 +1,12 @@
 """The workers of a host: loads plugins into processes of their own, and ends these."""
 
 import shutil
-import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import attrs
-import msgspec
 
 from jackfield.calls.dispatch import Caller
 from jackfield.environments import Environment, Environments, EnvironmentSettings, Phase, Step
@@ -27,16 +25,15 @@ from jackfield.runtime.control import ControlLoop
 from jackfield.runtime.pool import Pool
 from jackfield.sandbox.port import Tier
 from jackfield.sandbox.probing import probe
-from jackfield.sandbox.selinux import Label, Labels
-from jackfield.workers.configs import write_config
+from jackfield.sandbox.selinux import Labels
 from jackfield.workers.events import WorkerEvents
-from jackfield.workers.hatchery import Hatchery
 from jackfield.workers.limits import Allowance
-from jackfield.workers.messages import Described, Prepare
-from jackfield.workers.nursery import Nursery, Source
+from jackfield.workers.making import Making
+from jackfield.workers.members import Member
+from jackfield.workers.messages import Described
+from jackfield.workers.nursery import Nursery
 from jackfield.workers.origin import Origin, further, of_host, of_requirement
-from jackfield.workers.pool import Member
-from jackfield.workers.pools import Apart, PluginWorkers, WorkerPools
+from jackfield.workers.pools import PluginWorkers, WorkerPools
 from jackfield.workers.services import HostServices
 from jackfield.workers.settings import settings_of
 from jackfield.workers.sharing import Shared, SharedServices
@@ -44,8 +41,6 @@ from jackfield.workers.source import bundle_of, fault_of, lifecycle_of
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
-
-_SCRATCH: Final = "jackfield-"
 
 
 class Workers:
@@ -131,105 +126,79 @@ class Workers:
         finally:
             self._building.pop(config.name, None)
 
-    def _imported(self, config: "PluginConfig", origin: Origin, tier: Tier) -> PluginBundle:  # noqa: C901, PLR0915  # one after the other
+    def _imported(self, config: "PluginConfig", origin: Origin, tier: Tier) -> PluginBundle:
+        names: set[str] = set()  # of its functions, which its import tells
         grants = origin.permission.grants
-        allowance = _allowance(config, origin)
-        scratch = tempfile.mkdtemp(prefix=_SCRATCH) if grants.scratch else None
-        names: set[str] = set()
         events = WorkerEvents(config.name, self._events, grants, origin.own)
-        own = HostServices(config.name, config.options, self._caller, self._pool, grants.calls, names, events)
-        services = SharedServices()
-
-        def hatchery(scratch: str | None, tenant: str | None = None, label: Label | None = None) -> Hatchery:
-            confinement = origin.confinement(scratch, tier)
-            packed = msgspec.msgpack.encode(confinement)
-            prepare = Prepare(write_config(origin.config), origin.paths, origin.sites, packed)
-            source = Source(self._nursery, origin.runtime, confinement, allowance, tenant, label)
-            return Hatchery(config.name, prepare, source, services, self._control.post)
-
-        def apart(tenant: str) -> Apart | None:
-            label = self._labels.of(tenant)
-            if label is None and tier is Tier.SELF and scratch is None:
-                return None  # a process that the plugin's zygote forks is all that keeps tenants apart
-            own = None if scratch is None else tempfile.mkdtemp(prefix=_SCRATCH)
-            return Apart(hatchery(own, tenant, label), own)
-
-        def pools() -> WorkerPools:
-            return WorkerPools(
-                config.name,
-                hatchery(scratch),
-                allowance,
-                settings_of(config),
-                self._control,
-                per_tenant=config.worker is not None and config.worker.per_tenant,
-                low=self._low,
-                apart=apart,
-            )
-
+        services = HostServices(config.name, config.options, self._caller, self._pool, grants.calls, names, events)
+        making = Making(config, origin, tier, _allowance(config, origin), self._nursery, self._control, self._labels)
         key = _key(config, origin, tier)
-        with self._lock:
-            shared = self._shared.get(key) if key is not None else None
-            if shared is None:
-                shared = Shared(key, pools(), services)
-                shared.pools.common.tier = tier.value
-                shared.pools.common.tally = self._tallies.setdefault(config.name, WorkerTally())
+        shared = self._home_of(key, making)
         pool = PluginWorkers(shared.pools, Member(config.name, 0, settings_of(config)))
         events.deliver, pool.on_stop = pool.deliver, events.close
         kept = _Kept(pool, shared, origin.environment, origin.permission)
-        if scratch is not None:  # at the latest when this process ends
-            kept = attrs.evolve(kept, scratch=weakref.finalize(pool, shutil.rmtree, scratch, ignore_errors=True))
+        if making.scratch is not None:  # at the latest when this process ends
+            clear = weakref.finalize(pool, shutil.rmtree, making.scratch, ignore_errors=True)
+            kept = attrs.evolve(kept, scratch=clear)
         try:
-            described = self._described(config, origin, tier, pool, shared, own)
-        except TimeoutError:
+            described = self._described(making, pool, shared, services)
+        except BaseException:
             self._end(kept)
-            reason = f"importing it took longer than {config.start_timeout:g} s; its process was killed"
-            raise _refused(
-                config.name, "import", reason, "let it do less when it is imported, or raise start_timeout"
-            ) from None
-        except JackfieldError as error:
-            self._end(kept)
-            raise _refused(config.name, "import", f"its worker has ended: {error}", "see what it logged") from error
-        if described.fault is not None:
-            self._end(kept)
-            faults = tuple(fault_of(each, config.name) for each in (described.fault, *described.faults[1:]))
-            raise PluginError(config.name, faults[0].stage, faults[0].reason, faults[0].fix, faults)
+            raise
         names.update(each.name for each in described.functions)
         self._kept[id(pool)] = kept
         if key is not None:
             self._shared.setdefault(key, shared)
-        manifest = origin.manifest or Manifest()
-        health, shutdown, unknown = lifecycle_of(config, described, manifest)
-        pool.member.settings = attrs.evolve(pool.settings, health=health, shutdown=shutdown)
-        faults = (*_missing(config, origin), *_unheld(config, allowance), *unknown)
-        bundle = bundle_of(config, described, pool, manifest, faults)
-        address = origin.environment.address if origin.environment is not None else ""
-        return attrs.evolve(bundle, digest=bundle.digest or address)
+        return _bundle(making, described, pool)
 
-    def _described(
-        self,
-        config: "PluginConfig",
-        origin: Origin,
-        tier: Tier,
-        pool: PluginWorkers,
-        shared: Shared,
-        services: HostServices,
-    ) -> Described:
-        """Have a plugin imported, in processes of its own or in those of others."""
+    def _home_of(self, key: Hashable | None, making: Making) -> Shared:
+        """Give the processes that a plugin lives in: those of others, or some of its own."""
+        with self._lock:
+            shared = self._shared.get(key) if key is not None else None
+            if shared is None:
+                services = SharedServices()
+                shared = Shared(key, making.pools(services, self._low), services)
+                shared.pools.common.tier = making.tier.value
+                shared.pools.common.tally = self._tallies.setdefault(making.config.name, WorkerTally())
+        return shared
+
+    def _described(self, making: Making, pool: PluginWorkers, shared: Shared, services: HostServices) -> Described:
+        """Have a plugin imported, in processes of its own or in those of others.
+
+        Raises:
+            PluginError: when nothing of it can be used.
+        """
+        config = making.config
+        try:
+            described = self._joined(making, pool, shared, services)
+        except TimeoutError:
+            reason = f"importing it took longer than {config.start_timeout:g} s; its process was killed"
+            fix = "let it do less when it is imported, or raise start_timeout"
+            raise _refused(config.name, "import", reason, fix) from None
+        except PluginError:
+            raise
+        except JackfieldError as error:
+            raise _refused(config.name, "import", f"its worker has ended: {error}", "see what it logged") from error
+        if described.fault is not None:
+            faults = tuple(fault_of(each, config.name) for each in (described.fault, *described.faults[1:]))
+            raise PluginError(config.name, faults[0].stage, faults[0].reason, faults[0].fix, faults)
+        return described
+
+    def _joined(self, making: Making, pool: PluginWorkers, shared: Shared, services: HostServices) -> Described:
+        config, common = making.config, shared.pools.common
         with shared.joining:
-            number = len(shared.pools.common.members)
+            number = len(common.members)
             pool.member.number = number
             shared.services.members[number] = services
             if not number:
                 described = shared.pools.describe(config.start_timeout)
             else:
-                packed = msgspec.msgpack.encode(origin.confinement(None, tier))
-                prepare = Prepare(write_config(origin.config), origin.paths, origin.sites, packed)
-                described = shared.pools.join(prepare, config.start_timeout)
+                described = shared.pools.join(making.prepare(None, number), config.start_timeout)
                 if described.fault is None and described.threads > 1:
                     reason = "importing it leaves threads, so nothing else can live in its processes"
                     raise _refused(config.name, "import", reason, "take `share` out of its [plugin.worker]")
             if described.fault is None:
-                shared.pools.common.members.append(pool.member)
+                common.members.append(pool.member)
                 shared.there.add(pool.member)
         return described
 
@@ -316,6 +285,18 @@ def _key(config: "PluginConfig", origin: Origin, tier: Tier) -> Hashable | None:
     return (worker, *around, grants, origin.permission.resources)
 
 
+def _bundle(making: Making, described: Described, pool: PluginWorkers) -> PluginBundle:
+    """Give what a plugin brings that has been imported."""
+    config, origin = making.config, making.origin
+    manifest = origin.manifest or Manifest()
+    health, shutdown, unknown = lifecycle_of(config, described, manifest)
+    pool.member.settings = attrs.evolve(pool.settings, health=health, shutdown=shutdown)
+    faults = (*_missing(config, origin), *_absent(config, origin), *_unheld(config, making.allowance), *unknown)
+    bundle = bundle_of(config, described, pool, manifest, faults)
+    address = origin.environment.address if origin.environment is not None else ""
+    return attrs.evolve(bundle, digest=bundle.digest or address)
+
+
 def _missing(config: "PluginConfig", origin: Origin) -> tuple[Fault, ...]:
     """Say which capabilities of its manifest nobody allows: it runs without them."""
     allowed = origin.permission
@@ -323,6 +304,17 @@ def _missing(config: "PluginConfig", origin: Origin) -> tuple[Fault, ...]:
         return ()
     reason = f"it asks for {', '.join(allowed.missing)}, which nobody allows: it runs without"
     return (Fault("grants", config.name, config.name, reason, f"{allowed.allow} under its [plugin.worker] allows it"),)
+
+
+def _absent(config: "PluginConfig", origin: Origin) -> tuple[Fault, ...]:
+    """Say which of the paths that it is granted are not there: it runs, and finds nothing."""
+    granted = origin.permission.grants
+    fix = "create it and reload the plugin, or correct the path"
+    return tuple(
+        Fault("grants", config.name, config.name, f"it is granted {path}, where nothing is", fix)
+        for path in (*granted.read, *granted.write)
+        if not path.exists()
+    )
 
 
 def _tier(config: "PluginConfig") -> Tier:

@@ -21,11 +21,15 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
+from jackfield.strangers import Broken
 from jackfield.workers import messages
 from jackfield.workers.messages import Described, End, Ended, FaultFact, Fork, Forked, Prepare, Spawn
 
 MESSAGE: Final = 8 * 1024 * 1024
 """The most bytes of one control message."""
+
+INTERRUPT: Final = signal.SIGALRM
+"""What the host sends to the zygote of a plugin in which the import of a further one hangs."""
 
 _DESCRIPTORS: Final = 3  # of a plugin's zygote: its control socket, standard output and error
 _SHARED: Final = 3  # of a worker: its two channels, and the memory
@@ -191,6 +195,13 @@ class PluginZygote:
         self._control = control
         self._reaper = _Reaper()
         self._runtime = Runtime(message, library)
+        self._joining = False
+        signal.signal(INTERRUPT, self._interrupt)
+
+    def _interrupt(self, *_: object) -> None:
+        """End the import of a plugin that shares this process, if it can be interrupted; the host sends that."""
+        if self._joining:
+            raise Broken("importing it took too long")
 
     def serve(self) -> None:
         """Import the plugin, say what it gave, and fork workers until the host has ended."""
@@ -220,7 +231,14 @@ class PluginZygote:
             return False
         message = _decode(data)
         if isinstance(message, Prepare):  # a plugin that shares this process
-            _say(self._control, self._runtime.join(message))
+            self._joining = True
+            try:
+                found = self._runtime.join(message)
+            except Broken as late:  # just before or after that import
+                found = Described(fault=FaultFact("import", "", "", late.reason))
+            finally:
+                self._joining = False
+            _say(self._control, found)
             return True
         if not isinstance(message, Fork) or len(descriptors) != _SHARED:
             return False
@@ -247,6 +265,7 @@ class PluginZygote:
 
     def _work(self, descriptors: list[int]) -> NoReturn:
         """Be a worker."""
+        signal.signal(INTERRUPT, signal.SIG_DFL)
         self._reaper.close()
         self._control.close()
         calls, side, memory = descriptors

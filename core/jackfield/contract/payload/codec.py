@@ -128,7 +128,7 @@ def _one(function: str, parameter: Parameter) -> PayloadCodec:
 
 def _wrapped(name: str, plan: Plan, payload: Any) -> Misfit | None:
     """Tell the record of one parameter, which is how functions of several are called."""
-    if not (is_mapping(payload) and len(payload) == 1 and name in payload):
+    if not (is_mapping(payload) and len(payload) == 1 and name in payload) or isinstance(plan.view, Anything):
         return None
     if _may_have(plan, name) and not _is_taken(plan, payload[name]):  # it is about what is inside, then
         return None

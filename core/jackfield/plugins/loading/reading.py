@@ -142,7 +142,7 @@ class Reading:
         spec = specify(name, target, version=self._version, plugin=plugin.name, distribution=self._distribution)
         own = spec.policy
         timeout = own.timeout if plugin.timeout is None else plugin.timeout
-        policy = attrs.evolve(own, timeout=timeout, executor=plugin.executor or own.executor)
+        policy = attrs.evolve(own, timeout=timeout, executor=plugin.executor or own.executor, retry=plugin.retry_policy)
         spec = attrs.evolve(spec, policy=policy)
         codec_of(spec)
         return spec

@@ -13,8 +13,10 @@ from jackfield.model.call import Call, current
 from jackfield.wire.errors import restore
 from jackfield.workers import messages
 from jackfield.workers.arena import Arena
-from jackfield.workers.channel import Channel, ChannelBroken, Ticket, teller
+from jackfield.workers.channel import Channel
+from jackfield.workers.frames import ChannelBroken
 from jackfield.workers.messages import TEXT, Answer, Place, Ready, Request, Said, Took
+from jackfield.workers.tickets import Ticket, teller
 
 
 class Link:
@@ -44,15 +46,14 @@ class Link:
             arena: the memory that it shares with the host.
         """
         self.arena = arena
-        self.calls = Channel(calls, messages.ToWorker, lambda message: self._took(message, of_calls=True))
-        self.side = Channel(side, messages.ToWorker, lambda message: self._took(message, of_calls=False))
-        self.calls.on_break = self.side.on_break = _end
+        self.calls = Channel(calls, messages.ToWorker, lambda message: self._come(message, of_calls=True), _end)
+        self.side = Channel(side, messages.ToWorker, lambda message: self._come(message, of_calls=False), _end)
         ready = Ready(messages.VERSION, os.getpid())
         self.side.send(ready)
         self.calls.send(ready)
         threading.Thread(target=self.side.wait, args=(Ticket(),), name="jackfield-side", daemon=True).start()
 
-    def _took(self, message: Any, *, of_calls: bool) -> None:
+    def _come(self, message: Any, *, of_calls: bool) -> None:
         if isinstance(message, Answer):
             self.arena.free(self._places.pop(message.id, None))
             ticket = self._open.pop(message.id, None)
@@ -90,7 +91,7 @@ class Link:
 
     # --- Asking ------------------------------------------------------------------------------------------------------
 
-    def ask(self, kind: str, body: Any, what: str, deadline: float | None = None) -> Any:
+    def ask(self, kind: str, body: Any, what: str, deadline: float | None = None, *, member: int = 0) -> Any:
         """Ask the host something, and wait for the answer.
 
         Args:
@@ -98,19 +99,20 @@ class Link:
             body: the question.
             what: it is about, for errors.
             deadline: when to give up, on `time.monotonic`'s clock.
+            member: the number of the plugin that asks.
 
         Raises:
             DeadlineExceeded: when the answer does not come in time.
             JackfieldError: what the host refuses it with.
         """
         ticket = Ticket()
-        channel, number = self._send(kind, body, ticket)
+        channel, number = self._send(kind, body, ticket, member)
         if not channel.wait(ticket, deadline):
             self._open.pop(number, None)
             raise DeadlineExceeded(what, monotonic() - (deadline or 0.0), "the host has not answered")
         return self._answered(ticket, what)
 
-    async def aask(self, kind: str, body: Any, what: str) -> Any:
+    async def aask(self, kind: str, body: Any, what: str, *, member: int = 0) -> Any:
         """Do the same without blocking the running event loop."""
         import asyncio  # noqa: PLC0415  # for those who have a loop
 
@@ -118,7 +120,7 @@ class Link:
         came: asyncio.Future[None] = loop.create_future()
 
         ticket = Ticket(teller(loop, came))
-        _, number = self._send(kind, body, ticket)
+        _, number = self._send(kind, body, ticket, member)
         try:
             await came
         finally:
@@ -131,12 +133,12 @@ class Link:
             raise restore(answer.failure, what)
         return self.arena.get(answer.result, answer.place)
 
-    def _send(self, kind: str, body: Any, ticket: Ticket) -> tuple[Channel[Any], int]:
+    def _send(self, kind: str, body: Any, ticket: Ticket, member: int) -> tuple[Channel[Any], int]:
         call = self.here()
         channel = self.calls if call else self.side
         number = next(self._numbers)
         raw, place = self.arena.put(body)
-        message = Request(number, call, kind, raw, place)
+        message = Request(number, call, kind, raw, place, member)
         self._open[number] = ticket
         if place is not None:
             self._places[number] = place
@@ -148,15 +150,17 @@ class Link:
             raise
         return channel, number
 
-    def say(self, level: str, text: str, fields: dict[str, Any], where: tuple[str, str, int]) -> None:
+    def say(
+        self, level: str, text: str, fields: dict[str, Any], where: tuple[str, str, int], *, member: int = 0
+    ) -> None:
         """Have the host log something: what is longer than a log can use is cut."""
         call = self.here()
         channel = self.calls if call else self.side
         text = text if len(text) <= TEXT else f"{text[:TEXT]}…"
         try:
-            channel.send(Said(call, level, text, fields, where))
+            channel.send(Said(call, level, text, fields, where, member))
         except ValueError:  # whoever logs is not to fail by it
-            channel.send(Said(call, level, text, dict.fromkeys(fields, "…"), where))
+            channel.send(Said(call, level, text, dict.fromkeys(fields, "…"), where, member))
 
 
 def _end(error: ChannelBroken) -> None:

@@ -4,7 +4,6 @@ from typing import Any
 
 from jackfield.workers.channel import Channel
 from jackfield.workers.inside.link import Link
-from jackfield.workers.messages import member_name
 
 
 class MemberLink(Link):
@@ -23,14 +22,16 @@ class MemberLink(Link):
         """The channel for everything that is no call."""
         return self._first.side
 
-    def ask(self, kind: str, body: Any, what: str, deadline: float | None = None) -> Any:
+    def ask(self, kind: str, body: Any, what: str, deadline: float | None = None, *, member: int = 0) -> Any:
         """Ask the host something; as `Link.ask`."""
-        return self._first.ask(member_name(self._number, kind), body, what, deadline)
+        return self._first.ask(kind, body, what, deadline, member=member or self._number)
 
-    async def aask(self, kind: str, body: Any, what: str) -> Any:
+    async def aask(self, kind: str, body: Any, what: str, *, member: int = 0) -> Any:
         """Do the same without blocking the running event loop."""
-        return await self._first.aask(member_name(self._number, kind), body, what)
+        return await self._first.aask(kind, body, what, member=member or self._number)
 
-    def say(self, level: str, text: str, fields: dict[str, Any], where: tuple[str, str, int]) -> None:
+    def say(
+        self, level: str, text: str, fields: dict[str, Any], where: tuple[str, str, int], *, member: int = 0
+    ) -> None:
         """Have the host log something; as `Link.say`."""
-        self._first.say(level, text, {**fields, "@": self._number}, where)
+        self._first.say(level, text, fields, where, member=member or self._number)

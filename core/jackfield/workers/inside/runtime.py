@@ -17,7 +17,7 @@ import msgspec
 
 from jackfield.calls.dispatch import Caller
 from jackfield.calls.pipeline import compile_endpoint
-from jackfield.errors import Cancelled, JackfieldError, PluginError, ResourceExhausted
+from jackfield.errors import Cancelled, JackfieldError, PluginError
 from jackfield.events import EventBus
 from jackfield.executors.places import Places
 from jackfield.injection.injector import Injector
@@ -41,8 +41,8 @@ from jackfield.strangers import Broken, barrier, is_a
 from jackfield.wire.crossing import pack
 from jackfield.wire.errors import Failure
 from jackfield.workers.arena import Arena
-from jackfield.workers.channel import CARRIED, Ticket
 from jackfield.workers.configs import read_config
+from jackfield.workers.frames import CARRIED
 from jackfield.workers.inside import tracing
 from jackfield.workers.inside.describing import described, fault_fact
 from jackfield.workers.inside.events import WorkerBus
@@ -64,8 +64,8 @@ from jackfield.workers.messages import (
     Result,
     Spans,
     failure_of,
-    named_member,
 )
+from jackfield.workers.tickets import Ticket
 
 if TYPE_CHECKING:
     from jackfield.workers.inside.spans import Batch
@@ -94,8 +94,8 @@ class Runtime:
     def __init__(self, message: Prepare, library: tuple[str, ...], first: "Runtime | None" = None) -> None:
         self._message = message
         self._library = library
-        self._members: list[Runtime] = [self]  # those that live in this process, by number; of the first alone
-        self._link: Link = Link(self._took) if first is None else MemberLink(first._link, len(first._members))  # noqa: SLF001  # of another of this class
+        self._members: dict[int, Runtime] = {0: self}  # those that live in this process; of the first alone
+        self._link: Link = Link(self._take) if first is None else MemberLink(first._link, message.member)  # noqa: SLF001  # of another of this class
         self._bus = WorkerBus(self._link)
         self._config = read_config(message.config, lambda reference: WorkerSecret(reference, self._link))
         self._confinement: Any = None
@@ -142,7 +142,7 @@ class Runtime:
         member = Runtime(message, self._library, self)
         found = member._load(())
         if found.fault is None:
-            self._members.append(member)
+            self._members[message.member] = member
         return found
 
     def _load(self, notes: tuple[str, ...]) -> Described:
@@ -215,24 +215,27 @@ class Runtime:
                     link.calls.wait(wanted)
             self._invoke(self._queue.popleft())
 
-    def _took(self, message: Any, of_calls: bool) -> None:
+    def _take(self, message: Any, of_calls: bool) -> None:
         """Take in what the host sent, in the thread of whoever reads: nothing may wait here."""
         if isinstance(message, Invoke) and of_calls:
-            self._took_call(message)
+            self._take_call(message)
         elif isinstance(message, Cancel):
             if self._home.post is not None:  # else no async function has come
                 self._at_home(partial(self._cancel, message.id))
         elif isinstance(message, Method):
-            number, name = named_member(message.name)
-            member = self._members[0 if name == JOIN else number]
-            if name != JOIN:
-                message = Method(message.id, name, message.state, message.budget)
             try:
-                self._pool.start(f"{self._config.name}:{message.name}", lambda: member.perform(message))
-            except ResourceExhausted as error:  # the plugin has used up the threads: whoever reads goes on
+                self._set_to(message)
+            except JackfieldError as error:  # whoever reads goes on
                 self._link.side.send(outcome(message.id, self._config.name, None, error))
 
-    def _took_call(self, message: Invoke) -> None:
+    def _set_to(self, message: Method) -> None:
+        """Have a plugin perform a method in a thread of its own."""
+        member = self if message.name == JOIN else self._members.get(message.member)
+        if member is None:
+            raise JackfieldError("its plugin could not be imported into this process")
+        self._pool.start(f"{self._config.name}:{message.name}", partial(member.perform, message))
+
+    def _take_call(self, message: Invoke) -> None:
         self._link.free(message.took)
         if self._endpoint(message.function).spec.colour is Colour.ASYNC:
             self._arrived.append(message)
@@ -344,16 +347,16 @@ class Runtime:
 
     def _brought(self, number: int, prepare: bytes | None) -> None:
         """Import a further plugin, unless this process was forked from one that has it."""
-        if number < len(self._members):
+        if number in self._members:
             return
         found = self.join(msgspec.msgpack.decode(prepare or b"", type=Prepare))
         if found.fault is not None:
             raise JackfieldError(found.fault.reason)
 
     def _perform(self, message: Method, ends: float) -> Any:  # noqa: PLR0911  # a table of methods
-        number, name = named_member(message.name)
+        name = message.name
         if name == JOIN:
-            return self._brought(number, message.state)
+            return self._brought(message.member, message.state)
         if name == "start":
             return self._start(message.state, ends)
         if self._instance is None:
