@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from time import monotonic
 
 import httpx
 import msgspec
@@ -71,7 +72,7 @@ def ask(host):
     return request
 
 
-# --- One call -----------------------------------------------------------------------------------------------------------
+# --- One call ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_payload_goes_in_and_the_result_comes_out(ask):
@@ -198,8 +199,8 @@ def test_a_client_that_goes_away_cancels_its_call(host):
         async def receive():
             if messages:
                 return messages.pop()
-            while not begun.is_set():
-                await asyncio.sleep(0.001)
+            while not begun.is_set():  # noqa: ASYNC110  # an event of another thread
+                await asyncio.sleep(0.001)  # of another loop
             return {"type": "http.disconnect"}
 
         async def send(message):
@@ -213,7 +214,7 @@ def test_a_client_that_goes_away_cancels_its_call(host):
     assert sent == []
 
 
-# --- Batches ------------------------------------------------------------------------------------------------------------
+# --- Batches ----------------------------------------------------------------------------------------------------------
 
 
 def test_each_call_of_a_batch_has_its_own_end(ask):
@@ -262,7 +263,7 @@ def test_a_batch_is_messagepack_where_that_is_wanted(ask):
     assert msgspec.msgpack.decode(answer.content) == [{"result": 3}]
 
 
-# --- What there is ------------------------------------------------------------------------------------------------------
+# --- What there is ----------------------------------------------------------------------------------------------------
 
 
 def test_functions_are_listed_and_described(ask):
@@ -315,3 +316,93 @@ def test_it_mounts_in_another_application(ask, host):
     outer.mount("/fn", asgi(host))
     answer = ask("POST", "/fn/v1/functions/math.add", app=outer, json={"a": 1, "b": 2})
     assert (answer.status_code, answer.json()) == (200, 3)
+
+
+# --- Tenants ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def closed(tmp_path):
+    """Make an application of a host that has a tenant, which its header names."""
+    file = tmp_path / "jackfield.toml"
+    file.write_text('[store]\nurl = "sqlite:kept.db"\n[tenants.t]\npermissions = ["math.*"]\n[tenants.u]\n')
+    with Host.from_config(file, observers=()) as made:
+        for name, target in FUNCTIONS.items():
+            made.register(name, target)
+
+        def authenticate(headers):
+            return headers.get(b"x-test-tenant", b"").decode() or None
+
+        yield asgi(made, authenticate=authenticate)
+
+
+def test_a_request_of_nobody_is_refused_once_there_are_tenants(ask, closed):
+    """But for those who ask whether it lives; metrics are for this machine."""
+    numbers = {"json": {"a": 1, "b": 2}}
+    for method, path in [
+        ("POST", "/v1/functions/math.add"), ("GET", "/v1/functions"), ("GET", "/openapi.json"), ("GET", "/v1/calls/1"),
+    ]:  # fmt: skip
+        answer = ask(method, path, app=closed, **(numbers if method == "POST" else {}))
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        assert "outcome" not in answer.json()
+    assert ask("GET", "/healthz", app=closed).status_code == 200
+    assert ask("GET", "/metrics", app=closed).status_code == 200
+    own = {"headers": {"x-test-tenant": "t"}}
+    assert ask("POST", "/v1/functions/math.add", app=closed, **numbers, **own).json() == 3
+    assert ask("POST", "/v1/functions/seen", app=closed, **own).status_code == 403
+
+
+def test_a_tenant_sees_what_it_may_call(ask, closed):
+    """In the list, in the document, and one by one."""
+    own = {"headers": {"x-test-tenant": "t"}}
+    assert [each["name"] for each in ask("GET", "/v1/functions", app=closed, **own).json()] == ["math.add"]
+    assert sorted(ask("GET", "/openapi.json", app=closed, **own).json()["paths"]) == ["/v1/functions/math.add"]
+    assert ask("GET", "/v1/functions/seen", app=closed, **own).status_code == 404
+
+
+# --- Calls for later --------------------------------------------------------------------------------------------------
+
+
+def settled(ask, app, location, **more):
+    """Ask for a call until it has ended."""
+    ends = monotonic() + 60
+    while True:
+        document = ask("GET", location, app=app, **more).json()
+        if document["status"] not in {"accepted", "running"} or monotonic() > ends:
+            return document
+
+
+@pytest.mark.slow
+def test_what_is_submitted_is_accepted_run_and_shown_to_its_tenant_alone(ask, closed):
+    """The same key is the same call."""
+    own, other = {"x-test-tenant": "u"}, {"x-test-tenant": "t"}
+    send = {"json": {"a": 1, "b": 2}, "headers": {**own, "Idempotency-Key": "order-17"}}
+    accepted = ask("POST", "/v1/submit/math.add", app=closed, **send)
+    location = accepted.headers["location"]
+    assert (accepted.status_code, location) == (202, f"/v1/calls/{accepted.json()['id']}")
+    assert ask("POST", "/v1/submit/math.add", app=closed, **send).headers["location"] == location
+    document = settled(ask, closed, location, headers=own)
+    assert document == {"id": document["id"], "function": "math.add", "status": "succeeded", "result": 3}
+    assert ask("GET", location, app=closed, headers=other).status_code == 404
+    send["json"] = {"a": 2, "b": 2}
+    assert ask("POST", "/v1/submit/math.add", app=closed, **send).json()["outcome"] == "invalid_payload"
+
+
+@pytest.mark.slow
+def test_a_submitted_call_can_end_badly_or_be_cancelled(ask, closed):
+    """Then it has a problem document."""
+    own = {"x-test-tenant": "u"}
+    refused = ask("POST", "/v1/submit/refuse", app=closed, headers=own).headers["location"]
+    document = settled(ask, closed, refused, headers=own)
+    assert (document["status"], document["problem"]["code"]) == ("failed", "bad_amount")
+    waiting = ask("POST", "/v1/submit/slow", app=closed, json=60, headers=own).headers["location"]
+    assert ask("DELETE", waiting, app=closed, headers={"x-test-tenant": "t"}).status_code == 404
+    ask("DELETE", waiting, app=closed, headers=own)
+    document = settled(ask, closed, waiting, headers=own)
+    assert (document["status"], document["problem"]["outcome"]) == ("cancelled", "cancelled")
+
+
+def test_where_the_store_does_not_last_nothing_is_accepted(ask):
+    """And an unknown id is not there."""
+    assert ask("POST", "/v1/submit/math.add", json={"a": 1, "b": 2}).status_code >= 400
+    assert ask("GET", "/v1/calls/0123").status_code == 404

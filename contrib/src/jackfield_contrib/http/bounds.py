@@ -14,6 +14,7 @@ class Bounds:
         patience: seconds that a client may take to send its body.
         batch: calls of one batch.
         parallel: calls of one batch that are under way at once.
+        connections: clients that a door serves at once; further ones get a 503.
     """
 
     body: int = 16 * 1024 * 1024
@@ -22,3 +23,4 @@ class Bounds:
     patience: float = 30.0
     batch: int = 1_000
     parallel: int = 100
+    connections: int = 4_096

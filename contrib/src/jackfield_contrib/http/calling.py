@@ -31,12 +31,12 @@ class Calling:
         timeout, headers = exchange.timeout(), exchange.passed_on()
         try:
             async with Presence(exchange.receive):
-                result = await self._host.acall(name, payload, timeout, None, None, headers)
+                result = await self._host.acall(name, payload, timeout, exchange.tenant, None, headers)
             written = exchange.written(result)
         except JackfieldError as error:
             await exchange.problem(problems.of_error(error))
         except TypeError:  # of `written`: a result that has no form; the call's own errors are all of one tree
-            await exchange.problem(_formless(name))
+            await exchange.problem(formless(name))
         else:
             await exchange.result(written)
 
@@ -59,7 +59,8 @@ class Calling:
     ) -> dict[str, Any]:
         name, timeout = call["function"], call.get("timeout", whole)
         try:
-            result = await self._host.acall(name, call.get("payload"), timeout, None, call.get("version"), headers)
+            version = call.get("version")
+            result = await self._host.acall(name, call.get("payload"), timeout, exchange.tenant, version, headers)
         except JackfieldError as error:
             return dict(problems.of_error(error).document)
         except (TypeError, ValueError) as error:  # a version that is no text, a timeout that is no number
@@ -67,7 +68,7 @@ class Calling:
         try:
             return {"result": exchange.written(result)}
         except TypeError:
-            return dict(_formless(name).document)
+            return dict(formless(name).document)
 
     def _read(self, wanted: Any) -> list[Mapping[str, Any]]:
         if not isinstance(wanted, list):
@@ -85,6 +86,6 @@ class Calling:
         return wanted
 
 
-def _formless(name: str) -> Problem:
+def formless(name: str) -> Problem:
     """Describe a result that cannot be written: the function is at fault, and where is for its author alone."""
     return problems.of_error(FunctionCrashed(name, "TypeError", "its result has no form that can be sent"))

@@ -6,9 +6,11 @@ from typing import Any, Final
 from jackfield import Host
 from jackfield.contract.payload import payload_schema, result_schema
 from jackfield.errors import OUTCOMES, FunctionNotFound, Outcome
+from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import FunctionSpec
 from jackfield_contrib.http import problems
 
+_KEPT: Final = 64  # documents of tenants
 _REF: Final = "#/$defs/"
 _PROBLEM: Final = {
     "type": "object",
@@ -46,19 +48,24 @@ class Catalogue:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._kept: tuple[int, Mapping[str, Any]] | None = None
+        self._kept: dict[str | None, tuple[Snapshot, Mapping[str, Any]]] = {}
 
-    def functions(self) -> list[dict[str, Any]]:
-        """List all functions, by name."""
+    def functions(self, tenant: str | None = None) -> list[dict[str, Any]]:
+        """List the functions that a tenant may call, by name."""
+        return [self._row(name) for name in self._names(tenant)]
+
+    def _names(self, tenant: str | None) -> list[str]:
         snapshot = self._host.snapshot
-        return [self._row(name) for name in sorted(snapshot.functions)]
+        return [name for name in sorted(snapshot.functions) if not snapshot.permissions.denial(name, tenant, False)]  # noqa: FBT003  # picks no version
 
-    def function(self, name: str) -> dict[str, Any]:
+    def function(self, name: str, tenant: str | None = None) -> dict[str, Any]:
         """Describe one function, with its schemas.
 
         Raises:
-            FunctionNotFound: if there is none of that name.
+            FunctionNotFound: if there is none of that name that the tenant may call.
         """
+        if self._host.snapshot.permissions.denial(name, tenant, False):  # noqa: FBT003  # as above
+            raise FunctionNotFound(name)
         spec = self._host.describe(name)
         payload, result = _schemas(spec)
         return {**self._row(name), "payload_schema": payload, "result_schema": result}
@@ -67,19 +74,20 @@ class Catalogue:
         spec = self._host.describe(name)
         return {"name": name, "version": spec.version, "plugin": spec.plugin, "about": spec.summary}
 
-    def openapi(self) -> Mapping[str, Any]:
-        """Give the OpenAPI 3.1 document of all functions, one path each."""
-        revision = self._host.snapshot.revision
-        kept = self._kept
-        if kept is None or kept[0] != revision:
-            kept = revision, self._document()
-            self._kept = kept
+    def openapi(self, tenant: str | None = None) -> Mapping[str, Any]:
+        """Give the OpenAPI 3.1 document of the functions that a tenant may call, one path each."""
+        snapshot = self._host.snapshot
+        kept = self._kept.get(tenant)
+        if kept is None or (kept[0].revision, kept[0].permissions) != (snapshot.revision, snapshot.permissions):
+            if len(self._kept) >= _KEPT:
+                self._kept = {}
+            kept = self._kept[tenant] = snapshot, self._document(tenant)
         return kept[1]
 
-    def _document(self) -> dict[str, Any]:
+    def _document(self, tenant: str | None) -> dict[str, Any]:
         schemas: dict[str, Any] = {"Problem": _PROBLEM}
         paths = {}
-        for name in sorted(self._host.snapshot.functions):
+        for name in self._names(tenant):
             try:
                 spec = self._host.describe(name)
             except FunctionNotFound:  # it went meanwhile

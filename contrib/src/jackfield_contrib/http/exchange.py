@@ -97,13 +97,15 @@ class Exchange:
 
     Attributes:
         headers: name in lower case → value, both as bytes; of a name that comes twice the last.
+        tenant: whom it is of, or None.
     """
 
-    __slots__ = ("_bounds", "_scope", "_send", "headers", "receive")
+    __slots__ = ("_bounds", "_scope", "_send", "headers", "receive", "tenant")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, bounds: Bounds) -> None:
         self._scope, self.receive, self._send, self._bounds = scope, receive, send, bounds
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.tenant: str | None = None
 
     async def payload(self) -> Any:
         """Read the body as what its content type says; None when it is empty.
@@ -205,9 +207,14 @@ class Exchange:
         """
         return msgspec.Raw(pack(value) if self.wants_messagepack else to_json(value))
 
-    async def result(self, written: msgspec.Raw, status: int = 200) -> None:
+    async def result(self, written: msgspec.Raw, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         """Send what `written` has given."""
-        await self.raw(status, MESSAGEPACK if self.wants_messagepack else JSON, bytes(written))
+        await self.raw(status, MESSAGEPACK if self.wants_messagepack else JSON, bytes(written), headers)
+
+    def below(self, path: str) -> str:
+        """Give a path of the application as clients see it, wherever it is mounted."""
+        root: str = self._scope.get("root_path", "")
+        return root + path
 
     async def results(self, entries: list[dict[str, Any]]) -> None:
         """Send plain data in which results are what `written` has given."""
