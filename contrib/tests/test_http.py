@@ -347,6 +347,12 @@ def test_a_request_of_nobody_is_refused_once_there_are_tenants(ask, closed):
         assert "outcome" not in answer.json()
     assert ask("GET", "/healthz", app=closed).status_code == 200
     assert ask("GET", "/metrics", app=closed).status_code == 200
+    for client in (None, ["192.0.2.1", 1]):  # through a Unix socket a proxy may pass on anybody
+
+        async def from_elsewhere(scope, receive, send, client=client):
+            await closed({**scope, "client": client}, receive, send)
+
+        assert ask("GET", "/metrics", app=from_elsewhere).status_code == 403
     own = {"headers": {"x-test-tenant": "t"}}
     assert ask("POST", "/v1/functions/math.add", app=closed, **numbers, **own).json() == 3
     assert ask("POST", "/v1/functions/seen", app=closed, **own).status_code == 403

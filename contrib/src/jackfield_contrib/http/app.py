@@ -115,9 +115,9 @@ class _Application:
 
 
 def _near(scope: Scope) -> bool:
-    """Tell whether a client is on this machine; through a Unix socket comes whoever its folder lets in."""
+    """Tell whether a client is on this machine; through a Unix socket a proxy may pass on anybody."""
     client = scope.get("client")
-    return client is None or not client[0] or is_loopback(client[0])
+    return client is not None and is_loopback(client[0])
 
 
 def _path(scope: Scope) -> str:
