@@ -20,9 +20,6 @@ from jackfield.ports import Store
 from jackfield.runtime.control import ControlLoop
 from jackfield.wire.crossing import pack, unpack
 
-_PROMPT: Final = 2.0
-"""Seconds after which an answer tells nothing of now: this process may have been stopped for longer than its lease."""
-
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is kept of a step.
@@ -93,13 +90,7 @@ class StepJournal:
             reason = f"step {step!r} was begun before, nobody knows how it ended, and it is not marked idempotent"
             self.lost = Unavailable(function, reason, "crashed")
             raise self.lost
-        asked = self._loop.clock()
         await self._put(step, Step("begun", self._entry.call.nonce, self._drive))
-        while self._loop.clock() - asked > _PROMPT:
-            asked = self._loop.clock()
-            stored = await self._ask(self._store.get(self._key(step)))
-            if stored is None or stored.revision != self._seen[step][0]:
-                raise self._taken(step)
 
     async def record(self, step: str, result: Any, /) -> None:
         """Keep the result of a step."""
@@ -122,14 +113,10 @@ class StepJournal:
         try:
             revision = await self._ask(self._store.put(self._key(step), write_step(kept), expected=expected))
         except StoreConflict as error:
-            raise self._taken(step) from error
+            raise Unavailable(step, "another host has taken the flow over", "killed") from error
         except ValueError as error:
             raise JackfieldError(f"the result of step {step!r} cannot be kept: {error}") from error
         self._seen[step] = revision, kept
-
-    @staticmethod
-    def _taken(step: str) -> Unavailable:
-        return Unavailable(step, "another host has taken the flow over", "killed")
 
     async def _ask(self, question: Coroutine[Any, Any, Any]) -> Any:
         return await asyncio.wrap_future(self._loop.submit(question))
