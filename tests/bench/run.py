@@ -33,6 +33,7 @@ import rollbacks
 import shared
 import startup
 import store
+import submitted
 import swaps
 import tails
 import unloading
@@ -63,6 +64,7 @@ BENCHES: dict[str, Callable[[Effort], Section]] = {
     "shared": shared.run,
     "store": store.run,
     "durable": durable.run,
+    "submitted": submitted.run,
 }
 
 

@@ -8,7 +8,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -225,8 +224,12 @@ class Campaign:
                             statuses[key] = "unknown"
                 return all(status in _SETTLED or status == "unknown" for status in statuses.values())
 
-            with suppress(AssertionError):  # those that are left are said to be lost
-                self._until(settled)
+            done, moved = -1, time.monotonic()
+            while not settled() and time.monotonic() - moved < _PATIENCE:  # those that are left then are lost
+                now = sum(status in _SETTLED for status in statuses.values())
+                if now > done:
+                    done, moved = now, time.monotonic()
+                time.sleep(0.1)
             calls = host.durable_calls
             dead = [each.id for each in host.submissions(status="dead")]
             late = [number for number in dead if calls.read(number).now.reason == "expired"]

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
+from jackfield import Host
 from jackfield.errors import DeadlineExceeded, FunctionCrashed, JackfieldError, Unavailable
 from jackfield.workers.answers import ASKED
 from support.apart import host_of, why_not
+from support.wheels import wheel
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(why_not()), reason=why_not() or "workers are there")]
 
@@ -183,7 +185,7 @@ for each in channels():
     with host_of(tmp_path, good=GOOD, bad=(code, "start_timeout = 20.0")) as host:
         assert host.call("good.ok", timeout=20.0) == 1
         assert host.call("bad.ok", timeout=20.0) == 1
-        assert sum(isinstance(each, asyncio.Future) for each in gc.get_objects()) < 1000
+        assert sum(issubclass(type(each), asyncio.Future) for each in gc.get_objects()) < 1000
 
 
 STEERS = "\x1b[2J\nFORGED"
@@ -253,3 +255,42 @@ def test_a_plugin_that_claims_the_function_of_another_neither_has_it_nor_may_cal
         assert host.call("good.ok", version="0", timeout=20.0) == 1
         with pytest.raises(FunctionCrashed, match="permission denied"):
             host.call("bad.reach", timeout=20.0)
+
+
+CLAIMING = """
+from jackfield import Caller, function, inject
+
+@function
+def steal() -> int:
+    return 666
+
+@function
+async def run(*, caller: Caller = inject()) -> int:
+    return await caller.acall("good.ok")
+
+@function
+async def mine(*, caller: Caller = inject()) -> int:
+    return await caller.acall("claims.steal")
+"""
+ENTRIES = "[jackfield.functions]\ngood.ok = {module}:steal\n" + "".join(
+    f"claims.{name} = {{module}}:{name}\n" for name in ("run", "mine", "steal")
+)
+
+
+def test_a_distribution_that_advertises_the_name_of_another_may_not_call_that_one(tmp_path, monkeypatch):
+    """Its own functions it may call; whoever has the calls of a name is asked of the host, and not of the name."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "good.py").write_text(GOOD)
+    (tmp_path / "wheels").mkdir()
+    wheel(tmp_path / "wheels", "demo-claims", "2.0", code=CLAIMING, entries=ENTRIES)
+    (tmp_path / "jackfield.toml").write_text(
+        '[environments]\nfind_links = ["./wheels"]\noffline = true\n'
+        '[[plugin]]\nname = "good"\npath = "./good.py"\n'
+        '[[plugin]]\nname = "claims"\npath = "demo-claims==2.0"\nexecutor = "worker"\n'
+    )
+    with Host.from_config(tmp_path / "jackfield.toml", observers=()) as host:
+        assert host.call("claims.mine", timeout=60.0) == 666
+        assert host.call("good.ok", timeout=60.0) == 1
+        with pytest.raises(FunctionCrashed) as denied:
+            host.call("claims.run", timeout=60.0)
+        assert denied.value.error_type.endswith("PermissionDenied")

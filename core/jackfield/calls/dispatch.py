@@ -210,6 +210,16 @@ class Caller:
         revision = snapshot.revision
         return endpoint, Call(name, payload, shown, revision, deadline, tenant, rule, number, headers, outer)
 
+    def whose(self, name: str, version: str | None = None, headers: Mapping[str, str] | None = None) -> str:
+        """Give the plugin whose function a call would reach now; "" for one of no plugin, or that is not there.
+
+        Args:
+            name: as for `call`, as are the others.
+            version: as there.
+            headers: as there.
+        """
+        return self._prepare(name, None, None, None, version, headers)[0].spec.plugin
+
     @staticmethod
     def _same_set(snapshot: Snapshot, route: Route, outer: Call | None) -> Endpoint | None:
         """Find the version that a surrounding function of the same plugin runs in, unless it is the default."""

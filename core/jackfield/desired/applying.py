@@ -67,7 +67,7 @@ class Applier(Noted):
         if restored is not None:
             self.keeper, self._pending = restored.keeper, dict(restored.trials)
             if restored.changed:
-                self._keep("file", "start", f"file {configuration.digest[:12]}", always=True)
+                self._keep("file", "start", f"file {configuration.digest[:12]}")
 
     def apply(self, configuration: Configuration, *, dry_run: bool = False, force: bool = False) -> Plan:
         """Bring the host to what a configuration says, or only tell what that would take.

@@ -58,6 +58,7 @@ class HostServices:
         if kind == "call":
             name, payload, options, span = self._nested(body, call)
             with within(span, call):
+                self._check(name, options)
                 return self._caller.call(name, payload, **options)
         if kind == "publish":
             return self._events.publish(body)
@@ -68,6 +69,7 @@ class HostServices:
         if kind == "call":
             name, payload, options, span = self._nested(body, call)
             with within(span, call):
+                self._check(name, options)
                 return await self._caller.acall(name, payload, **options)
         if kind == "publish":
             return await self._events.apublish(body)
@@ -126,14 +128,19 @@ class HostServices:
         except msgspec.ValidationError as error:
             raise Unavailable(self._plugin, f"it asked for a call that is none: {error}", "protocol") from None
         name, tenant = asked.name, asked.tenant
-        if name not in self._own and not any(fnmatchcase(name, pattern) for pattern in self._calls):
-            shown = printable(name[:200])
-            fix = f'allow = ["calls:{shown}"] under [plugin.worker] of {self._plugin} lets it'
-            raise PermissionDenied(shown, f"the plugin {self._plugin} may not call it from its worker: {fix}")
         if tenant is not None and (call is None or tenant != call.tenant):
             raise PermissionDenied(name, "a worker calls for the tenant of the call that it runs, and for no other")
         options = {"timeout": asked.timeout, "version": asked.version, "headers": asked.headers}
         return name, asked.payload, options, asked.span
+
+    def _check(self, name: str, options: dict[str, Any]) -> None:
+        """Refuse a call that is not granted, unless it would reach the plugin's own: a name is easily claimed."""
+        if any(fnmatchcase(name, pattern) for pattern in self._calls):
+            return
+        if name not in self._own or self._caller.whose(name, options["version"], options["headers"]) != self._plugin:
+            shown = printable(name[:200])
+            fix = f'allow = ["calls:{shown}"] under [plugin.worker] of {self._plugin} lets it'
+            raise PermissionDenied(shown, f"the plugin {self._plugin} may not call it from its worker: {fix}")
 
     def _simple(self, kind: str, body: Any) -> Any:
         if kind == "secret":
