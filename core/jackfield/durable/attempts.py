@@ -11,6 +11,7 @@ from jackfield.durable import verdicts
 from jackfield.durable.ledger import Entry, Ledger
 from jackfield.durable.lifetime import Lifetime
 from jackfield.durable.records import State, packed_failure
+from jackfield.durable.tenure import Tenure
 from jackfield.errors import StoreConflict, Unavailable
 from jackfield.log import host_log
 from jackfield.model.submission import SubmissionState
@@ -55,6 +56,7 @@ class Attempts:
     Args:
         ledger: the calls.
         lifetime: the time that passes for them.
+        tenure: until when what this host has claimed is its own.
         clock: of this host.
         run: runs one.
         attempts: how often one is tried.
@@ -65,6 +67,7 @@ class Attempts:
         self,
         ledger: Ledger,
         lifetime: Lifetime,
+        tenure: Tenure,
         clock: Clock,
         run: Running,
         attempts: int,
@@ -72,6 +75,7 @@ class Attempts:
     ) -> None:
         self._ledger = ledger
         self._lifetime = lifetime
+        self._tenure = tenure
         self._clock = clock
         self._run = run
         self._attempts = attempts
@@ -145,6 +149,8 @@ class Attempts:
             )
             entry = await self._ledger.change(entry, claim)
         except StoreConflict:
+            return False
+        if not self._tenure.holds(runner):  # it slept meanwhile: somebody else may have the call
             return False
         self._begun.add(identifier)
         self._settled(entry)

@@ -20,6 +20,7 @@ from jackfield.durable.records import SHARDS, failure_of, is_id, new_id
 from jackfield.durable.runner import TTL, Runner
 from jackfield.durable.submission import Submission
 from jackfield.durable.telling import Telling
+from jackfield.durable.tenure import Tenure
 from jackfield.durable.untraced import Untraced
 from jackfield.errors import ConfigError, DeadlineExceeded, StoreConflict, Unavailable
 from jackfield.model.deadline import seconds_of
@@ -120,6 +121,7 @@ class Submissions:
         self._attempts: Attempts | None = None
         self._backlog: Backlog | None = None
         self._lifetime = Lifetime(loop.clock)
+        self._tenure = Tenure(loop.clock)
         self._looked = False
         self.telling = telling
         self._watching = watching
@@ -135,14 +137,22 @@ class Submissions:
                 wanted = self.durability
                 self._lifetime, self._looked = Lifetime(self._loop.clock), False
                 self._backlog = Backlog(self._loop.clock, self._runs)
+                self._tenure = Tenure(self._loop.clock)
                 self._attempts = Attempts(
-                    self._ledger, self._lifetime, self._loop.clock, self._attempted, wanted.attempts, self._note
+                    self._ledger,
+                    self._lifetime,
+                    self._tenure,
+                    self._loop.clock,
+                    self._attempted,
+                    wanted.attempts,
+                    self._note,
                 )
                 self._runner = Runner(
                     self._ledger,
                     self._backlog,
                     self._attempts,
                     self._lifetime,
+                    self._tenure,
                     self._loop.clock,
                     wanted.concurrency,
                     wanted.keep,
@@ -191,7 +201,7 @@ class Submissions:
         if entry.call.flow:
             from jackfield.durable.steps import StepJournal  # noqa: PLC0415  # for flows
 
-            journal = StepJournal(self._ledger.store, self._loop, entry)
+            journal = StepJournal(self._ledger.store, self._loop, entry, self._tenure)
         try:
             there = self._home.submit("a submitted call", self._caller.attempted(entry, left, self._tracing, journal))
         except Unavailable as error:

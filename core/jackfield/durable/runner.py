@@ -11,6 +11,7 @@ from jackfield.durable.backlog import Backlog
 from jackfield.durable.ledger import RUNNERS, Entry, Ledger
 from jackfield.durable.lifetime import EVERY, Lifetime
 from jackfield.durable.records import PREFIX, SHARDS, part_of, read_call, read_state
+from jackfield.durable.tenure import Tenure
 from jackfield.errors import JackfieldError, StoreCompacted
 from jackfield.log import host_log
 from jackfield.ports import Clock, StoreEvent
@@ -32,6 +33,7 @@ class Runner:
         backlog: those that are not settled.
         attempts: runs one.
         lifetime: the time that passes for them.
+        tenure: what others are told of how long its sign of life is good.
         clock: of this host.
         concurrency: how many run at once.
         keep: seconds that results are kept.
@@ -44,6 +46,7 @@ class Runner:
         backlog: Backlog,
         attempts: Attempts,
         lifetime: Lifetime,
+        tenure: Tenure,
         clock: Clock,
         concurrency: int,
         keep: float,
@@ -53,6 +56,7 @@ class Runner:
         self._backlog = backlog
         self._attempts = attempts
         self._lifetime = lifetime
+        self._tenure = tenure
         self._clock = clock
         self._keep = keep
         self._ttl = ttl
@@ -102,15 +106,17 @@ class Runner:
 
     async def _session(self) -> None:
         await self._lifetime.look(self._ledger.store)
+        until = self._clock() + self._ttl  # nobody has seen the lease before
         lease = await self._ledger.store.lease(self._ttl)
         try:
             name = os.urandom(8).hex()
             await self._ledger.store.put(f"{RUNNERS}{name}", b"", expected=0, lease=lease)
             self.id = name
+            self._tenure.begin(name, until)
             since = (await self._ledger.store.range(f"{PREFIX}none/")).revision
             self._touched = set()
             async with asyncio.TaskGroup() as group:
-                group.create_task(keep_lease(lease), name="runner's lease")
+                group.create_task(keep_lease(lease, self._tenure.renewed), name="runner's lease")
                 group.create_task(self._follow(PREFIX, since, self._changed), name="calls")
                 group.create_task(self._follow(RUNNERS, since, self._gone), name="runners")
                 group.create_task(self._tick(), name="lifetime")

@@ -6,6 +6,7 @@ compare-and-swap: of two hosts that both think the flow theirs, one is refused.
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
@@ -13,12 +14,15 @@ import msgspec
 
 from jackfield.durable.ledger import Entry
 from jackfield.durable.records import under
+from jackfield.durable.tenure import Tenure
 from jackfield.errors import JackfieldError, StoreConflict, Unavailable
 from jackfield.flow.journal import NOTHING
 from jackfield.model.retry import worth_it
 from jackfield.ports import Store
 from jackfield.runtime.control import ControlLoop
 from jackfield.wire.crossing import pack, unpack
+
+_TAKEN: Final = "another host has taken the flow over"
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,16 +54,18 @@ class StepJournal:
         store: where they stand.
         loop: the store's.
         entry: the call, and its state during the attempt.
+        tenure: until when the call is this host's.
 
     Attributes:
         lost: why the run must not go on: a step was begun before, and nobody knows how it ended.
         final: whether a step has failed so that another try would not change it, or must not be made.
     """
 
-    def __init__(self, store: Store, loop: ControlLoop, entry: Entry) -> None:
+    def __init__(self, store: Store, loop: ControlLoop, entry: Entry, tenure: Tenure) -> None:
         self._store = store
         self._loop = loop
         self._entry = entry
+        self._tenure = tenure
         self._drive = entry.now.redriven[0] if entry.now.redriven is not None else 0.0
         self._seen: dict[str, tuple[int, Step | None]] = {}
         self._idempotent: dict[str, bool] = {}
@@ -91,6 +97,10 @@ class StepJournal:
             self.lost = Unavailable(function, reason, "crashed")
             raise self.lost
         await self._put(step, Step("begun", self._entry.call.nonce, self._drive))
+        if not self._tenure.holds(self._entry.now.owner):  # it slept meanwhile: others may have done the step
+            with suppress(StoreConflict):  # they have
+                await self._forget(step)
+            raise Unavailable(step, _TAKEN, "killed", ran=False)
 
     async def record(self, step: str, result: Any, /) -> None:
         """Keep the result of a step."""
@@ -104,7 +114,7 @@ class StepJournal:
             self.lost = error
             return
         if worth_it(error, idempotent=idempotent):  # so that another try is none that must not be made
-            await self._ask(self._store.delete(self._key(step), expected=self._seen[step][0]))
+            await self._forget(step)
             return
         await self._put(step, Step("failed", self._entry.call.nonce, self._drive))
 
@@ -113,10 +123,13 @@ class StepJournal:
         try:
             revision = await self._ask(self._store.put(self._key(step), write_step(kept), expected=expected))
         except StoreConflict as error:
-            raise Unavailable(step, "another host has taken the flow over", "killed") from error
+            raise Unavailable(step, _TAKEN, "killed") from error
         except ValueError as error:
             raise JackfieldError(f"the result of step {step!r} cannot be kept: {error}") from error
         self._seen[step] = revision, kept
+
+    async def _forget(self, step: str) -> None:
+        await self._ask(self._store.delete(self._key(step), expected=self._seen[step][0]))
 
     async def _ask(self, question: Coroutine[Any, Any, Any]) -> Any:
         return await asyncio.wrap_future(self._loop.submit(question))

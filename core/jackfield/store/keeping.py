@@ -1,12 +1,13 @@
 """Keeping a lease alive for as long as its holder lives."""
 
 import asyncio
+from collections.abc import Callable
 
 from jackfield.errors import LeaseEnded, Unavailable
 from jackfield.ports import Lease
 
 
-async def keep_lease(lease: Lease) -> None:
+async def keep_lease(lease: Lease, renewed: Callable[[float], object] | None = None) -> None:
     """Renew a lease every third of its time, until this is cancelled.
 
     A store that cannot be reached, or does not answer, is asked again while there is time. When there is none the lease
@@ -14,6 +15,7 @@ async def keep_lease(lease: Lease) -> None:
 
     Args:
         lease: which; its time is counted from now on.
+        renewed: told of each renewal: the moment, on this loop's clock, up to which the lease cannot have ended.
 
     Raises:
         LeaseEnded: if it is over: what was put with it may be somebody else's by now.
@@ -33,3 +35,5 @@ async def keep_lease(lease: Lease) -> None:
         else:
             # Its time began anew when the store heard of it, which was no earlier than this.
             over, pause = begun + lease.ttl, lease.ttl / 3
+            if renewed is not None:
+                renewed(over)
