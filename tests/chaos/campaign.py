@@ -2,15 +2,18 @@
 
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import attrs
+from judge import Judge
+from report import Report
 
 from jackfield import Host
 
@@ -53,52 +56,7 @@ with = {{ key = "$left", name = "last" }}
 after = ["right"]
 """
 _PATIENCE = 120.0
-_SETTLED = frozenset({"succeeded", "failed", "dead", "cancelled"})
-
-
-@attrs.frozen
-class Report:
-    """What a campaign has shown.
-
-    Attributes:
-        seed: of the draw of faults.
-        accepted: submissions whose acceptance was returned.
-        statuses: status → how many ended so.
-        faults: fault → how often it was done.
-        lost: accepted, and unknown or not settled at the end.
-        twice: not idempotent, and begun more than once.
-        again: steps that began after they had been recorded.
-        untrue: said to have succeeded, and not done.
-        late: dead, since their time was up.
-        settling: seconds from acceptance to the end of what has succeeded and is no flow: p50, p99, the longest.
-        seconds: how long it took.
-    """
-
-    seed: int
-    accepted: int
-    statuses: dict[str, int]
-    faults: dict[str, int]
-    lost: tuple[str, ...]
-    twice: tuple[str, ...]
-    again: tuple[str, ...]
-    untrue: tuple[str, ...]
-    late: tuple[str, ...]
-    settling: tuple[float, ...]
-    seconds: float
-
-    @property
-    def bound(self) -> float:
-        """Give what the chance of a violation is below, with 95 % confidence, when none was seen.
-
-        By the rule of three: J. A. Hanley and A. Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA
-        249 (1983).
-        """
-        return 3.0 / max(self.accepted, 1)
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing was lost, doubled or untrue, and no more than 1 of 10,000 was late."""
-        return not (self.lost or self.twice or self.again or self.untrue) and len(self.late) <= self.accepted / 10_000
+_ROOM = 65_536  # bytes; every file of a store under way is larger
 
 
 class Campaign:
@@ -113,11 +71,17 @@ class Campaign:
     def __init__(self, folder: Path, seed: int, hosts: int = 2) -> None:
         self.folder, self.seed = folder, seed
         self._draw = random.Random(seed)  # noqa: S311
-        self._marks = folder / "marks.log"
+        self._marks = folder / "marks"
         self._trouble = folder / "trouble"
         self._hosts: list[subprocess.Popen[bytes] | None] = [None] * hosts
         self._started = 0
         self._done: Counter[str] = Counter()
+        # A pipe: whoever has no room for a file any more can still say what it does.
+        os.mkfifo(self._marks)
+        self._pipe = os.open(self._marks, os.O_RDWR)
+        self._read: list[str] = []
+        self._reader = threading.Thread(target=self._collect, name="marks", daemon=True)
+        self._reader.start()
         text = _CONFIG.format(here=HERE, folder=folder, marks=self._marks)
         (folder / "jackfield.toml").write_text(text, encoding="utf-8")
         # The judge is a host as well, of this process: without workers, so that nothing of it stays behind.
@@ -189,12 +153,30 @@ class Campaign:
                 process.send_signal(signal.SIGSTOP)
                 time.sleep(20.0)
                 process.send_signal(signal.SIGCONT)
-            case "slow" | "away" | "full":
+            case "no room":
+                self._without_room()
+            case _:  # the store's own troubles
                 self._trouble.write_text(fault, encoding="utf-8")
                 time.sleep(self._draw.uniform(0.5, 4.0))
                 self._trouble.unlink()
-            case _:
-                raise ValueError(fault)
+
+    def _without_room(self) -> None:
+        """Be a full disk: what would make a file longer fails, in the middle of a write as well."""
+        alive = [host.pid for host in self._hosts if host is not None and host.poll() is None]
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)  # theirs, too
+        for pid in alive:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (_ROOM, hard))
+        time.sleep(self._draw.uniform(0.5, 4.0))
+        for pid in alive:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+
+    def _collect(self) -> None:
+        """Read what everybody leaves, until the campaign is over."""
+        with os.fdopen(os.dup(self._pipe), "r", encoding="utf-8") as lines:
+            for line in lines:
+                if line == "over\n":
+                    return
+                self._read.append(line)
 
     def _kill(self, process: "subprocess.Popen[bytes]") -> None:
         process.kill()
@@ -209,74 +191,18 @@ class Campaign:
     # --- What became of it --------------------------------------------------------------------------------------------
 
     def _judged(self, seconds: float) -> Report:
-        accepted, moments = {}, {}
-        for moment, function, number, key in _lines(self.folder / "accepted.log"):
-            accepted[key], moments[key] = (function, number), int(moment)
+        judge = Judge(self._read)
         with Host.from_config(self.folder / "judge.toml", observers=()) as host:
-            statuses: dict[str, str] = {}
-
-            def settled() -> bool:
-                for key, (_, number) in accepted.items():
-                    if statuses.get(key) not in _SETTLED:
-                        try:
-                            statuses[key] = str(host.submitted(number).status.value)
-                        except LookupError:
-                            statuses[key] = "unknown"
-                return all(status in _SETTLED or status == "unknown" for status in statuses.values())
-
             done, moved = -1, time.monotonic()
-            while not settled() and time.monotonic() - moved < _PATIENCE:  # those that are left then are lost
-                now = sum(status in _SETTLED for status in statuses.values())
-                if now > done:
-                    done, moved = now, time.monotonic()
+            while not judge.look(host) and time.monotonic() - moved < _PATIENCE:  # those that are left then are lost
+                if judge.settled > done:
+                    done, moved = judge.settled, time.monotonic()
                 time.sleep(0.1)
-            calls = host.durable_calls
-            dead = [each.id for each in host.submissions(status="dead")]
-            late = [number for number in dead if calls.read(number).now.reason == "expired"]
-        marks = [*_lines(self._marks)]
-        begun = Counter((what.removeprefix("begun:"), key) for _, what, key in marks if what.startswith("begun:"))
-        ended = Counter((what.removeprefix("ended:"), key) for _, what, key in marks if what.startswith("ended:"))
-        names = {number: key for key, (_, number) in accepted.items()}
-        recorded = {
-            (what.removeprefix("recorded:"), names.get(number, "")): int(moment)
-            for moment, what, number in marks
-            if what.startswith("recorded:")
-        }
-        took = sorted(
-            max(int(moment) - moments[key], 0) / 1e9
-            for moment, what, key in marks
-            if what.startswith("ended:") and statuses.get(key) == "succeeded"
-        )
-        return Report(
-            self.seed,
-            len(accepted),
-            dict(Counter(statuses.values())),
-            dict(self._done),
-            lost=tuple(key for key, status in statuses.items() if status not in _SETTLED),
-            twice=tuple(key for (what, key), count in begun.items() if what == "charge" and count > 1),
-            again=tuple(
-                f"{what} of {key}"
-                for moment, kind, key in marks
-                if kind.startswith("begun:")
-                and int(moment) > recorded.get(((what := kind.removeprefix("begun:")), key), sys.maxsize)
-            ),
-            untrue=tuple(
-                key
-                for key, (function, _) in accepted.items()
-                if statuses[key] == "succeeded"
-                and function != "pipeline"
-                and not ended[function.rpartition(".")[2], key]
-            ),
-            late=tuple(late),
-            settling=tuple(round(took[int((len(took) - 1) * part)], 3) for part in (0.5, 0.99, 1.0)) if took else (),
-            seconds=seconds,
-        )
-
-
-def _lines(path: Path) -> Iterator[list[str]]:
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            yield line.split()
+            judge.ask_why(host)
+        os.write(self._pipe, b"over\n")
+        self._reader.join()
+        os.close(self._pipe)
+        return judge.report(self.seed, dict(self._done), seconds)
 
 
 def _children(pid: int) -> Iterator[int]:

@@ -23,7 +23,7 @@ SUBMITTERS = 4
 
 def main(folder: Path, number: str) -> None:
     """Serve and submit."""
-    marks = folder / "marks.log"
+    marks = folder / "marks"
     store = TroubledStore(SQLiteStore(folder / "jackfield.db"), folder / "trouble", marks)
     with Host.from_config(folder / "jackfield.toml", observers=(), store=store) as host:
         (folder / f"ready-{number}").touch()
@@ -39,7 +39,7 @@ def main(folder: Path, number: str) -> None:
 
 
 def _submit(host: Host, folder: Path, who: str) -> None:
-    draw, accepted, count = random.Random(who), str(folder / "accepted.log"), 0  # noqa: S311
+    draw, marks, count = random.Random(who), str(folder / "marks"), 0  # noqa: S311
     while not (folder / "quiet").exists():
         key = f"{who}-{count}"
         count += 1
@@ -47,9 +47,9 @@ def _submit(host: Host, folder: Path, who: str) -> None:
         try:
             submission = host.submit(function, payload, key=key, timeout=3600.0)
         except JackfieldError as error:  # the store is away: it has not been accepted, which is said
-            mark(str(folder / "refused.log"), type(error).__name__, key)
+            mark(marks, f"refused:{type(error).__name__}", key)
         else:
-            mark(accepted, f"{function} {submission.id}", key)
+            mark(marks, f"accepted:{function}:{submission.id}", key)
         time.sleep(draw.uniform(0.0, 0.04))
 
 

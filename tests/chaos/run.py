@@ -7,27 +7,34 @@ import tempfile
 import time
 from pathlib import Path
 
-import attrs
 from campaign import Campaign
 
-FAULTS = ("kill", "kill", "kill all", "kill a worker", "stop for longer than a lease", "slow", "away", "full")
+FAULTS = (
+    "kill",
+    "kill",
+    "kill all",
+    "kill a worker",
+    "stop for longer than a lease",
+    "slow",
+    "away",
+    "full",
+    "no room",
+)
 
 
 def main() -> int:
-    """Run it and print its report."""
+    """Run it and print its report, as Markdown."""
     parser = argparse.ArgumentParser(description="Kill, stop, slow and cut off hosts under submissions.")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the draw of faults")
     parser.add_argument("--rounds", type=int, default=200, help="faults")
     parser.add_argument("--hosts", type=int, default=2, help="on one store at once")
-    parser.add_argument("--json", type=Path, help="keep the report here")
+    parser.add_argument("--json", type=Path, help="keep the report here, as JSON")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         report = Campaign(Path(folder), given.seed, given.hosts).run(given.rounds, FAULTS)
     if given.json:
-        given.json.write_text(json.dumps(attrs.asdict(report), indent=2), encoding="utf-8")
-    for field, value in attrs.asdict(report).items():
-        sys.stdout.write(f"{field}: {value}\n")
-    sys.stdout.write(f"chance of a violation, at 95 %: below {report.bound:.2e}\n" if report.ok else "VIOLATED\n")
+        given.json.write_text(json.dumps(report.document(), indent=2), encoding="utf-8")
+    sys.stdout.write(str(report))
     return 0 if report.ok else 1
 
 

@@ -10,7 +10,7 @@ _CREATE: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
 def mark(path: str, what: str, key: str) -> None:
-    """Append one line, in one system call: the moment, what has come about, and of which submission."""
+    """Leave one line, in one system call: the moment, what has come about, and of which submission."""
     descriptor = os.open(path, _CREATE, 0o600)
     try:
         os.write(descriptor, f"{time.monotonic_ns()} {what} {key}\n".encode())

@@ -17,7 +17,7 @@ def test_nothing_that_was_accepted_is_lost_doubled_or_done_again(tmp_path, monke
     from campaign import Campaign  # noqa: PLC0415  # it is no package
 
     report = Campaign(tmp_path, seed=20261126).run(
-        rounds=8, faults=("kill", "kill all", "kill a worker", "slow", "away", "full")
+        rounds=8, faults=("kill", "kill all", "kill a worker", "slow", "away", "full", "no room")
     )
     assert report.ok, report
     assert report.accepted > 100
