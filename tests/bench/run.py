@@ -29,6 +29,7 @@ import lookup
 import observed
 import payloads
 import report
+import rivals
 import rollbacks
 import shared
 import startup
@@ -63,6 +64,7 @@ BENCHES: dict[str, Callable[[Effort], Section]] = {
     "shared": shared.run,
     "store": store.run,
     "durable": durable.run,
+    "rivals": rivals.run,
 }
 
 
