@@ -28,6 +28,7 @@ from jackfield.durable.attempts import Attempts, Ended
 from jackfield.durable.ledger import Entry, Ledger
 from jackfield.durable.lifetime import Lifetime
 from jackfield.durable.records import State, Submitted
+from jackfield.durable.tenure import Tenure
 from jackfield.model.keys import VALUE_LIMIT
 from jackfield.runtime.clock import SystemClock
 from jackfield.store import MemoryStore, SQLiteStore
@@ -533,7 +534,9 @@ def test_a_settlement_is_written_to_no_later_call_of_that_id_and_epoch():
             return Ended(result="stale")
 
         clock = SystemClock()
-        attempts = Attempts(ledger, Lifetime(clock), clock, run, 3, told.append)
+        tenure = Tenure(clock)
+        tenure.begin("runner", clock() + LONG)
+        attempts = Attempts(ledger, Lifetime(clock), tenure, clock, run, 3, told.append)
         await ledger.change(stale, State(b"first", SubmissionState.ACCEPTED, 0.0))
         assert await attempts.attempt(ID, "runner", lambda: None), "it is said that it ended for nothing"
         there = await ledger.read(ID)
