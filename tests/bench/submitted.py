@@ -42,8 +42,8 @@ def run(effort: Effort) -> Section:
     absent = "".join(f" **Not measured: {name}: {why}.**" for name, why in missing.items())
     return Section(
         "Submitted calls against others",
-        "Each in a process of its own, on the same disk, in turns. jackfield and DBOS on SQLite (WAL, `synchronous=FULL`),"
-        " Celery on Redis with"
+        "Each in a process of its own, on the same disk, in turns. jackfield and DBOS on SQLite with WAL and"
+        " `synchronous=FULL`, Celery on Redis with"
         f" `appendfsync always` and 16 threads in a worker.{absent}",
         rows,
         table=Table(
