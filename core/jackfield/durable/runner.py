@@ -13,7 +13,7 @@ from jackfield.durable.lifetime import EVERY, Lifetime
 from jackfield.durable.process import has_ended, mark_of_this
 from jackfield.durable.records import PREFIX, SHARDS, part_of, read_call, read_state
 from jackfield.durable.tenure import Tenure
-from jackfield.errors import JackfieldError, StoreCompacted, StoreConflict
+from jackfield.errors import JackfieldError, StoreCompacted, StoreConflict, Unavailable
 from jackfield.log import host_log
 from jackfield.ports import Clock, StoreEvent
 from jackfield.store.keeping import keep_lease
@@ -254,6 +254,8 @@ class Runner:
         except (JackfieldError, OSError) as error:
             host_log("WARNING", f"call {identifier} cannot be run yet", error)
             self._backlog.again(identifier, _AGAIN)
+            if held and isinstance(error, Unavailable):  # the store is away: the next call would fare no better
+                asyncio.get_running_loop().call_later(_AGAIN, held.pop().release)
         finally:
             self._working.pop(identifier, None)
             free()
