@@ -13,7 +13,7 @@ PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
 FREE_THREADED = ["3.13t", "3.14t", "3.15t"]
 SAMPLES = sorted(path.parent for path in Path("sample_plugins").glob("*/pyproject.toml"))
 
-nox.options.sessions = ["tests", "samples", "lint", "types", "wheels", "frameworks", "docs"]
+nox.options.sessions = ["tests", "contrib", "samples", "lint", "types", "wheels", "frameworks", "docs"]
 # A Python that this machine lacks is skipped, on CI too; `_name_missing` says so at the very end, where it is read. Who
 # asks for it by name (`nox -s tests-3.15`, `nox -p 3.15`) and lacks it gets an error.
 nox.options.error_on_missing_interpreters = any(
@@ -73,6 +73,13 @@ def samples(session: nox.Session) -> None:
 
 
 @nox.session
+def contrib(session: nox.Session) -> None:
+    """Run the tests of the adapters, which are a distribution of their own."""
+    session.install("-e", ".", "-e", "contrib[all,test]")
+    session.run("pytest", "-c", "contrib/pyproject.toml", "contrib/tests", *session.posargs)
+
+
+@nox.session
 def frameworks(session: nox.Session) -> None:
     """Run the how-tos of FastAPI, gunicorn, Django, Celery, Jupyter with the real things."""
     session.install("-e", ".", *_group("test"), *_group("frameworks"))
@@ -112,8 +119,9 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types: mypy strictly, pyright on the public API."""
-    session.install("-e", ".", *_group("test"), *_group("types"))
+    session.install("-e", ".", "-e", "contrib[all]", *_group("test"), *_group("types"))
     session.run("mypy")
+    session.run("mypy", "contrib/src")
     session.run("pyright")
 
 
@@ -124,6 +132,7 @@ def wheels(session: nox.Session) -> None:
     shutil.rmtree(out, ignore_errors=True)
     session.install("build", *_group("test"))
     session.run("python", "-m", "build", "--wheel", "--outdir", str(out), ".")
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(out), "contrib")
     session.install(*map(str, out.glob("jackfield-*.whl")))
     session.run("pytest", "-n", "auto", "-m", "not slow", *session.posargs)
 

@@ -3,7 +3,7 @@
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
@@ -624,6 +624,16 @@ class Host(Caller):
         """Name → what has something done there, of the event loops that run; to ask whether they still answer."""
         post = self._home.post
         return {} if post is None else {"home loop": post}
+
+    def run_at_home(self, coroutine: Coroutine[Any, Any, R], timeout: float | None = None) -> R:
+        """Run a coroutine of whoever embeds the host on its home loop, where doors are, and wait for it elsewhere.
+
+        Raises:
+            TimeoutError: when it takes longer than that many seconds; it is cancelled.
+            Cancelled: when it ended with its loop.
+            Unavailable: when the host has stopped.
+        """
+        return self._home.run(coroutine, timeout)
 
     @property
     def control(self) -> ControlLoop:

@@ -34,4 +34,5 @@ def test_every_block_says_what_it_is(page):
         "promql",
         "mermaid",
         "dockerfile",
+        "nginx",
     }

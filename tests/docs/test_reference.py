@@ -11,6 +11,7 @@ import typer.main
 import jackfield
 from jackfield import errors
 from jackfield.cli import app
+from jackfield.config import doors as configured_doors
 from jackfield.config import flows
 from jackfield.config import model as configured
 from jackfield.config.keys import key_of
@@ -25,6 +26,7 @@ CONFIGURED = {
     "[plugin.worker]": configured.WorkerConfig,
     "[plugin.retry]": configured.RetryConfig,
     "[plugin.upgrade]": configured.UpgradeConfig,
+    "[doors.http]": configured_doors.HttpDoorConfig,
     "[durable]": configured.DurableConfig,
     "[[schedule]]": configured.ScheduleConfig,
     "[routes]": configured.RouteConfig,

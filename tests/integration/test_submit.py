@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import attrs
+import msgspec
 import pytest
 
 from jackfield import (
@@ -23,10 +24,17 @@ from jackfield import (
     function,
 )
 from jackfield.durable import Durability
+from jackfield.durable.attempts import Attempts, Ended
+from jackfield.durable.ledger import Entry, Ledger
+from jackfield.durable.lifetime import Lifetime
+from jackfield.durable.records import State, Submitted
+from jackfield.durable.tenure import Tenure
 from jackfield.model.keys import VALUE_LIMIT
+from jackfield.runtime.clock import SystemClock
 from jackfield.store import MemoryStore, SQLiteStore
 
 LONG = 30.0
+ID = "0a" * 16
 
 
 class Shared(MemoryStore):
@@ -477,6 +485,66 @@ def test_a_call_whose_state_is_heard_of_before_it_is_read_is_taken_over_too():
             held.go.set()
             assert other.submitted(handle.id).result(LONG) == "attempt 2"
             go.set()
+
+
+def test_a_stale_owner_settles_no_later_call_of_that_key(store):
+    """Dead, dropped and submitted anew while its first attempt runs: the later one is run, with its own result."""
+    begun, go = threading.Event(), threading.Event()
+
+    def first(number: int) -> str:
+        if number == 1:
+            begun.set()
+            go.wait(LONG)
+        return f"of {number}"
+
+    with Host(observers=(), store=store) as one:
+        one.register("f", first)
+        stale = one.submit("f", 1, key="k")
+        assert begun.wait(LONG)
+        with Host(observers=(), store=store) as other:
+            other.register("f", first)
+            _lose_life(one, store)
+            with pytest.raises(Unavailable, match="ended meanwhile"):
+                other.submitted(stale.id).result(LONG)
+            other.durable_calls.drop(stale.id)
+        later = one.submit("f", 2, key="k")
+        assert later.id == stale.id
+        go.set()
+        assert later.result(LONG) == "of 2"
+
+
+def test_a_settlement_is_written_to_no_later_call_of_that_id_and_epoch():
+    """Epochs begin anew after a drop; what tells the two calls apart is their nonce."""
+
+    async def check() -> None:
+        ledger = Ledger(MemoryStore())
+        told: list[Entry] = []
+        call = Submitted("f", "1", b"", b"", b"first", 0.0, 0.0)
+        claimed = State(b"first", SubmissionState.RUNNING, 0.0, attempt=1, tries=1, owner="runner", epoch=1)
+        await ledger.insert(ID, call)
+        stale = await ledger.change(Entry(ID, call, None, 0), claimed)
+
+        async def run(entry: Entry, left: float | None) -> Ended:
+            dead = msgspec.structs.replace(claimed, status=SubmissionState.DEAD, owner="")
+            await ledger.drop(await ledger.change(entry, dead))
+            later = attrs.evolve(stale, call=msgspec.structs.replace(call, nonce=b"later"), state=None, revision=0)
+            await ledger.insert(ID, later.call)
+            await ledger.change(later, msgspec.structs.replace(entry.now, nonce=b"later"))
+            await ledger.drop(entry)  # by somebody who had read the first one
+            return Ended(result="stale")
+
+        clock = SystemClock()
+        tenure = Tenure(clock)
+        tenure.begin("runner", clock() + LONG)
+        attempts = Attempts(ledger, Lifetime(clock), tenure, clock, run, 3, told.append)
+        await ledger.change(stale, State(b"first", SubmissionState.ACCEPTED, 0.0))
+        assert await attempts.attempt(ID, "runner", lambda: None), "it is said that it ended for nothing"
+        there = await ledger.read(ID)
+        assert there is not None
+        assert (there.call.nonce, there.status) == (b"later", SubmissionState.RUNNING)
+        assert [entry.status for entry in told] == [SubmissionState.RUNNING]
+
+    asyncio.run(check())
 
 
 def test_what_is_not_idempotent_is_not_taken_over(store):

@@ -102,13 +102,13 @@ def use(lifecycle, verb, name, definitions):
             getattr(lifecycle, verb)()
         elif verb == "add":
             lifecycle.add([definitions[name]] if name in definitions else [])
-            # Somebody may have started what needs it: it starts by itself then, and nobody has waited for that.
-            on_its_way = (PluginState.STARTING, PluginState.STOPPING)
-            wait_for(lambda: not any(record.state in on_its_way for record in lifecycle.records.values()))
         elif verb == "fail":
             lifecycle.fail(name, Fault("test", name, name, "it failed"))
         else:
             getattr(lifecycle, verb)(name)
+    # Somebody may have started what needs it: it starts by itself then, and nobody has waited for that.
+    on_its_way = (PluginState.STARTING, PluginState.STOPPING)
+    wait_for(lambda: not any(record.state in on_its_way for record in lifecycle.records.values()))
 
 
 def check(records):

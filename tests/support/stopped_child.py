@@ -6,6 +6,7 @@
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from jackfield import Flow, Host, JackfieldError, function
@@ -30,6 +31,7 @@ class Sleepy(SQLiteStore):
         if _is_there(self.where, key, value):
             self.where = ""
             os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(0.5)  # noqa: ASYNC251  # the signal may stop another thread a moment before it stops this one
         return revision
 
 

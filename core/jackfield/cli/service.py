@@ -22,7 +22,7 @@ from jackfield.cli.rereading import Rereading, read
 from jackfield.cli.signals import Signals
 from jackfield.cli.telemetry import close_traces, open_traces
 from jackfield.cli.unforeseen import described
-from jackfield.config import Configuration, LogsConfig, MetricsConfig
+from jackfield.config import Configuration, LogsConfig
 from jackfield.control import ControlServer
 from jackfield.errors import JackfieldError, PluginError, Unavailable
 from jackfield.executors.places import BUILT_IN
@@ -33,6 +33,7 @@ from jackfield.observe.logs import Logs
 from jackfield.observe.metrics import Metrics
 from jackfield.observe.spans import Spans
 from jackfield.operations import verbs
+from jackfield.operations.doors import Doors
 from jackfield.operations.listener import ProbeServer
 from jackfield.operations.probes import Probes
 from jackfield.runtime.pool import Pool
@@ -71,6 +72,7 @@ class Service:
         self._rereading: Rereading | None = None
         self._outlet = standard(2)
         self._logged = False
+        self._doors: Doors | None = None
         self._opened = threading.Event()
         self._asked = threading.Event()
         self._by = ""
@@ -195,9 +197,20 @@ class Service:
         observers = (*((Spans(),) if seen.traces else ()), Metrics(), records)
         host = Host.from_config(self._file, observers=observers)
         stack.callback(host.control.keep())  # the control socket and the probes answer until the very end
-        port = (seen.metrics or MetricsConfig()).port if self._metrics_port is None else self._metrics_port
-        self._about["metrics"] = _expose_metrics(host, port, stack)
+        self._open_doors(configuration, host)
+        asked = seen.metrics.port if self._metrics_port is None and seen.metrics else self._metrics_port
+        if asked is None and self._about.get("doors"):
+            self._about["metrics"] = next(iter(self._about["doors"].values())) + "/metrics"
+        else:
+            self._about["metrics"] = _expose_metrics(host, asked or 0, stack)
         return host
+
+    def _open_doors(self, configuration: Configuration, host: Host) -> None:
+        """Open the doors before anything starts: they say that the host is not ready, and refuse calls."""
+        self._doors = Doors(host, configuration.doors, Probes(host, control=host.control))
+        self._doors.open()
+        if addresses := self._doors.addresses:
+            self._about["doors"] = addresses
 
     def _outlet_of_logs(self, logs: LogsConfig, stack: ExitStack) -> Outlet:
         outlet = self._outlet
@@ -248,6 +261,7 @@ class Service:
         if any(record.fault for record in records) or host.faults:
             plugins += " (`pluginctl status` says why)"
         told = ", ".join(f"{key} {self._about[key]}" for key in ("pid", "control", "metrics"))
+        told += "".join(f", {kind} {address}" for kind, address in self._about.get("doors", {}).items())
         return f"serving {self._named}: {plugins}; {told}"
 
     def _stop(self, host: Host) -> int:
@@ -259,7 +273,9 @@ class Service:
         if self._by:
             self._say(f"{self._by}: ending within {self._drain:g} s; a second signal ends at once")
         try:
-            host.stop(self._drain)
+            if self._doors is not None:
+                self._doors.close(self._drain)  # while the host still takes the calls of those who have come in
+            host.stop(max(until - monotonic(), 0.1))
             if self._starter is not None:
                 self._starter.join(max(until - monotonic(), 0.1))
             host.stop(0.1)  # had the start been under way, it may only now be there to be stopped

@@ -90,6 +90,8 @@ def _lines(state: dict[str, Any]) -> Iterator[str]:
     for key in ("pid", "revision", "control", "metrics"):
         if key in state:
             yield f"  {key:<9} {state[key]}"
+    for kind, address in state.get("doors", {}).items():
+        yield f"  {kind:<9} {address}"
     apart = any(plugin.get("tier") for plugin in state["plugins"])  # a host of an older version says nothing of it
     rows = [
         ("PLUGIN", "VERSION", "STATE", "FUNCTIONS", "CALLS", "RESTARTS", "FOR", *("SANDBOX", "WORKERS")[: 2 * apart])

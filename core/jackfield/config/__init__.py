@@ -10,6 +10,7 @@ The model is imported with every host; what reads a file (cattrs, tomllib) when 
 from typing import TYPE_CHECKING, Final
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
+from jackfield.config.doors import DoorsConfig, HttpDoorConfig
 from jackfield.config.flows import FlowConfig, StepConfig
 from jackfield.config.leaves import RestartPolicy
 from jackfield.config.model import (
@@ -44,10 +45,12 @@ _HOMES: Final = {
 __all__ = [
     "EXECUTORS",
     "Configuration",
+    "DoorsConfig",
     "DurableConfig",
     "EnvironmentsConfig",
     "FlowConfig",
     "HostConfig",
+    "HttpDoorConfig",
     "LogsConfig",
     "MetricsConfig",
     "ObservabilityConfig",

@@ -11,6 +11,7 @@ from typing import Any
 from jackfield.config import files
 from jackfield.config.check import check
 from jackfield.config.documents import Kind
+from jackfield.config.doors_check import check_doors
 from jackfield.config.flow_check import check_flows
 from jackfield.config.lines import PluginLines, index_lines
 from jackfield.config.model import EXECUTORS, Configuration
@@ -85,7 +86,8 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
     plugins, environments, more = check(document, here.parent, executors)
     flows, flawed = check_flows(document.flows) if document.flows else ({}, [])
     store, unstored = check_store_url(document.store, here.parent)
-    if problems := [*problems, *more, *flawed, *unstored]:
+    doors, unhung = check_doors(document.doors, here.parent, tenants=document.tenants is not None)
+    if problems := [*problems, *more, *flawed, *unstored, *unhung]:
         raise KIND.error(file, problems, index_lines(text), lambda path: _plugin(path, raw))
     return Configuration(
         file=here,
@@ -99,6 +101,7 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
         store=store,
         environments=environments,
         durable=document.durable,
+        doors=doors,
         discover=document.discover,
         timeout=document.timeout,
         strict=document.strict,

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import attrs
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
+from jackfield.config.doors import DoorsConfig
 from jackfield.config.flows import FlowConfig
 from jackfield.config.leaves import (
     Attribute,
@@ -316,6 +317,7 @@ class Document:
         store: where the host keeps what must outlive it.
         environments: where plugins that run apart get their packages from.
         durable: how submitted calls are run.
+        doors: where calls come in over a network.
         discover: whether installed plugins that are not declared here load too.
         timeout: seconds that a call may take when neither caller, function nor plugin says otherwise.
         strict: whether any fault at all keeps the host from starting.
@@ -332,6 +334,7 @@ class Document:
     store: StoreConfig = attrs.field(factory=StoreConfig)
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
     durable: DurableConfig = attrs.field(factory=DurableConfig)
+    doors: DoorsConfig = attrs.field(factory=DoorsConfig)
     discover: bool = False
     timeout: Seconds | None = None
     strict: bool = False
@@ -360,6 +363,7 @@ class Configuration:
         store: where the host keeps what must outlive it; files absolute.
         environments: where plugins that run apart get their packages from; folders absolute.
         durable: how submitted calls are run.
+        doors: where calls come in over a network.
         discover: whether installed plugins that are not declared load too.
         timeout: seconds that a call may take when nothing else says so, or None.
         strict: whether any fault keeps the host from starting.
@@ -382,6 +386,7 @@ class Configuration:
     store: StoreConfig = attrs.field(factory=StoreConfig)
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
     durable: DurableConfig = attrs.field(factory=DurableConfig)
+    doors: DoorsConfig = attrs.field(factory=DoorsConfig)
     discover: bool = False
     timeout: float | None = None
     strict: bool = False

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
+from jackfield.config.doors import DoorsConfig, HttpDoorConfig
 from jackfield.config.flows import FlowConfig, StepConfig
 from jackfield.config.keys import keys
 from jackfield.config.model import (
@@ -29,6 +30,8 @@ _KEYS: Final[Mapping[type, frozenset[str]]] = {
     for cls in (
         Document,
         DurableConfig,
+        DoorsConfig,
+        HttpDoorConfig,
         PluginConfig,
         ScheduleConfig,
         WorkerConfig,
@@ -118,6 +121,9 @@ def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[type, AbstractSet[str]]]:
             yield from ((StepConfig, step.keys()) for step in flow.get("steps", {}).values())
     yield EnvironmentsConfig, raw.get("environments", {}).keys()
     yield DurableConfig, raw.get("durable", {}).keys()
+    doors = raw.get("doors", {})
+    yield DoorsConfig, doors.keys()
+    yield HttpDoorConfig, doors.get("http", {}).keys()
     yield HostConfig, raw.get("host", {}).keys()
     yield StoreConfig, raw.get("store", {}).keys()
     seen = raw.get("observability", {})

@@ -150,6 +150,7 @@ def host_changes(before: Configuration, after: Configuration) -> tuple[FieldChan
     found += _differing(before.environments, after.environments, "environments.")
     found += _differing(before.host, after.host, "host.")
     found += _differing(before.store, after.store, "store.")
+    found += _differing(before.doors, after.doors, "doors.")
     found += _differing(before.durable, after.durable, "durable.")
     return tuple(found)
 

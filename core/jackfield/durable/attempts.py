@@ -83,6 +83,7 @@ class Attempts:
         self._bodies: dict[str, asyncio.Task[Ended]] = {}
         self._cancelled: set[str] = set()
         self._begun: set[str] = set()  # here, and how they ended is not written
+        self._stale: set[str] = set()  # their attempts ended for nothing
         self._fresh: dict[str, Entry] = {}
         self.ending = False
 
@@ -99,20 +100,25 @@ class Attempts:
         for body in self._bodies.values():
             body.cancel()
 
-    async def attempt(self, identifier: str, runner: str, free: Callable[[], None]) -> None:
+    async def attempt(self, identifier: str, runner: str, free: Callable[[], None]) -> bool:
         """Do what is to be done with a call now: nothing, if another runner has it or somebody else was first.
 
         Args:
             identifier: which.
             runner: this host's runner.
             free: called when its function has ended, or is not called; to write how takes another while.
+
+        Returns:
+            Whether it ended for nothing: the call is another's by now, or another call of that id.
         """
         fresh = self._fresh.pop(identifier, None)
-        if fresh is not None and await self._attempted(fresh, runner, free):
-            return
-        entry = await self._ledger.read(identifier)
-        if entry is not None:
-            await self._attempted(entry, runner, free)
+        if fresh is None or not await self._attempted(fresh, runner, free):
+            entry = await self._ledger.read(identifier)
+            if entry is not None:
+                await self._attempted(entry, runner, free)
+        stale = identifier in self._stale
+        self._stale.discard(identifier)
+        return stale
 
     def keep(self, entry: Entry) -> None:
         """Keep what this host has just accepted, to be run without being read; not too much of it."""
@@ -225,15 +231,18 @@ class Attempts:
             except Unavailable:
                 await asyncio.sleep(_AGAIN)
                 continue
-            if there is None or (there.now.owner, there.now.epoch) != (claim.owner, claim.epoch):
-                if there is not None and there.now.epoch == claim.epoch and there.now.at == state.at:
+            # The nonce: after a drop, another call may have the id, and its epochs begin anew.
+            same = there is not None and there.call.nonce == entry.call.nonce
+            if there is None or not same or (there.now.owner, there.now.epoch) != (claim.owner, claim.epoch):
+                if there is not None and same and there.now.epoch == claim.epoch and there.now.at == state.at:
                     self._settled(there)  # it was written, and the answer got lost
                     return
                 host_log(
                     "WARNING",
                     f"call {entry.id} of {entry.call.function}: attempt {claim.attempt} ended as {state.status.value},"
-                    " which is dropped: another host has taken the call over",
+                    f" which is dropped: {'another host has taken the call over' if same else 'the call is gone'}",
                 )
+                self._stale.add(entry.id)
                 return
             if there.now.cancelling and state.status is SubmissionState.ACCEPTED:
                 state = verdicts.cancelled(entry.call, state, self._clock.wall())

@@ -183,6 +183,8 @@ class Ledger:
         """
         stored = await self.store.get(call_key(entry.id))
         if stored is not None:
+            if read_call(stored.value, entry.id).nonce != entry.call.nonce:
+                return  # somebody else was first, and submitted another of that id
             await self.store.delete(call_key(entry.id), expected=stored.revision)
         for key in (await self.store.range(f"{under(entry.id)}steps/")).entries:
             await self.store.delete(key)

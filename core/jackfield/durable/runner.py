@@ -250,14 +250,21 @@ class Runner:
                 held.pop().release()
 
         try:
-            await self._attempts.attempt(identifier, self.id, free)
+            if await self._attempts.attempt(identifier, self.id, free):
+                # What was heard of its id meanwhile was left to this task.
+                self._working.pop(identifier, None)
+                entry = await self._ledger.read(identifier)
+                if entry is not None:
+                    self.note(entry)
+                    self._backlog.again(identifier)
         except (JackfieldError, OSError) as error:
             host_log("WARNING", f"call {identifier} cannot be run yet", error)
             self._backlog.again(identifier, _AGAIN)
             if held and isinstance(error, Unavailable):  # the store is away: the next call would fare no better
                 asyncio.get_running_loop().call_later(_AGAIN, held.pop().release)
         finally:
-            self._working.pop(identifier, None)
+            if self._working.get(identifier) is asyncio.current_task():
+                del self._working[identifier]
             free()
 
     async def _collect(self) -> None:

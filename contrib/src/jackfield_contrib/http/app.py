@@ -1,0 +1,145 @@
+"""The application: which request goes where."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from jackfield import Host, Probes
+from jackfield.config.doors_check import is_loopback
+from jackfield.errors import JackfieldError
+from jackfield_contrib.http import problems
+from jackfield_contrib.http.access import Access, Authenticate, nobody
+from jackfield_contrib.http.bounds import Bounds
+from jackfield_contrib.http.calling import Calling
+from jackfield_contrib.http.catalogue import Catalogue
+from jackfield_contrib.http.exchange import Exchange, Gone, Receive, Scope, Send
+from jackfield_contrib.http.problems import Refused
+from jackfield_contrib.http.submitting import Submitting
+
+ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_FUNCTIONS: Final = "/v1/functions/"
+_LISTS: Final = frozenset({"/v1/functions", "/openapi.json"})
+_WATCHED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_BATCH: Final = "/v1/calls:batch"
+_SUBMIT: Final = "/v1/submit/"
+_CALLS: Final = "/v1/calls/"
+
+
+def asgi(
+    host: Host,
+    *,
+    probes: Probes | None = None,
+    bounds: Bounds | None = None,
+    authenticate: Authenticate = nobody,
+) -> ASGI:
+    """Make an ASGI application of a host's functions, to be served or mounted.
+
+    Args:
+        host: whose functions; it is started and stopped by whoever made it.
+        probes: answer `/healthz`, `/readyz` and `/metrics`; by default those of the host, without names.
+        bounds: of a request.
+        authenticate: tells from a request's headers, by name in lower case, which tenant it is of, or None. As soon as
+            the host has tenants, a request of none gets a 401.
+
+    Returns:
+        The application: `app.mount("/fn", asgi(host))` in Starlette or FastAPI, or an ASGI server runs it.
+    """
+    limits = bounds or Bounds()
+    return _Application(host, probes or Probes(host), limits, Access(host, authenticate))
+
+
+class _Application:
+    def __init__(self, host: Host, probes: Probes, bounds: Bounds, access: Access) -> None:
+        self._probes, self._bounds, self._access = probes, bounds, access
+        self._calling, self._catalogue = Calling(host, bounds), Catalogue(host)
+        self._submitting = Submitting(host)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind != "http":
+            await _other(kind, receive, send)
+            return
+        exchange = Exchange(scope, receive, send, self._bounds)
+        try:
+            path = _path(scope)
+            if path in _WATCHED:
+                await self._watched(scope, path, exchange)
+            else:
+                exchange.tenant = self._access.tenant(exchange.headers)
+                await self._answer(scope["method"], path, exchange)
+        except Refused as refused:
+            await exchange.problem(problems.of_request(refused))
+        except JackfieldError as error:
+            await exchange.problem(problems.of_error(error))
+        except Gone:
+            return
+
+    async def _answer(self, method: str, path: str, exchange: Exchange) -> None:
+        if path.startswith(_FUNCTIONS):
+            name = path[len(_FUNCTIONS) :]
+            if method == "POST":
+                await self._calling.one(name, exchange)
+            else:
+                _only(method, "GET", "HEAD", "POST")
+                await exchange.result(exchange.written(self._catalogue.function(name, exchange.tenant)))
+        elif path == _BATCH:
+            _only(method, "POST")
+            await self._calling.batch(exchange)
+        elif path.startswith(_SUBMIT):
+            _only(method, "POST")
+            await self._submitting.submit(path[len(_SUBMIT) :], exchange)
+        elif path.startswith(_CALLS):
+            _only(method, "GET", "HEAD", "DELETE")
+            identifier = path[len(_CALLS) :]
+            if method == "DELETE":
+                await self._submitting.cancel(identifier, exchange)
+            else:
+                await self._submitting.show(identifier, exchange)
+        elif path in _LISTS:
+            _only(method, "GET", "HEAD")
+            made = self._catalogue.openapi if path == "/openapi.json" else self._catalogue.functions
+            # Schemas of many functions take a while to write: not on the loop that calls run on.
+            await exchange.result(exchange.written(await asyncio.to_thread(made, exchange.tenant)))
+        else:
+            raise Refused(404, "there is nothing here: functions are below /v1/functions/, /openapi.json lists them")
+
+    async def _watched(self, scope: Scope, path: str, exchange: Exchange) -> None:
+        """Answer those who watch; what metrics tell of others is for this machine, once there are tenants."""
+        if path == "/metrics" and self._access.closed and not _near(scope):
+            raise Refused(403, "metrics are for this machine alone")
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in exchange.headers.items()}
+        answer = await self._probes.answer(scope["method"], path, headers)
+        others = {name: value for name, value in answer.headers.items() if name.lower() != "content-length"}
+        await exchange.raw(answer.status, answer.content_type, answer.body, others)
+
+
+def _near(scope: Scope) -> bool:
+    """Tell whether a client is on this machine; through a Unix socket a proxy may pass on anybody."""
+    client = scope.get("client")
+    return client is not None and is_loopback(client[0])
+
+
+def _path(scope: Scope) -> str:
+    """Give the path below where the application is mounted."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path[len(root) :] if root and path.startswith(root) else path
+
+
+def _only(method: str, *allowed: str) -> None:
+    if method not in allowed:
+        raise Refused(405, f"this answers {' and '.join(allowed)}", {"allow": ", ".join(allowed)})
+
+
+async def _other(kind: str, receive: Receive, send: Send) -> None:
+    """Answer what is no HTTP: the start and the end of a server, and a WebSocket, which nobody has here."""
+    if kind == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    if kind == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008})

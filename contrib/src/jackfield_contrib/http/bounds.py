@@ -1,0 +1,26 @@
+"""What a stranger may send: how much, how deep in number, and how slowly."""
+
+import attrs
+
+
+@attrs.frozen
+class Bounds:
+    """The bounds of one request.
+
+    Attributes:
+        body: bytes of a request's body.
+        headers: how many headers of a request go into its call.
+        header: characters of each of them.
+        patience: seconds that a client may take to send its body.
+        batch: calls of one batch.
+        parallel: calls of one batch that are under way at once.
+        connections: clients that a door serves at once; further ones get a 503.
+    """
+
+    body: int = 16 * 1024 * 1024
+    headers: int = 100
+    header: int = 8_192
+    patience: float = 30.0
+    batch: int = 1_000
+    parallel: int = 100
+    connections: int = 4_096

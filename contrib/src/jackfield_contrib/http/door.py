@@ -1,0 +1,143 @@
+"""The door: a server of the application, on the host's home loop."""
+
+import asyncio
+import math
+import os
+import socket
+import stat
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+
+from jackfield import Host, Probes
+from jackfield.config import HttpDoorConfig
+from jackfield.config.doors_check import is_loopback
+from jackfield.errors import Unavailable
+from jackfield_contrib.http.app import asgi
+from jackfield_contrib.http.bounds import Bounds
+
+_BACKLOG: Final = 2_048
+_LOOK: Final = 0.05  # seconds between two looks whether the server has begun
+
+
+class HttpDoor:
+    """Serves a host's functions over HTTP/1.1 while it is open.
+
+    Args:
+        host: whose.
+        settings: where it listens.
+        probes: what it answers to those who watch; by default those of the host, without names.
+        bounds: of requests and connections.
+
+    Attributes:
+        address: where it listens, as a URL; of a Unix socket `unix:` and its path.
+    """
+
+    def __init__(
+        self, host: Host, settings: HttpDoorConfig, probes: Probes | None = None, bounds: Bounds | None = None
+    ) -> None:
+        self._host, self._settings, self._bounds = host, settings, bounds or Bounds()
+        self._app = asgi(host, probes=probes, bounds=self._bounds)
+        self._server: uvicorn.Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._made: Path | None = None
+        self.address = ""
+
+    async def open(self) -> None:
+        """Listen.
+
+        Raises:
+            Unavailable: when the address cannot be listened on, or the certificate cannot be read.
+        """
+        settings = self._settings
+        config = uvicorn.Config(
+            self._app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            limit_concurrency=self._bounds.connections,
+            ssl_certfile=settings.tls_cert,
+            ssl_keyfile=settings.tls_key,
+        )
+        try:
+            config.load()
+        except OSError as error:  # ssl's errors are of these
+            raise Unavailable("door http", f"the certificate or its key cannot be used: {error}") from error
+        listener = self._listener()
+        self._server = uvicorn.Server(config)
+        self._serving = asyncio.create_task(self._server.serve([listener]), name="jackfield-http")
+        while not self._server.started and not self._serving.done():  # noqa: ASYNC110  # it has no event for that
+            await asyncio.sleep(_LOOK)
+        if self._serving.done():
+            await self._serving
+
+    def _listener(self) -> socket.socket:
+        settings = self._settings
+        if settings.uds is not None:
+            listener, self._made = _unix(settings.uds), Path(settings.uds)
+            self.address = f"unix:{settings.uds}"
+            return listener
+        if not is_loopback(settings.host) and self._host.snapshot.permissions.pickers is None:
+            reason = f"whoever reaches {settings.host} could call everything: declare who may call under [tenants]"
+            raise Unavailable("door http", f"{reason}, or listen on 127.0.0.1")
+        try:
+            family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
+            listener = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+            # asyncio does so only for sockets that name their protocol, which these do not; connections inherit it.
+            # Else a body waits for the client to acknowledge its head: 40 ms.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            where = f"{settings.host}:{settings.port}"
+            reason = f"cannot listen on {where}: {error.strerror or error}: choose another port (0 is any free one)"
+            raise Unavailable("door http", reason) from error
+        shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+        scheme = "http" if settings.tls_cert is None else "https"
+        self.address = f"{scheme}://{shown}:{listener.getsockname()[1]}"
+        return listener
+
+    async def close(self, timeout: float) -> None:
+        """Listen no more, and let the requests that are under way end.
+
+        Args:
+            timeout: seconds that they have; those that remain are cancelled.
+        """
+        server, serving, self._server, self._serving = self._server, self._serving, None, None
+        if server is not None and serving is not None:
+            server.config.timeout_graceful_shutdown = math.ceil(timeout)
+            server.should_exit = True
+            await asyncio.wait([serving])
+        if self._made is not None:
+            self._made.unlink(missing_ok=True)
+            self._made = None
+
+
+def _unix(path: str) -> socket.socket:
+    """Listen on a Unix socket; one that nobody listens on any more is replaced."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if _left_behind(path):
+            os.unlink(path)  # noqa: PTH108  # a path as text, as sockets have it
+        listener.bind(path)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        reason = f"cannot listen on {path}: {error.strerror or error}: choose another path, or end who listens there"
+        raise Unavailable("door http", reason) from error
+    return listener
+
+
+def _left_behind(path: str) -> bool:
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH116  # as above
+            return False
+    except FileNotFoundError:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        try:
+            asking.connect(path)
+        except ConnectionRefusedError:
+            return True
+    return False

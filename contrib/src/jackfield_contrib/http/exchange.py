@@ -1,0 +1,240 @@
+"""One request as it comes over ASGI, and its response: bodies, content types, headers, bounds."""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final
+
+import msgspec
+
+from jackfield import to_json
+from jackfield.wire.crossing import pack, unpack
+from jackfield_contrib.http import problems
+from jackfield_contrib.http.bounds import Bounds
+from jackfield_contrib.http.problems import Problem, Refused
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+JSON: Final = "application/json"
+MESSAGEPACK: Final = "application/msgpack"
+
+_MESSAGEPACKS: Final = frozenset({MESSAGEPACK, "application/x-msgpack", "application/vnd.msgpack"})
+_SECRET: Final = frozenset(
+    {
+        b"authorization", b"cookie", b"proxy-authorization", b"set-cookie", b"stripe-signature", b"webhook-signature",
+        b"x-api-key", b"x-hub-signature", b"x-hub-signature-256",
+    }
+)  # fmt: skip
+"""Headers that never enter a call."""
+
+_OF_THE_HOP: Final = frozenset(
+    {
+        b"accept", b"accept-encoding", b"connection", b"content-length", b"content-type", b"expect", b"host",
+        b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"x-timeout",
+    }
+)  # fmt: skip
+"""Headers that are about the connection or the message, and say nothing to a function."""
+
+_QUICK: Final = 0.02
+"""Seconds within which most calls are over: only after them somebody looks whether the client is still there."""
+
+_decode = msgspec.json.Decoder().decode
+
+
+class Gone(Exception):
+    """The client went away."""
+
+
+class Presence:
+    """Cancels the task that is in its block when the client goes away; the block then ends with `Gone`.
+
+    Args:
+        receive: gives what the client sends, at last that it has left.
+    """
+
+    __slots__ = ("_left", "_receive", "_task", "_timer", "_watcher")
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive, self._left = receive, False
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        """Begin to look, a little later."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # a coroutine that runs has one
+        self._task = task
+        self._timer = asyncio.get_running_loop().call_later(_QUICK, self._watch)
+
+    def _watch(self) -> None:
+        self._watcher = asyncio.get_running_loop().create_task(self._wait())
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._left = True
+        self._task.cancel()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Stop looking."""
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._left and kind is asyncio.CancelledError:
+            self._task.uncancel()
+            raise Gone
+
+
+class Exchange:
+    """A request and where its response goes.
+
+    Args:
+        scope: of ASGI.
+        receive: gives what the client sends.
+        send: takes what it gets.
+        bounds: of the request.
+
+    Attributes:
+        headers: name in lower case → value, both as bytes; of a name that comes twice the last.
+        tenant: whom it is of, or None.
+    """
+
+    __slots__ = ("_bounds", "_scope", "_send", "headers", "receive", "tenant")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, bounds: Bounds) -> None:
+        self._scope, self.receive, self._send, self._bounds = scope, receive, send, bounds
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.tenant: str | None = None
+
+    async def payload(self) -> Any:
+        """Read the body as what its content type says; None when it is empty.
+
+        Raises:
+            Refused: when it is too large, too slow, of another type, or not what its type says.
+            Gone: when the client has left.
+        """
+        body = await self._body()
+        if not body:
+            return None
+        kind = self.headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower().decode("latin-1")
+        try:
+            if kind in ("", JSON) or kind.endswith("+json"):
+                return _decode(body)
+            if kind in _MESSAGEPACKS:
+                return unpack(body)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            what = "JSON" if kind not in _MESSAGEPACKS else "MessagePack"
+            reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+            raise Refused(400, f"the body is no {what}: {reason}") from None
+        raise Refused(415, f"a body is {JSON} or {MESSAGEPACK}", {"accept": f"{JSON}, {MESSAGEPACK}"})
+
+    async def _body(self) -> bytes:
+        most = self._bounds.body
+        declared = self.headers.get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > most:
+            raise Refused(413, f"a body has at most {most:,} bytes")
+        message = await self.receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            whole: bytes = message.get("body", b"")
+            if len(whole) > most:
+                raise Refused(413, f"a body has at most {most:,} bytes")
+            return whole
+        parts, size = [], 0
+        try:
+            async with asyncio.timeout(self._bounds.patience):
+                while True:
+                    if message["type"] == "http.disconnect":
+                        raise Gone
+                    part = message.get("body", b"")
+                    size += len(part)
+                    if size > most:
+                        raise Refused(413, f"a body has at most {most:,} bytes")
+                    parts.append(part)
+                    if not message.get("more_body"):
+                        return b"".join(parts)
+                    message = await self.receive()
+        except TimeoutError:
+            raise Refused(408, f"the body has not come within {self._bounds.patience:g} s") from None
+
+    def timeout(self) -> float | None:
+        """Read `X-Timeout`: seconds that the call may take, or None.
+
+        Raises:
+            Refused: when it is no positive number.
+        """
+        said = self.headers.get(b"x-timeout")
+        if said is None:
+            return None
+        try:
+            seconds = float(said)
+        except ValueError:
+            seconds = math.nan
+        if not 0.0 < seconds < math.inf:
+            raise Refused(400, f"X-Timeout is a positive number of seconds, not {ascii(said.decode('latin-1'))[:50]}")
+        return seconds
+
+    def passed_on(self) -> dict[str, str] | None:
+        """Give the headers that enter a call: none that holds a secret or is about the connection.
+
+        Raises:
+            Refused: when there are too many, or one is too long.
+        """
+        kept = {}
+        for name, value in self.headers.items():
+            if name in _OF_THE_HOP or name in _SECRET:
+                continue
+            if len(value) > self._bounds.header:
+                raise Refused(431, f"a header has at most {self._bounds.header:,} characters")
+            kept[name.decode("latin-1")] = value.decode("latin-1")
+        if len(kept) > self._bounds.headers:
+            raise Refused(431, f"a request has at most {self._bounds.headers} headers")
+        return kept or None
+
+    @property
+    def wants_messagepack(self) -> bool:
+        """Whether the response is to be MessagePack: it is asked for, or nothing is and the request is."""
+        wanted = self.headers.get(b"accept", b"*/*")
+        if b"msgpack" in wanted:
+            return True
+        return b"*/*" in wanted and b"msgpack" in self.headers.get(b"content-type", b"")
+
+    def written(self, value: Any) -> msgspec.Raw:
+        """Write what a function has given, as the client wants it.
+
+        Raises:
+            TypeError: with the path of what has no form.
+        """
+        return msgspec.Raw(pack(value) if self.wants_messagepack else to_json(value))
+
+    async def result(self, written: msgspec.Raw, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        """Send what `written` has given."""
+        await self.raw(status, MESSAGEPACK if self.wants_messagepack else JSON, bytes(written), headers)
+
+    def below(self, path: str) -> str:
+        """Give a path of the application as clients see it, wherever it is mounted."""
+        root: str = self._scope.get("root_path", "")
+        return root + path
+
+    async def results(self, entries: list[dict[str, Any]]) -> None:
+        """Send plain data in which results are what `written` has given."""
+        if self.wants_messagepack:
+            await self.raw(200, MESSAGEPACK, msgspec.msgpack.encode(entries))
+        else:
+            await self.raw(200, JSON, msgspec.json.encode(entries))
+
+    async def problem(self, problem: Problem) -> None:
+        """Send what went wrong."""
+        await self.raw(problem.status, problems.CONTENT_TYPE, to_json(problem.document), problem.headers)
+
+    async def raw(self, status: int, kind: str, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        """Send a response."""
+        lines = [
+            (b"content-type", kind.encode("latin-1")),
+            (b"content-length", b"%d" % len(body)),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        if headers:
+            lines += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": lines})
+        await self._send({"type": "http.response.body", "body": b"" if self._scope["method"] == "HEAD" else body})

@@ -1,0 +1,124 @@
+"""What went wrong, as problem details (RFC 9457)."""
+
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from jackfield.errors import (
+    OUTCOMES,
+    Cancelled,
+    FunctionCrashed,
+    FunctionNotFound,
+    JackfieldError,
+    Outcome,
+    PayloadError,
+    Rejected,
+    ResourceExhausted,
+    Unavailable,
+)
+
+CONTENT_TYPE: Final = "application/problem+json"
+
+_TITLES: Final[Mapping[Outcome, str]] = {
+    Outcome.REJECTED: "The function refused",
+    Outcome.INVALID_PAYLOAD: "The payload does not fit",
+    Outcome.NOT_FOUND: "There is no such function",
+    Outcome.PERMISSION_DENIED: "Not allowed",
+    Outcome.RESOURCE_EXHAUSTED: "A bound is reached",
+    Outcome.DEADLINE_EXCEEDED: "The time was up",
+    Outcome.CANCELLED: "Cancelled",
+    Outcome.UNAVAILABLE: "Not available now",
+    Outcome.CRASHED: "The function crashed",
+}
+
+
+@attrs.frozen
+class Refused(Exception):
+    """A request that never became a call.
+
+    Attributes:
+        status: the HTTP status.
+        detail: what is wrong with it, and what would be right.
+        headers: of the response.
+    """
+
+    status: int
+    detail: str
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Problem:
+    """A problem document and what goes with it.
+
+    Attributes:
+        status: the HTTP status.
+        document: plain data.
+        headers: of the response.
+    """
+
+    status: int
+    document: Mapping[str, Any]
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+
+
+def of_request(refused: Refused) -> Problem:
+    """Describe a request that never became a call: it has no outcome."""
+    document = {
+        "type": "about:blank",
+        "title": HTTPStatus(refused.status).phrase,
+        "status": refused.status,
+        "detail": refused.detail,
+    }
+    return Problem(refused.status, document, refused.headers)
+
+
+def of_error(error: JackfieldError) -> Problem:
+    """Describe how a call ended; a crash without the function's own words, which are for the log.
+
+    Args:
+        error: what the call raised.
+    """
+    outcome = error.outcome
+    status = OUTCOMES[outcome].http
+    document: dict[str, Any] = {
+        "type": f"urn:jackfield:outcome:{outcome.value}",
+        "title": _TITLES[outcome],
+        "status": status,
+        "outcome": outcome.value,
+    }
+    headers = {}
+    match error:
+        case Rejected():
+            document |= {"detail": error.message, "code": error.code, "details": _plain(error.details)}
+        case PayloadError():
+            document |= {"detail": str(error), "path": error.path, "expected": error.expected, "got": error.got}
+        case FunctionNotFound():
+            document |= {"detail": str(error)}
+        case FunctionCrashed():
+            document |= {"detail": "its log record says why"}
+        case Unavailable():
+            document |= {"detail": str(error), "cause": error.cause, "ran": error.ran}
+        case ResourceExhausted():
+            document |= {"detail": str(error)}
+            if error.retry_after is not None:
+                headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+        case Cancelled():
+            document |= {"detail": str(error)}
+        case _ if outcome is Outcome.CRASHED:
+            document |= {"detail": "the host's log says why"}
+        case _:
+            document |= {"detail": str(error)}
+    return Problem(status, document, headers)
+
+
+def _plain(details: Any) -> Any:
+    """Give what of the details is plain data; a refusal is told though its details have no form."""
+    try:
+        return msgspec.json.decode(msgspec.json.encode(details))
+    except (TypeError, ValueError, RecursionError):
+        return {}

@@ -1,0 +1,35 @@
+"""The `[doors]` of a file: where calls come in over a network."""
+
+import attrs
+
+from jackfield.config.leaves import Port, Text
+
+
+@attrs.frozen
+class HttpDoorConfig:
+    """Calls over HTTP.
+
+    Attributes:
+        host: the address that is listened on; beyond loopback only once there are tenants.
+        port: the port; 0 is any free one.
+        uds: a Unix socket to listen on instead, relative to the file; who may use it, its folder and the umask say.
+        tls_cert: the certificate with its chain, relative to the file.
+        tls_key: its private key, relative to the file.
+    """
+
+    host: Text = "127.0.0.1"
+    port: Port = 8080
+    uds: Text | None = None
+    tls_cert: Text | None = None
+    tls_key: Text | None = None
+
+
+@attrs.frozen
+class DoorsConfig:
+    """Where calls come in over a network.
+
+    Attributes:
+        http: over HTTP.
+    """
+
+    http: HttpDoorConfig | None = None

@@ -1,0 +1,91 @@
+"""Doors: where calls come in over a network. Each is an adapter, which core finds and never imports."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import entry_points
+from typing import Any, Final, Protocol
+
+from jackfield.config import DoorsConfig
+from jackfield.config.store_check import ADAPTERS
+from jackfield.errors import Unavailable
+from jackfield.host import Host
+from jackfield.log import host_log
+from jackfield.operations.probes import Probes
+
+_OPENING: Final = 10.0  # seconds that a door may take to listen
+_CLOSING: Final = 2.0  # and beyond what its requests have, to be gone
+
+
+class Door(Protocol):
+    """Takes calls from a network, on the host's home loop; made with the host, its table of the file, and probes.
+
+    Attributes:
+        address: as a URL, once it is open.
+    """
+
+    address: str
+
+    async def open(self) -> None:
+        """Listen.
+
+        Raises:
+            Unavailable: when that cannot be, with what would help.
+        """
+
+    async def close(self, timeout: float) -> None:
+        """Listen no more, and let the requests that are under way end, for so many seconds."""
+
+
+class Doors:
+    """The doors of a configuration.
+
+    Args:
+        host: whose.
+        configuration: the table `[doors]`.
+        probes: what each of them answers to those who watch.
+
+    Raises:
+        Unavailable: when nothing that is installed has such a door.
+    """
+
+    def __init__(self, host: Host, configuration: DoorsConfig, probes: Probes) -> None:
+        self._host = host
+        self._doors: dict[str, Door] = {}
+        if configuration.http is not None:
+            self._doors["http"] = _adapter("http")(host, configuration.http, probes)
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Kind → where it listens."""
+        return {kind: door.address for kind, door in self._doors.items()}
+
+    def open(self) -> None:
+        """Open them all, or none.
+
+        Raises:
+            Unavailable: when one cannot listen.
+        """
+        for kind, door in self._doors.items():
+            try:
+                self._host.run_at_home(door.open(), _OPENING)
+            except BaseException as error:
+                self.close(0.0)
+                if isinstance(error, TimeoutError):
+                    raise Unavailable(f"door {kind}", f"it does not listen after {_OPENING:g} s") from error
+                raise
+
+    def close(self, timeout: float) -> None:
+        """Close them, one after the other; what is under way has so many seconds."""
+        for kind, door in self._doors.items():
+            with suppress(Unavailable):  # the home loop is gone, and the door with it
+                try:
+                    self._host.run_at_home(door.close(timeout), timeout + _CLOSING)
+                except TimeoutError:
+                    host_log("WARNING", f"the door {kind} has not closed within {timeout + _CLOSING:g} s")
+
+
+def _adapter(kind: str) -> Callable[[Host, Any, Probes], Door]:
+    for point in entry_points(group=ADAPTERS, name=f"door:{kind}"):
+        made: Callable[[Host, Any, Probes], Door] = point.load()
+        return made
+    raise Unavailable(f"door {kind}", f"nothing that is installed has one: pip install 'jackfield-contrib[{kind}]'")
