@@ -19,10 +19,10 @@ LONG = 120.0
 class Sleeper:
     """A process that has stopped itself with a call in hand."""
 
-    def __init__(self, folder, where):
+    def __init__(self, folder, where, ttl):
         self.store, self.log = folder / "jackfield.db", folder / "log"
         self.process = subprocess.Popen(
-            [sys.executable, SUPPORT / "stopped_child.py", self.store, self.log, where],
+            [sys.executable, SUPPORT / "stopped_child.py", self.store, self.log, where, str(ttl)],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
         _, status = os.waitpid(self.process.pid, os.WUNTRACED)
@@ -43,8 +43,8 @@ def asleep(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(SUPPORT))
     sleepers = []
 
-    def start(where):
-        sleepers.append(Sleeper(tmp_path, where))
+    def start(where, ttl=3.0):
+        sleepers.append(Sleeper(tmp_path, where, ttl))
         return sleepers[-1]
 
     yield start
@@ -81,3 +81,17 @@ def test_a_call_that_was_decided_meanwhile_is_not_run_by_who_had_claimed_it(asle
         assert host.redrive(submission.id).result(LONG) == "k"
     sleeper.wake()
     assert sleeper.done == {"charge": 1, "first": 1}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere its lease is waited for")
+def test_what_a_process_of_this_machine_had_that_was_killed_is_taken_over_before_its_lease_ends(asleep):
+    """The kernel knows that it has ended; a lease of an hour would not."""
+    sleeper = asleep("second", ttl=3600.0)
+    sleeper.process.kill()
+    sleeper.process.wait()
+    from stopped_child import make_host  # noqa: PLC0415  # as above
+
+    with make_host(SQLiteStore(sleeper.store), sleeper.log, ttl=3600.0) as host:
+        (submission,) = host.submissions()
+        assert submission.result(LONG) == "k"
+    assert sleeper.done == {"first": 1, "second": 1}

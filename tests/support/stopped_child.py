@@ -1,6 +1,6 @@
 """A process that stops itself, as SIGSTOP or a sleeping machine does, right after it wrote what it is about to do.
 
-`python stopped_child.py STORE LOG WHERE`; see `tests/integration/test_submit_stopped.py`.
+`python stopped_child.py STORE LOG WHERE TTL`; see `tests/integration/test_submit_stopped.py`.
 """
 
 import os
@@ -41,7 +41,7 @@ def _is_there(where: str, key: str, value: bytes) -> bool:
     return bool(where) and key.endswith(f"/steps/{where}") and read_step(value).status == "begun"
 
 
-def make_host(store: SQLiteStore, log: Path) -> Host:
+def make_host(store: SQLiteStore, log: Path, ttl: float = TTL) -> Host:
     """Make a host whose functions leave a line each time they run."""
 
     def noted(name: str, key: str) -> str:
@@ -61,7 +61,7 @@ def make_host(store: SQLiteStore, log: Path) -> Host:
         return noted("charge", key)
 
     host = Host(observers=(), store=store)
-    host._submissions.durability = Durability(attempts=1000, ttl=TTL)
+    host._submissions.durability = Durability(attempts=1000, ttl=ttl)
     host.start()
     for target in (first, second, charge):
         host.register(target.__name__, target)
@@ -69,11 +69,11 @@ def make_host(store: SQLiteStore, log: Path) -> Host:
     return host
 
 
-def main(file: str, log: str, where: str) -> None:
+def main(file: str, log: str, where: str, ttl: str) -> None:
     """Submit one call, which stops this process; once it goes on, wait for the end of that call and of this host."""
     store = Sleepy(file)
     store.where = where
-    with make_host(store, Path(log)) as host:
+    with make_host(store, Path(log), float(ttl)) as host:
         name, payload = ("charge", "k") if where == "claim" else ("order", {"key": "k"})
         submission = host.submit(name, payload, key="one")
         try:

@@ -11,7 +11,9 @@ from jackfield.calls.dispatch import Caller
 from jackfield.durable.attempts import Ended
 from jackfield.durable.ledger import Entry
 from jackfield.durable.records import KEY_LIMIT, Submitted, kept, packed
+from jackfield.durable.tenure import Claim
 from jackfield.durable.untraced import Untraced
+from jackfield.model.call import begins
 from jackfield.model.headers import Headers
 from jackfield.model.spec import FunctionSpec
 from jackfield.wire.crossing import unpack
@@ -59,7 +61,12 @@ class DurableCaller(Caller):
         )  # fmt: skip
 
     async def attempted(
-        self, entry: Entry, left: float | None, tracing: Untraced, journal: "StepJournal | None" = None
+        self,
+        entry: Entry,
+        left: float | None,
+        tracing: Untraced,
+        claim: Claim,
+        journal: "StepJournal | None" = None,
     ) -> Ended:
         """Run an attempt as any other call, on the host's home loop.
 
@@ -67,9 +74,11 @@ class DurableCaller(Caller):
             entry: the call, and its state during the attempt.
             left: seconds that it has, or None.
             tracing: makes its span.
+            claim: asked before anything of it begins.
             journal: of its steps, if it is a flow.
         """
         submitted, state = entry.call, entry.now
+        begins.set(claim.check)  # in the context of this task, and of what it begins
         with tracing.attempt(entry) as span:
             try:
                 if submitted.function not in self._snapshots.snapshot.routes:

@@ -20,7 +20,7 @@ from jackfield.durable.records import SHARDS, failure_of, is_id, new_id
 from jackfield.durable.runner import TTL, Runner
 from jackfield.durable.submission import Submission
 from jackfield.durable.telling import Telling
-from jackfield.durable.tenure import Tenure
+from jackfield.durable.tenure import Claim, Tenure
 from jackfield.durable.untraced import Untraced
 from jackfield.errors import ConfigError, DeadlineExceeded, StoreConflict, Unavailable
 from jackfield.model.deadline import seconds_of
@@ -202,11 +202,16 @@ class Submissions:
             from jackfield.durable.steps import StepJournal  # noqa: PLC0415  # for flows
 
             journal = StepJournal(self._ledger.store, self._loop, entry, self._tenure)
+        claim = Claim(self._tenure, entry.now.owner)
+        attempt = self._caller.attempted(entry, left, self._tracing, claim, journal)
         try:
-            there = self._home.submit("a submitted call", self._caller.attempted(entry, left, self._tracing, journal))
+            there = self._home.submit("a submitted call", attempt)
         except Unavailable as error:
             return Ended(error=Unavailable(error.what, error.reason, "host_stopped", ran=False))
-        return await asyncio.wrap_future(there)
+        try:
+            return await asyncio.wrap_future(there)
+        finally:
+            claim.over = True
 
     # --- What a host offers -------------------------------------------------------------------------------------------
 

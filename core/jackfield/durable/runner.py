@@ -10,9 +10,10 @@ from jackfield.durable.attempts import Attempts
 from jackfield.durable.backlog import Backlog
 from jackfield.durable.ledger import RUNNERS, Entry, Ledger
 from jackfield.durable.lifetime import EVERY, Lifetime
+from jackfield.durable.process import has_ended, mark_of_this
 from jackfield.durable.records import PREFIX, SHARDS, part_of, read_call, read_state
 from jackfield.durable.tenure import Tenure
-from jackfield.errors import JackfieldError, StoreCompacted
+from jackfield.errors import JackfieldError, StoreCompacted, StoreConflict, Unavailable
 from jackfield.log import host_log
 from jackfield.ports import Clock, StoreEvent
 from jackfield.store.keeping import keep_lease
@@ -22,6 +23,7 @@ TTL: Final = 15.0
 
 _AGAIN: Final = 1.0  # seconds until a store that was away is asked again
 _ASIDE: Final = 2.0  # seconds until a call is looked at again whose function is not here
+_GLANCE: Final = 1.0  # seconds between two looks at the processes of other runners
 _PASS: Final = 3600.0  # seconds in which all kept calls are looked through at least once
 
 
@@ -64,6 +66,7 @@ class Runner:
         self._working: dict[str, asyncio.Task[None]] = {}
         self._touched: set[str] | None = None  # while the calls are read for the first time
         self._paused = False
+        self._others: dict[str, bytes] = {}  # runner → its process
         self.id = ""
         self.ready = asyncio.Event()
 
@@ -110,15 +113,18 @@ class Runner:
         lease = await self._ledger.store.lease(self._ttl)
         try:
             name = os.urandom(8).hex()
-            await self._ledger.store.put(f"{RUNNERS}{name}", b"", expected=0, lease=lease)
+            await self._ledger.store.put(f"{RUNNERS}{name}", mark_of_this(), expected=0, lease=lease)
             self.id = name
             self._tenure.begin(name, until)
-            since = (await self._ledger.store.range(f"{PREFIX}none/")).revision
+            there = await self._ledger.store.range(RUNNERS)
+            since = there.revision
+            self._others = {key.removeprefix(RUNNERS): stored.value for key, stored in there.entries.items()}
             self._touched = set()
             async with asyncio.TaskGroup() as group:
                 group.create_task(keep_lease(lease, self._tenure.renewed), name="runner's lease")
                 group.create_task(self._follow(PREFIX, since, self._changed), name="calls")
                 group.create_task(self._follow(RUNNERS, since, self._gone), name="runners")
+                group.create_task(self._bury(), name="dead runners")
                 group.create_task(self._tick(), name="lifetime")
                 await self._read()
                 self.ready.set()
@@ -179,8 +185,29 @@ class Runner:
             host_log("WARNING", "a submitted call is left alone", error)
 
     def _gone(self, event: StoreEvent) -> None:
+        runner = event.key.removeprefix(RUNNERS)
         if event.value is None:
-            self._take_over(event.key.removeprefix(RUNNERS))
+            self._others.pop(runner, None)
+            self._take_over(runner)
+        else:
+            self._others[runner] = event.value
+
+    async def _bury(self) -> None:
+        """Take away the signs of life of processes that have ended, so that all take their calls over at once.
+
+        Not at the first look: what such a process had in workers of its own ends a moment later.
+        """
+        seen: set[str] = set()
+        while True:
+            await asyncio.sleep(_GLANCE)
+            ended = {runner for runner, process in self._others.items() if has_ended(process)}
+            for runner in ended & seen:
+                key = f"{RUNNERS}{runner}"
+                stored = await self._ledger.store.get(key)
+                if stored is not None and has_ended(stored.value):
+                    with suppress(StoreConflict):  # another one was first
+                        await self._ledger.store.delete(key, expected=stored.revision)
+            seen = ended
 
     def _take_over(self, runner: str) -> None:
         mine = [each for each in self._backlog.owned().get(runner, ()) if each not in self._working]
@@ -233,6 +260,8 @@ class Runner:
         except (JackfieldError, OSError) as error:
             host_log("WARNING", f"call {identifier} cannot be run yet", error)
             self._backlog.again(identifier, _AGAIN)
+            if held and isinstance(error, Unavailable):  # the store is away: the next call would fare no better
+                asyncio.get_running_loop().call_later(_AGAIN, held.pop().release)
         finally:
             if self._working.get(identifier) is asyncio.current_task():
                 del self._working[identifier]

@@ -14,15 +14,13 @@ import msgspec
 
 from jackfield.durable.ledger import Entry
 from jackfield.durable.records import under
-from jackfield.durable.tenure import Tenure
+from jackfield.durable.tenure import TAKEN, Tenure
 from jackfield.errors import JackfieldError, StoreConflict, Unavailable
 from jackfield.flow.journal import NOTHING
 from jackfield.model.retry import worth_it
 from jackfield.ports import Store
 from jackfield.runtime.control import ControlLoop
 from jackfield.wire.crossing import pack, unpack
-
-_TAKEN: Final = "another host has taken the flow over"
 
 
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -100,7 +98,7 @@ class StepJournal:
         if not self._tenure.holds(self._entry.now.owner):  # it slept meanwhile: others may have done the step
             with suppress(StoreConflict):  # they have
                 await self._forget(step)
-            raise Unavailable(step, _TAKEN, "killed", ran=False)
+            raise Unavailable(step, TAKEN, "killed", ran=False)
 
     async def record(self, step: str, result: Any, /) -> None:
         """Keep the result of a step."""
@@ -123,7 +121,7 @@ class StepJournal:
         try:
             revision = await self._ask(self._store.put(self._key(step), write_step(kept), expected=expected))
         except StoreConflict as error:
-            raise Unavailable(step, _TAKEN, "killed") from error
+            raise Unavailable(step, TAKEN, "killed") from error
         except ValueError as error:
             raise JackfieldError(f"the result of step {step!r} cannot be kept: {error}") from error
         self._seen[step] = revision, kept

@@ -2,6 +2,14 @@
 
 import math
 from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from jackfield.errors import Unavailable
+from jackfield.model.call import Call
+
+TAKEN: Final = "another host has taken it over"
 
 
 class Tenure:
@@ -41,3 +49,27 @@ class Tenure:
         """Tell whether this process is that runner, and nobody can have taken it for dead."""
         mine, until = self._held
         return runner == mine and self._clock() < until
+
+
+@attrs.define
+class Claim:
+    """What a runner has claimed, while an attempt of it runs.
+
+    Attributes:
+        tenure: of the runner.
+        owner: its name when it claimed that.
+        over: whether the attempt has ended; what goes on of it is nobody else's.
+    """
+
+    tenure: Tenure
+    owner: str
+    over: bool = False
+
+    def check(self, call: Call) -> None:
+        """Refuse a call of the attempt that another host may have made already.
+
+        Raises:
+            Unavailable: if nobody can tell by this process's clock that it is its own.
+        """
+        if not self.over and not self.tenure.holds(self.owner):
+            raise Unavailable(call.name, TAKEN, "killed", ran=False)

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 
 from jackfield.executors.seats import LINGERING, PENDING, SEATS, Seats
-from jackfield.model.call import Call
+from jackfield.model.call import Call, begins
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.ports import BoundExecutor, ExecutorStats
 from jackfield.runtime.pool import Pool
@@ -63,11 +63,22 @@ class _Bound:
 
     def run(self, call: Call, /) -> Any:
         """Wait for the result, at most until the call's deadline."""
-        return self._seats.run(call, self._local)
+        return self._seats.run(call, self._body())
 
     async def arun(self, call: Call, /) -> Any:
         """Await the result."""
-        return await self._seats.arun(call, self._local)
+        return await self._seats.arun(call, self._body())
+
+    def _body(self) -> Callable[[Call], Any]:
+        check, local = begins.get(), self._local
+        if check is None:
+            return local
+
+        def checked(call: Call) -> Any:
+            check(call)
+            return local(call)
+
+        return checked
 
     def close(self) -> None:
         """Do nothing: the threads are everybody's."""

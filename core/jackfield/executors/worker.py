@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from jackfield.model.call import Call
+from jackfield.model.call import Call, begins
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.ports import BoundExecutor, ExecutorStats
 
@@ -88,7 +88,9 @@ class _Bound:
             with suppress(Undelivered):
                 pool = self._pool.of(call)
                 worker = pool.take(call, exclusive=self._exclusive)
-                return worker.run(self._number, call, partial(pool.give_back, worker, exclusive=self._exclusive))
+                give_back = partial(pool.give_back, worker, exclusive=self._exclusive)
+                _check(call, give_back)
+                return worker.run(self._number, call, give_back)
 
     async def arun(self, call: Call, /) -> Any:
         """Await the result."""
@@ -97,7 +99,18 @@ class _Bound:
                 pool = self._pool.of(call)
                 worker = await pool.atake(call, exclusive=self._exclusive)
                 give_back = partial(pool.give_back, worker, exclusive=self._exclusive)
+                _check(call, give_back)
                 return await worker.arun(self._number, call, give_back)
 
     def close(self) -> None:
         """Do nothing: the workers are everybody's of the plugin."""
+
+
+def _check(call: Call, give_back: Callable[[], object]) -> None:
+    check = begins.get()
+    if check is not None:
+        try:
+            check(call)
+        except BaseException:
+            give_back()
+            raise

@@ -1,7 +1,7 @@
 """A call: the one value that is built for each call, and the context variable that carries it."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from random import getrandbits
 from typing import TYPE_CHECKING, Any, Final
@@ -103,6 +103,9 @@ class Call(msgspec.Struct, frozen=True, eq=False):
 
 current: ContextVar[Call | None] = ContextVar("jackfield_call", default=None)
 """The call whose function is running in this context. For jackfield itself; functions use `current_call()`."""
+
+begins: ContextVar[Callable[[Call], None] | None] = ContextVar("jackfield_begins", default=None)
+"""What raises if the calls of this context must not begin any more; asked once they have waited for a place."""
 
 in_step: ContextVar[tuple[Call | None, str] | None] = ContextVar("jackfield_step", default=None)
 """The call of a flow, and its step that this context is of; calls whose parent that call is are the step's."""
