@@ -1,7 +1,7 @@
 """Several hosts on one store: each does what any of them was told, and one judges what is on trial on all of them.
 
 desired/judge                           whoever is elected, under a lease; there while something is to be judged
-desired/counts/TRIAL@VERSION/HOST       what one of them has counted of a trial, under the lease of its id
+desired/counts/TRIAL@VERSION/HOST-N     what one of them has counted of a trial, under the lease of its id
 
 None of this is in the way of a call. While the store is away each host goes on as it is, and nothing is judged.
 """
@@ -60,6 +60,7 @@ class Following:
         self._running: list[Future[None]] = []
         self._standing: Future[None] | None = None
         self._told: dict[str, bytes] = {}  # what the store has of this host's counts
+        self._begun: dict[int, int] = {}  # the revision of the store when each trial was first seen here
         self._name = os.urandom(8).hex()
         self.judges = False
         """Whether this host is the one that is elected to judge."""
@@ -109,12 +110,11 @@ class Following:
 
     async def _count(self) -> None:
         while True:
-            judged = {_key(each): each for each in self._trials() if _is_judged(each)}
+            judged = {each.status.number: each for each in self._trials() if _is_judged(each)}
             try:
                 self._stand(bool(judged))
+                await self._hear(judged)
                 await self._tell(judged)
-                if self.judges:
-                    await self._hear(judged)
             except Unavailable:  # nobody judges, until the store is back
                 pass
             except Exception as error:  # noqa: BLE001  # of a newer host, or of nobody who knows this form
@@ -133,28 +133,28 @@ class Following:
     def _elected(self, elected: bool) -> None:
         self.judges = elected
 
-    async def _tell(self, judged: "Mapping[str, Canary]") -> None:
+    async def _tell(self, judged: "Mapping[int, Canary]") -> None:
         """Write down what this host has counted, and forget what is no longer judged."""
-        for key in self._told.keys() - judged.keys():
-            await self._asked(lambda store: store.delete(key))  # noqa: B023  # awaited here
-            del self._told[key]
-        if not judged:
-            return
-        identity = await self._kept.identity()
-        for key, canary in judged.items():
+        places = {f"{_key(each)}/{self._name}-{number}": each for number, each in judged.items()}
+        for place in self._told.keys() - places.keys():
+            await self._asked(lambda store: store.delete(place))  # noqa: B023  # awaited here
+            del self._told[place]
+        for place, canary in places.items():
             counted = pack([tally.here().plain() for tally in canary.tallies or ()])
-            if self._told.get(key) != counted:
-                mine = f"{key}/{self._name}"
-                await self._asked(lambda store: store.put(mine, counted, lease=identity.lease))  # noqa: B023  # as above
-                self._told[key] = counted
+            if self._told.get(place) != counted:
+                lease = (await self._kept.identity()).lease
+                await self._asked(lambda store: store.put(place, counted, lease=lease))  # noqa: B023  # as above
+                self._told[place] = counted
 
-    async def _hear(self, judged: "Mapping[str, Canary]") -> None:
-        """Read what the others have counted."""
-        for key, canary in judged.items():
-            found = await self._asked(lambda store: store.range(f"{key}/"))  # noqa: B023  # as above
-            for place, stored in found.entries.items():
+    async def _hear(self, judged: "Mapping[int, Canary]") -> None:
+        """Read what the others have counted; what was written before a trial came here is of an earlier one."""
+        self._begun = {number: since for number, since in self._begun.items() if number in judged}
+        for number, canary in judged.items():
+            found = await self._asked(lambda store: store.range(f"{_key(canary)}/"))  # noqa: B023  # as above
+            since = self._begun.setdefault(number, found.revision)
+            for place, stored in found.entries.items() if self.judges else ():
                 who = place.rpartition("/")[2]
-                if who != self._name:
+                if not who.startswith(self._name) and stored.revision > since:
                     for tally, plain in zip(canary.tallies or (), unpack(stored.value), strict=True):
                         tally.hear(who, Sample.of(plain))
 
