@@ -15,7 +15,7 @@ from jackfield.desired.noting import Noted
 from jackfield.desired.ownership import Ownership, rerouted
 from jackfield.desired.plan import Change, Plan
 from jackfield.desired.planning import Wanted, plan, wanted
-from jackfield.desired.rollouts import is_taken, still_refused
+from jackfield.desired.rollouts import is_refused, is_taken, still_refused
 from jackfield.desired.state import Desired, Tried
 from jackfield.desired.steps import Steps
 from jackfield.errors import Fault, JackfieldError, PluginError, Unavailable
@@ -174,10 +174,14 @@ class Applier(Noted):
             self._pending = {name: tried for name, tried in theirs.trials.items() if name not in self.desired.trials}
             found, want = self._plan(configuration, moved=rerouted(before.ownership, now.ownership))
             done = self._carried_out(attrs.evolve(found, conflicts=()), want, configuration, force=True)
-            self._begin_pending()
+            begun = {change.name for change in done.changes if (change.kind, change.status) == ("upgrade", "done")}
+            begun |= self._begin_pending()
             self._look()
             with self._keeping:
-                self.keeper.followed(self.desired)
+                self.keeper.followed(self.desired, begun)
+            if over := sorted(name for name in begun & theirs.trials.keys() if name not in self.desired.trials):
+                # Somebody has ended them here before they were known to be the others', too.
+                self._keep("operator", "canary", f"trial.{', '.join(over)}: no trial")
             for change in done.failed:
                 for fault in change.faults:
                     host_log("WARNING", fault)
@@ -190,7 +194,7 @@ class Applier(Noted):
         for name, tried in self.desired.trials.items():
             there = theirs.trials.get(name)
             try:
-                if there is not None and there.version == tried.version:
+                if there is not None and there.version == tried.version and not is_refused(tried, theirs):
                     if there.share != tried.share:
                         self._steps.ramp(name, there.share)
                 elif is_taken(tried, self.desired, theirs, covered.get(name, ())):
@@ -221,18 +225,23 @@ class Applier(Noted):
             self._begin_pending()
             self._amend()
 
-    def _begin_pending(self) -> None:
+    def _begin_pending(self) -> set[str]:
+        """Begin what was on trial; give what could be."""
+        begun = set()
         for name, tried in tuple(self._pending.items()):
-            if tried.by != "file":  # else it is the file's, and a step of its plan
-                self._try_again(tried)
+            if tried.by != "file" and self._try_again(tried):  # else it is the file's, and a step of its plan
+                begun.add(name)
             del self._pending[name]
+        return begun
 
-    def _try_again(self, tried: Tried) -> None:
+    def _try_again(self, tried: Tried) -> bool:
         try:
             self._steps.try_again(tried)
         except (JackfieldError, ValueError) as error:
             reason = "the calls stay with the default version"
             host_log("WARNING", f"the trial of {tried.name}@{tried.version} cannot go on: {reason}", error)
+            return False
+        return True
 
     @contextmanager
     def _alone(self, *, follows: bool = False) -> Iterator[None]:

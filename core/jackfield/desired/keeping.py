@@ -6,7 +6,7 @@ desired/files/DIGEST           what the files said that they refer to
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import TimeoutError as NotInTime
 from contextlib import suppress
 from pathlib import Path
@@ -145,14 +145,15 @@ class Keeper:
             revision, found = _read(there.value)
             return Restored(revision, self._configuration(revision.digest), found)
 
-    def followed(self, desired: Desired) -> None:
+    def followed(self, desired: Desired, begun: Collection[str]) -> None:
         """Take note that the host was brought to the newest revision; what it could not begin of that stays wanted.
 
         Args:
             desired: the state that it has now.
+            begun: the trials that it has begun for that, be they over by now.
         """
         mine, there = kept(desired), self._there
-        trials = {name: tried for name, tried in there.trials.items() if name in mine.trials}
+        trials = {name: tried for name, tried in there.trials.items() if name in mine.trials or name in begun}
         self._mine = attrs.evolve(there, stable=mine.stable, trials=trials)
         self._followed = self._at
 

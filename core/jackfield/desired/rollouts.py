@@ -64,6 +64,17 @@ def still_refused(want: "Wanted", desired: Desired) -> Mapping[str, Refusal]:
     }
 
 
+def is_refused(tried: Tried, kept: "Kept") -> bool:
+    """Tell whether somebody has refused what is on trial, before it was known to be on trial elsewhere, too.
+
+    Args:
+        tried: what is on trial.
+        kept: what a store has of what is desired.
+    """
+    refusal = kept.refused.get(tried.name)
+    return refusal is not None and tried.config is not None and same(refusal.proposal[0], tried.config)
+
+
 def is_taken(tried: Tried, desired: Desired, kept: "Kept", functions: Collection[str]) -> bool:
     """Tell whether a trial that is over has ended with its version as the one that is wanted.
 
