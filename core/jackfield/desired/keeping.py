@@ -157,9 +157,7 @@ class Keeper:
             desired: the state that it has now.
         """
         mine = self._mine
-        self._mine = attrs.evolve(
-            self._taken, applied=desired.applied.digest, stable=mine.stable, trials=mine.trials
-        )
+        self._mine = attrs.evolve(self._taken, applied=desired.applied.digest, stable=mine.stable, trials=mine.trials)
 
     def followed(self, desired: Desired, begun: Collection[str]) -> None:
         """Take note that the host was brought to what it took; what it could not begin of that stays wanted.
