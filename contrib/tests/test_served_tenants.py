@@ -34,6 +34,7 @@ url = "sqlite:kept.db"
 port = 0
 [observability.logs]
 error_messages = true
+messages = false
 {tenants}
 """
 PATIENCE = 60
@@ -166,6 +167,12 @@ def test_no_credential_is_in_anything_that_a_host_has_written(served, tmp_path):
     for verb in ("status", "dump-state", "calls", "history", "diff"):
         seen.append(host.ask(verb, "--json"))
     assert host.end() == 0
+    events = [json.loads(line) for line in host.lines if line.startswith("{")]
+    denied = [row for row in events if row["event"] == "denied"]
+    assert {(row["tenant"], row["func_name"], row["door"], row["level"]) for row in denied} == {
+        ("t-1", "other.thing", "http", "WARNING")
+    }
+    assert {row["reason"] for row in events if row["event"] == "refused"} == {"nobody has this key", "it has none"}
     seen += host.lines
     written = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
     for secret in (key, wrong):

@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased,
 
 from jackfield import Host, current_call
 from jackfield.identity import digest_of, new_key
+from jackfield.log import install
 from jackfield.testing import no_leaks
 from jackfield_contrib.http import asgi
 from jackfield_contrib.identity import retraced
@@ -185,6 +186,50 @@ def test_what_is_submitted_is_there_for_its_tenant_and_operators(ask):
         hidden = ask(method, place, BOB)
         assert hidden.status_code == 404
         assert hidden.json() == ask(method, "/v1/calls/" + "0" * 32, BOB).json()
+
+
+# --- What was denied --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def records():
+    """What is recorded for an audit."""
+    messages = []
+    remove = install(messages.append)
+    yield lambda: [(one.event, dict(one.fields)) for one in messages if one.event != "log"]
+    remove()
+
+
+def test_each_denied_call_has_one_record(ask, records):
+    """However it was asked for; what is allowed has none."""
+    ask("POST", "/v1/functions/seen", ALICE)
+    ask("POST", "/v1/functions/nothing.here", ROOT)
+    assert records() == []
+    ask("POST", "/v1/functions/secret.all", ALICE)
+    ask("POST", "/v1/submit/secret.all", ALICE)
+    ask("POST", "/v1/calls:batch", ALICE, json=[{"function": "secret.all"}, {"function": "seen"}])
+    ask("POST", "/v1/functions/math.add", ROOT, headers=[("x-version", "2")], json={"a": 1, "b": 2})
+    found = records()
+    assert [event for event, _ in found] == ["denied"] * 4
+    assert [fields["tenant"] for _, fields in found] == ["alice"] * 3 + ["root"]
+    assert {fields["func_name"] for _, fields in found} == {"secret.all", "math.add"}
+    assert {(fields["door"], fields["client"]) for _, fields in found} == {("http", FAR[0])}
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ([], "it has none"),
+        ([("authorization", f"Bearer {ALICE}x")], "nobody has this key"),
+        ([("authorization", f"Basic {ALICE}")], "it is no bearer token"),
+        ([("authorization", f"Bearer {ALICE}"), ("authorization", f"Bearer {BOB}")], "it is no bearer token"),
+        ([("authorization", "Bearer " + "x" * 20_000)], "it has more than 8,192 bytes"),
+    ],
+)
+def test_each_refused_credential_has_one_record_that_says_why(ask, records, said, reason):
+    """For the operator; not for whoever tries."""
+    ask("POST", "/v1/functions/seen", headers=said)
+    assert records() == [("refused", {"reason": reason, "door": "http", "client": FAR[0]})]
 
 
 # --- Traces -----------------------------------------------------------------------------------------------------------

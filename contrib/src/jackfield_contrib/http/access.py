@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from jackfield import Host
 from jackfield.config.doors_check import is_loopback
+from jackfield.model.entrance import Entrance, entrance
 from jackfield_contrib.http.problems import Refused
 from jackfield_contrib.identity import Authenticate, Identity, retraced
 
@@ -43,7 +44,11 @@ class Access:
         """
         if not self.closed:
             return None
-        tenant = None if _is_ambiguous(headers, scope) else self._authenticate(headers)
+        client = scope.get("client")
+        entrance.set(Entrance("http", client[0] if client else ""))
+        if _is_ambiguous(headers, scope):
+            headers[_CREDENTIAL] = b""  # none of them counts
+        tenant = self._authenticate(headers)
         if tenant is None:
             # The same for whatever is wrong: who tries keys learns nothing.
             raise Refused(401, _UNKNOWN, {"www-authenticate": "Bearer"})
