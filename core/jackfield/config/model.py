@@ -20,6 +20,7 @@ from jackfield.config.leaves import (
     Attribute,
     Count,
     HostId,
+    KeyDigest,
     Pattern,
     Port,
     Positive,
@@ -194,6 +195,9 @@ class TenantConfig:
     """Who a call can be for.
 
     Attributes:
+        keys: the digests of the keys that say at a door that a call is its; several while one is replaced.
+        operator: whether it may see metrics and every tenant's calls at doors.
+        trace: whether the sampled flag of its requests counts; else the host's own sampler decides.
         versions: whether its calls may pick a version with the header `x-version`.
         weight: its share of the host against other tenants' weights.
         sla: its weight is so many times that.
@@ -206,6 +210,9 @@ class TenantConfig:
         permissions: patterns of the functions it may call, as in `text.*`; by default all, and none for an empty list.
     """
 
+    keys: tuple[KeyDigest, ...] = attrs.field(default=(), repr=False)
+    operator: bool = False
+    trace: bool = False
     versions: bool = False
     weight: Weight = 1.0
     sla: Weight = 1.0

@@ -18,7 +18,7 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from jackfield.config.keys import key_of, keys
 from jackfield.config.model import Document, PluginConfig, RouteConfig
-from jackfield.config.problems import PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
+from jackfield.config.problems import DIGEST_PLACEHOLDER, PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
 from jackfield.config.schedules import ScheduleConfig
 
 _EXAMPLES: Mapping[str | int, str] = {
@@ -139,6 +139,8 @@ def _repair(document: dict[str, Any], problem: Problem) -> None:
             | ("routes", _, "tenants", _)
         ):
             holder[last] = PLACEHOLDER
+        case ("tenants", _, "keys", int()):
+            holder[last] = DIGEST_PLACEHOLDER
         case ("routes", _, "shares", _):
             holder[last] = 0.0
         case ("routes" | "tenants", _):
@@ -199,15 +201,20 @@ def _expected(hint: Any) -> str:
     return {bool: "true or false", str: "a text"}[part]
 
 
-def _shown(value: object) -> str:
-    """Name a value of a key that is known, and therefore no secret."""
+def _is_secret(part: Any) -> bool:
+    """Tell whether what is written there by mistake may be a secret."""
+    return any((getattr(meta, "extra", None) or {}).get("secret") for meta in getattr(part, "__metadata__", ()))
+
+
+def _shown(value: object, hint: Any = None) -> str:
+    """Name a value of a key that is known, and therefore no secret, unless its kind says so."""
     match value:
         case None:
             return "nothing"
         case "":
             return "an empty text"
         case str():
-            return f"the text {quoted(value)}"
+            return "another text" if _is_secret(hint) else f"the text {quoted(value)}"
         case bool() | float():
             return str(value).lower()
         case int():
@@ -223,7 +230,7 @@ def _leaf(value: Any, hint: Any) -> Any:
         part = _parts(hint)[0]
         if get_origin(part) is Literal and isinstance(value, str):
             raise _Wrong(f"unknown value {quoted(value)}", did_you_mean(value, get_args(part))) from None
-        raise _Wrong(f"expected {_expected(hint)}, got {_shown(value)}") from None
+        raise _Wrong(f"expected {_expected(hint)}, got {_shown(value, part)}") from None
 
 
 def _container(hint: Any) -> Callable[[Any, Any], Any]:
@@ -237,7 +244,7 @@ def _container(hint: Any) -> Callable[[Any, Any], Any]:
 
     def convert(value: Any, _: Any) -> Any:
         if not isinstance(value, kind):
-            raise _Wrong(f"expected {_NAMES[kind]}, got {_shown(value)}", fix)
+            raise _Wrong(f"expected {_NAMES[kind]}, got {_shown(value, members[0])}", fix)
         found = walk(value, of)
         return tuple(found) if is_array else found
 

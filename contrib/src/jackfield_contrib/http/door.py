@@ -54,6 +54,7 @@ class HttpDoor:
         config = uvicorn.Config(
             self._app,
             log_config=None,
+            log_level="error",  # who sends what is no HTTP must not fill a disk with warnings
             access_log=False,
             lifespan="off",
             ws="none",
