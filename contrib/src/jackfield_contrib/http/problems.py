@@ -106,7 +106,9 @@ def of_error(error: JackfieldError) -> Problem:
         case ResourceExhausted():
             document |= {"detail": str(error)}
             if error.retry_after is not None:
-                headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+                seconds = max(1, math.ceil(error.retry_after))
+                headers["retry-after"] = str(seconds)
+                document["retry_after"] = seconds  # where there are no headers: in a batch, in an event
         case Cancelled():
             document |= {"detail": str(error)}
         case _ if outcome is Outcome.CRASHED:
