@@ -53,7 +53,7 @@ def asgi(
 class _Application:
     def __init__(self, host: Host, probes: Probes, bounds: Bounds, access: Access) -> None:
         self._probes, self._bounds, self._access = probes, bounds, access
-        self._calling, self._catalogue = Calling(host, bounds), Catalogue(host)
+        self._calling, self._catalogue = Calling(host, bounds), Catalogue(host, bounds)
         self._submitting, self._streaming = Submitting(host), Streaming(host, bounds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -23,7 +23,7 @@ from jackfield.errors import (
 
 CONTENT_TYPE: Final = "application/problem+json"
 
-_TITLES: Final[Mapping[Outcome, str]] = {
+TITLES: Final[Mapping[Outcome, str]] = {
     Outcome.REJECTED: "The function refused",
     Outcome.INVALID_PAYLOAD: "The payload does not fit",
     Outcome.NOT_FOUND: "There is no such function",
@@ -87,7 +87,7 @@ def of_error(error: JackfieldError) -> Problem:
     status = OUTCOMES[outcome].http
     document: dict[str, Any] = {
         "type": f"urn:jackfield:outcome:{outcome.value}",
-        "title": _TITLES[outcome],
+        "title": TITLES[outcome],
         "status": status,
         "outcome": outcome.value,
     }
