@@ -13,6 +13,7 @@ from jackfield_contrib.http.calling import Calling
 from jackfield_contrib.http.catalogue import Catalogue
 from jackfield_contrib.http.exchange import Exchange, Gone, Receive, Scope, Send
 from jackfield_contrib.http.problems import Refused
+from jackfield_contrib.http.streaming import Streaming
 from jackfield_contrib.http.submitting import Submitting
 
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -52,8 +53,8 @@ def asgi(
 class _Application:
     def __init__(self, host: Host, probes: Probes, bounds: Bounds, access: Access) -> None:
         self._probes, self._bounds, self._access = probes, bounds, access
-        self._calling, self._catalogue = Calling(host, bounds), Catalogue(host)
-        self._submitting = Submitting(host, access)
+        self._calling, self._catalogue = Calling(host, bounds), Catalogue(host, bounds)
+        self._submitting, self._streaming = Submitting(host, access), Streaming(host, bounds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -79,7 +80,7 @@ class _Application:
         if path.startswith(_FUNCTIONS):
             name = path[len(_FUNCTIONS) :]
             if method == "POST":
-                await self._calling.one(name, exchange)
+                await (self._streaming if exchange.wants_events else self._calling).one(name, exchange)
             else:
                 _only(method, "GET", "HEAD", "POST")
                 await exchange.result(exchange.written(self._catalogue.function(name, exchange.tenant)))

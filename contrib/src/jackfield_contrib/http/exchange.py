@@ -19,6 +19,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON: Final = "application/json"
 MESSAGEPACK: Final = "application/msgpack"
+EVENTS: Final = "text/event-stream"
 
 _MESSAGEPACKS: Final = frozenset({MESSAGEPACK, "application/x-msgpack", "application/vnd.msgpack"})
 _SECRET: Final = frozenset(
@@ -100,10 +101,10 @@ class Exchange:
         tenant: whom it is of, or None.
     """
 
-    __slots__ = ("_bounds", "_scope", "_send", "headers", "receive", "tenant")
+    __slots__ = ("_bounds", "_scope", "headers", "receive", "send", "tenant")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, bounds: Bounds) -> None:
-        self._scope, self.receive, self._send, self._bounds = scope, receive, send, bounds
+        self._scope, self.receive, self.send, self._bounds = scope, receive, send, bounds
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.tenant: str | None = None
 
@@ -199,6 +200,11 @@ class Exchange:
             return True
         return b"*/*" in wanted and b"msgpack" in self.headers.get(b"content-type", b"")
 
+    @property
+    def wants_events(self) -> bool:
+        """Whether the client watches the call that it asks for."""
+        return b"text/event-stream" in self.headers.get(b"accept", b"")
+
     def written(self, value: Any) -> msgspec.Raw:
         """Write what a function has given, as the client wants it.
 
@@ -236,5 +242,5 @@ class Exchange:
         ]
         if headers:
             lines += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        await self._send({"type": "http.response.start", "status": status, "headers": lines})
-        await self._send({"type": "http.response.body", "body": b"" if self._scope["method"] == "HEAD" else body})
+        await self.send({"type": "http.response.start", "status": status, "headers": lines})
+        await self.send({"type": "http.response.body", "body": b"" if self._scope["method"] == "HEAD" else body})
