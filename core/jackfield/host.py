@@ -1420,6 +1420,7 @@ class Host(Caller):
                 lambda: self._upgrades.trying if "upgrades" in self._late else {},
                 lambda: self._flows,
                 lambda configuration: self._schedules.adopt(configuration),  # noqa: PLW0108  # made when there are some
+                lambda _: None,
                 self._admit,
             )
             fresh = Applier(steps)

@@ -27,6 +27,7 @@ CONFIGURED = {
     "[plugin.retry]": configured.RetryConfig,
     "[plugin.upgrade]": configured.UpgradeConfig,
     "[doors.http]": configured_doors.HttpDoorConfig,
+    "[webhooks.NAME]": configured.WebhookConfig,
     "[durable]": configured.DurableConfig,
     "[[schedule]]": configured.ScheduleConfig,
     "[routes]": configured.RouteConfig,

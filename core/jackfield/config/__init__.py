@@ -30,6 +30,7 @@ from jackfield.config.model import (
 )
 from jackfield.config.schedules import ScheduleConfig
 from jackfield.config.secrets import Secret
+from jackfield.config.webhooks import Delivery, DeliveryConfig, Webhook, WebhookConfig
 from jackfield.lazy import imported_from
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ _HOMES: Final = {
 __all__ = [
     "EXECUTORS",
     "Configuration",
+    "Delivery",
+    "DeliveryConfig",
     "DoorsConfig",
     "DurableConfig",
     "EnvironmentsConfig",
@@ -65,6 +68,8 @@ __all__ = [
     "StoreConfig",
     "TenantConfig",
     "UpgradeConfig",
+    "Webhook",
+    "WebhookConfig",
     "WorkerConfig",
     "json_schema",
     "load_config",

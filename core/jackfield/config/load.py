@@ -19,6 +19,7 @@ from jackfield.config.problems import KeyPath, Problem
 from jackfield.config.quick import structure_quickly
 from jackfield.config.store_check import check_store_url
 from jackfield.config.trust import Trust
+from jackfield.config.webhooks_check import check_deliveries, check_webhooks
 from jackfield.errors import ConfigError, Fault
 from jackfield.log import host_log
 
@@ -87,7 +88,9 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
     flows, flawed = check_flows(document.flows) if document.flows else ({}, [])
     store, unstored = check_store_url(document.store, here.parent)
     doors, unhung = check_doors(document.doors, here.parent, tenants=document.tenants is not None)
-    if problems := [*problems, *more, *flawed, *unstored, *unhung]:
+    webhooks, unsigned = check_webhooks(document.webhooks, here.parent, document.tenants)
+    deliveries, unsent = check_deliveries(document.deliveries, here.parent)
+    if problems := [*problems, *more, *flawed, *unstored, *unhung, *unsigned, *unsent]:
         raise KIND.error(file, problems, index_lines(text), lambda path: _plugin(path, raw))
     return Configuration(
         file=here,
@@ -102,6 +105,8 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
         environments=environments,
         durable=document.durable,
         doors=doors,
+        webhooks=webhooks,
+        deliveries=deliveries,
         discover=document.discover,
         timeout=document.timeout,
         strict=document.strict,

@@ -24,6 +24,7 @@ from jackfield.config.model import (
     TenantConfig,
 )
 from jackfield.config.schedules import ScheduleConfig
+from jackfield.config.webhooks import DeliveryConfig, WebhookConfig
 
 _KEYS: Final[Mapping[type, frozenset[str]]] = {
     cls: frozenset(keys(cls))
@@ -47,6 +48,8 @@ _KEYS: Final[Mapping[type, frozenset[str]]] = {
         StoreConfig,
         FlowConfig,
         StepConfig,
+        WebhookConfig,
+        DeliveryConfig,
     )
 }
 
@@ -109,6 +112,8 @@ def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[type, AbstractSet[str]]]:
         (ScheduleConfig, raw.get("schedule", ())),
         (RouteConfig, raw.get("routes", {}).values()),
         (TenantConfig, raw.get("tenants", {}).values()),
+        (WebhookConfig, raw.get("webhooks", {}).values()),
+        (DeliveryConfig, raw.get("deliveries", {}).values()),
     ):
         yield from ((cls, table.keys()) for table in tables)
     for plugin in raw.get("plugin", ()):

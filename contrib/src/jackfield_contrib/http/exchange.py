@@ -115,7 +115,14 @@ class Exchange:
             Refused: when it is too large, too slow, of another type, or not what its type says.
             Gone: when the client has left.
         """
-        body = await self._body()
+        return self.read(await self.body())
+
+    def read(self, body: bytes) -> Any:
+        """Read a body as what its content type says; None when it is empty.
+
+        Raises:
+            Refused: when it is of another type, or not what its type says.
+        """
         if not body:
             return None
         kind = self.headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower().decode("latin-1")
@@ -130,7 +137,13 @@ class Exchange:
             raise Refused(400, f"the body is no {what}: {reason}") from None
         raise Refused(415, f"a body is {JSON} or {MESSAGEPACK}", {"accept": f"{JSON}, {MESSAGEPACK}"})
 
-    async def _body(self) -> bytes:
+    async def body(self) -> bytes:
+        """Give the body as it came.
+
+        Raises:
+            Refused: when it is too large, or too slow.
+            Gone: when the client has left.
+        """
         most = self._bounds.body
         declared = self.headers.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > most:
@@ -217,17 +230,23 @@ class Exchange:
         """Send what `written` has given."""
         await self.raw(status, MESSAGEPACK if self.wants_messagepack else JSON, bytes(written), headers)
 
+    @property
+    def client(self) -> str:
+        """Where the request comes from, as far as that is known."""
+        client = self._scope.get("client")
+        return "" if client is None else str(client[0])
+
     def below(self, path: str) -> str:
         """Give a path of the application as clients see it, wherever it is mounted."""
         root: str = self._scope.get("root_path", "")
         return root + path
 
-    async def results(self, entries: list[dict[str, Any]]) -> None:
+    async def results(self, entries: list[dict[str, Any]], status: int = 200) -> None:
         """Send plain data in which results are what `written` has given."""
         if self.wants_messagepack:
-            await self.raw(200, MESSAGEPACK, msgspec.msgpack.encode(entries))
+            await self.raw(status, MESSAGEPACK, msgspec.msgpack.encode(entries))
         else:
-            await self.raw(200, JSON, msgspec.json.encode(entries))
+            await self.raw(status, JSON, msgspec.json.encode(entries))
 
     async def problem(self, problem: Problem) -> None:
         """Send what went wrong."""
