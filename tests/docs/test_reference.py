@@ -27,6 +27,7 @@ CONFIGURED = {
     "[plugin.retry]": configured.RetryConfig,
     "[plugin.upgrade]": configured.UpgradeConfig,
     "[doors.http]": configured_doors.HttpDoorConfig,
+    "[doors.grpc]": configured_doors.GrpcDoorConfig,
     "[webhooks.NAME]": configured.WebhookConfig,
     "[durable]": configured.DurableConfig,
     "[[schedule]]": configured.ScheduleConfig,

@@ -10,7 +10,7 @@ The model is imported with every host; what reads a file (cattrs, tomllib) when 
 from typing import TYPE_CHECKING, Final
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
-from jackfield.config.doors import DoorsConfig, HttpDoorConfig
+from jackfield.config.doors import DoorsConfig, GrpcDoorConfig, HttpDoorConfig
 from jackfield.config.flows import FlowConfig, StepConfig
 from jackfield.config.leaves import RestartPolicy
 from jackfield.config.model import (
@@ -52,6 +52,7 @@ __all__ = [
     "DurableConfig",
     "EnvironmentsConfig",
     "FlowConfig",
+    "GrpcDoorConfig",
     "HostConfig",
     "HttpDoorConfig",
     "LogsConfig",

@@ -22,7 +22,7 @@ MESSAGEPACK: Final = "application/msgpack"
 EVENTS: Final = "text/event-stream"
 
 _MESSAGEPACKS: Final = frozenset({MESSAGEPACK, "application/x-msgpack", "application/vnd.msgpack"})
-_SECRET: Final = frozenset(
+SECRET: Final = frozenset(
     {
         b"authorization", b"cookie", b"proxy-authorization", b"set-cookie", b"stripe-signature", b"webhook-signature",
         b"x-api-key", b"x-hub-signature", b"x-hub-signature-256",
@@ -196,7 +196,7 @@ class Exchange:
         """
         kept = {}
         for name, value in self.headers.items():
-            if name in _OF_THE_HOP or name in _SECRET:
+            if name in _OF_THE_HOP or name in SECRET:
                 continue
             if len(value) > self._bounds.header:
                 raise Refused(431, f"a header has at most {self._bounds.header:,} characters")
