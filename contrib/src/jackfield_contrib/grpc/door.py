@@ -14,7 +14,7 @@ from jackfield.errors import Unavailable
 from jackfield_contrib.grpc.bounds import Bounds
 from jackfield_contrib.grpc.health import Health
 from jackfield_contrib.grpc.service import NAME, Functions
-from jackfield_contrib.http.access import Authenticate, nobody
+from jackfield_contrib.http.access import Authenticate
 
 _HEALTH: Final = "grpc.health.v1.Health"
 _STRIKES: Final = 3  # pings that come too early, then the connection is closed
@@ -28,7 +28,8 @@ class GrpcDoor:
         settings: where it listens.
         probes: tell whether the host is ready; by default those of the host, without names.
         bounds: of messages, sessions and connections.
-        authenticate: tells from an RPC's metadata, by name in lower case, which tenant it is of, or None.
+        authenticate: tells from an RPC's metadata, by name in lower case, which tenant it is of, or None; by default
+            what the host's configuration says.
 
     Attributes:
         address: where it listens, as a URL.
@@ -41,7 +42,7 @@ class GrpcDoor:
         probes: Probes | None = None,
         bounds: Bounds | None = None,
         *,
-        authenticate: Authenticate = nobody,
+        authenticate: Authenticate | None = None,
     ) -> None:
         self._host, self._settings, self._bounds = host, settings, bounds or Bounds()
         self._functions = Functions(host, bounds=self._bounds, authenticate=authenticate)

@@ -1,7 +1,8 @@
 """Metadata of an RPC and headers of a call: what of them enters the call."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
+from urllib.parse import unquote
 
 from jackfield_contrib.http.exchange import SECRET
 from jackfield_contrib.http.problems import Refused
@@ -13,6 +14,19 @@ _SECRET: Final = frozenset(name.decode() for name in SECRET)
 def by_name(metadata: Iterable[tuple[str, str | bytes]]) -> dict[bytes, bytes]:
     """Give metadata as HTTP's headers are: name in lower case → value; of a name that comes twice the last."""
     return {name.encode(): value.encode() if isinstance(value, str) else value for name, value in metadata}
+
+
+def context_of(metadata: Iterable[tuple[str, str | bytes]], peer: str) -> dict[str, Any]:
+    """Give what tells where an RPC comes from, as an ASGI scope does for a request.
+
+    Args:
+        metadata: of the RPC.
+        peer: as grpcio names it: `ipv4:127.0.0.1:40000`, `ipv6:[::1]:40000` (escaped), `unix:`.
+    """
+    family, _, address = peer.partition(":")
+    host = unquote(address).rpartition(":")[0].strip("[]") if family in ("ipv4", "ipv6") else ""
+    lines = [(name.encode(), value if isinstance(value, bytes) else value.encode()) for name, value in metadata]
+    return {"client": (host, 0) if host else None, "headers": lines}
 
 
 def passed_on(metadata: Iterable[tuple[str, str | bytes]]) -> dict[str, str]:

@@ -15,9 +15,9 @@ from jackfield_contrib.grpc import messages, statuses
 from jackfield_contrib.grpc.bounds import Bounds
 from jackfield_contrib.grpc.calling import Ask, Calling
 from jackfield_contrib.grpc.functions_pb2 import DESCRIPTOR, Call, Replies, Reply
-from jackfield_contrib.grpc.metadata import by_name, passed_on
+from jackfield_contrib.grpc.metadata import by_name, context_of, passed_on
 from jackfield_contrib.grpc.session import Session, Unread
-from jackfield_contrib.http.access import Access, Authenticate, nobody
+from jackfield_contrib.http.access import Access, Authenticate
 from jackfield_contrib.http.problems import Refused
 
 NAME: Final[str] = DESCRIPTOR.services_by_name["Functions"].full_name
@@ -34,17 +34,18 @@ class Functions:
     Args:
         host: whose functions; it is started and stopped by whoever made it.
         bounds: of messages and sessions.
-        authenticate: tells from an RPC's metadata, by name in lower case, which tenant it is of, or None. As soon as
-            the host has tenants, an RPC of none is `UNAUTHENTICATED`.
+        authenticate: tells from an RPC's metadata, by name in lower case, which tenant it is of, or None; by default
+            what the host's configuration says of keys and tokens. As soon as the host has tenants, an RPC of none is
+            `UNAUTHENTICATED`.
 
     Examples:
         >>> server = grpc.aio.server()  # doctest: +SKIP
         >>> Functions(host).add_to(server)  # doctest: +SKIP
     """
 
-    def __init__(self, host: Host, *, bounds: Bounds | None = None, authenticate: Authenticate = nobody) -> None:
+    def __init__(self, host: Host, *, bounds: Bounds | None = None, authenticate: Authenticate | None = None) -> None:
         self._bounds = bounds or Bounds()
-        self._access, self._calling = Access(host, authenticate), Calling(host, self._bounds)
+        self._access, self._calling = Access(host, authenticate, "grpc"), Calling(host, self._bounds)
         self._sessions: set[Session] = set()
         self._draining = False
 
@@ -131,7 +132,9 @@ class Functions:
 
     def _ask(self, context: Context) -> Ask:
         metadata = context.invocation_metadata()
-        tenant = self._access.tenant(by_name(metadata)) if self._access.closed else None
+        tenant = None
+        if self._access.closed:
+            tenant = self._access.tenant(by_name(metadata), context_of(metadata, context.peer()))
         headers: Mapping[str, str] = passed_on(metadata)
         return Ask(tenant, Headers(headers) if headers else None)
 
