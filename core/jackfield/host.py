@@ -69,6 +69,8 @@ from jackfield.store import check_store
 from jackfield.store.hosted import HostStore
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from typing_extensions import TypeForm  # what type checkers know without an installation
 
     from jackfield.admission import Admission, AdmissionStats
@@ -641,6 +643,14 @@ class Host(Caller):
             Unavailable: when the host has stopped.
         """
         return self._home.run(coroutine, timeout)
+
+    def use_loop(self, factory: "Callable[[], AbstractEventLoop]") -> None:
+        """Have the home loop made by a factory, as `uvloop.new_event_loop`; where it is there, or adopted, it stays.
+
+        Args:
+            factory: as `asyncio.Runner` takes it.
+        """
+        self._home.factory = factory
 
     @property
     def control(self) -> ControlLoop:

@@ -1,6 +1,7 @@
 """Doors: where calls come in over a network. Each is an adapter, which core finds and never imports."""
 
 import asyncio
+import importlib
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, Final, Protocol
@@ -56,6 +57,8 @@ class Doors:
         for kind, table in attrs.asdict(configuration, recurse=False).items():
             if table is not None:
                 self._doors[kind] = _adapter(kind)(host, table, probes)
+        if self._doors and (factory := _quick_loop()) is not None:
+            host.use_loop(factory)
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -103,3 +106,12 @@ def _adapter(kind: str) -> Callable[[Host, Any, Probes], Door]:
         made: Callable[[Host, Any, Probes], Door] = point.load()
         return made
     raise Unavailable(f"door {kind}", f"nothing that is installed has one: pip install 'jackfield-contrib[{kind}]'")
+
+
+def _quick_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Give what makes a loop of uvloop, where that is installed; the extra of a door brings it."""
+    try:
+        factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
+    except ImportError:
+        return None
+    return factory
