@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Final
 
 from jackfield import Host, Probes
 from jackfield.config.doors_check import is_loopback
 from jackfield.errors import JackfieldError
+from jackfield.model.call import came_in
 from jackfield_contrib.http import problems
 from jackfield_contrib.http.access import Access, Authenticate, nobody
 from jackfield_contrib.http.bounds import Bounds
@@ -66,6 +68,7 @@ class _Application:
             if path in _WATCHED:
                 await self._watched(scope, path, exchange)
             else:
+                came_in.set(("http", f"{scope['method']} {path}", perf_counter()))
                 exchange.tenant = self._access.tenant(exchange.headers)
                 await self._answer(scope["method"], path, exchange)
         except Refused as refused:
