@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from jackfield.flow import Flows
     from jackfield.model.flow import Flow
     from jackfield.observe.metrics import Metrics
+    from jackfield.observe.submitted import SubmissionCounts
     from jackfield.observe.traces import Traces
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canaries, Canary
@@ -968,6 +969,11 @@ class Host(Caller):
     def ledgers(self) -> Mapping[str, Mapping[str, int]]:
         """Plugin → how many things of each kind it holds."""
         return {name: self._lifecycle.ledgers.of(name).counts for name in self.plugins}
+
+    @property
+    def submission_counts(self) -> "SubmissionCounts | None":
+        """How many submitted calls wait and run, as this host sees its store; None before it has to do with any."""
+        return self._submissions.telling.counts() if "submissions" in self._late else None
 
     @property
     def traces(self) -> "Traces | None":
