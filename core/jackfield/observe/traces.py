@@ -181,8 +181,9 @@ class FunctionTraces:
             took: seconds.
         """
         parent = call.parent
-        if parent is not None and call.seen is None and (around := parent.seen) is not None:
+        if parent is not None and call.seen is None and parent.name:
             # Written out for most calls within calls: a helper would cost each of them 2 %.
+            around = parent.seen or seen_of(parent)
             if around.size >= CALLS:
                 around.lost += 1
                 return
