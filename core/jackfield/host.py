@@ -86,6 +86,8 @@ if TYPE_CHECKING:
     from jackfield.flow import Flows
     from jackfield.model.flow import Flow
     from jackfield.observe.metrics import Metrics
+    from jackfield.observe.submitted import SubmissionCounts
+    from jackfield.observe.traces import Traces
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canaries, Canary
     from jackfield.schedules.hosted import Schedules
@@ -157,7 +159,8 @@ class Host(Caller):
 
         code = Code(Importing(self._pool), lambda: self._workers)
         registry, hooks = Registry(), Hooks()
-        unknown = compile_refusal(_UNKNOWN, self._refusal, self._observers)
+        self._traces = _traces() if self._observers else None
+        unknown = compile_refusal(_UNKNOWN, self._refusal, self._observers, self._traces)
         super().__init__(registry, unknown, self._find, self._pool)
         self._registry: Registry = registry
         self._plain_caller = Caller(registry, unknown, self._find, self._pool)
@@ -978,6 +981,16 @@ class Host(Caller):
         return {name: self._lifecycle.ledgers.of(name).counts for name in self.plugins}
 
     @property
+    def submission_counts(self) -> "SubmissionCounts | None":
+        """How many submitted calls wait and run, as this host sees its store; None before it has to do with any."""
+        return self._submissions.telling.counts() if "submissions" in self._late else None
+
+    @property
+    def traces(self) -> "Traces | None":
+        """The whole calls that are kept in memory: all that went wrong, and the slowest; None without observers."""
+        return self._traces
+
+    @property
     def executors(self) -> Mapping[str, ExecutorStats]:
         """Name → the counts of each executor."""
         return MappingProxyType({**self._places.stats, **({"worker": there.stats()} if (there := self._there) else {})})
@@ -1469,6 +1482,7 @@ class Host(Caller):
             again=self._again,
             pauses=self._pauses,
             admission=self._admission,
+            traces=self._traces,
         )
 
     def _find(self, name: str) -> None:
@@ -1494,6 +1508,12 @@ class Host(Caller):
         refusal = compile_refusal(_UNKNOWN, lambda _: self._functions.forked(), ())
         self._unknown = self._plain_caller._unknown = refusal  # noqa: SLF001  # our own caller
         self._registry.snapshot = forking.everywhere(Route("*", "", {"": refusal}))
+
+
+def _traces() -> "Traces":
+    from jackfield.observe.traces import Traces  # noqa: PLC0415  # as `_default_observers`
+
+    return Traces()
 
 
 def _default_observers() -> tuple[Observer, ...]:

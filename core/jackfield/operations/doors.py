@@ -2,7 +2,8 @@
 
 import asyncio
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import entry_points
 from typing import Any, Final, Protocol
 
@@ -21,6 +22,9 @@ _CLOSING: Final = 2.0  # and beyond what its requests have, to be gone
 
 class Door(Protocol):
     """Takes calls from a network, on the host's home loop; made with the host, its table of the file, and probes.
+
+    One that has `stats()` is asked by `status`, from another thread, how many `connections` it has, requests that are
+    `under_way`, and `requests` there were.
 
     Attributes:
         address: as a URL, once it is open.
@@ -64,6 +68,12 @@ class Doors:
     def addresses(self) -> dict[str, str]:
         """Kind → where it listens."""
         return {kind: door.address for kind, door in self._doors.items()}
+
+    @property
+    def traffic(self) -> dict[str, Mapping[str, int]]:
+        """Kind → what goes on there now, of doors that tell."""
+        told = {kind: getattr(door, "stats", None) for kind, door in self._doors.items()}
+        return {kind: stats() for kind, stats in told.items() if stats is not None}
 
     def open(self) -> None:
         """Open them all, or none.

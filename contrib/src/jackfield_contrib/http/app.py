@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Final
 
 from jackfield import Host, Probes
 from jackfield.errors import JackfieldError
+from jackfield.model.call import came_in
 from jackfield_contrib.http import page, problems
 from jackfield_contrib.http.access import Access, Authenticate
 from jackfield_contrib.http.bounds import Bounds
@@ -73,6 +75,7 @@ class _Application:
                 _only(scope["method"], "POST")
                 await self._hooks.take(path[len(_HOOKS) :], exchange)
             else:
+                came_in.set(("http", f"{scope['method']} {path}", perf_counter()))
                 exchange.tenant = self._access.tenant(exchange.headers, scope)
                 await self._answer(scope["method"], path, exchange)
         except Refused as refused:
