@@ -8,6 +8,7 @@ from jackfield.contract.payload import payload_schema, result_schema
 from jackfield.errors import OUTCOMES, FunctionNotFound, Outcome
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import FunctionSpec
+from jackfield_contrib.contracts import contract_of
 from jackfield_contrib.http import problems
 
 _KEPT: Final = 64  # documents of tenants
@@ -66,9 +67,7 @@ class Catalogue:
         """
         if self._host.snapshot.permissions.denial(name, tenant, False):  # noqa: FBT003  # as above
             raise FunctionNotFound(name)
-        spec = self._host.describe(name)
-        payload, result = _schemas(spec)
-        return {**self._row(name), "payload_schema": payload, "result_schema": result}
+        return {**self._row(name), **contract_of(self._host.describe(name))}
 
     def _row(self, name: str) -> dict[str, Any]:
         spec = self._host.describe(name)

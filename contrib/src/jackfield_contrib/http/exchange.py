@@ -211,6 +211,12 @@ class Exchange:
         """Send what `written` has given."""
         await self.raw(status, MESSAGEPACK if self.wants_messagepack else JSON, bytes(written), headers)
 
+    @property
+    def query(self) -> str:
+        """What follows the path, as it came."""
+        found: bytes = self._scope.get("query_string", b"")
+        return found.decode("latin-1")
+
     def below(self, path: str) -> str:
         """Give a path of the application as clients see it, wherever it is mounted."""
         root: str = self._scope.get("root_path", "")
