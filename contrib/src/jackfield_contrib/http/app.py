@@ -28,6 +28,7 @@ _OPEN: Final = frozenset({"/healthz", "/readyz", "/metrics", *page.PATHS})
 _BATCH: Final = "/v1/calls:batch"
 _SUBMIT: Final = "/v1/submit/"
 _CALLS: Final = "/v1/calls/"
+_EACH: Final = "/v1/calls"
 _HOOKS: Final = "/v1/hooks/"
 
 
@@ -106,6 +107,9 @@ class _Application:
                 await self._submitting.cancel(identifier, exchange)
             else:
                 await self._submitting.show(identifier, exchange)
+        elif path == _EACH:
+            _only(method, "GET", "HEAD")
+            await self._submitting.each(exchange)
         elif path in _LISTS:
             _only(method, "GET", "HEAD")
             made = self._catalogue.openapi if path == "/openapi.json" else self._catalogue.functions

@@ -196,6 +196,12 @@ class Exchange:
         client = self._scope.get("client")
         return "" if client is None else str(client[0])
 
+    @property
+    def query(self) -> str:
+        """What follows the path, as it came."""
+        found: bytes = self._scope.get("query_string", b"")
+        return found.decode("latin-1")
+
     def below(self, path: str) -> str:
         """Give a path of the application as clients see it, wherever it is mounted."""
         root: str = self._scope.get("root_path", "")
