@@ -14,6 +14,7 @@ from typing import Any, Literal
 import attrs
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
+from jackfield.config.auth import AuthConfig
 from jackfield.config.doors import DoorsConfig
 from jackfield.config.flows import FlowConfig
 from jackfield.config.leaves import (
@@ -325,6 +326,7 @@ class Document:
         environments: where plugins that run apart get their packages from.
         durable: how submitted calls are run.
         doors: where calls come in over a network.
+        auth: how strangers say who they are, beside the keys of tenants.
         discover: whether installed plugins that are not declared here load too.
         timeout: seconds that a call may take when neither caller, function nor plugin says otherwise.
         strict: whether any fault at all keeps the host from starting.
@@ -342,6 +344,7 @@ class Document:
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
     durable: DurableConfig = attrs.field(factory=DurableConfig)
     doors: DoorsConfig = attrs.field(factory=DoorsConfig)
+    auth: AuthConfig = attrs.field(factory=AuthConfig)
     discover: bool = False
     timeout: Seconds | None = None
     strict: bool = False
@@ -371,6 +374,7 @@ class Configuration:
         environments: where plugins that run apart get their packages from; folders absolute.
         durable: how submitted calls are run.
         doors: where calls come in over a network.
+        auth: how strangers say who they are, beside the keys of tenants.
         discover: whether installed plugins that are not declared load too.
         timeout: seconds that a call may take when nothing else says so, or None.
         strict: whether any fault keeps the host from starting.
@@ -394,6 +398,7 @@ class Configuration:
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
     durable: DurableConfig = attrs.field(factory=DurableConfig)
     doors: DoorsConfig = attrs.field(factory=DoorsConfig)
+    auth: AuthConfig = attrs.field(factory=AuthConfig)
     discover: bool = False
     timeout: float | None = None
     strict: bool = False

@@ -25,7 +25,8 @@ class Access:
     """
 
     def __init__(self, host: Host, authenticate: Authenticate | None = None) -> None:
-        self._host, self._authenticate = host, authenticate or Identity(host)
+        self._host: Host = host
+        self._authenticate: Authenticate = authenticate or Identity(host)
 
     @property
     def closed(self) -> bool:
