@@ -80,6 +80,13 @@ def contrib(session: nox.Session) -> None:
 
 
 @nox.session
+def protos(session: nox.Session) -> None:
+    """Generate what Python needs of the proto files of gRPC, anew."""
+    session.install("grpcio-tools==1.80.0", "googleapis-common-protos")
+    session.run("python", "contrib/protos.py")
+
+
+@nox.session
 def frameworks(session: nox.Session) -> None:
     """Run the how-tos of FastAPI, gunicorn, Django, Celery, Jupyter with the real things."""
     session.install("-e", ".", *_group("test"), *_group("frameworks"))

@@ -29,6 +29,8 @@ CONFIGURED = {
     "[plugin.upgrade]": configured.UpgradeConfig,
     "[doors.http]": configured_doors.HttpDoorConfig,
     "[auth.jwt]": configured_auth.JwtConfig,
+    "[doors.grpc]": configured_doors.GrpcDoorConfig,
+    "[webhooks.NAME]": configured.WebhookConfig,
     "[durable]": configured.DurableConfig,
     "[[schedule]]": configured.ScheduleConfig,
     "[routes]": configured.RouteConfig,

@@ -199,8 +199,9 @@ class Service:
         stack.callback(host.control.keep())  # the control socket and the probes answer until the very end
         self._open_doors(configuration, host)
         asked = seen.metrics.port if self._metrics_port is None and seen.metrics else self._metrics_port
-        if asked is None and self._about.get("doors"):
-            self._about["metrics"] = next(iter(self._about["doors"].values())) + "/metrics"
+        http = self._about.get("doors", {}).get("http")
+        if asked is None and http is not None:
+            self._about["metrics"] = f"{http}/metrics"
         else:
             self._about["metrics"] = _expose_metrics(host, asked or 0, stack)
         return host

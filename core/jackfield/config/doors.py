@@ -25,11 +25,32 @@ class HttpDoorConfig:
 
 
 @attrs.frozen
+class GrpcDoorConfig:
+    """Calls over gRPC.
+
+    Attributes:
+        host: the address that is listened on; beyond loopback only once there are tenants.
+        port: the port; 0 is any free one.
+        tls_cert: the certificate with its chain, relative to the file.
+        tls_key: its private key, relative to the file.
+        client_ca: who signs the certificates of clients, relative to the file; others are not let in.
+    """
+
+    host: Text = "127.0.0.1"
+    port: Port = 9090
+    tls_cert: Text | None = None
+    tls_key: Text | None = None
+    client_ca: Text | None = None
+
+
+@attrs.frozen
 class DoorsConfig:
     """Where calls come in over a network.
 
     Attributes:
         http: over HTTP.
+        grpc: over gRPC.
     """
 
     http: HttpDoorConfig | None = None
+    grpc: GrpcDoorConfig | None = None

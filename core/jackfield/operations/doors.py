@@ -1,9 +1,11 @@
 """Doors: where calls come in over a network. Each is an adapter, which core finds and never imports."""
 
+import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from importlib.metadata import entry_points
 from typing import Any, Final, Protocol
+
+import attrs
 
 from jackfield.config import DoorsConfig
 from jackfield.config.store_check import ADAPTERS
@@ -51,8 +53,9 @@ class Doors:
     def __init__(self, host: Host, configuration: DoorsConfig, probes: Probes) -> None:
         self._host = host
         self._doors: dict[str, Door] = {}
-        if configuration.http is not None:
-            self._doors["http"] = _adapter("http")(host, configuration.http, probes)
+        for kind, table in attrs.asdict(configuration, recurse=False).items():
+            if table is not None:
+                self._doors[kind] = _adapter(kind)(host, table, probes)
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -75,13 +78,24 @@ class Doors:
                 raise
 
     def close(self, timeout: float) -> None:
-        """Close them, one after the other; what is under way has so many seconds."""
-        for kind, door in self._doors.items():
-            with suppress(Unavailable):  # the home loop is gone, and the door with it
-                try:
-                    self._host.run_at_home(door.close(timeout), timeout + _CLOSING)
-                except TimeoutError:
-                    host_log("WARNING", f"the door {kind} has not closed within {timeout + _CLOSING:g} s")
+        """Close them, all at once; what is under way has so many seconds."""
+        try:
+            self._host.run_at_home(self._close(timeout), timeout + 2 * _CLOSING)
+        except TimeoutError:
+            host_log("WARNING", "the doors have not closed: the home loop does not answer")
+        except Unavailable:  # the home loop is gone, and the doors with it
+            return
+
+    async def _close(self, timeout: float) -> None:
+        await asyncio.gather(*(_closed(kind, door, timeout) for kind, door in self._doors.items()))
+
+
+async def _closed(kind: str, door: Door, timeout: float) -> None:
+    try:
+        async with asyncio.timeout(timeout + _CLOSING):
+            await door.close(timeout)
+    except TimeoutError:
+        host_log("WARNING", f"the door {kind} has not closed within {timeout + _CLOSING:g} s")
 
 
 def _adapter(kind: str) -> Callable[[Host, Any, Probes], Door]:
