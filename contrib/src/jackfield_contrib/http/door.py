@@ -16,6 +16,7 @@ from jackfield.config.doors_check import is_loopback
 from jackfield.errors import Unavailable
 from jackfield_contrib.http.app import asgi
 from jackfield_contrib.http.bounds import Bounds
+from jackfield_contrib.http.tls import Renewed, certified
 from jackfield_contrib.identity import Identity
 
 _BACKLOG: Final = 2_048
@@ -64,13 +65,15 @@ class HttpDoor:
             ws="none",
             server_header=False,
             limit_concurrency=self._bounds.connections,
-            ssl_certfile=settings.tls_cert,
-            ssl_keyfile=settings.tls_key,
         )
-        try:
-            config.load()
-        except OSError as error:  # ssl's errors are of these
-            raise Unavailable("door http", f"the certificate or its key cannot be used: {error}") from error
+        config.load()
+        if settings.tls_cert is not None:
+            try:
+                config.ssl = Renewed(settings)
+            except OSError as error:  # ssl's errors are of these
+                raise Unavailable("door http", f"the certificate or its key cannot be used: {error}") from error
+            if settings.client_ca is not None:
+                config.http_protocol_class = certified(config.http_protocol_class)
         listener = self._listener()
         self._server = uvicorn.Server(config)
         self._serving = asyncio.create_task(self._server.serve([listener]), name="jackfield-http")
