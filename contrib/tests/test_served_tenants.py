@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 
 import httpx
 import pytest
+from joserfc import jwt
+from joserfc.jwk import KeySet, OKPKey
 
 from jackfield.identity import digest_of, new_key
 
@@ -153,9 +155,21 @@ def test_no_credential_is_in_anything_that_a_host_has_written(served, tmp_path):
     """Its log, its state, its store, its metrics, its answers; nor in what its verbs print."""
     key, line = made(tmp_path, "t-1")
     wrong = new_key()
-    host = served(line + 'permissions = ["text.*"]\n')
+    issuer = OKPKey.generate_key("Ed25519", {"kid": "one"})
+    (tmp_path / "jwks.json").write_text(json.dumps(KeySet([issuer]).as_dict(private=False)))
+    auth = '[auth.jwt]\nissuer = "i"\naudience = "a"\nkeys = "jwks.json"\nalgorithms = ["Ed25519"]\n'
+    good, stale = (
+        jwt.encode(
+            {"alg": "Ed25519", "kid": "one"},
+            {"iss": "i", "aud": "a", "exp": int(time()) + seconds, "tenant": "t-1"},
+            issuer, algorithms=["Ed25519"],
+        )
+        for seconds in (600, -600)
+    )  # fmt: skip
+    host = served(line + 'permissions = ["text.*"]\n' + auth)
     seen = []
-    for given in (key, wrong):
+    assert [call(host, given).status_code for given in (key, good, wrong, stale)] == [200, 200, 401, 401]
+    for given in (key, wrong, good, stale):
         seen += [call(host, given, name).text for name in ("text.who", "text.crash", "other.thing")]
         seen.append(
             httpx.post(
@@ -172,10 +186,12 @@ def test_no_credential_is_in_anything_that_a_host_has_written(served, tmp_path):
     assert {(row["tenant"], row["func_name"], row["door"], row["level"]) for row in denied} == {
         ("t-1", "other.thing", "http", "WARNING")
     }
-    assert {row["reason"] for row in events if row["event"] == "refused"} == {"nobody has this key", "it has none"}
+    assert {row["reason"] for row in events if row["event"] == "refused"} == {
+        "nobody has this key", "it has none", "it has expired",
+    }  # fmt: skip
     seen += host.lines
     written = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
-    for secret in (key, wrong):
+    for secret in (key, wrong, good, stale, good.rpartition(".")[2], stale.rpartition(".")[2]):
         assert not [text for text in seen if secret in text]
         assert not [content for content in written if secret.encode() in content]
         assert not [text for text in seen if digest_of(secret).removeprefix("sha256:") in text]

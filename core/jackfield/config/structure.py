@@ -22,6 +22,9 @@ from jackfield.config.problems import DIGEST_PLACEHOLDER, PLACEHOLDER, KeyPath, 
 from jackfield.config.schedules import ScheduleConfig
 
 _EXAMPLES: Mapping[str | int, str] = {
+    "issuer": 'add issuer = "https://id.example.com"',
+    "audience": 'add audience = "jackfield"',
+    "keys": 'add keys = "jwks.json", or an https URL',
     "name": 'add name = "…"',
     "path": 'add path = "module:Object"',
     "function": 'add function = "billing.close"',
@@ -30,6 +33,7 @@ _EXAMPLES: Mapping[str | int, str] = {
 }
 _ARRAYS: Mapping[type, str] = {PluginConfig: "plugin", ScheduleConfig: "schedule"}
 _HUGE = 10**18
+_MEMBERS: Mapping[str | int, str] = {"keys": DIGEST_PLACEHOLDER, "algorithms": "RS256"}
 _REQUIRED: Mapping[str, Mapping[str, str]] = {
     "plugin": {"name": PLACEHOLDER, "path": PLACEHOLDER},
     "schedule": {"name": PLACEHOLDER, "function": PLACEHOLDER, "cron": PLACEHOLDER},
@@ -142,18 +146,17 @@ def _repair(document: dict[str, Any], problem: Problem) -> None:
             | ("plugin", int(), "name" | "path")
             | ("plugin", int(), "functions", _)
             | ("routes", _, "tenants", _)
+            | ("auth", "jwt", "issuer" | "audience" | "keys")
             | ("webhooks", _, "function")
             | ("deliveries", _, "url")
         ):
             holder[last] = PLACEHOLDER
-        case ("tenants", _, "keys", int()):
-            holder[last] = DIGEST_PLACEHOLDER
         case ("routes", _, "shares", _):
             holder[last] = 0.0
         case ("flows", *rest) if (filled := _placeholder(*rest)) is not None:
             holder[last] = filled
         case _ if isinstance(holder, list):  # the others must keep their places
-            holder[last] = PLACEHOLDER
+            holder[last] = _MEMBERS.get(problem.path[-2], PLACEHOLDER)
         case _:
             del holder[last]
 

@@ -109,6 +109,14 @@ def tenant_changes(
     return (*found, *_differing_each(old, new))
 
 
+def auth_changes(before: Configuration, after: Configuration) -> tuple[FieldChange, ...]:
+    """Give what differs in how strangers say who they are."""
+    old, new = before.auth.jwt, after.auth.jwt
+    if old is None or new is None:
+        return () if old is new else (FieldChange("auth.jwt", shown(old), shown(new)),)
+    return _differing(old, new, "auth.jwt.")
+
+
 def schedule_changes(
     before: Mapping[str, ScheduleConfig], after: Mapping[str, ScheduleConfig]
 ) -> tuple[FieldChange, ...]:

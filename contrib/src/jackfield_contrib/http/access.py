@@ -13,6 +13,7 @@ __all__ = ["Access", "Authenticate"]
 
 _CREDENTIAL: Final = b"authorization"
 _TRACE: Final = b"traceparent"
+_NONE: Final[Mapping[str, Any]] = {}
 _UNKNOWN: Final = "this host serves its tenants alone, and the request names none that it knows"
 
 
@@ -26,8 +27,9 @@ class Access:
     """
 
     def __init__(self, host: Host, authenticate: Authenticate | None = None, door: str = "http") -> None:
+        self._host: Host = host
+        self._authenticate: Authenticate = authenticate or Identity(host)
         self._door = door
-        self._host, self._authenticate = host, authenticate or Identity(host)
 
     @property
     def closed(self) -> bool:
@@ -47,7 +49,8 @@ class Access:
         if not self.closed:
             return None
         client = scope.get("client")
-        entrance.set(Entrance(self._door, client[0] if client else ""))
+        tls = (scope.get("extensions") or _NONE).get("tls") or _NONE
+        entrance.set(Entrance(self._door, client[0] if client else "", tls.get("client_cert_name") or ""))
         if _is_ambiguous(headers, scope):
             headers[_CREDENTIAL] = b""  # none of them counts
         tenant = self._authenticate(headers)
