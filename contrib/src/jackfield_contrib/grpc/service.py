@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from time import monotonic
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import grpc
 from google.rpc.status_pb2 import Status
@@ -81,7 +81,8 @@ class Functions:
             status = statuses.formless(name)
         except ValueError as error:  # a timeout beyond what the system can wait for
             status = statuses.of_request(Refused(400, str(error)))
-        return await _abort(context, status)
+        _end(context, status)
+        return Reply()  # which grpcio drops
 
     async def invoke_batch(self, raw: bytes, context: Context) -> Replies:
         """Answer `InvokeBatch`: each call by itself."""
@@ -89,7 +90,8 @@ class Functions:
             calls = messages.many(raw, self._bounds.batch).calls
             ask = self._ask(context)
         except Refused as refused:
-            return await _abort(context, statuses.of_request(refused))
+            _end(context, statuses.of_request(refused))
+            return Replies()  # as above
         left = context.time_remaining()
         until = None if left is None else monotonic() + left
         places = asyncio.Semaphore(self._bounds.parallel)
@@ -108,7 +110,8 @@ class Functions:
         try:
             asked, since = self._ask(context), monotonic()
         except Refused as refused:
-            await _abort(context, statuses.of_request(refused))
+            _end(context, statuses.of_request(refused))
+            return
 
         def ask() -> Ask:
             nonlocal asked, since
@@ -127,7 +130,7 @@ class Functions:
         finally:
             self._sessions.discard(session)
         if status is not None:
-            await _abort(context, status)
+            _end(context, status)
 
     def _ask(self, context: Context) -> Ask:
         metadata = context.invocation_metadata()
@@ -136,6 +139,9 @@ class Functions:
         return Ask(tenant, Headers(headers) if headers else None)
 
 
-async def _abort(context: Context, status: Status) -> NoReturn:
-    await context.abort_with_status(statuses.trailing(status))
-    raise AssertionError  # it has raised
+def _end(context: Context, status: Status) -> None:
+    """Have an RPC end with a status. grpcio's `abort` would leave a cycle of its context and what it raises."""
+    told = statuses.trailing(status)
+    context.set_code(told.code)
+    context.set_details(told.details)
+    context.set_trailing_metadata(told.trailing_metadata)

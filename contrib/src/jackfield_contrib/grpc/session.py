@@ -44,8 +44,8 @@ class Session:
         self._loop = asyncio.get_running_loop()
         self._news: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
-        self._refused: Status | None = None
-        self._no_more = False
+        self._status: Status | None = None
+        self._no_more = self._broken = False
 
     async def run(self) -> Status | None:
         """Serve it to its end.
@@ -58,25 +58,27 @@ class Session:
         """
         reading = self._loop.create_task(self._read(), name="jackfield-grpc-session")
         try:
-            while not (self._no_more and not self._under_way and not self._ready):
-                if not self._ready:
+            while not self._broken:
+                if self._ready:
+                    await self._write()
+                elif self._no_more and not self._under_way:
+                    break
+                else:
                     self._news = self._loop.create_future()
                     await self._news
-                    continue
-                await self._write()
         finally:
             reading.cancel()
             for task in self._under_way.values():
                 task.cancel()
-        return self._refused
+        return self._status
 
     def drain(self) -> None:
         """Take no more calls; it ends when those that are under way have their replies."""
         self._end(statuses.draining())
 
-    def _end(self, status: Status | None) -> None:
-        if not self._no_more:
-            self._no_more, self._refused = True, status
+    def _end(self, status: Status | None, *, broken: bool = False) -> None:
+        if broken or not self._no_more:
+            self._no_more, self._broken, self._status = True, broken, status
         self._tell()
 
     async def _read(self) -> None:
@@ -95,7 +97,7 @@ class Session:
                         return
                     self._begin(call, ask)
         except Refused as refused:
-            self._end(statuses.of_request(refused))
+            self._end(statuses.of_request(refused), broken=True)
         except grpc.aio.BaseError:  # the RPC has ended
             return
         else:

@@ -89,13 +89,17 @@ def draining() -> Status:
 
 
 def trailing(status: Status) -> grpc.Status:
-    """Make the status of an RPC, which has to fit where clients take it."""
+    """Make the status of an RPC, which has to fit where clients take it: what is too long for that is left out."""
     if len(status.message.encode()) > _MESSAGE:
         status.message = status.message.encode()[:_MESSAGE].decode(errors="ignore")
     if status.ByteSize() > _DETAILS:
-        kept = [each for each in status.details if each.ByteSize() <= _DETAILS // 4]
+        info = ErrorInfo()
+        for detail in status.details:
+            if detail.Unpack(info):
+                break
+        kept = {key: value for key, value in info.metadata.items() if len(value.encode()) <= _MESSAGE}
         del status.details[:]
-        status.details.extend(kept)
+        _add(status, ErrorInfo(reason=info.reason, domain=info.domain, metadata=kept))
     made: grpc.Status = rpc_status.to_status(status)
     return made
 
