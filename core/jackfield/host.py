@@ -1457,7 +1457,12 @@ class Host(Caller):
 
     def _refusal(self, call: Call) -> JackfieldError:
         denial = self.snapshot.permissions.denial(call.name, call.tenant, call.rule == "header")
-        return PermissionDenied(call.name, denial) if denial else self._not_found(call)
+        if not denial:
+            return self._not_found(call)
+        from jackfield.identity import Audit  # noqa: PLC0415  # for those who have tenants
+
+        self._late.setdefault("audit", Audit()).denied(call.tenant, call.name, denial)
+        return PermissionDenied(call.name, denial)
 
     def _not_found(self, call: Call) -> JackfieldError:
         from jackfield.plugins.absent import why_absent  # noqa: PLC0415  # at the first call that finds nothing

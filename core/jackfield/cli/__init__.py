@@ -18,6 +18,7 @@ from jackfield.cli.flow import run as flow_run
 from jackfield.cli.flow import show as flow_show
 from jackfield.cli.graph import graph
 from jackfield.cli.info import info
+from jackfield.cli.key import key
 from jackfield.cli.listing import list_entries
 from jackfield.cli.manifest import manifest
 from jackfield.cli.new import new
@@ -134,6 +135,7 @@ for _name, _verb, _examples in (
         ),
     ),
     ("doctor", doctor, ("pluginctl doctor", "pluginctl doctor --json | jq .faults")),
+    ("key", key, ("pluginctl key t-8823", "pluginctl key t-8823 --json | jq -r .line")),
     ("graph", graph, ("pluginctl graph", "pluginctl graph --format dot | dot -Tsvg > graph.svg")),
     ("new", new, ("pluginctl new my-plugin", "pluginctl new my-plugin --kind provider")),
     (

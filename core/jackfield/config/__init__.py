@@ -10,6 +10,7 @@ The model is imported with every host; what reads a file (cattrs, tomllib) when 
 from typing import TYPE_CHECKING, Final
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
+from jackfield.config.auth import AuthConfig, JwtConfig
 from jackfield.config.doors import DoorsConfig, GrpcDoorConfig, HttpDoorConfig
 from jackfield.config.flows import FlowConfig, StepConfig
 from jackfield.config.leaves import RestartPolicy
@@ -44,6 +45,7 @@ _HOMES: Final = {
 
 __all__ = [
     "EXECUTORS",
+    "AuthConfig",
     "Configuration",
     "DoorsConfig",
     "DurableConfig",
@@ -52,6 +54,7 @@ __all__ = [
     "GrpcDoorConfig",
     "HostConfig",
     "HttpDoorConfig",
+    "JwtConfig",
     "LogsConfig",
     "MetricsConfig",
     "ObservabilityConfig",

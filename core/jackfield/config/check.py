@@ -10,7 +10,7 @@ import attrs
 from jackfield.config.apart import EnvironmentsConfig
 from jackfield.config.apart_check import find_links, upgrade_problems, worker_problems
 from jackfield.config.model import Document, PluginConfig, RouteConfig, Source, TenantConfig
-from jackfield.config.problems import PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
+from jackfield.config.problems import DIGEST_PLACEHOLDER, PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
 from jackfield.config.schedules import schedule_problems
 from jackfield.config.secrets import resolve_secrets
 from jackfield.errors import Fault
@@ -154,9 +154,26 @@ def _dependencies(
 
 def _tenant_problems(tenants: Mapping[str, Any]) -> Iterator[Problem]:
     for name in tenants:
-        if not name or not name.isprintable() or len(name) > NAME_LIMIT:
-            reason = f"{quoted(name)} cannot be a tenant's name"
+        if reason := tenant_fault(name):
             yield Problem(("tenants", name), reason, f"use 1 to {NAME_LIMIT} printable characters")
+    yield from _shared_keys(tenants)
+
+
+def tenant_fault(name: str) -> str:
+    """Say why something cannot be a tenant's name; "" if it can."""
+    good = name and name.isprintable() and len(name) <= NAME_LIMIT
+    return "" if good else f"{quoted(name)} cannot be a tenant's name"
+
+
+def _shared_keys(tenants: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find the keys of two tenants: whose call would it be?"""
+    first: dict[str, str] = {}
+    for name, tenant in tenants.items():
+        for place, digest in enumerate(tenant.keys):
+            owner = first.setdefault(digest, name)
+            if owner != name and digest != DIGEST_PLACEHOLDER:
+                reason = f"the key is one of {quoted(owner)}, too"
+                yield Problem(("tenants", name, "keys", place), reason, "make one of its own: `pluginctl key TENANT`")
 
 
 def _route_problems(

@@ -14,12 +14,14 @@ from typing import Any, Literal
 import attrs
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
+from jackfield.config.auth import AuthConfig
 from jackfield.config.doors import DoorsConfig
 from jackfield.config.flows import FlowConfig
 from jackfield.config.leaves import (
     Attribute,
     Count,
     HostId,
+    KeyDigest,
     Pattern,
     Port,
     Positive,
@@ -194,6 +196,9 @@ class TenantConfig:
     """Who a call can be for.
 
     Attributes:
+        keys: the digests of the keys that say at a door that a call is its; several while one is replaced.
+        operator: whether it may see metrics and every tenant's calls at doors.
+        trace: whether the sampled flag of its requests counts; else the host's own sampler decides.
         versions: whether its calls may pick a version with the header `x-version`.
         weight: its share of the host against other tenants' weights.
         sla: its weight is so many times that.
@@ -206,6 +211,9 @@ class TenantConfig:
         permissions: patterns of the functions it may call, as in `text.*`; by default all, and none for an empty list.
     """
 
+    keys: tuple[KeyDigest, ...] = attrs.field(default=(), repr=False)
+    operator: bool = False
+    trace: bool = False
     versions: bool = False
     weight: Weight = 1.0
     sla: Weight = 1.0
@@ -318,6 +326,7 @@ class Document:
         environments: where plugins that run apart get their packages from.
         durable: how submitted calls are run.
         doors: where calls come in over a network.
+        auth: how strangers say who they are, beside the keys of tenants.
         discover: whether installed plugins that are not declared here load too.
         timeout: seconds that a call may take when neither caller, function nor plugin says otherwise.
         strict: whether any fault at all keeps the host from starting.
@@ -335,6 +344,7 @@ class Document:
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
     durable: DurableConfig = attrs.field(factory=DurableConfig)
     doors: DoorsConfig = attrs.field(factory=DoorsConfig)
+    auth: AuthConfig = attrs.field(factory=AuthConfig)
     discover: bool = False
     timeout: Seconds | None = None
     strict: bool = False
@@ -364,6 +374,7 @@ class Configuration:
         environments: where plugins that run apart get their packages from; folders absolute.
         durable: how submitted calls are run.
         doors: where calls come in over a network.
+        auth: how strangers say who they are, beside the keys of tenants.
         discover: whether installed plugins that are not declared load too.
         timeout: seconds that a call may take when nothing else says so, or None.
         strict: whether any fault keeps the host from starting.
@@ -387,6 +398,7 @@ class Configuration:
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
     durable: DurableConfig = attrs.field(factory=DurableConfig)
     doors: DoorsConfig = attrs.field(factory=DoorsConfig)
+    auth: AuthConfig = attrs.field(factory=AuthConfig)
     discover: bool = False
     timeout: float | None = None
     strict: bool = False

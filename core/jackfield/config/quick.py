@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
+from jackfield.config.auth import AuthConfig, JwtConfig
 from jackfield.config.doors import DoorsConfig, GrpcDoorConfig, HttpDoorConfig
 from jackfield.config.flows import FlowConfig, StepConfig
 from jackfield.config.keys import keys
@@ -29,6 +30,8 @@ _KEYS: Final[Mapping[type, frozenset[str]]] = {
     cls: frozenset(keys(cls))
     for cls in (
         Document,
+        AuthConfig,
+        JwtConfig,
         DurableConfig,
         DoorsConfig,
         HttpDoorConfig,
@@ -126,6 +129,9 @@ def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[type, AbstractSet[str]]]:
     yield DoorsConfig, doors.keys()
     yield HttpDoorConfig, doors.get("http", {}).keys()
     yield GrpcDoorConfig, doors.get("grpc", {}).keys()
+    auth = raw.get("auth", {})
+    yield AuthConfig, auth.keys()
+    yield JwtConfig, auth.get("jwt", {}).keys()
     yield HostConfig, raw.get("host", {}).keys()
     yield StoreConfig, raw.get("store", {}).keys()
     seen = raw.get("observability", {})

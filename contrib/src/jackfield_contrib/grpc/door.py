@@ -14,7 +14,7 @@ from jackfield.errors import Unavailable
 from jackfield_contrib.grpc.bounds import Bounds
 from jackfield_contrib.grpc.health import Health
 from jackfield_contrib.grpc.service import NAME, Functions
-from jackfield_contrib.http.access import Authenticate, nobody
+from jackfield_contrib.identity import Authenticate, Identity
 
 _HEALTH: Final = "grpc.health.v1.Health"
 _STRIKES: Final = 3  # pings that come too early, then the connection is closed
@@ -28,7 +28,8 @@ class GrpcDoor:
         settings: where it listens.
         probes: tell whether the host is ready; by default those of the host, without names.
         bounds: of messages, sessions and connections.
-        authenticate: tells from an RPC's metadata, by name in lower case, which tenant it is of, or None.
+        authenticate: tells from an RPC's metadata, by name in lower case, which tenant it is of, or None; by default
+            what the host's configuration says of keys and tokens.
 
     Attributes:
         address: where it listens, as a URL.
@@ -41,10 +42,11 @@ class GrpcDoor:
         probes: Probes | None = None,
         bounds: Bounds | None = None,
         *,
-        authenticate: Authenticate = nobody,
+        authenticate: Authenticate | None = None,
     ) -> None:
         self._host, self._settings, self._bounds = host, settings, bounds or Bounds()
-        self._functions = Functions(host, bounds=self._bounds, authenticate=authenticate)
+        self._identity = Identity(host)
+        self._functions = Functions(host, bounds=self._bounds, authenticate=authenticate or self._identity)
         self._health = Health(probes or Probes(host), NAME, _HEALTH)
         self._server: grpc.aio.Server | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -54,8 +56,10 @@ class GrpcDoor:
         """Listen.
 
         Raises:
-            Unavailable: when the address cannot be listened on, or the certificate cannot be read.
+            Unavailable: when the address cannot be listened on, the certificate cannot be read, or tokens cannot be
+                verified here.
         """
+        self._identity.prepare()
         server = grpc.aio.server(options=_options(self._bounds), maximum_concurrent_rpcs=self._bounds.rpcs)
         self._functions.add_to(server)
         self._health.add_to(server)

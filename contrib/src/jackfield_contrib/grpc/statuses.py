@@ -33,6 +33,11 @@ _CODES: Final[Mapping[int, grpc.StatusCode]] = {
 }
 
 
+def of(error: Refused | JackfieldError) -> Status:
+    """Describe what never became a call, or how one has ended."""
+    return of_request(error) if isinstance(error, Refused) else of_error(error)
+
+
 def of_request(refused: Refused) -> Status:
     """Describe what never became a call: it has no details."""
     code = _CODES.get(refused.status, grpc.StatusCode.INVALID_ARGUMENT)

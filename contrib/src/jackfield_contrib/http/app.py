@@ -5,10 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from jackfield import Host, Probes
-from jackfield.config.doors_check import is_loopback
 from jackfield.errors import JackfieldError
 from jackfield_contrib.http import problems
-from jackfield_contrib.http.access import Access, Authenticate, nobody
+from jackfield_contrib.http.access import Access, Authenticate
 from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.calling import Calling
 from jackfield_contrib.http.catalogue import Catalogue
@@ -31,7 +30,7 @@ def asgi(
     *,
     probes: Probes | None = None,
     bounds: Bounds | None = None,
-    authenticate: Authenticate = nobody,
+    authenticate: Authenticate | None = None,
 ) -> ASGI:
     """Make an ASGI application of a host's functions, to be served or mounted.
 
@@ -39,8 +38,9 @@ def asgi(
         host: whose functions; it is started and stopped by whoever made it.
         probes: answer `/healthz`, `/readyz` and `/metrics`; by default those of the host, without names.
         bounds: of a request.
-        authenticate: tells from a request's headers, by name in lower case, which tenant it is of, or None. As soon as
-            the host has tenants, a request of none gets a 401.
+        authenticate: tells from a request's headers, by name in lower case, which tenant it is of, or None; by default
+            what the host's configuration says of keys and tokens. As soon as the host has tenants, a request of none
+            gets a 401.
 
     Returns:
         The application: `app.mount("/fn", asgi(host))` in Starlette or FastAPI, or an ASGI server runs it.
@@ -53,7 +53,7 @@ class _Application:
     def __init__(self, host: Host, probes: Probes, bounds: Bounds, access: Access) -> None:
         self._probes, self._bounds, self._access = probes, bounds, access
         self._calling, self._catalogue = Calling(host, bounds), Catalogue(host)
-        self._submitting = Submitting(host)
+        self._submitting = Submitting(host, access)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -66,7 +66,7 @@ class _Application:
             if path in _WATCHED:
                 await self._watched(scope, path, exchange)
             else:
-                exchange.tenant = self._access.tenant(exchange.headers)
+                exchange.tenant = self._access.tenant(exchange.headers, scope)
                 await self._answer(scope["method"], path, exchange)
         except Refused as refused:
             await exchange.problem(problems.of_request(refused))
@@ -105,19 +105,13 @@ class _Application:
             raise Refused(404, "there is nothing here: functions are below /v1/functions/, /openapi.json lists them")
 
     async def _watched(self, scope: Scope, path: str, exchange: Exchange) -> None:
-        """Answer those who watch; what metrics tell of others is for this machine, once there are tenants."""
-        if path == "/metrics" and self._access.closed and not _near(scope):
-            raise Refused(403, "metrics are for this machine alone")
+        """Answer those who watch; what metrics tell of others is for operators, once there are tenants."""
+        if path == "/metrics" and not self._access.may_watch(exchange.headers, scope):
+            raise Refused(403, "metrics are for this machine and operators alone")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in exchange.headers.items()}
         answer = await self._probes.answer(scope["method"], path, headers)
         others = {name: value for name, value in answer.headers.items() if name.lower() != "content-length"}
         await exchange.raw(answer.status, answer.content_type, answer.body, others)
-
-
-def _near(scope: Scope) -> bool:
-    """Tell whether a client is on this machine; through a Unix socket a proxy may pass on anybody."""
-    client = scope.get("client")
-    return client is not None and is_loopback(client[0])
 
 
 def _path(scope: Scope) -> str:

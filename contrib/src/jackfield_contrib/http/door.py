@@ -16,6 +16,7 @@ from jackfield.config.doors_check import is_loopback
 from jackfield.errors import Unavailable
 from jackfield_contrib.http.app import asgi
 from jackfield_contrib.http.bounds import Bounds
+from jackfield_contrib.identity import Identity
 
 _BACKLOG: Final = 2_048
 _LOOK: Final = 0.05  # seconds between two looks whether the server has begun
@@ -38,7 +39,8 @@ class HttpDoor:
         self, host: Host, settings: HttpDoorConfig, probes: Probes | None = None, bounds: Bounds | None = None
     ) -> None:
         self._host, self._settings, self._bounds = host, settings, bounds or Bounds()
-        self._app = asgi(host, probes=probes, bounds=self._bounds)
+        self._identity = Identity(host)
+        self._app = asgi(host, probes=probes, bounds=self._bounds, authenticate=self._identity)
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self._made: Path | None = None
@@ -48,12 +50,15 @@ class HttpDoor:
         """Listen.
 
         Raises:
-            Unavailable: when the address cannot be listened on, or the certificate cannot be read.
+            Unavailable: when the address cannot be listened on, the certificate cannot be read, or tokens cannot be
+                verified here.
         """
+        self._identity.prepare()
         settings = self._settings
         config = uvicorn.Config(
             self._app,
             log_config=None,
+            log_level="error",  # who sends what is no HTTP must not fill a disk with warnings
             access_log=False,
             lifespan="off",
             ws="none",

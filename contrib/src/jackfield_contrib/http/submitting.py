@@ -6,6 +6,7 @@ from typing import Any, Final
 from jackfield import Host, Submission, SubmissionState
 from jackfield.errors import JackfieldError
 from jackfield_contrib.http import problems
+from jackfield_contrib.http.access import Access
 from jackfield_contrib.http.exchange import Exchange
 from jackfield_contrib.http.problems import Refused
 
@@ -19,10 +20,11 @@ class Submitting:
 
     Args:
         host: whose.
+        access: says who sees what.
     """
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, host: Host, access: Access) -> None:
+        self._host, self._access = host, access
 
     async def submit(self, name: str, exchange: Exchange) -> None:
         """Answer `POST /v1/submit/NAME`: when this is told, the call is kept."""
@@ -70,6 +72,6 @@ class Submitting:
             handle = self._host.submitted(identifier)
         except LookupError:
             raise Refused(404, _NONE) from None
-        if tenant is not None and handle.tenant != tenant:
+        if not self._access.sees(tenant, handle.tenant):
             raise Refused(404, _NONE)
         return handle
