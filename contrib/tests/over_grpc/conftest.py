@@ -36,14 +36,16 @@ def opened(host):
     doors = []
 
     def open_door(settings=None, **further):
-        door = GrpcDoor(further.pop("host", host), GrpcDoorConfig(**{"port": 0, **(settings or {})}), **further)
-        host.run_at_home(door.open(), LIMIT)
-        doors.append(door)
+        whose = further.pop("host", host)
+        door = GrpcDoor(whose, GrpcDoorConfig(**{"port": 0, **(settings or {})}), **further)
+        whose.run_at_home(door.open(), LIMIT)
+        doors.append((whose, door))
         return door
 
     yield open_door
-    for door in doors:
-        host.run_at_home(door.close(0.0), LIMIT)
+    for whose, door in doors:
+        if whose.running:
+            whose.run_at_home(door.close(0.0), LIMIT)
 
 
 @pytest.fixture
