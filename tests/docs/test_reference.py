@@ -28,6 +28,7 @@ CONFIGURED = {
     "[plugin.upgrade]": configured.UpgradeConfig,
     "[doors.http]": configured_doors.HttpDoorConfig,
     "[webhooks.NAME]": configured.WebhookConfig,
+    "[deliveries.NAME]": configured.DeliveryConfig,
     "[durable]": configured.DurableConfig,
     "[[schedule]]": configured.ScheduleConfig,
     "[routes]": configured.RouteConfig,
