@@ -16,7 +16,7 @@ from standardwebhooks import Webhook
 
 from jackfield import Host, Rejected
 from jackfield.config import parse_config
-from jackfield.errors import ConfigError, FunctionNotFound
+from jackfield.errors import ConfigError, FunctionNotFound, PermissionDenied
 from jackfield.testing import no_leaks
 from jackfield_contrib.delivering import sending
 
@@ -209,6 +209,42 @@ def test_who_says_when_to_come_again_is_waited_for(hosted, receiver):
             time.sleep(0.02)
         else:
             raise AssertionError(states)
+
+
+def test_a_receiver_that_hangs_holds_up_nobody_else(hosted, receiver):
+    """It has a quarter of the seats; what waits for it goes on as soon as one is free."""
+    go = Event()
+
+    def hang(handler):
+        go.wait(60.0)
+        handler.wfile.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    there = receiver((0, {}, hang))
+    with hosted(there.url) as host:
+        for number in range(20):
+            host.submit("billing.charge", number).result(20.0)
+        there.wait(4)
+        assert host.submit("other.charge", 1).result(20.0)["amount"] == 1
+        assert len(there.requests) == 4
+        go.set()
+        there.wait(20)
+        delivery_of(host, count=20)
+
+
+def test_with_tenants_a_result_is_told_with_its_tenant(tmp_path, receiver):
+    """Sending is the host's own work, which needs no permission; nobody may have it done for him."""
+    there = receiver()
+    tenants = '[tenants.t-1]\npermissions = ["billing.*"]\n[tenants.t-2]\n'
+    config = configured(tmp_path, there.url, **{"lazy = true": f"lazy = true\n{tenants}"})
+    with Host.from_config(config, observers=()) as host:
+        host.register("billing.charge", charge)
+        host.submit("billing.charge", 7, tenant="t-1")
+        assert json.loads(there.wait(1).body)["data"]["tenant"] == "t-1"
+        assert delivery_of(host).tenant is None
+        with pytest.raises(PermissionDenied):
+            host.call("deliveries.crm", {"call": "0" * 32, "mark": ""}, tenant="t-1")
+        with pytest.raises(Rejected):
+            host.call("deliveries.crm", {"call": "0" * 32, "mark": ""}, tenant="t-2")
 
 
 @pytest.mark.slow

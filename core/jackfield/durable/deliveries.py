@@ -34,6 +34,7 @@ GONE: Final = "gone"
 KEEP: Final = 3 * 86_400.0
 """Seconds that a result is kept at least which is to be sent: longer than anybody tries."""
 
+_PART: Final = 4  # of the seats is the most that one receiver has
 _TIMEOUT: Final = 60.0  # seconds of one attempt; the adapter has less
 _SETTLING: Final = 5.0  # seconds that an attempt waits for the call to be settled, and how long until the next one
 _STORE: Final = (
@@ -120,6 +121,13 @@ class Deliveries:
     def keep(self, function: str) -> float | None:
         """Give the seconds that results of a function are kept at least, or None."""
         return KEEP if self._matching(function) else None
+
+    def room(self, function: str, seats: int) -> int | None:
+        """Give how many calls of a function run at once; None for those that send nothing.
+
+        A receiver that hangs must not take the seats of all others.
+        """
+        return max(seats // _PART, 1) if function.startswith(DELIVERIES) else None
 
     async def settling(self, entry: Entry, state: State) -> None:
         """Have a result sent: the call is about to be settled, and is not yet.

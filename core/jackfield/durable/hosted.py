@@ -139,7 +139,7 @@ class Submissions:
                 # New ones for each start: the loop is a new one, too.
                 wanted = self.durability
                 self._lifetime, self._looked = Lifetime(self._loop.clock), False
-                self._backlog = Backlog(self._loop.clock, self._runs)
+                self._backlog = Backlog(self._loop.clock, self._runs, self._room)
                 self._tenure = Tenure(self._loop.clock)
                 self._attempts = Attempts(
                     self._ledger,
@@ -198,6 +198,9 @@ class Submissions:
         elif self._backlog is not None and entry.status.settled:
             self._backlog.forget(entry.id)
         self.telling.changed(entry)
+
+    def _room(self, function: str) -> int | None:
+        return None if self.deliveries is None else self.deliveries.room(function, self.durability.concurrency)
 
     async def _settling(self, entry: Entry, state: State) -> None:
         """Have sent what is to be sent of a call, before it is settled."""
