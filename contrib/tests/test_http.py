@@ -275,12 +275,16 @@ def test_functions_are_listed_and_described(ask):
     assert ask("GET", "/v1/functions/nope").status_code == 404
 
 
+def called_in(document):
+    return sorted(path.removeprefix("/v1/functions/") for path in document["paths"] if "/functions/" in path)
+
+
 def test_openapi_has_a_path_for_each_function_and_follows_changes(ask, host):
     """The document is written anew when there is something new."""
     app = asgi(host)
     first = ask("GET", "/openapi.json", app=app).json()
     assert first["openapi"] == "3.1.0"
-    assert sorted(first["paths"]) == sorted(f"/v1/functions/{name}" for name in FUNCTIONS)
+    assert called_in(first) == sorted(FUNCTIONS)
     host.register("later", add)
     assert "/v1/functions/later" in ask("GET", "/openapi.json", app=app).json()["paths"]
 
@@ -362,7 +366,7 @@ def test_a_tenant_sees_what_it_may_call(ask, closed):
     """In the list, in the document, and one by one."""
     own = {"headers": {"x-test-tenant": "t"}}
     assert [each["name"] for each in ask("GET", "/v1/functions", app=closed, **own).json()] == ["math.add"]
-    assert sorted(ask("GET", "/openapi.json", app=closed, **own).json()["paths"]) == ["/v1/functions/math.add"]
+    assert called_in(ask("GET", "/openapi.json", app=closed, **own).json()) == ["math.add"]
     assert ask("GET", "/v1/functions/seen", app=closed, **own).status_code == 404
 
 

@@ -93,6 +93,7 @@ if TYPE_CHECKING:
 
 P = TypeVar("P")
 R = TypeVar("R")
+C_co = TypeVar("C_co", covariant=True)
 
 _STOP_AT_LEAST: Final = 1.0  # seconds that plugins have to stop, and singletons, even when calls took all of it
 _HEALTH_EVERY: Final = 10.0  # seconds between two health checks; one that fails sets the restart policy to work
@@ -287,10 +288,16 @@ class Host(Caller):
         shares = shares_of(tenants)
         before = self._admission is not None
         if shares or before:
+            new = "admission" not in self._late
             admission: Admission = self._late.setdefault("admission", Admission())
             admission.configure(shares)
+            if new and self._functions.running:
+                self._watch_admission()
         if before != (self._admission is not None):
             self._functions.rewire(every=True)
+
+    def _watch_admission(self) -> None:
+        self._unwatch += [each.watch_admission(_stats(self._late["admission"])) for each in self._metrics()]
 
     @property
     def _admission(self) -> "Admission | None":
@@ -1117,6 +1124,8 @@ class Host(Caller):
                 self._unwatch.append(metrics.watch("worker", _stats(workers)))
             if self._kept.lasts:
                 self._unwatch.append(metrics.watch_store(self._kept.counts))
+        if "admission" in self._late:
+            self._watch_admission()
         if self.plugins:
             faults = self._start_plugins()
         if "flows" in self._late and self._functions.running:
@@ -1420,6 +1429,7 @@ class Host(Caller):
                 lambda: self._upgrades.trying if "upgrades" in self._late else {},
                 lambda: self._flows,
                 lambda configuration: self._schedules.adopt(configuration),  # noqa: PLW0108  # made when there are some
+                lambda _: None,
                 self._admit,
             )
             fresh = Applier(steps)
@@ -1485,17 +1495,17 @@ def _default_observers() -> tuple[Observer, ...]:
     return Spans(), Metrics(), Logs()
 
 
-class _Counted(Protocol):
-    def stats(self) -> ExecutorStats:
+class _Counted(Protocol[C_co]):
+    def stats(self) -> C_co:
         """Give the counts of this moment."""
         ...
 
 
-def _stats(executor: "_Counted") -> Callable[[], ExecutorStats | None]:
-    """Give what asks an executor for its counts and keeps it no longer than its host does."""
+def _stats(executor: _Counted[C_co]) -> Callable[[], C_co | None]:
+    """Give what asks an executor, or an admission, for its counts and keeps it no longer than its host does."""
     reference = weakref.ref(executor)
 
-    def stats() -> ExecutorStats | None:
+    def stats() -> C_co | None:
         there = reference()
         return None if there is None else there.stats()
 

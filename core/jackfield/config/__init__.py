@@ -31,6 +31,7 @@ from jackfield.config.model import (
 )
 from jackfield.config.schedules import ScheduleConfig
 from jackfield.config.secrets import Secret
+from jackfield.config.webhooks import Delivery, DeliveryConfig, Webhook, WebhookConfig
 from jackfield.lazy import imported_from
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ __all__ = [
     "EXECUTORS",
     "AuthConfig",
     "Configuration",
+    "Delivery",
+    "DeliveryConfig",
     "DoorsConfig",
     "DurableConfig",
     "EnvironmentsConfig",
@@ -69,6 +72,8 @@ __all__ = [
     "StoreConfig",
     "TenantConfig",
     "UpgradeConfig",
+    "Webhook",
+    "WebhookConfig",
     "WorkerConfig",
     "json_schema",
     "load_config",

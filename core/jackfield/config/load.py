@@ -20,6 +20,7 @@ from jackfield.config.problems import KeyPath, Problem
 from jackfield.config.quick import structure_quickly
 from jackfield.config.store_check import check_store_url
 from jackfield.config.trust import Trust
+from jackfield.config.webhooks_check import check_deliveries, check_webhooks
 from jackfield.errors import ConfigError, Fault
 from jackfield.log import host_log
 
@@ -89,7 +90,9 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
     store, unstored = check_store_url(document.store, here.parent)
     doors, unhung = check_doors(document.doors, here.parent, tenants=document.tenants is not None)
     auth, unproven = check_auth(document.auth, here.parent, tenants=document.tenants is not None)
-    if problems := [*problems, *more, *flawed, *unstored, *unhung, *unproven]:
+    webhooks, unsigned = check_webhooks(document.webhooks, here.parent, document.tenants)
+    deliveries, unsent = check_deliveries(document.deliveries, here.parent)
+    if problems := [*problems, *more, *flawed, *unstored, *unhung, *unsigned, *unsent, *unproven]:
         raise KIND.error(file, problems, index_lines(text), lambda path: _plugin(path, raw))
     return Configuration(
         file=here,
@@ -105,6 +108,8 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
         durable=document.durable,
         doors=doors,
         auth=auth,
+        webhooks=webhooks,
+        deliveries=deliveries,
         discover=document.discover,
         timeout=document.timeout,
         strict=document.strict,

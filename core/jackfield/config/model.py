@@ -33,6 +33,7 @@ from jackfield.config.leaves import (
     Weight,
 )
 from jackfield.config.schedules import ScheduleConfig
+from jackfield.config.webhooks import Delivery, DeliveryConfig, Webhook, WebhookConfig
 from jackfield.model.flow import Flow
 from jackfield.model.retry import RetryPolicy
 
@@ -327,6 +328,8 @@ class Document:
         durable: how submitted calls are run.
         doors: where calls come in over a network.
         auth: how strangers say who they are, beside the keys of tenants.
+        webhooks: what others POST, signed, and which function that is a call of, one table each.
+        deliveries: where the results of submitted calls are sent, one table each.
         discover: whether installed plugins that are not declared here load too.
         timeout: seconds that a call may take when neither caller, function nor plugin says otherwise.
         strict: whether any fault at all keeps the host from starting.
@@ -345,6 +348,8 @@ class Document:
     durable: DurableConfig = attrs.field(factory=DurableConfig)
     doors: DoorsConfig = attrs.field(factory=DoorsConfig)
     auth: AuthConfig = attrs.field(factory=AuthConfig)
+    webhooks: Mapping[str, WebhookConfig] = attrs.field(factory=dict)
+    deliveries: Mapping[str, DeliveryConfig] = attrs.field(factory=dict)
     discover: bool = False
     timeout: Seconds | None = None
     strict: bool = False
@@ -375,6 +380,8 @@ class Configuration:
         durable: how submitted calls are run.
         doors: where calls come in over a network.
         auth: how strangers say who they are, beside the keys of tenants.
+        webhooks: name → what others POST, signed, and which function that is a call of, read-only.
+        deliveries: name → where the results of submitted calls are sent, read-only.
         discover: whether installed plugins that are not declared load too.
         timeout: seconds that a call may take when nothing else says so, or None.
         strict: whether any fault keeps the host from starting.
@@ -399,6 +406,8 @@ class Configuration:
     durable: DurableConfig = attrs.field(factory=DurableConfig)
     doors: DoorsConfig = attrs.field(factory=DoorsConfig)
     auth: AuthConfig = attrs.field(factory=AuthConfig)
+    webhooks: Mapping[str, Webhook] = attrs.field(factory=dict, converter=_read_only)
+    deliveries: Mapping[str, Delivery] = attrs.field(factory=dict, converter=_read_only)
     discover: bool = False
     timeout: float | None = None
     strict: bool = False

@@ -25,6 +25,7 @@ from jackfield.config.model import (
     TenantConfig,
 )
 from jackfield.config.schedules import ScheduleConfig
+from jackfield.config.webhooks import DeliveryConfig, WebhookConfig
 
 _KEYS: Final[Mapping[type, frozenset[str]]] = {
     cls: frozenset(keys(cls))
@@ -51,6 +52,8 @@ _KEYS: Final[Mapping[type, frozenset[str]]] = {
         StoreConfig,
         FlowConfig,
         StepConfig,
+        WebhookConfig,
+        DeliveryConfig,
     )
 }
 
@@ -113,6 +116,8 @@ def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[type, AbstractSet[str]]]:
         (ScheduleConfig, raw.get("schedule", ())),
         (RouteConfig, raw.get("routes", {}).values()),
         (TenantConfig, raw.get("tenants", {}).values()),
+        (WebhookConfig, raw.get("webhooks", {}).values()),
+        (DeliveryConfig, raw.get("deliveries", {}).values()),
     ):
         yield from ((cls, table.keys()) for table in tables)
     for plugin in raw.get("plugin", ()):
@@ -128,10 +133,10 @@ def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[type, AbstractSet[str]]]:
     doors = raw.get("doors", {})
     yield DoorsConfig, doors.keys()
     yield HttpDoorConfig, doors.get("http", {}).keys()
-    yield GrpcDoorConfig, doors.get("grpc", {}).keys()
     auth = raw.get("auth", {})
     yield AuthConfig, auth.keys()
     yield JwtConfig, auth.get("jwt", {}).keys()
+    yield GrpcDoorConfig, doors.get("grpc", {}).keys()
     yield HostConfig, raw.get("host", {}).keys()
     yield StoreConfig, raw.get("store", {}).keys()
     seen = raw.get("observability", {})

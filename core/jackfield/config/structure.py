@@ -29,10 +29,17 @@ _EXAMPLES: Mapping[str | int, str] = {
     "path": 'add path = "module:Object"',
     "function": 'add function = "billing.close"',
     "cron": 'add cron = "15 3 * * *"',
+    "url": 'add url = "https://crm.example.com/hook"',
 }
 _ARRAYS: Mapping[type, str] = {PluginConfig: "plugin", ScheduleConfig: "schedule"}
 _HUGE = 10**18
 _MEMBERS: Mapping[str | int, str] = {"keys": DIGEST_PLACEHOLDER, "algorithms": "RS256"}
+_REQUIRED: Mapping[str, Mapping[str, str]] = {
+    "plugin": {"name": PLACEHOLDER, "path": PLACEHOLDER},
+    "schedule": {"name": PLACEHOLDER, "function": PLACEHOLDER, "cron": PLACEHOLDER},
+    "webhooks": {"function": PLACEHOLDER},
+    "deliveries": {"url": PLACEHOLDER},
+}
 _STEPS = {PLACEHOLDER: {"call": PLACEHOLDER}}
 _T = TypeVar("_T")
 _CONTAINERS: tuple[Any, ...] = (tuple, Mapping, list, dict)  # the model's two, and what cattrs walks them as
@@ -113,7 +120,7 @@ def _step(error: BaseException, cls: type) -> str | int | None:
 def _hinted(problem: Problem, raw: Mapping[str, Any]) -> Problem:
     """Recognise a dotted name without quotes, which TOML takes for tables within tables."""
     match problem.path:
-        case ("routes" | "tenants" | "flows", str() as first, str() as second) if (
+        case ("routes" | "tenants" | "flows" | "webhooks" | "deliveries", str() as first, str() as second) if (
             problem.reason == "unknown key" and "mean" not in problem.fix
         ):
             return attrs.evolve(problem, fix=f"a dotted name needs quotes: {quoted(f'{first}.{second}')}")
@@ -132,22 +139,20 @@ def _repair(document: dict[str, Any], problem: Problem) -> None:
         holder = holder[step]
     last: Any = problem.path[-1]
     match problem.path:
-        case ("plugin", int()):
-            holder[last] = {"name": PLACEHOLDER, "path": PLACEHOLDER}
-        case ("schedule", int()):
-            holder[last] = {"name": PLACEHOLDER, "function": PLACEHOLDER, "cron": PLACEHOLDER}
+        case ("plugin" | "schedule" as table, int()) | ("routes" | "tenants" | "webhooks" | "deliveries" as table, _):
+            holder[last] = dict(_REQUIRED.get(table, {}))
         case (
             ("schedule", int(), "name" | "function" | "cron")
             | ("plugin", int(), "name" | "path")
             | ("plugin", int(), "functions", _)
             | ("routes", _, "tenants", _)
             | ("auth", "jwt", "issuer" | "audience" | "keys")
+            | ("webhooks", _, "function")
+            | ("deliveries", _, "url")
         ):
             holder[last] = PLACEHOLDER
         case ("routes", _, "shares", _):
             holder[last] = 0.0
-        case ("routes" | "tenants", _):
-            holder[last] = {}
         case ("flows", *rest) if (filled := _placeholder(*rest)) is not None:
             holder[last] = filled
         case _ if isinstance(holder, list):  # the others must keep their places
@@ -189,6 +194,12 @@ def _is_one_or_several(hint: Any) -> bool:
     """Tell a table that may also be an array of such tables."""
     parts = _parts(hint)
     return len(parts) > 1 and any(map(_is_table, parts)) and any(get_origin(part) is tuple for part in parts)
+
+
+def _is_leaf_or_several(hint: Any) -> bool:
+    """Tell a value that may also be an array of such values."""
+    parts = _parts(hint)
+    return len(parts) > 1 and any(map(_is_leaf, parts)) and any(get_origin(part) is tuple for part in parts)
 
 
 def _is_container(hint: Any) -> bool:
@@ -264,6 +275,16 @@ def _one_or_several(hint: Any) -> Callable[[Any, Any], Any]:
     return convert
 
 
+def _leaf_or_several(hint: Any) -> Callable[[Any, Any], Any]:
+    leaf = next(part for part in _parts(hint) if _is_leaf(part))
+    several = _container(tuple[leaf, ...])  # type: ignore[valid-type]  # as above
+
+    def convert(value: Any, _: Any) -> Any:
+        return several(value, None) if isinstance(value, list) else _leaf(value, leaf)
+
+    return convert
+
+
 def _table(cls: type) -> Callable[[Any, Any], Any]:
     names = {field.name: override(rename=key_of(field)) for field in attrs.fields(cls) if field.metadata}
     walk: Callable[[Any, Any], Any] = make_dict_structure_fn(
@@ -291,3 +312,4 @@ for _builtin in (bool, str):  # cattrs' own hooks for these would take anything,
 _CONVERTER.register_structure_hook_factory(_is_container, _container)
 _CONVERTER.register_structure_hook_factory(_is_table, _table)
 _CONVERTER.register_structure_hook_factory(_is_one_or_several, _one_or_several)
+_CONVERTER.register_structure_hook_factory(_is_leaf_or_several, _leaf_or_several)

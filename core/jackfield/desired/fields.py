@@ -124,6 +124,11 @@ def schedule_changes(
     return tuple(_differing_each(before, after)) if before != after else ()
 
 
+def table_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[FieldChange, ...]:
+    """Give what differs between two tables of tables; of secrets the references."""
+    return tuple(_differing_each(before, after)) if before != after else ()
+
+
 def _differing_each(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[FieldChange]:
     for name in dict.fromkeys((*old, *new)):
         if name not in new:

@@ -213,6 +213,11 @@ class Submissions:
         finally:
             claim.over = True
 
+    @property
+    def lasts(self) -> bool:
+        """Whether what is accepted outlives this process."""
+        return self._lasting
+
     # --- What a host offers -------------------------------------------------------------------------------------------
 
     def submit(
@@ -246,9 +251,22 @@ class Submissions:
         version: str | None = None,
         headers: Mapping[str, str] | None = None,
         durable: bool = True,
+        keep: float | None = None,
     ) -> Submission:
-        """Do the same without blocking the running event loop."""
-        accepting = self._accept(name, payload, key, timeout, tenant, version, headers, durable)
+        """Do the same without blocking the running event loop.
+
+        Args:
+            name: as for `submit`, and so are the others.
+            payload: as that.
+            key: as that.
+            timeout: as that.
+            tenant: as that.
+            version: as that.
+            headers: as that.
+            durable: as that.
+            keep: seconds that the call is kept at least after it has ended, and stands for its key.
+        """
+        accepting = self._accept(name, payload, key, timeout, tenant, version, headers, durable, keep)
         return await asyncio.wrap_future(self._begin(accepting))
 
     def _accept(
@@ -261,6 +279,7 @@ class Submissions:
         version: str | None,
         headers: Mapping[str, str] | None,
         durable: bool,
+        keep: float | None = None,
     ) -> Coroutine[Any, Any, Submission]:
         if durable and not self._lasting:
             raise ConfigError("host", None, "store", _MEMORY)
@@ -270,7 +289,7 @@ class Submissions:
         call = self._caller.checked(name, payload, key, timeout, tenant, version, headers)
         identifier = new_id()
         with self._tracing.submit(name, identifier if key is None else key) as trace:
-            return self._kept(msgspec.structs.replace(call, trace=trace), identifier)
+            return self._kept(msgspec.structs.replace(call, trace=trace, keep=keep), identifier)
 
     async def _kept(self, call: Any, identifier: str) -> Submission:
         if not self._looked:  # the time that passes for calls begins with the store's

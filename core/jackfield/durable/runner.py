@@ -273,4 +273,4 @@ class Runner:
         while True:
             for prefix in SHARDS:
                 await asyncio.sleep(pause)
-                await self._ledger.collect(prefix, self._clock.wall() - self._keep)
+                await self._ledger.collect(prefix, self._clock.wall(), self._keep)

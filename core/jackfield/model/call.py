@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from jackfield.model.headers import Headers
+from jackfield.model.progress import listening, progress_of
 
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
@@ -95,6 +96,30 @@ class Call(msgspec.Struct, frozen=True, eq=False):
         while call.parent is not None:
             call = call.parent
         return call
+
+    def progress(self, done: float, total: float | None = None, text: str = "") -> None:
+        """Report how far this call has come, for whoever listens: a client of a door, or `pluginctl call`.
+
+        Call it as often as is convenient: what is told is the last report, at the pace of whoever listens. Where nobody
+        does, nothing happens. As `current_call()`, it belongs to the context of the call: a thread that the function
+        starts itself reports through `contextvars.copy_context().run`.
+
+        Args:
+            done: how much is done.
+            total: how much there is; None when that is not known.
+            text: what it is at; of more than 1,000 characters the first are told.
+
+        Raises:
+            TypeError: when a number is none, or the text no `str`.
+            ValueError: when a number is not finite.
+
+        Examples:
+            >>> Call("import").progress(3, 10, "airports")
+        """
+        said = progress_of(self.name, done, total, text)  # a mistake is one whether or not somebody listens
+        listener = listening.get()
+        if listener is not None:
+            listener(said)
 
     def __repr__(self) -> str:
         """Show everything but the payload, which may hold secrets, and the headers, which often do."""

@@ -22,11 +22,13 @@ class Access:
     Args:
         host: whose tenants.
         authenticate: tells the tenant by a request's headers, or None; by default what the host's configuration says.
+        door: what they come through, for the records of those that are refused.
     """
 
-    def __init__(self, host: Host, authenticate: Authenticate | None = None) -> None:
+    def __init__(self, host: Host, authenticate: Authenticate | None = None, door: str = "http") -> None:
         self._host: Host = host
         self._authenticate: Authenticate = authenticate or Identity(host)
+        self._door = door
 
     @property
     def closed(self) -> bool:
@@ -46,7 +48,7 @@ class Access:
         if not self.closed:
             return None
         client = scope.get("client")
-        entrance.set(Entrance("http", client[0] if client else ""))
+        entrance.set(Entrance(self._door, client[0] if client else ""))
         if _is_ambiguous(headers, scope):
             headers[_CREDENTIAL] = b""  # none of them counts
         tenant = self._authenticate(headers)

@@ -12,7 +12,9 @@ from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.calling import Calling
 from jackfield_contrib.http.catalogue import Catalogue
 from jackfield_contrib.http.exchange import Exchange, Gone, Receive, Scope, Send
+from jackfield_contrib.http.hooks import Hooks
 from jackfield_contrib.http.problems import Refused
+from jackfield_contrib.http.streaming import Streaming
 from jackfield_contrib.http.submitting import Submitting
 
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -23,6 +25,7 @@ _WATCHED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _BATCH: Final = "/v1/calls:batch"
 _SUBMIT: Final = "/v1/submit/"
 _CALLS: Final = "/v1/calls/"
+_HOOKS: Final = "/v1/hooks/"
 
 
 def asgi(
@@ -52,8 +55,8 @@ def asgi(
 class _Application:
     def __init__(self, host: Host, probes: Probes, bounds: Bounds, access: Access) -> None:
         self._probes, self._bounds, self._access = probes, bounds, access
-        self._calling, self._catalogue = Calling(host, bounds), Catalogue(host)
-        self._submitting = Submitting(host, access)
+        self._calling, self._catalogue = Calling(host, bounds), Catalogue(host, bounds)
+        self._submitting, self._streaming, self._hooks = Submitting(host, access), Streaming(host, bounds), Hooks(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -65,6 +68,9 @@ class _Application:
             path = _path(scope)
             if path in _WATCHED:
                 await self._watched(scope, path, exchange)
+            elif path.startswith(_HOOKS):  # whose they are their signatures say
+                _only(scope["method"], "POST")
+                await self._hooks.take(path[len(_HOOKS) :], exchange)
             else:
                 exchange.tenant = self._access.tenant(exchange.headers, scope)
                 await self._answer(scope["method"], path, exchange)
@@ -79,7 +85,7 @@ class _Application:
         if path.startswith(_FUNCTIONS):
             name = path[len(_FUNCTIONS) :]
             if method == "POST":
-                await self._calling.one(name, exchange)
+                await (self._streaming if exchange.wants_events else self._calling).one(name, exchange)
             else:
                 _only(method, "GET", "HEAD", "POST")
                 await exchange.result(exchange.written(self._catalogue.function(name, exchange.tenant)))

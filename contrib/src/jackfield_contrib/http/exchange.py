@@ -19,6 +19,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON: Final = "application/json"
 MESSAGEPACK: Final = "application/msgpack"
+EVENTS: Final = "text/event-stream"
 
 _MESSAGEPACKS: Final = frozenset({MESSAGEPACK, "application/x-msgpack", "application/vnd.msgpack"})
 SECRET: Final = frozenset(
@@ -100,10 +101,10 @@ class Exchange:
         tenant: whom it is of, or None.
     """
 
-    __slots__ = ("_bounds", "_scope", "_send", "headers", "receive", "tenant")
+    __slots__ = ("_bounds", "_scope", "headers", "receive", "send", "tenant")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, bounds: Bounds) -> None:
-        self._scope, self.receive, self._send, self._bounds = scope, receive, send, bounds
+        self._scope, self.receive, self.send, self._bounds = scope, receive, send, bounds
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.tenant: str | None = None
 
@@ -114,7 +115,14 @@ class Exchange:
             Refused: when it is too large, too slow, of another type, or not what its type says.
             Gone: when the client has left.
         """
-        body = await self._body()
+        return self.read(await self.body())
+
+    def read(self, body: bytes) -> Any:
+        """Read a body as what its content type says; None when it is empty.
+
+        Raises:
+            Refused: when it is of another type, or not what its type says.
+        """
         if not body:
             return None
         kind = self.headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower().decode("latin-1")
@@ -129,7 +137,13 @@ class Exchange:
             raise Refused(400, f"the body is no {what}: {reason}") from None
         raise Refused(415, f"a body is {JSON} or {MESSAGEPACK}", {"accept": f"{JSON}, {MESSAGEPACK}"})
 
-    async def _body(self) -> bytes:
+    async def body(self) -> bytes:
+        """Give the body as it came.
+
+        Raises:
+            Refused: when it is too large, or too slow.
+            Gone: when the client has left.
+        """
         most = self._bounds.body
         declared = self.headers.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > most:
@@ -199,6 +213,11 @@ class Exchange:
             return True
         return b"*/*" in wanted and b"msgpack" in self.headers.get(b"content-type", b"")
 
+    @property
+    def wants_events(self) -> bool:
+        """Whether the client watches the call that it asks for."""
+        return b"text/event-stream" in self.headers.get(b"accept", b"")
+
     def written(self, value: Any) -> msgspec.Raw:
         """Write what a function has given, as the client wants it.
 
@@ -211,17 +230,23 @@ class Exchange:
         """Send what `written` has given."""
         await self.raw(status, MESSAGEPACK if self.wants_messagepack else JSON, bytes(written), headers)
 
+    @property
+    def client(self) -> str:
+        """Where the request comes from, as far as that is known."""
+        client = self._scope.get("client")
+        return "" if client is None else str(client[0])
+
     def below(self, path: str) -> str:
         """Give a path of the application as clients see it, wherever it is mounted."""
         root: str = self._scope.get("root_path", "")
         return root + path
 
-    async def results(self, entries: list[dict[str, Any]]) -> None:
+    async def results(self, entries: list[dict[str, Any]], status: int = 200) -> None:
         """Send plain data in which results are what `written` has given."""
         if self.wants_messagepack:
-            await self.raw(200, MESSAGEPACK, msgspec.msgpack.encode(entries))
+            await self.raw(status, MESSAGEPACK, msgspec.msgpack.encode(entries))
         else:
-            await self.raw(200, JSON, msgspec.json.encode(entries))
+            await self.raw(status, JSON, msgspec.json.encode(entries))
 
     async def problem(self, problem: Problem) -> None:
         """Send what went wrong."""
@@ -236,5 +261,5 @@ class Exchange:
         ]
         if headers:
             lines += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-        await self._send({"type": "http.response.start", "status": status, "headers": lines})
-        await self._send({"type": "http.response.body", "body": b"" if self._scope["method"] == "HEAD" else body})
+        await self.send({"type": "http.response.start", "status": status, "headers": lines})
+        await self.send({"type": "http.response.body", "body": b"" if self._scope["method"] == "HEAD" else body})

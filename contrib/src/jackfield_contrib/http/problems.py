@@ -23,7 +23,7 @@ from jackfield.errors import (
 
 CONTENT_TYPE: Final = "application/problem+json"
 
-_TITLES: Final[Mapping[Outcome, str]] = {
+TITLES: Final[Mapping[Outcome, str]] = {
     Outcome.REJECTED: "The function refused",
     Outcome.INVALID_PAYLOAD: "The payload does not fit",
     Outcome.NOT_FOUND: "There is no such function",
@@ -87,7 +87,7 @@ def of_error(error: JackfieldError) -> Problem:
     status = OUTCOMES[outcome].http
     document: dict[str, Any] = {
         "type": f"urn:jackfield:outcome:{outcome.value}",
-        "title": _TITLES[outcome],
+        "title": TITLES[outcome],
         "status": status,
         "outcome": outcome.value,
     }
@@ -106,7 +106,9 @@ def of_error(error: JackfieldError) -> Problem:
         case ResourceExhausted():
             document |= {"detail": str(error)}
             if error.retry_after is not None:
-                headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+                seconds = max(1, math.ceil(error.retry_after))
+                headers["retry-after"] = str(seconds)
+                document["retry_after"] = seconds  # where there are no headers: in a batch, in an event
         case Cancelled():
             document |= {"detail": str(error)}
         case _ if outcome is Outcome.CRASHED:
