@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from time import perf_counter
 from typing import Final
 
 from jackfield import Host, Probes
 from jackfield.errors import JackfieldError, Unavailable
-from jackfield.model.call import came_in
+from jackfield.model.entrance import entrance
 from jackfield_contrib.http import page, problems
-from jackfield_contrib.http.access import Access, Authenticate
+from jackfield_contrib.http.access import Access, Authenticate, entrance_of
 from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.calling import Calling
 from jackfield_contrib.http.catalogue import Catalogue
@@ -79,13 +78,13 @@ class Application:
         exchange = Exchange(scope, receive, send, self._bounds)
         try:
             path = _path(scope)
+            entrance.set(entrance_of(scope, path))
             if path in _OPEN:
                 await self._opened(scope, path, exchange)
             elif path.startswith(_HOOKS):  # whose they are their signatures say
                 _only(scope["method"], "POST")
                 await self._hooks.take(path[len(_HOOKS) :], exchange)
             else:
-                came_in.set(("http", f"{scope['method']} {path}", perf_counter()))
                 exchange.tenant = self._access.tenant(exchange.headers, scope)
                 await self._answer(scope["method"], path, exchange)
         except Refused as refused:
