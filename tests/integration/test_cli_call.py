@@ -290,6 +290,44 @@ def test_a_terminal_gets_a_progress_bar(command, tmp_path):
     assert "━" in shown.decode()
 
 
+REPORTS = """
+import time
+from jackfield import current_call
+
+def work(steers: str) -> str:
+    for number in range(4):
+        current_call().progress(number, 4, f"item {number} {steers}")
+        time.sleep(0.2)
+    return "done"
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+@pytest.mark.parametrize("terminal", [True, False])
+def test_how_far_a_call_has_come_is_shown_on_a_terminal_and_nowhere_else(command, tmp_path, terminal):
+    """By a bar that is wiped at the end; what the function says steers nothing."""
+    (tmp_path / "reports.py").write_text(REPORTS)
+    ours, theirs = os.openpty()
+    call = f"{tmp_path}/reports.py:work", "steers=a[bold]\u202e"
+    with command(*call, stderr=theirs if terminal else subprocess.PIPE) as process:
+        os.close(theirs)
+        shown = b"" if terminal else process.stderr.read()
+        while terminal and select.select([ours], [], [], 60)[0]:
+            try:
+                shown += os.read(ours, 65_536)
+            except OSError:  # the other end is closed
+                break
+        said = process.stdout.read()
+    os.close(ours)
+    assert (process.returncode, said) == (0, b'"done"\n')
+    if terminal:
+        assert "reports.work item" in shown.decode()
+        assert "[bold]\\u202e" in shown.decode()
+        assert "━" in shown.decode()
+    else:
+        assert shown == b""
+
+
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_result_does_not_steer_a_terminal_and_is_data_elsewhere(command, terminal):

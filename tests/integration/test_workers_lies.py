@@ -9,6 +9,7 @@ from loguru import logger
 
 from jackfield import Host
 from jackfield.errors import DeadlineExceeded, FunctionCrashed, JackfieldError, Unavailable
+from jackfield.model.progress import Latest, listening
 from jackfield.workers.answers import ASKED
 from support.apart import host_of, why_not
 from support.wheels import wheel
@@ -102,6 +103,11 @@ FLOODS = {
         2.0,
         None,
     ),
+    "reports without end that somebody listens to": (
+        "to = channels()[0]\n    while True: put(to, said(6, 1, 1, 2, 'x' * 1000) * 1000)",
+        2.0,
+        None,
+    ),
     "a result of too many tables": (
         f"put(channels()[0], frame(b'\\x93\\x02\\x01' + {TABLES}))\n    time.sleep(60)",
         20.0,
@@ -138,6 +144,7 @@ def test_a_flood_costs_its_worker_alone(flood, tmp_path):
         logger.disable("jackfield")
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
         before = _peak()
+        listening.set(Latest(lambda: None))
         with pytest.raises(DeadlineExceeded if cause is None else Unavailable) as caught:
             host.call("bad.attack", timeout=timeout)
         assert cause is None or caught.value.cause == cause

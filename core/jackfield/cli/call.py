@@ -70,6 +70,8 @@ def call(
     the function's parameters, or the fields of its record if it has only one. What plugins print goes to stderr. What
     of a result JSON has no form for is shown as text, and told; the exit code is then 1.
 
+    How far it has come is shown on a terminal, by a bar for each function that reports it.
+
     A function of a Python file needs no packaging: ./file.py:function calls it, ./file.py alone shows what there is.
     """
     from jackfield.cli.files import given as as_file
@@ -219,6 +221,7 @@ def _one(
 ) -> None:
     import asyncio
 
+    from jackfield.cli.bar import progress_bar
     from jackfield.errors import JackfieldError
     from jackfield.wire.documents import show_json
 
@@ -234,7 +237,7 @@ def _one(
             value = make(spec)
             try:
                 # Not `call`: a sync function is to leave its caller at the deadline, and so needs a thread.
-                with asyncio.Runner() as runner:
+                with progress_bar(), asyncio.Runner() as runner:
                     runner.get_loop()  # before there is a coroutine to be run on it: the system may give none
                     result, missed = show_json(runner.run(host.acall(called, value, **options)))
             finally:

@@ -10,7 +10,8 @@ The model is imported with every host; what reads a file (cattrs, tomllib) when 
 from typing import TYPE_CHECKING, Final
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
-from jackfield.config.doors import DoorsConfig, HttpDoorConfig
+from jackfield.config.auth import AuthConfig, JwtConfig
+from jackfield.config.doors import DoorsConfig, GrpcDoorConfig, HttpDoorConfig
 from jackfield.config.flows import FlowConfig, StepConfig
 from jackfield.config.leaves import RestartPolicy
 from jackfield.config.model import (
@@ -45,6 +46,7 @@ _HOMES: Final = {
 
 __all__ = [
     "EXECUTORS",
+    "AuthConfig",
     "Configuration",
     "Delivery",
     "DeliveryConfig",
@@ -52,8 +54,10 @@ __all__ = [
     "DurableConfig",
     "EnvironmentsConfig",
     "FlowConfig",
+    "GrpcDoorConfig",
     "HostConfig",
     "HttpDoorConfig",
+    "JwtConfig",
     "LogsConfig",
     "MetricsConfig",
     "ObservabilityConfig",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jackfield.config import files
+from jackfield.config.auth_check import check_auth
 from jackfield.config.check import check
 from jackfield.config.documents import Kind
 from jackfield.config.doors_check import check_doors
@@ -88,9 +89,10 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
     flows, flawed = check_flows(document.flows) if document.flows else ({}, [])
     store, unstored = check_store_url(document.store, here.parent)
     doors, unhung = check_doors(document.doors, here.parent, tenants=document.tenants is not None)
+    auth, unproven = check_auth(document.auth, here.parent, tenants=document.tenants is not None)
     webhooks, unsigned = check_webhooks(document.webhooks, here.parent, document.tenants)
     deliveries, unsent = check_deliveries(document.deliveries, here.parent)
-    if problems := [*problems, *more, *flawed, *unstored, *unhung, *unsigned, *unsent]:
+    if problems := [*problems, *more, *flawed, *unstored, *unhung, *unsigned, *unsent, *unproven]:
         raise KIND.error(file, problems, index_lines(text), lambda path: _plugin(path, raw))
     return Configuration(
         file=here,
@@ -105,6 +107,7 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
         environments=environments,
         durable=document.durable,
         doors=doors,
+        auth=auth,
         webhooks=webhooks,
         deliveries=deliveries,
         discover=document.discover,

@@ -18,10 +18,13 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from jackfield.config.keys import key_of, keys
 from jackfield.config.model import Document, PluginConfig, RouteConfig
-from jackfield.config.problems import PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
+from jackfield.config.problems import DIGEST_PLACEHOLDER, PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
 from jackfield.config.schedules import ScheduleConfig
 
 _EXAMPLES: Mapping[str | int, str] = {
+    "issuer": 'add issuer = "https://id.example.com"',
+    "audience": 'add audience = "jackfield"',
+    "keys": 'add keys = "jwks.json", or an https URL',
     "name": 'add name = "…"',
     "path": 'add path = "module:Object"',
     "function": 'add function = "billing.close"',
@@ -30,6 +33,7 @@ _EXAMPLES: Mapping[str | int, str] = {
 }
 _ARRAYS: Mapping[type, str] = {PluginConfig: "plugin", ScheduleConfig: "schedule"}
 _HUGE = 10**18
+_MEMBERS: Mapping[str | int, str] = {"keys": DIGEST_PLACEHOLDER, "algorithms": "RS256"}
 _REQUIRED: Mapping[str, Mapping[str, str]] = {
     "plugin": {"name": PLACEHOLDER, "path": PLACEHOLDER},
     "schedule": {"name": PLACEHOLDER, "function": PLACEHOLDER, "cron": PLACEHOLDER},
@@ -142,6 +146,7 @@ def _repair(document: dict[str, Any], problem: Problem) -> None:
             | ("plugin", int(), "name" | "path")
             | ("plugin", int(), "functions", _)
             | ("routes", _, "tenants", _)
+            | ("auth", "jwt", "issuer" | "audience" | "keys")
             | ("webhooks", _, "function")
             | ("deliveries", _, "url")
         ):
@@ -151,7 +156,7 @@ def _repair(document: dict[str, Any], problem: Problem) -> None:
         case ("flows", *rest) if (filled := _placeholder(*rest)) is not None:
             holder[last] = filled
         case _ if isinstance(holder, list):  # the others must keep their places
-            holder[last] = PLACEHOLDER
+            holder[last] = _MEMBERS.get(problem.path[-2], PLACEHOLDER)
         case _:
             del holder[last]
 
@@ -210,15 +215,20 @@ def _expected(hint: Any) -> str:
     return {bool: "true or false", str: "a text"}[part]
 
 
-def _shown(value: object) -> str:
-    """Name a value of a key that is known, and therefore no secret."""
+def _is_secret(part: Any) -> bool:
+    """Tell whether what is written there by mistake may be a secret."""
+    return any((getattr(meta, "extra", None) or {}).get("secret") for meta in getattr(part, "__metadata__", ()))
+
+
+def _shown(value: object, hint: Any = None) -> str:
+    """Name a value of a key that is known, and therefore no secret, unless its kind says so."""
     match value:
         case None:
             return "nothing"
         case "":
             return "an empty text"
         case str():
-            return f"the text {quoted(value)}"
+            return "another text" if _is_secret(hint) else f"the text {quoted(value)}"
         case bool() | float():
             return str(value).lower()
         case int():
@@ -234,7 +244,7 @@ def _leaf(value: Any, hint: Any) -> Any:
         part = _parts(hint)[0]
         if get_origin(part) is Literal and isinstance(value, str):
             raise _Wrong(f"unknown value {quoted(value)}", did_you_mean(value, get_args(part))) from None
-        raise _Wrong(f"expected {_expected(hint)}, got {_shown(value)}") from None
+        raise _Wrong(f"expected {_expected(hint)}, got {_shown(value, part)}") from None
 
 
 def _container(hint: Any) -> Callable[[Any, Any], Any]:
@@ -248,7 +258,7 @@ def _container(hint: Any) -> Callable[[Any, Any], Any]:
 
     def convert(value: Any, _: Any) -> Any:
         if not isinstance(value, kind):
-            raise _Wrong(f"expected {_NAMES[kind]}, got {_shown(value)}", fix)
+            raise _Wrong(f"expected {_NAMES[kind]}, got {_shown(value, members[0])}", fix)
         found = walk(value, of)
         return tuple(found) if is_array else found
 

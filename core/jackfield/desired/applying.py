@@ -167,6 +167,7 @@ class Applier(Noted):
                         refused=now.refused,
                         offered=now.offered,
                     )
+                    self.keeper.took(self.desired)
             revision = news.revision
             host_log("INFO", f"follows d{revision.number}: {revision.verb} by {revision.by}: {revision.what}")
             if news.applied is None and revision.digest != before.applied.digest:

@@ -18,10 +18,12 @@ from jackfield.config import (
 from jackfield.config.keys import keys
 from jackfield.desired.plan import FieldChange
 from jackfield.model.flow import Flow
+from jackfield.model.permissions import DIGEST
 
 SET = "(set)"
 """Stands for an option, whose value may be a secret."""
 
+_SHOWN = len(DIGEST) + 8  # of a digest: enough to find it in a file
 _NOTHING: Mapping[str, Any] = {}
 _TABLES: Mapping[str, type[Any]] = {"retry": RetryConfig, "upgrade": UpgradeConfig, "worker": WorkerConfig}
 
@@ -38,7 +40,8 @@ def shown(value: Any) -> str:
         return ", ".join(shown(item) for item in value)
     if attrs.has(type(value)):
         return shown(attrs.asdict(value, recurse=False))
-    return str(value)
+    text = str(value)
+    return f"{text[:_SHOWN]}…" if text.startswith(DIGEST) else text
 
 
 def alike(old: Any, new: Any) -> bool:
@@ -104,6 +107,14 @@ def tenant_changes(
             FieldChange("tenants", "" if before is None else "configured", "configured" if before is None else "")
         )
     return (*found, *_differing_each(old, new))
+
+
+def auth_changes(before: Configuration, after: Configuration) -> tuple[FieldChange, ...]:
+    """Give what differs in how strangers say who they are."""
+    old, new = before.auth.jwt, after.auth.jwt
+    if old is None or new is None:
+        return () if old is new else (FieldChange("auth.jwt", shown(old), shown(new)),)
+    return _differing(old, new, "auth.jwt.")
 
 
 def schedule_changes(

@@ -14,6 +14,7 @@ import attrs
 from jackfield.config import Configuration, PluginConfig
 from jackfield.desired.fields import (
     SET,
+    auth_changes,
     flow_changes,
     host_changes,
     plugin_changes,
@@ -173,14 +174,14 @@ def plan(
     refused = {} if force else refusals(want, desired, actual)
     trials = on_trial(want, actual)
     plugins = tuple(_plugins(want, desired, actual, {*refused, *trials}))
-    tenants = tenant_changes(desired.tenants, new.tenants)
+    tenants = (*tenant_changes(desired.tenants, new.tenants), *auth_changes(desired.applied, new))
     flows = flow_changes(desired.flows, new.flows)
     schedules = schedule_changes(desired.schedules, new.schedules)
     webhooks = table_changes(desired.webhooks, new.webhooks)
     deliveries = table_changes(desired.deliveries, new.deliveries)
     changes = (
         *_aborts(plugins, taken, actual, trials),
-        *((Change("tenants", "", "the table [tenants] differs", tenants),) if tenants else ()),
+        *((Change("tenants", "", "who may call differs", tenants),) if tenants else ()),
         *routes,
         *_ordered(plugins, want.plugins, desired.deployed),
         *((Change("flows", "", "the table [flows] differs", flows),) if flows else ()),

@@ -21,6 +21,7 @@ from jackfield.flow.watching import StepState, Watch, current_watch
 from jackfield.log import host_log
 from jackfield.model.call import Call, current, in_step
 from jackfield.model.flow import INPUT, ITEM, Reference
+from jackfield.model.progress import listening
 from jackfield.model.snapshot import Snapshot
 from jackfield.model.spec import FunctionSpec
 from jackfield.stack import error_message, error_type
@@ -97,6 +98,8 @@ class FlowFunction:
         # A journal is of one call, and not of those below it.
         is_root = call is None or call.parent is None
         kept, watch = (current_journal.get(), current_watch.get()) if is_root else (None, None)
+        if watch is None and (listener := listening.get()) is not None:
+            watch = Watch(self.flow, listener)
         return await Run(self, called, call, input, kept, watch).whole()
 
     async def _look_up(self) -> Mapping[str, Called]:

@@ -10,6 +10,7 @@ from typing import Final
 import attrs
 
 from jackfield.model.flow import Flow
+from jackfield.model.progress import Listener, StepProgress
 
 
 class StepState(StrEnum):
@@ -55,27 +56,34 @@ class Watch:
 
     Args:
         flow: what is run.
+        tell: hears of each step as it begins and ends.
     """
 
-    def __init__(self, flow: Flow) -> None:
-        self.flow = flow
+    def __init__(self, flow: Flow, tell: Listener | None = None) -> None:
+        self.flow, self._tell = flow, tell
         self._reports = {step.name: StepReport() for step in flow.steps}
         self._begun: dict[str, float] = {}
 
     def begin(self, step: str) -> None:
         """See a step begin."""
         self._begun[step] = perf_counter()
-        self._reports[step] = StepReport(StepState.RUNNING)
+        self._report(step, StepReport(StepState.RUNNING))
 
     def item(self, step: str, *, failed: bool) -> None:
         """See an item of a step end."""
         report = self._reports[step]
-        self._reports[step] = attrs.evolve(report, items=report.items + 1, failed=report.failed + failed)
+        self._report(step, attrs.evolve(report, items=report.items + 1, failed=report.failed + failed))
 
     def end(self, step: str, state: StepState) -> None:
         """See a step end, or be left out."""
         seconds = perf_counter() - self._begun[step] if step in self._begun else 0.0
-        self._reports[step] = attrs.evolve(self._reports[step], state=state, seconds=seconds)
+        self._report(step, attrs.evolve(self._reports[step], state=state, seconds=seconds))
+
+    def _report(self, step: str, report: StepReport) -> None:
+        self._reports[step] = report
+        if self._tell is not None:
+            now = report.state.value, report.items, report.failed, report.seconds
+            self._tell(StepProgress(self.flow.name, step, *now))
 
     def report(self) -> Mapping[str, StepReport]:
         """Say what became of each step; what has not begun since something failed is left out."""

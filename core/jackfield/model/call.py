@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from jackfield.model.headers import Headers
+from jackfield.model.progress import listening, progress_of
 
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
+
+    from jackfield.model.seen import Seen
 
 NO_HEADERS: Mapping[str, str] = Headers({})
 
@@ -54,6 +57,8 @@ class Call(msgspec.Struct, frozen=True, eq=False):
         attempt: 1 for the first try.
         trace: the span this call runs in, or its parent's when no span of its own is recorded; None when nothing is
             traced.
+        seen: what is noted of it while it is under way: calls in its body, queues that it has waited in. Not for
+            functions.
     """
 
     name: str
@@ -68,6 +73,7 @@ class Call(msgspec.Struct, frozen=True, eq=False):
     parent: "Call | None" = None
     attempt: int = 1
     trace: "SpanContext | None" = None
+    seen: "Seen | None" = None
 
     @property
     def id(self) -> str:
@@ -96,6 +102,30 @@ class Call(msgspec.Struct, frozen=True, eq=False):
             call = call.parent
         return call
 
+    def progress(self, done: float, total: float | None = None, text: str = "") -> None:
+        """Report how far this call has come, for whoever listens: a client of a door, or `pluginctl call`.
+
+        Call it as often as is convenient: what is told is the last report, at the pace of whoever listens. Where nobody
+        does, nothing happens. As `current_call()`, it belongs to the context of the call: a thread that the function
+        starts itself reports through `contextvars.copy_context().run`.
+
+        Args:
+            done: how much is done.
+            total: how much there is; None when that is not known.
+            text: what it is at; of more than 1,000 characters the first are told.
+
+        Raises:
+            TypeError: when a number is none, or the text no `str`.
+            ValueError: when a number is not finite.
+
+        Examples:
+            >>> Call("import").progress(3, 10, "airports")
+        """
+        said = progress_of(self.name, done, total, text)  # a mistake is one whether or not somebody listens
+        listener = listening.get()
+        if listener is not None:
+            listener(said)
+
     def __repr__(self) -> str:
         """Show everything but the payload, which may hold secrets, and the headers, which often do."""
         return f"Call({self.name}@{self.version}, id={self.id}, tenant={self.tenant!r}, deadline={self.deadline})"
@@ -106,6 +136,9 @@ current: ContextVar[Call | None] = ContextVar("jackfield_call", default=None)
 
 begins: ContextVar[Callable[[Call], None] | None] = ContextVar("jackfield_begins", default=None)
 """What raises if the calls of this context must not begin any more; asked once they have waited for a place."""
+
+came_in: ContextVar[tuple[str, str, float] | None] = ContextVar("jackfield_came_in", default=None)
+"""What the calls of this context came in by: the kind of door, what was asked of it, and when, by `perf_counter`."""
 
 in_step: ContextVar[tuple[Call | None, str] | None] = ContextVar("jackfield_step", default=None)
 """The call of a flow, and its step that this context is of; calls whose parent that call is are the step's."""

@@ -13,13 +13,14 @@ from typing import Any, Final, Protocol
 from jackfield.errors import DeadlineExceeded, JackfieldError, PayloadError, ResourceExhausted, Unavailable
 from jackfield.executors.worker import Undelivered
 from jackfield.model.call import NO_HEADERS, Call
+from jackfield.model.progress import listening, progress_of
 from jackfield.wire.errors import restore
 from jackfield.workers import messages
 from jackfield.workers.answers import Answers, Services
 from jackfield.workers.arena import KEPT, LARGEST, Arena, NoRoom
 from jackfield.workers.channel import Channel
 from jackfield.workers.frames import ChannelBroken
-from jackfield.workers.messages import About, Cancel, Invoke, Place, Request, Result, Said, Spans, Took
+from jackfield.workers.messages import About, Cancel, Invoke, Place, Progressed, Request, Result, Said, Spans, Took
 from jackfield.workers.readers import Readers
 from jackfield.workers.tickets import Ticket, resolve, teller
 
@@ -52,7 +53,7 @@ class Process(Protocol):
 class _Open:
     """A call that is open; it ends with a `Result`, or with why its worker is gone."""
 
-    __slots__ = ("_arena", "_ended", "_places", "call", "inbox", "left", "loop", "release", "spans", "ticket")
+    __slots__ = ("_arena", "_ended", "_places", "call", "heard", "inbox", "left", "loop", "release", "spans", "ticket")
 
     def __init__(self, call: Call, release: Release, arena: Arena) -> None:
         self.call, self.release = call, release
@@ -61,6 +62,7 @@ class _Open:
         self.ticket: Ticket | None = None
         self.left: Context | None = None  # of whoever has left
         self.spans: Spans | None = None  # that have come, for whoever takes the result
+        self.heard = listening.get()  # by whom, how far it has come
         self._arena = arena
         self._places: list[Place | None] = []  # of what it was sent, which is free when it ends
         self._ended = False
@@ -210,7 +212,7 @@ class Calls:
         """Open a call; give its number, and the message that begins it."""
         number, opened = next(self._ids), _Open(call, release, self._arena)
         try:
-            message = self._invoke(number, function, call)
+            message = self._invoke(number, function, call, heard=opened.heard is not None)
         except BaseException as error:
             release()
             if isinstance(error, TypeError):
@@ -224,13 +226,13 @@ class Calls:
         self.served += 1
         return number, opened, message
 
-    def _invoke(self, number: int, function: int, call: Call) -> Invoke:
+    def _invoke(self, number: int, function: int, call: Call, *, heard: bool) -> Invoke:
         own = call.number
         if own is None or own < 0:
             own = int(call.id, 16)
         about = None
         rare = call.tenant is not None or call.trace is not None or call.rule or call.attempt > 1
-        if rare or call.headers is not NO_HEADERS:
+        if rare or heard or call.headers is not NO_HEADERS:
             trace = call.trace
             about = About(
                 call.tenant,
@@ -240,6 +242,7 @@ class Calls:
                 None
                 if trace is None
                 else (trace.trace_id.to_bytes(16, "big"), trace.span_id.to_bytes(8, "big"), int(trace.trace_flags)),
+                heard,
             )
         payload, place = self._arena.put(call.payload)
         took = self._told() if self._read_since else ()
@@ -393,7 +396,7 @@ class Calls:
                 raise ChannelBroken("it answered what nobody has asked")
             self.answered = True
             self._hand(opened, message)
-        elif kind is Request or kind is Said or kind is Spans:
+        elif kind is Request or kind is Said or kind is Spans or kind is Progressed:
             opened = self._open.get(message.call)
             if opened is None:
                 self._take_late(message)
@@ -402,6 +405,8 @@ class Calls:
             elif kind is Request:
                 if self._answers.admit(message):
                     self._hand(opened, message)
+            elif kind is Progressed:
+                self._progressed(message, opened)
             elif opened.spans is None:
                 opened.spans = message
             else:
@@ -409,13 +414,24 @@ class Calls:
         else:
             self._process.met(message)
 
-    def _take_late(self, message: Request | Said | Spans) -> None:
+    @staticmethod
+    def _progressed(message: Progressed, opened: _Open) -> None:
+        """Tell whoever listens how far a call has come."""
+        if opened.heard is None:
+            return
+        try:
+            said = progress_of(opened.call.name, message.done, message.total, message.text)
+        except ValueError as error:  # which no honest worker sends
+            raise ChannelBroken(str(error)) from None
+        opened.heard(said)
+
+    def _take_late(self, message: Request | Said | Spans | Progressed) -> None:
         """Take what is said for a call that has just ended: by a thread that the function has left behind."""
         if not 0 < message.call <= self._newest or isinstance(message, Spans):
             raise ChannelBroken("it spoke for a call that it does not run")
         if isinstance(message, Said):
             self._services.said(message, None)
-        elif self._answers.admit(message):
+        elif isinstance(message, Request) and self._answers.admit(message):
             self._answers.refuse(message)
 
     def _hand(self, opened: _Open, message: Any) -> None:

@@ -9,12 +9,13 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from jackfield.model import progress
 from jackfield.model.spec import Colour, PayloadShape
 from jackfield.wire.errors import Failure, describe
 from jackfield.workers.frames import CARRIED
 from jackfield.workers.traced import SPANS, SpanFact, SpanId
 
-VERSION: Final = 4
+VERSION: Final = 5
 """Of this protocol; both sides are of one installation, and say so when they meet."""
 
 
@@ -100,6 +101,7 @@ class About(msgspec.Struct, frozen=True, array_like=True):
         rule: why this version runs.
         attempt: 1 for the first try.
         trace: numbers of its trace and span, and the flags; None when it is not traced.
+        heard: whether somebody listens to how far it has come.
     """
 
     tenant: str | None = None
@@ -107,6 +109,7 @@ class About(msgspec.Struct, frozen=True, array_like=True):
     rule: str = ""
     attempt: int = 1
     trace: tuple[bytes, bytes, int] | None = None
+    heard: bool = False
 
 
 class Cancel(_Message, frozen=True, array_like=True, tag=2):
@@ -252,7 +255,23 @@ class Spans(_Message, frozen=True, array_like=True, tag=5):
     lost: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
-ToHost = Ready | Result | Request | Said | Spans
+class Progressed(_Message, frozen=True, array_like=True, tag=6):
+    """How far a call has come, that somebody listens to.
+
+    Attributes:
+        call: as in `Request`; never 0.
+        done: how much of it is done.
+        total: how much there is; None when that is not known.
+        text: what it is at.
+    """
+
+    call: int
+    done: int | float
+    total: int | float | None
+    text: Annotated[str, msgspec.Meta(max_length=progress.TEXT)]
+
+
+ToHost = Ready | Result | Request | Said | Spans | Progressed
 """What a host takes of a worker."""
 
 

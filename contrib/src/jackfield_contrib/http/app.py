@@ -2,29 +2,33 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Final
 
 from jackfield import Host, Probes
-from jackfield.config.doors_check import is_loopback
 from jackfield.errors import JackfieldError
-from jackfield_contrib.http import problems
-from jackfield_contrib.http.access import Access, Authenticate, nobody
+from jackfield.model.call import came_in
+from jackfield_contrib.http import page, problems
+from jackfield_contrib.http.access import Access, Authenticate
 from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.calling import Calling
 from jackfield_contrib.http.catalogue import Catalogue
-from jackfield_contrib.http.exchange import Exchange, Gone, Receive, Scope, Send
+from jackfield_contrib.http.exchange import Exchange, Receive, Scope, Send
 from jackfield_contrib.http.hooks import Hooks
+from jackfield_contrib.http.presence import Gone
 from jackfield_contrib.http.problems import Refused
+from jackfield_contrib.http.streaming import Streaming
 from jackfield_contrib.http.submitting import Submitting
 
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _FUNCTIONS: Final = "/v1/functions/"
 _LISTS: Final = frozenset({"/v1/functions", "/openapi.json"})
-_WATCHED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_OPEN: Final = frozenset({"/healthz", "/readyz", "/metrics", *page.PATHS})
 _BATCH: Final = "/v1/calls:batch"
 _SUBMIT: Final = "/v1/submit/"
 _CALLS: Final = "/v1/calls/"
+_EACH: Final = "/v1/calls"
 _HOOKS: Final = "/v1/hooks/"
 
 
@@ -33,7 +37,7 @@ def asgi(
     *,
     probes: Probes | None = None,
     bounds: Bounds | None = None,
-    authenticate: Authenticate = nobody,
+    authenticate: Authenticate | None = None,
 ) -> ASGI:
     """Make an ASGI application of a host's functions, to be served or mounted.
 
@@ -41,8 +45,9 @@ def asgi(
         host: whose functions; it is started and stopped by whoever made it.
         probes: answer `/healthz`, `/readyz` and `/metrics`; by default those of the host, without names.
         bounds: of a request.
-        authenticate: tells from a request's headers, by name in lower case, which tenant it is of, or None. As soon as
-            the host has tenants, a request of none gets a 401.
+        authenticate: tells from a request's headers, by name in lower case, which tenant it is of, or None; by default
+            what the host's configuration says of keys and tokens. As soon as the host has tenants, a request of none
+            gets a 401.
 
     Returns:
         The application: `app.mount("/fn", asgi(host))` in Starlette or FastAPI, or an ASGI server runs it.
@@ -54,8 +59,8 @@ def asgi(
 class _Application:
     def __init__(self, host: Host, probes: Probes, bounds: Bounds, access: Access) -> None:
         self._probes, self._bounds, self._access = probes, bounds, access
-        self._calling, self._catalogue = Calling(host, bounds), Catalogue(host)
-        self._submitting, self._hooks = Submitting(host), Hooks(host)
+        self._calling, self._catalogue = Calling(host, bounds), Catalogue(host, bounds)
+        self._submitting, self._streaming, self._hooks = Submitting(host, access), Streaming(host, bounds), Hooks(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -65,13 +70,14 @@ class _Application:
         exchange = Exchange(scope, receive, send, self._bounds)
         try:
             path = _path(scope)
-            if path in _WATCHED:
-                await self._watched(scope, path, exchange)
+            if path in _OPEN:
+                await self._opened(scope, path, exchange)
             elif path.startswith(_HOOKS):  # whose they are their signatures say
                 _only(scope["method"], "POST")
                 await self._hooks.take(path[len(_HOOKS) :], exchange)
             else:
-                exchange.tenant = self._access.tenant(exchange.headers)
+                came_in.set(("http", f"{scope['method']} {path}", perf_counter()))
+                exchange.tenant = self._access.tenant(exchange.headers, scope)
                 await self._answer(scope["method"], path, exchange)
         except Refused as refused:
             await exchange.problem(problems.of_request(refused))
@@ -84,7 +90,7 @@ class _Application:
         if path.startswith(_FUNCTIONS):
             name = path[len(_FUNCTIONS) :]
             if method == "POST":
-                await self._calling.one(name, exchange)
+                await (self._streaming if exchange.wants_events else self._calling).one(name, exchange)
             else:
                 _only(method, "GET", "HEAD", "POST")
                 await exchange.result(exchange.written(self._catalogue.function(name, exchange.tenant)))
@@ -101,6 +107,9 @@ class _Application:
                 await self._submitting.cancel(identifier, exchange)
             else:
                 await self._submitting.show(identifier, exchange)
+        elif path == _EACH:
+            _only(method, "GET", "HEAD")
+            await self._submitting.each(exchange)
         elif path in _LISTS:
             _only(method, "GET", "HEAD")
             made = self._catalogue.openapi if path == "/openapi.json" else self._catalogue.functions
@@ -109,20 +118,22 @@ class _Application:
         else:
             raise Refused(404, "there is nothing here: functions are below /v1/functions/, /openapi.json lists them")
 
+    async def _opened(self, scope: Scope, path: str, exchange: Exchange) -> None:
+        """Answer what needs no key: those who watch, and the page that shows what whoever reads it may call."""
+        if path in page.PATHS:
+            _only(scope["method"], "GET", "HEAD")
+            await page.answer(path, exchange)
+        else:
+            await self._watched(scope, path, exchange)
+
     async def _watched(self, scope: Scope, path: str, exchange: Exchange) -> None:
-        """Answer those who watch; what metrics tell of others is for this machine, once there are tenants."""
-        if path == "/metrics" and self._access.closed and not _near(scope):
-            raise Refused(403, "metrics are for this machine alone")
+        """Answer those who watch; what metrics tell of others is for operators, once there are tenants."""
+        if path == "/metrics" and not self._access.may_watch(exchange.headers, scope):
+            raise Refused(403, "metrics are for this machine and operators alone")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in exchange.headers.items()}
         answer = await self._probes.answer(scope["method"], path, headers)
         others = {name: value for name, value in answer.headers.items() if name.lower() != "content-length"}
         await exchange.raw(answer.status, answer.content_type, answer.body, others)
-
-
-def _near(scope: Scope) -> bool:
-    """Tell whether a client is on this machine; through a Unix socket a proxy may pass on anybody."""
-    client = scope.get("client")
-    return client is not None and is_loopback(client[0])
 
 
 def _path(scope: Scope) -> str:

@@ -11,7 +11,8 @@ class Bounds:
         body: bytes of a request's body.
         headers: how many headers of a request go into its call.
         header: characters of each of them.
-        patience: seconds that a client may take to send its body.
+        patience: seconds that a client may take to send its body, and to read an event.
+        heartbeat: seconds of silence after which a client that watches a call is told that it goes on.
         batch: calls of one batch.
         parallel: calls of one batch that are under way at once.
         connections: clients that a door serves at once; further ones get a 503.
@@ -21,6 +22,7 @@ class Bounds:
     headers: int = 100
     header: int = 8_192
     patience: float = 30.0
+    heartbeat: float = 15.0
     batch: int = 1_000
     parallel: int = 100
     connections: int = 4_096

@@ -1,42 +1,16 @@
-"""What can be called: a list for people and programs, and OpenAPI 3.1 for what generates clients."""
+"""What can be called: a list for people and programs, and OpenAPI 3.1 for what makes clients of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from jackfield import Host
-from jackfield.contract.payload import payload_schema, result_schema
-from jackfield.errors import OUTCOMES, FunctionNotFound, Outcome
+from jackfield.errors import FunctionNotFound
 from jackfield.model.snapshot import Snapshot
-from jackfield.model.spec import FunctionSpec
-from jackfield_contrib.http import problems
+from jackfield_contrib.contracts import contract_of
+from jackfield_contrib.http.bounds import Bounds
+from jackfield_contrib.http.openapi import Versions, document
 
 _KEPT: Final = 64  # documents of tenants
-_REF: Final = "#/$defs/"
-_PROBLEM: Final = {
-    "type": "object",
-    "required": ["type", "title", "status"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "outcome": {"enum": [outcome.value for outcome in Outcome if outcome is not Outcome.OK]},
-        "code": {"type": "string"},
-        "details": {"type": "object"},
-    },
-}
-_TIMEOUT: Final = {
-    "name": "X-Timeout",
-    "in": "header",
-    "description": "Seconds that the call may take.",
-    "schema": {"type": "number", "exclusiveMinimum": 0},
-}
-_VERSION: Final = {
-    "name": "x-version",
-    "in": "header",
-    "description": "A version other than the one that would be chosen.",
-    "schema": {"type": "string"},
-}
 
 
 class Catalogue:
@@ -44,10 +18,11 @@ class Catalogue:
 
     Args:
         host: whose.
+        bounds: of requests.
     """
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, host: Host, bounds: Bounds) -> None:
+        self._host, self._bounds = host, bounds
         self._kept: dict[str | None, tuple[Snapshot, Mapping[str, Any]]] = {}
 
     def functions(self, tenant: str | None = None) -> list[dict[str, Any]]:
@@ -66,9 +41,7 @@ class Catalogue:
         """
         if self._host.snapshot.permissions.denial(name, tenant, False):  # noqa: FBT003  # as above
             raise FunctionNotFound(name)
-        spec = self._host.describe(name)
-        payload, result = _schemas(spec)
-        return {**self._row(name), "payload_schema": payload, "result_schema": result}
+        return {**self._row(name), **contract_of(self._host.describe(name))}
 
     def _row(self, name: str) -> dict[str, Any]:
         spec = self._host.describe(name)
@@ -81,70 +54,24 @@ class Catalogue:
         if kept is None or (kept[0].revision, kept[0].permissions) != (snapshot.revision, snapshot.permissions):
             if len(self._kept) >= _KEPT:
                 self._kept = {}
-            kept = self._kept[tenant] = snapshot, self._document(tenant)
+            pickers = snapshot.permissions.pickers
+            made = document(
+                self._versions(tenant),
+                snapshot.revision,
+                self._bounds,
+                closed=pickers is not None,
+                picks=pickers is None or tenant in pickers,
+            )
+            kept = self._kept[tenant] = snapshot, made
         return kept[1]
 
-    def _document(self, tenant: str | None) -> dict[str, Any]:
-        schemas: dict[str, Any] = {"Problem": _PROBLEM}
-        paths = {}
+    def _versions(self, tenant: str | None) -> Iterator[tuple[str, Versions]]:
+        """Give each function with the contracts of its versions, the default first."""
         for name in self._names(tenant):
             try:
                 spec = self._host.describe(name)
             except FunctionNotFound:  # it went meanwhile
                 continue
-            paths[f"/v1/functions/{name}"] = {"post": _operation(spec, schemas)}
-        return {
-            "openapi": "3.1.0",
-            "info": {"title": "Functions", "version": str(self._host.snapshot.revision)},
-            "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
-            "paths": paths,
-            "components": {"schemas": schemas},
-        }
-
-
-def _operation(spec: FunctionSpec, schemas: dict[str, Any]) -> dict[str, Any]:
-    payload, result = (_shared(schema, f"{spec.name}.", schemas) for schema in _schemas(spec))
-    operation: dict[str, Any] = {
-        "operationId": spec.name,
-        "tags": [spec.plugin or "host"],
-        "parameters": [_TIMEOUT, _VERSION],
-        "requestBody": {"content": {"application/json": {"schema": payload}}},
-        "responses": {
-            "200": {"description": "The result.", "content": {"application/json": {"schema": result}}},
-            **{
-                str(OUTCOMES[outcome].http): {
-                    "description": outcome.value,
-                    "content": {problems.CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-                }
-                for outcome in Outcome
-                if outcome not in {Outcome.OK, Outcome.CANCELLED}
-            },
-        },
-    }
-    if spec.summary:
-        operation["summary"] = spec.summary
-    return operation
-
-
-def _shared(schema: Any, prefix: str, schemas: dict[str, Any]) -> Any:
-    """Move a schema's definitions to where OpenAPI has them."""
-    if isinstance(schema, dict):
-        for name, definition in schema.get("$defs", {}).items():
-            schemas[_component(prefix, name)] = _shared(definition, prefix, schemas)
-        moved = {key: _shared(value, prefix, schemas) for key, value in schema.items() if key != "$defs"}
-        reference = moved.get("$ref")
-        if isinstance(reference, str) and reference.startswith(_REF):
-            moved["$ref"] = "#/components/schemas/" + _component(prefix, reference.removeprefix(_REF))
-        return moved
-    if isinstance(schema, list):
-        return [_shared(each, prefix, schemas) for each in schema]
-    return schema
-
-
-def _component(prefix: str, name: str) -> str:
-    """Name a component: OpenAPI takes letters, digits, dots, hyphens and underscores."""
-    return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "._-") else "_" for sign in prefix + name)
-
-
-def _schemas(spec: FunctionSpec) -> tuple[dict[str, Any], dict[str, Any]]:
-    return payload_schema(spec), result_schema(spec)
+            route = self._host.snapshot.functions.get(name)
+            others = {} if route is None else {version: each.spec for version, each in route.endpoints.items()}
+            yield name, {spec.version: spec, **others}

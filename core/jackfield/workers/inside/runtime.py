@@ -7,6 +7,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from functools import partial
 from importlib.machinery import PathFinder
 from time import monotonic
@@ -48,6 +49,7 @@ from jackfield.workers.inside.describing import described, fault_fact
 from jackfield.workers.inside.events import WorkerBus
 from jackfield.workers.inside.link import Link
 from jackfield.workers.inside.members import MemberLink
+from jackfield.workers.inside.reporting import Reports
 from jackfield.workers.inside.services import WorkerCaller, WorkerLogger, WorkerSecret, log_to
 from jackfield.workers.messages import (
     EVENT,
@@ -61,6 +63,7 @@ from jackfield.workers.messages import (
     Invoke,
     Method,
     Prepare,
+    Progressed,
     Result,
     Spans,
     failure_of,
@@ -107,7 +110,7 @@ class Runtime:
         self._arrived: deque[Invoke] = deque()  # async functions that are to be begun on the loop
         self._woken = False
         self._running: dict[int, asyncio.Task[Any]] = {}  # of the loop, as what follows
-        self._answers: list[Result | Spans] = []
+        self._answers: list[Result | Spans | Progressed] = []
         self._home: HomeLoop = HomeLoop() if first is None else first._home  # noqa: SLF001  # as above
         self._pool: Pool = Pool() if first is None else first._pool  # noqa: SLF001  # as above
         self._control: ControlLoop = ControlLoop() if first is None else first._control  # noqa: SLF001  # as above
@@ -256,13 +259,20 @@ class Runtime:
         endpoint = self._endpoint(message.function)
         call = call_of(message, endpoint, self._link.arena)
         self._link.begin(call, message.id)
-        batch = tracing.batch_of(call)
+        batch, reports = tracing.batch_of(call), self._reports(message)
+        context = _context(batch, reports)
         try:
-            result = endpoint.run(call) if batch is None else batch.context().run(endpoint.run, call)
+            result = endpoint.run(call) if context is None else context.run(endpoint.run, call)
         except BaseException as error:  # noqa: BLE001  # whatever it is belongs to the caller
-            self._answer(message.id, call, batch, None, error)
+            self._answer(message.id, call, batch, reports, None, error)
         else:
-            self._answer(message.id, call, batch, result)
+            self._answer(message.id, call, batch, reports, result)
+
+    def _reports(self, message: Invoke) -> Reports | None:
+        """Make what tells how far a call has come, if somebody listens."""
+        if message.about is None or not message.about.heard:
+            return None
+        return Reports(message.id, self._link.calls.send, self._pool.start)
 
     def _at_home(self, step: Callable[[], object]) -> None:
         """Have something done on the loop, soon."""
@@ -285,13 +295,14 @@ class Runtime:
         call = call_of(message, endpoint, self._link.arena)
         self._link.begin(call, message.id)
         walk: Any = endpoint.arun(call)  # a coroutine, since the function is async
-        batch = tracing.batch_of(call)
-        context = None if batch is None else batch.context()
-        task = asyncio.get_running_loop().create_task(walk, context=context)
+        batch, reports = tracing.batch_of(call), self._reports(message)
+        task = asyncio.get_running_loop().create_task(walk, context=_context(batch, reports))
         self._running[message.id] = task
-        task.add_done_callback(partial(self._ended, message.id, call, batch))
+        task.add_done_callback(partial(self._ended, message.id, call, batch, reports))
 
-    def _ended(self, number: int, call: Call, batch: "Batch | None", task: "asyncio.Task[Any]") -> None:
+    def _ended(
+        self, number: int, call: Call, batch: "Batch | None", reports: Reports | None, task: "asyncio.Task[Any]"
+    ) -> None:
         """Answer with what a task gave, together with the others that end in this turn of the loop."""
         del self._running[number]
         result: Any = None
@@ -302,9 +313,7 @@ class Runtime:
             result = task.result()
         self._link.finish(call)
         first = not self._answers
-        spans = None if batch is None else batch.taken(number)
-        if spans is not None:
-            self._answers.append(spans)
+        self._answers += _before(number, batch, reports)
         self._answers.append(outcome(number, call.name, result, error, self._link.arena))
         if first:
             asyncio.get_running_loop().call_soon(self._answer_all)
@@ -320,15 +329,20 @@ class Runtime:
             running.cancel()
 
     def _answer(
-        self, number: int, call: Call, batch: "Batch | None", result: Any, error: BaseException | None = None
+        self,
+        number: int,
+        call: Call,
+        batch: "Batch | None",
+        reports: Reports | None,
+        result: Any,
+        error: BaseException | None = None,
     ) -> None:
         self._link.finish(call)
         answer = outcome(number, call.name, result, error, self._link.arena)
-        spans = None if batch is None else batch.taken(number)
-        if spans is None:
-            self._link.calls.send(answer)
+        if before := _before(number, batch, reports):
+            self._link.calls.send_all((*before, answer))
         else:
-            self._link.calls.send_all((spans, answer))
+            self._link.calls.send(answer)
 
     # --- The plugin object -------------------------------------------------------------------------------------------
 
@@ -414,6 +428,23 @@ def _here(bundle: PluginBundle) -> PluginBundle:
         functions=tuple(map(moved, bundle.functions)),
         methods=tuple((name, moved(spec)) for name, spec in bundle.methods),
     )
+
+
+def _context(batch: "Batch | None", reports: Reports | None) -> Context | None:
+    """Give the context that a call runs in; None: any."""
+    context = None if batch is None else batch.context()
+    if reports is None:
+        return context
+    return reports.listen(copy_context() if context is None else context)
+
+
+def _before(number: int, batch: "Batch | None", reports: Reports | None) -> "list[Spans | Progressed]":
+    """Give what is to be said of a call that has ended before its result is."""
+    if batch is None and reports is None:
+        return []
+    said: list[Spans | Progressed] = [] if reports is None else [*reports.close()]
+    spans = None if batch is None else batch.taken(number)
+    return said if spans is None else [*said, spans]
 
 
 def call_of(message: Invoke, endpoint: Endpoint, arena: Arena) -> Call:
