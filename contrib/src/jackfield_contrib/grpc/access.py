@@ -1,6 +1,7 @@
 """Whose an RPC is, and what of its metadata enters the calls."""
 
 from collections.abc import Iterable, Mapping
+from time import perf_counter
 from typing import Any, Final
 
 import attrs
@@ -64,19 +65,23 @@ class Access:
         self._host: Host = host
         self._authenticate: Authenticate = authenticate or Identity(host)
 
-    def asker(self, context: Context) -> Asker:
+    def asker(self, context: Context, what: str) -> Asker:
         """Tell whose an RPC is.
+
+        Args:
+            context: of the RPC.
+            what: it asks for.
 
         Raises:
             Refused: when it is nobody's, and there are tenants.
             Unavailable: while nobody can tell.
         """
         metadata: Metadata = context.invocation_metadata()
+        subject = b"".join(context.auth_context().get(_SUBJECT, ())).decode("utf-8", "replace")
+        entrance.set(Entrance("grpc", _address(context.peer()), subject, what, perf_counter()))
         permissions = self._host.snapshot.permissions
         if permissions.pickers is None:
             return Asker(None, _entering(metadata) or None)
-        subject = b"".join(context.auth_context().get(_SUBJECT, ())).decode("utf-8", "replace")
-        entrance.set(Entrance("grpc", _address(context.peer()), subject))
         tenant = self._authenticate(_by_name(metadata))
         if tenant is None:
             # The same for whatever is wrong: who tries keys learns nothing.

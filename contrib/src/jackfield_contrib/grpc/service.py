@@ -64,7 +64,9 @@ class Functions:
         try:
             call = messages.one(raw)
             name = call.function
-            result = await self._calling.result(call, self._access.asker(context), context.time_remaining())
+            result = await self._calling.result(
+                call, self._access.asker(context, f"Invoke {name}"), context.time_remaining()
+            )
             return Reply(id=call.id, result=result)
         except (JackfieldError, Refused) as error:
             status = statuses.of(error)
@@ -79,7 +81,7 @@ class Functions:
         """Answer `InvokeBatch`: each call by itself."""
         try:
             calls = messages.many(raw, self._bounds.batch).calls
-            asker = self._access.asker(context)
+            asker = self._access.asker(context, "InvokeBatch")
         except (JackfieldError, Refused) as error:
             _end(context, statuses.of(error))
             return Replies()  # as above
@@ -99,7 +101,7 @@ class Functions:
     async def session(self, _requests: object, context: Context) -> None:
         """Answer `Session`."""
         try:
-            asker, since = self._access.asker(context), monotonic()
+            asker, since = self._access.asker(context, "Session"), monotonic()
         except (JackfieldError, Refused) as error:
             _end(context, statuses.of(error))
             return
@@ -107,7 +109,7 @@ class Functions:
         def ask() -> Asker:
             nonlocal asker, since
             if monotonic() - since > _AGAIN:
-                asker, since = self._access.asker(context), monotonic()
+                asker, since = self._access.asker(context, "Session"), monotonic()
             return asker
 
         session = Session(context, self._calling, ask, self._bounds)
