@@ -228,8 +228,9 @@ def test_what_is_not_signed_as_it_should_be_is_nobody_s(memory, name, headers):
         remove()
     assert answer.status_code == 401
     assert answer.json()["detail"] == "the signature does not hold"
-    record = next(one for one in said if one.fields.get("audit") == "webhook_refused")
-    assert (record.level, record.fields["hook"], bool(record.fields["reason"])) == ("WARNING", name, True)
+    record = next(one for one in said if one.event == "refused")
+    assert (record.level, record.fields["door"]) == ("WARNING", "http")
+    assert record.fields["reason"].startswith(f"webhook {name}: ")
     assert OLD not in record.text
     assert OLD not in str(record.fields)
     assert [*host.submissions()] == []

@@ -5,9 +5,12 @@ import socket
 import subprocess
 import sys
 import threading
+from base64 import b64encode
+from datetime import UTC, datetime
 
 import httpx
 import pytest
+from standardwebhooks import Webhook
 
 from jackfield import Host
 from jackfield.config import HttpDoorConfig
@@ -15,6 +18,7 @@ from jackfield.errors import Unavailable
 from jackfield.testing import no_leaks
 from jackfield_contrib.http.door import HttpDoor
 
+PLUGINCTL = [sys.executable, "-m", "jackfield"]
 PLUGIN = """
 import asyncio
 from jackfield import function
@@ -117,15 +121,7 @@ def serving(folder, text, control):
     """Run `pluginctl serve`, and give the process and where its door is."""
     (folder / "waits.py").write_text(PLUGIN)
     (folder / "jackfield.toml").write_text(text)
-    command = [
-        sys.executable,
-        "-m",
-        "jackfield",
-        "serve",
-        "jackfield.toml",
-        "--control",
-        str(control),
-    ]
+    command = [*PLUGINCTL, "serve", "jackfield.toml", "--control", str(control)]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         if "serving" in line:
@@ -153,6 +149,62 @@ def test_serve_opens_it_and_ends_when_its_calls_have(tmp_path, socket_path):
         client.join(60)
         assert [answer.json() for answer in answers] == ["done"]
         assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.slow
+def test_serve_takes_webhooks_and_sends_results(tmp_path, socket_path, receiver, monkeypatch):
+    """What comes in signed is submitted, what it comes to goes out signed; `pluginctl check` finds nothing wrong."""
+    there, secret = receiver(), f"whsec_{b64encode(b'a secret of the test').decode()}"
+    monkeypatch.setenv("HOOK_SECRET", secret)
+    text = f"""
+[[plugin]]
+name = "waits"
+path = "./waits.py"
+[doors.http]
+port = 0
+[store]
+url = "sqlite:calls.db"
+[webhooks.in]
+function = "waits.wait"
+secret = "env:HOOK_SECRET"
+[deliveries.out]
+url = "{there.url}"
+secret = "env:HOOK_SECRET"
+functions = ["waits.*"]
+private = true
+"""
+    process, line = serving(tmp_path, text, socket_path)
+    try:
+        address = line.split("http http://")[1].split()[0].rstrip(',"}')
+        moment = datetime.now(UTC)
+        signed = {
+            "webhook-id": "msg_1",
+            "webhook-timestamp": str(int(moment.timestamp())),
+            "webhook-signature": Webhook(secret).sign("msg_1", moment, "0.0"),
+        }
+        answer = httpx.post(f"http://{address}/v1/hooks/in", content=b"0.0", headers=signed, timeout=60)
+        assert answer.status_code == 202
+        told = there.wait(1, 60.0)
+        assert Webhook(secret).verify(told.body, told.headers)["data"] == {
+            "id": answer.json()["id"],
+            "function": "waits.wait",
+            "status": "succeeded",
+            "result": "done",
+        }
+        assert (
+            httpx.post(f"http://{address}/v1/hooks/in", content=b"1.0", headers=signed, timeout=60).status_code == 401
+        )
+        calls = subprocess.run(
+            [*PLUGINCTL, "calls", "--function", "deliveries.*", "--control", str(socket_path)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "deliveries.out" in calls.stdout
+        subprocess.run([*PLUGINCTL, "check", "jackfield.toml"], cwd=tmp_path, capture_output=True, check=True)
     finally:
         process.kill()
         process.communicate()

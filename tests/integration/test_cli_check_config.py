@@ -70,3 +70,13 @@ def test_what_cannot_be_checked_is_a_note_or_a_fault_on_request(check):
     status, report = check(PLUGIN, code, "--strict-contracts")
     assert (status, report["ok"], report["notes"]) == (1, False, [])
     assert "[int] cannot be checked" in report["faults"][0]["reason"]
+
+
+def test_a_webhook_of_a_function_that_nothing_brings_is_a_fault(check):
+    """With the name that was meant."""
+    code = "from jackfield import function\n@function\ndef on_push(): ..."
+    hook = '[webhooks.push]\nfunction = "a.on_psh"\nscheme = "none"\n'
+    status, report = check(f"{PLUGIN}{hook}", code)
+    (fault,) = report["faults"]
+    assert (status, fault["entry"], fault["fix"]) == (1, "webhook push", "did you mean 'a.on_push'?")
+    assert check(f"{PLUGIN}{hook.replace('psh', 'push')}", code)[0] == 0

@@ -63,7 +63,7 @@ def without_store(configuration: Configuration) -> Configuration:
     """
     if configuration.store == StoreConfig():
         return configuration
-    return attrs.evolve(configuration, store=StoreConfig(), schedules={})
+    return attrs.evolve(configuration, store=StoreConfig(), schedules={}, deliveries={})
 
 
 def moved(configuration: Configuration) -> Configuration:

@@ -3,9 +3,16 @@
 import json
 import subprocess
 import sys
+from collections.abc import Collection, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jackfield.errors import ConfigError, Fault, JackfieldError
+from jackfield.model.names import close_names
+
+if TYPE_CHECKING:
+    from jackfield.config import Configuration
 
 # Not `-m`, for which Python puts the working directory first: a `types.py` there would end all imports.
 _CHILD = "import sys; sys.path[:] = {path!r}; from jackfield.cli.configured import main; main()"
@@ -84,7 +91,8 @@ def report(path: str, *, in_worker: bool = False) -> str:
     logger.disable("jackfield")
     show_messages_here()
     try:
-        said = without_store(load_config(path, executors=BUILT_IN))
+        whole = load_config(path, executors=BUILT_IN)
+        said = without_store(whole)
         host = Host.from_config(moved(said) if in_worker else said, observers=())
         functions, faults = host.declared()
     except JackfieldError as error:
@@ -95,7 +103,22 @@ def report(path: str, *, in_worker: bool = False) -> str:
     notes = [{"function": spec.name, "plugin": spec.plugin, "note": note} for spec in specs for note in spec.notes]
     for name in list(host.worker_tiers):  # else what is around their processes is left behind
         host.unload(name)
+    faults = (*faults, *_unknown(whole, functions))
     return json.dumps([list(functions), notes, [attrs.asdict(fault) for fault in faults]])
+
+
+def _unknown(configuration: "Configuration", functions: Collection[str]) -> Iterator[Fault]:
+    """Find the functions that webhooks and deliveries name, and nothing brings."""
+    for name, hook in configuration.webhooks.items():
+        if hook.function not in functions:
+            close = close_names(hook.function, functions)
+            fix = f"did you mean {' or '.join(map(repr, close))}?" if close else "declare its plugin"
+            yield Fault("webhook", "", f"webhook {name}", f"there is no function {hook.function!r}", fix)
+    for name, delivery in configuration.deliveries.items():
+        for pattern in delivery.functions:
+            if not any(fnmatchcase(function, pattern) for function in functions):
+                reason = f"no function is named like {pattern!r}"
+                yield Fault("delivery", "", f"delivery {name}", reason, "correct the pattern, or declare the plugin")
 
 
 def main() -> None:

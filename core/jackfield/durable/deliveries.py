@@ -1,7 +1,8 @@
 """Results of submitted calls that are sent to others: each by a submitted call of a function of its own.
 
-That call is accepted before the first one is settled, so no kill comes in between: it holds the id of that one, never
-its result, waits until it is settled, and sends whatever it has come to. What it sends, and how, an adapter knows.
+That call is accepted before the first one is settled, so no kill comes in between: it holds the id of that one and the
+number of its attempt, never its result, waits until it is settled, and sends what it has come to; where the attempt has
+ended for nothing, it does nothing. What it sends, and how, an adapter knows.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from jackfield.config import Configuration, Delivery
 from jackfield.config.store_check import ADAPTERS
 from jackfield.config.webhooks import DELIVERIES
 from jackfield.durable.ledger import Entry
-from jackfield.durable.records import State
+from jackfield.durable.records import State, Submitted
 from jackfield.errors import ConfigError, DeadlineExceeded, JackfieldError, Rejected, ResourceExhausted, Unavailable
 from jackfield.log import host_log
 from jackfield.model.call import current_call
@@ -141,7 +142,7 @@ class Deliveries:
         """
         for delivery in self._matching(entry.call.function):
             assert self._sender is not None  # noqa: S101  # there is a delivery
-            payload = {"call": entry.id, "mark": _mark(attrs.evolve(entry, state=state))}
+            payload = {"call": entry.id, "mark": _mark(entry.call, state)}
             try:
                 await self._submissions.entrust(DELIVERIES + delivery.name, payload, entry, self._sender.attempts)
             except Unavailable:
@@ -185,22 +186,25 @@ class Deliveries:
         return {"status": status}
 
     async def _settled(self, name: str, call: str, mark: str) -> Entry | None:
-        """Give a call that has come to its end; None if it was redriven since.
+        """Give a call that has come to the end that is to be told; None if it goes on, or has come to another one.
 
         Raises:
             Rejected: if it is not kept any more, or is another one: then somebody else has made this up.
             ResourceExhausted: if it has not come to its end yet.
         """
-        nonce = mark.partition(" ")[0]
+        nonce, _, epoch = mark.partition(" ")
         try:
-            entry = await self._submissions.asettled(call, _SETTLING)
+            entry = await self._submissions.afound(call)
+            mine = entry.call.nonce.hex() == nonce
+            if mine and str(entry.now.epoch) == epoch and not entry.status.settled:
+                entry = await self._submissions.asettled(call, _SETTLING)
         except LookupError as error:
             raise Rejected(str(error), code="no_such_call") from None
         except DeadlineExceeded:
             raise ResourceExhausted(name, f"call {call} has not ended yet", _SETTLING) from None
-        if entry.call.nonce.hex() != nonce or entry.call.function.startswith(DELIVERIES):
+        if not mine or entry.call.function.startswith(DELIVERIES):
             raise Rejected("there is no such call", code="no_such_call")
-        return entry if _mark(entry) == mark else None
+        return entry if _mark(entry.call, entry.now) == mark else None
 
     async def _refuse_gone(self, delivery: Delivery) -> None:
         stored = await self._submissions.aasked(lambda store: store.get(_gone(delivery)))
@@ -216,13 +220,13 @@ class Deliveries:
             await self._submissions.aasked(lambda store: store.delete(_gone(delivery)))
 
 
-def _mark(entry: Entry) -> str:
-    """Tell this end of a call from others: of an earlier one of that id, and from before it was redriven.
+def _mark(call: Submitted, state: State) -> str:
+    """Tell one end of a call from others: of an earlier call of that id, and of what was done before it was run anew.
 
-    Nobody knows it who was not told: so nobody else can have anything sent.
+    An attempt that ended for nothing has another epoch than the one that counts. Nobody knows a mark who was not told,
+    so nobody else can have anything sent.
     """
-    redriven = entry.now.redriven
-    return entry.call.nonce.hex() if redriven is None else f"{entry.call.nonce.hex()} {redriven[0]!r}"
+    return f"{call.nonce.hex()} {state.epoch}"
 
 
 def _gone(delivery: Delivery) -> str:

@@ -363,6 +363,14 @@ class Submissions:
         """Ask the store itself."""
         return self._wait(ask(self._ledger.store))
 
+    async def afound(self, identifier: str) -> Entry:
+        """Read a call, from any event loop.
+
+        Raises:
+            LookupError: if there is none.
+        """
+        return await asyncio.wrap_future(self._begin(self.found(identifier)))
+
     async def asettled(self, identifier: str, timeout: float) -> Entry:
         """Read a call that has ended, from any event loop; wait for that.
 

@@ -48,10 +48,11 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], *, private: bo
         NotPublic: if it is, and may not.
         OSError: if nobody is there, or it takes too long: `TimeoutError`, or what httpcore tells as such.
     """
+    tls = await asyncio.to_thread(_tls) if url.lower().startswith("https:") else None
     try:
         async with (
             asyncio.timeout(TIMEOUT),
-            httpcore.AsyncConnectionPool(ssl_context=_tls(), network_backend=_Checked(private)) as pool,
+            httpcore.AsyncConnectionPool(ssl_context=tls, network_backend=_Checked(private)) as pool,
             pool.stream(
                 "POST",
                 url,

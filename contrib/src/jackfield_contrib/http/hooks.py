@@ -12,7 +12,9 @@ import attrs
 from jackfield import Host, Submission, SubmissionState
 from jackfield.config import Webhook
 from jackfield.errors import ConfigError, JackfieldError, SubmissionConflict
+from jackfield.identity import Audit
 from jackfield.log import host_log
+from jackfield.model.entrance import Entrance, entrance
 from jackfield.model.retry import worth_it
 from jackfield_contrib.http import problems
 from jackfield_contrib.http.exchange import Exchange
@@ -20,12 +22,14 @@ from jackfield_contrib.http.hooks_events import Event, events_of
 from jackfield_contrib.http.hooks_signatures import Forged, Nameless, delivery, verify
 from jackfield_contrib.http.presence import Presence
 from jackfield_contrib.http.problems import Refused
+from jackfield_contrib.identity import retraced
 
 KEPT: Final = 3 * 86_400.0
 """Seconds that a delivery is known at least, where the store lasts: so long GitHub and Stripe send one again."""
 
 _CALLS: Final = "/v1/calls/"
 _AT_ONCE: Final = 100  # events of a batch
+_TRACE: Final = b"traceparent"
 _OWN: Final = frozenset({"x-version"})  # what the signature does not cover picks no version
 
 
@@ -37,7 +41,7 @@ class Hooks:
     """
 
     def __init__(self, host: Host) -> None:
-        self._host = host
+        self._host, self._audit = host, Audit()
 
     async def take(self, name: str, exchange: Exchange) -> None:
         """Answer `POST /v1/hooks/NAME`.
@@ -49,21 +53,44 @@ class Hooks:
         hook = None if configuration is None else configuration.webhooks.get(name)
         if hook is None:
             raise Refused(404, "there is no such webhook")
+        entrance.set(Entrance("http", exchange.client))
         body = await exchange.body()
         # Secrets are read anew each time, and a large body takes a while: not on the loop that calls run on.
-        await asyncio.to_thread(_verify, name, hook, exchange, body)
+        await asyncio.to_thread(self._verify, name, hook, exchange, body)
         try:
             known_by = delivery(hook.scheme, exchange.headers, body)
         except Nameless as error:
             raise Refused(400, str(error)) from None
         events, batch = events_of(exchange, body, form=hook.scheme == "github")
         exchange.tenant = hook.tenant
+        if (trace := exchange.headers.get(_TRACE)) is not None:  # no scheme signs headers
+            exchange.headers[_TRACE] = retraced(trace)
         passed = {key: value for key, value in (exchange.passed_on() or {}).items() if key not in _OWN}
         calls = [_call(name, place, event, known_by or "", passed) for place, event in enumerate(events)]
         if batch:
             await self._many(hook, calls, exchange)
         else:
             await self._one(hook, calls[0], exchange)
+
+    def _verify(self, name: str, hook: Webhook, exchange: Exchange, body: bytes) -> None:
+        """Look who has sent a request; the log hears why not, the sender nothing.
+
+        Raises:
+            Refused: when the signature does not hold, or there is nothing to check it with.
+        """
+        secrets = []
+        for secret in hook.secrets:
+            try:
+                secrets.append(secret.reveal())
+            except ConfigError as error:
+                host_log("ERROR", f"webhook {name}: {error}", hook=name)
+        if hook.secrets and not secrets:
+            raise Refused(503, "this webhook cannot be checked now")
+        try:
+            verify(hook.scheme, secrets, exchange.headers, body)
+        except Forged as error:
+            self._audit.refused(f"webhook {name}: {error}")
+            raise Refused(401, "the signature does not hold", {"www-authenticate": "Signature"}) from None
 
     async def _one(self, hook: Webhook, call: "_Call", exchange: Exchange) -> None:
         handle = await self._accepted(hook, call)
@@ -133,36 +160,6 @@ def _call(name: str, place: int, event: Event, known_by: str, passed: Mapping[st
     # The event of a sender that signs is known by what is signed; its own name may stand in a header, which is not.
     key = f"webhook {name} {known_by} {place}" if known_by else f"webhook {name} {event.name}" if event.name else None
     return _Call(event.payload, key, {**others, **event.headers})
-
-
-def _verify(name: str, hook: Webhook, exchange: Exchange, body: bytes) -> None:
-    """Look who has sent a request; the log hears why not, the sender nothing.
-
-    Raises:
-        Refused: when the signature does not hold, or there is nothing to check it with.
-    """
-    secrets = []
-    for secret in hook.secrets:
-        try:
-            secrets.append(secret.reveal())
-        except ConfigError as error:
-            host_log("ERROR", f"webhook {name}: {error}", hook=name)
-    if hook.secrets and not secrets:
-        raise Refused(503, "this webhook cannot be checked now")
-    try:
-        verify(hook.scheme, secrets, exchange.headers, body)
-    except Forged as error:
-        host_log(
-            "WARNING",
-            f"webhook {name}: a request is refused: {error}",
-            audit="webhook_refused",
-            hook=name,
-            scheme=hook.scheme,
-            reason=str(error),
-            client=exchange.client,
-            tenant=hook.tenant,
-        )
-        raise Refused(401, "the signature does not hold", {"www-authenticate": "Signature"}) from None
 
 
 def _shown(handle: Submission) -> dict[str, Any]:
