@@ -59,12 +59,20 @@ def issued(tmp_path):
     return made
 
 
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loop(request):
+    """What makes the loop of the host: connections begin differently in each."""
+    return pytest.importorskip(request.param).new_event_loop
+
+
 @pytest.fixture
-def host(tmp_path):
+def host(tmp_path, loop):
     file = tmp_path / "jackfield.toml"
     subject = SUBJECT.replace("\\", "\\\\")
     file.write_text(f'[tenants.bill]\nsubjects = ["{subject}"]\n[tenants.key]\nkeys = ["{digest_of(KEY)}"]\n')
-    with no_leaks(), Host.from_config(file, observers=()) as made:
+    made = Host.from_config(file, observers=())
+    made.use_loop(loop)
+    with no_leaks(), made:
         made.register("who", who)
         yield made
 

@@ -106,6 +106,13 @@ class HttpDoor:
         self.address = f"{scheme}://{shown}:{listener.getsockname()[1]}"
         return listener
 
+    def stats(self) -> dict[str, int]:
+        """Tell what goes on, for those who watch."""
+        if self._server is None:
+            return {"connections": 0, "under_way": 0, "requests": 0}
+        now = self._server.server_state
+        return {"connections": len(now.connections), "under_way": len(now.tasks), "requests": now.total_requests}
+
     async def close(self, timeout: float) -> None:
         """Listen no more, and let the requests that are under way end.
 
