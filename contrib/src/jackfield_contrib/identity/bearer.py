@@ -8,6 +8,7 @@ from jackfield.config import JwtConfig
 from jackfield.errors import Unavailable
 from jackfield.identity import Audit, holder
 from jackfield.model.entrance import entrance
+from jackfield.model.subject import canonical
 from jackfield_contrib.identity.credential import NotGood
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class Identity:
         subject = entrance.get().subject
         if not subject:
             raise NotGood("it has none")
-        tenant = self._host.snapshot.permissions.subjects.get(subject)
+        subjects = self._host.snapshot.permissions.subjects
+        tenant = subjects.get(subject) or subjects.get(_canonical(subject))
         if tenant is None:
             raise NotGood(f"nobody has the subject {subject[:_SHOWN]} of its certificate")
         return tenant
@@ -91,6 +93,14 @@ class Identity:
             self._made = None if settings is None else _verifier(settings)
             self._settings = settings
         return self._made
+
+
+def _canonical(subject: str) -> str:
+    """Bring what a door has written to the form that subjects are kept in; what is none is nobody's."""
+    try:
+        return canonical(subject)
+    except ValueError:
+        return ""
 
 
 def _verifier(settings: JwtConfig) -> "Tokens":
