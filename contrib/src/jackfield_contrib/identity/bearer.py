@@ -89,8 +89,9 @@ class Identity:
         """Give what verifies tokens, if that is configured: the same as long as the same is."""
         configuration = self._host.configuration
         settings = None if configuration is None else configuration.auth.jwt
-        if settings != self._settings or (settings is None) != (self._made is None):
-            self._made = None if settings is None else _verifier(settings)
+        if settings is not self._settings:
+            if settings != self._settings:  # else it was applied anew, and says the same
+                self._made = None if settings is None else _verifier(settings)
             self._settings = settings
         return self._made
 
