@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from jackfield.desired.plan import Plan
     from jackfield.desired.restoring import Restoration
     from jackfield.durable import Submission, Submissions
+    from jackfield.durable.deliveries import Deliveries
     from jackfield.flow import Flows
     from jackfield.model.flow import Flow
     from jackfield.observe.metrics import Metrics
@@ -280,6 +281,8 @@ class Host(Caller):
             self._flows.declare(configuration.flows)
         if configuration.schedules:
             self._schedules.adopt(configuration)
+        if configuration.deliveries:
+            self._deliveries.adopt(configuration)
         self._applier.boot(configuration, restored)
         self._refuse_faults(configuration.strict or switches.strict)
 
@@ -1415,6 +1418,17 @@ class Host(Caller):
         return submissions
 
     @property
+    def _deliveries(self) -> "Deliveries":
+        from jackfield.durable.deliveries import Deliveries  # noqa: PLC0415  # for those who have some
+
+        made = self._late.get("deliveries")
+        if made is None:  # as above
+            fresh = Deliveries(self._functions, self._submissions, self._kept.lasts)
+            made = self._late.setdefault("deliveries", fresh)
+        deliveries: Deliveries = made
+        return deliveries
+
+    @property
     def _upgrades(self) -> "Upgrades":
         from jackfield.workers.upgrades import Upgrades  # noqa: PLC0415  # for those who make one
 
@@ -1452,7 +1466,7 @@ class Host(Caller):
                 lambda: self._upgrades.trying if "upgrades" in self._late else {},
                 lambda: self._flows,
                 lambda configuration: self._schedules.adopt(configuration),  # noqa: PLW0108  # made when there are some
-                lambda _: None,
+                lambda configuration: self._deliveries.adopt(configuration),  # noqa: PLW0108  # as that
                 self._admit,
             )
             fresh = Applier(steps)

@@ -31,6 +31,7 @@ CONFIGURED = {
     "[auth.jwt]": configured_auth.JwtConfig,
     "[doors.grpc]": configured_doors.GrpcDoorConfig,
     "[webhooks.NAME]": configured.WebhookConfig,
+    "[deliveries.NAME]": configured.DeliveryConfig,
     "[durable]": configured.DurableConfig,
     "[[schedule]]": configured.ScheduleConfig,
     "[routes]": configured.RouteConfig,

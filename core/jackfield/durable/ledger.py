@@ -1,7 +1,7 @@
 """The calls in a store: read, claimed and settled, each by one compare-and-swap."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import attrs
@@ -63,10 +63,12 @@ class Ledger:
 
     Args:
         store: the store.
+        settling: awaited before a call is settled, with what it comes to.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, settling: "Callable[[Entry, State], Awaitable[None]] | None" = None) -> None:
         self.store: Final = store
+        self._settling = settling
         self._key: bytes | None = None
 
     async def identify(self, call: Submitted) -> str:
@@ -117,6 +119,8 @@ class Ledger:
         Raises:
             StoreConflict: if it is not; nothing has changed.
         """
+        if state.status.settled and self._settling is not None:
+            await self._settling(entry, state)
         revision = await self.store.put(state_key(entry.id), write(state), expected=entry.revision)
         return attrs.evolve(entry, state=state, revision=revision)
 

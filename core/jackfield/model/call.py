@@ -137,9 +137,6 @@ current: ContextVar[Call | None] = ContextVar("jackfield_call", default=None)
 begins: ContextVar[Callable[[Call], None] | None] = ContextVar("jackfield_begins", default=None)
 """What raises if the calls of this context must not begin any more; asked once they have waited for a place."""
 
-came_in: ContextVar[tuple[str, str, float] | None] = ContextVar("jackfield_came_in", default=None)
-"""What the calls of this context came in by: the kind of door, what was asked of it, and when, by `perf_counter`."""
-
 in_step: ContextVar[tuple[Call | None, str] | None] = ContextVar("jackfield_step", default=None)
 """The call of a flow, and its step that this context is of; calls whose parent that call is are the step's."""
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import attrs
 
 from jackfield.errors import Outcome
-from jackfield.model.call import Call, came_in
+from jackfield.model.call import Call
+from jackfield.model.entrance import Entrance, entrance
 from jackfield.model.names import NAME_LIMIT
 from jackfield.model.seen import CALLS, Seen, seen_of
 from jackfield.model.spec import FunctionSpec
@@ -57,14 +58,14 @@ class Kept:
         id: of that.
         at: when it began, in seconds since the epoch.
         why: how it, or a call within it, failed; `Outcome.OK` for one that was slow.
-        door: what it came in by: the kind, what was asked for, when by `perf_counter`; None for a call of the process.
+        door: what it came in by; None for a call of the process.
     """
 
     row: Row
     id: str
     at: float
     why: Outcome
-    door: tuple[str, str, float] | None
+    door: Entrance | None
 
     @property
     def took(self) -> float:
@@ -223,8 +224,8 @@ class FunctionTraces:
 
     @staticmethod
     def _whole(call: Call, row: Row, why: Outcome) -> Kept:
-        door, began = came_in.get(), row[4]
-        return Kept(row, call.id, time() - (perf_counter() - began), why, door)
+        here, began = entrance.get(), row[4]
+        return Kept(row, call.id, time() - (perf_counter() - began), why, here if here.door else None)
 
     # --- For `Traces`, under its lock ---------------------------------------------------------------------------------
 

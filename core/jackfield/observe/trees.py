@@ -53,10 +53,11 @@ def document(kept: Kept) -> dict[str, Any]:
         "queue", "call", "worker"), `name`, `start_ms` from the beginning of the tree, `ms`, and `below`.
     """
     function, name, outcome, error, began, took, tenant, *_ = kept.row
-    tree = _call(kept.row, kept.door[2] if kept.door is not None else began, 0)
-    if kept.door is not None:
-        kind, asked, came = kept.door
-        tree = {"kind": kind, "name": asked, "start_ms": 0.0, "ms": _ms(began + took - came), "below": [tree]}
+    door = kept.door
+    came = began if door is None else door.since or began
+    tree = _call(kept.row, came, 0)
+    if door is not None:
+        tree = {"kind": door.door, "name": door.asked, "start_ms": 0.0, "ms": _ms(began + took - came), "below": [tree]}
     return {
         "id": kept.id,
         "trace_id": _trace(kept.row),

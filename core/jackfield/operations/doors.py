@@ -3,7 +3,6 @@
 import asyncio
 import importlib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from importlib.metadata import entry_points
 from typing import Any, Final, Protocol
 

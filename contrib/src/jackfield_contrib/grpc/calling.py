@@ -1,32 +1,16 @@
 """One call, whichever RPC has brought it: from its message to its reply."""
 
 import math
-from collections.abc import Mapping
 
-import attrs
 from google.rpc.status_pb2 import Status
 
 from jackfield import Host
 from jackfield.errors import JackfieldError
-from jackfield.model.headers import Headers
 from jackfield_contrib.grpc import bodies, statuses
+from jackfield_contrib.grpc.access import Asker
 from jackfield_contrib.grpc.bounds import Bounds
 from jackfield_contrib.grpc.functions_pb2 import Call
-from jackfield_contrib.grpc.metadata import merged
 from jackfield_contrib.http.problems import Refused
-
-
-@attrs.frozen
-class Ask:
-    """Who asks, and with what.
-
-    Attributes:
-        tenant: whom calls are for, or None.
-        headers: of the RPC, which enter its calls; None when there are none.
-    """
-
-    tenant: str | None
-    headers: Mapping[str, str] | None
 
 
 class Calling:
@@ -41,12 +25,12 @@ class Calling:
         self._acall, self._most = host.acall, bounds.metadata
         self._largest = bounds.message
 
-    async def result(self, call: Call, ask: Ask, left: float | None = None) -> bytes:
+    async def result(self, call: Call, asker: Asker, left: float | None = None) -> bytes:
         """Call a function.
 
         Args:
             call: what came.
-            ask: who asks.
+            asker: who asks, and with what.
             left: seconds that remain for its RPC, or None.
 
         Returns:
@@ -59,25 +43,26 @@ class Calling:
         """
         encoding = call.encoding
         payload = bodies.read(call.payload, encoding)
-        headers = ask.headers
+        headers = asker.headers
         if call.version or call.headers:
+            # By header: only there it is seen whether the tenant may pick one.
             own = {**call.headers, "x-version": call.version} if call.version else call.headers
-            headers = Headers(merged(headers or {}, own, self._most))
+            headers = asker.headers_of(own, self._most)
         timeout = call.timeout or (0.0 if call.HasField("timeout") else None)
         if timeout is not None and not math.isfinite(timeout):
             raise Refused(400, "a timeout is a number of seconds")
         if left is not None and (timeout is None or left < timeout):
             timeout = left
-        result = await self._acall(call.function, payload, timeout, ask.tenant, None, headers)
+        result = await self._acall(call.function, payload, timeout, asker.tenant, None, headers)
         return bodies.write(result, encoding)
 
-    async def reply(self, call: Call, ask: Ask, left: float | None = None) -> tuple[bytes, Status | None]:
+    async def reply(self, call: Call, asker: Asker, left: float | None = None) -> tuple[bytes, Status | None]:
         """Call a function, and give its result or how it has failed; but for a cancellation this never raises.
 
         Arguments as for `result`.
         """
         try:
-            written = await self.result(call, ask, left)
+            written = await self.result(call, asker, left)
         except JackfieldError as error:
             return b"", statuses.of_error(error)
         except Refused as refused:

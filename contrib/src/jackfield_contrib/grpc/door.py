@@ -1,7 +1,6 @@
 """The door: a server of grpc.aio, on the host's home loop."""
 
 import asyncio
-from pathlib import Path
 from typing import Final
 
 import grpc
@@ -14,7 +13,8 @@ from jackfield.errors import Unavailable
 from jackfield_contrib.grpc.bounds import Bounds
 from jackfield_contrib.grpc.health import Health
 from jackfield_contrib.grpc.service import NAME, Functions
-from jackfield_contrib.http.access import Authenticate
+from jackfield_contrib.grpc.tls import credentials
+from jackfield_contrib.identity import Authenticate, Identity
 
 _HEALTH: Final = "grpc.health.v1.Health"
 _STRIKES: Final = 3  # pings that come too early, then the connection is closed
@@ -29,7 +29,7 @@ class GrpcDoor:
         probes: tell whether the host is ready; by default those of the host, without names.
         bounds: of messages, sessions and connections.
         authenticate: tells from an RPC's metadata, by name in lower case, which tenant it is of, or None; by default
-            what the host's configuration says.
+            what the host's configuration says of keys and tokens.
 
     Attributes:
         address: where it listens, as a URL.
@@ -45,7 +45,8 @@ class GrpcDoor:
         authenticate: Authenticate | None = None,
     ) -> None:
         self._host, self._settings, self._bounds = host, settings, bounds or Bounds()
-        self._functions = Functions(host, bounds=self._bounds, authenticate=authenticate)
+        self._identity = Identity(host)
+        self._functions = Functions(host, bounds=self._bounds, authenticate=authenticate or self._identity)
         self._health = Health(probes or Probes(host), NAME, _HEALTH)
         self._server: grpc.aio.Server | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -55,8 +56,10 @@ class GrpcDoor:
         """Listen.
 
         Raises:
-            Unavailable: when the address cannot be listened on, or the certificate cannot be read.
+            Unavailable: when the address cannot be listened on, the certificate cannot be read, or tokens cannot be
+                verified here.
         """
+        self._identity.prepare()
         server = grpc.aio.server(options=_options(self._bounds), maximum_concurrent_rpcs=self._bounds.rpcs)
         self._functions.add_to(server)
         self._health.add_to(server)
@@ -74,13 +77,13 @@ class GrpcDoor:
             raise Unavailable("door grpc", f"{reason}, or listen on 127.0.0.1")
         shown = f"[{settings.host}]" if ":" in settings.host else settings.host
         where = f"{shown}:{settings.port}"
-        credentials = _credentials(settings)
+        secured = credentials(settings)
         try:
-            port = server.add_secure_port(where, credentials) if credentials else server.add_insecure_port(where)
+            port = server.add_secure_port(where, secured) if secured else server.add_insecure_port(where)
         except RuntimeError as error:
             reason = f"cannot listen on {where}: choose another port (0 is any free one)"
             raise Unavailable("door grpc", reason) from error
-        self.address = f"{'grpcs' if credentials else 'grpc'}://{shown}:{port}"
+        self.address = f"{'grpcs' if secured else 'grpc'}://{shown}:{port}"
 
     async def close(self, timeout: float) -> None:
         """Listen no more, and let the calls that are under way end.
@@ -92,21 +95,9 @@ class GrpcDoor:
         if server is None or watching is None:
             return
         watching.cancel()
-        await self._health.enter_graceful_shutdown()
         self._functions.drain()
+        await self._health.enter_graceful_shutdown()
         await server.stop(timeout)
-
-
-def _credentials(settings: GrpcDoorConfig) -> grpc.ServerCredentials | None:
-    if settings.tls_cert is None or settings.tls_key is None:
-        return None
-    ca = settings.client_ca
-    try:
-        pair = Path(settings.tls_key).read_bytes(), Path(settings.tls_cert).read_bytes()
-        authorities = None if ca is None else Path(ca).read_bytes()
-    except OSError as error:
-        raise Unavailable("door grpc", f"the certificate or its key cannot be used: {error}") from error
-    return grpc.ssl_server_credentials([pair], authorities, require_client_auth=ca is not None)
 
 
 def _options(bounds: Bounds) -> list[tuple[str, int]]:

@@ -1,31 +1,27 @@
 """The service `jackfield.v1.Functions`: which RPC does what."""
 
 import asyncio
-from collections.abc import Mapping
 from time import monotonic
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import grpc
 from google.rpc.status_pb2 import Status
 
 from jackfield import Host
 from jackfield.errors import JackfieldError
-from jackfield.model.headers import Headers
 from jackfield_contrib.grpc import messages, statuses
+from jackfield_contrib.grpc.access import Access, Asker, Context
 from jackfield_contrib.grpc.bounds import Bounds
-from jackfield_contrib.grpc.calling import Ask, Calling
+from jackfield_contrib.grpc.calling import Calling
 from jackfield_contrib.grpc.functions_pb2 import DESCRIPTOR, Call, Replies, Reply
-from jackfield_contrib.grpc.metadata import by_name, context_of, passed_on
 from jackfield_contrib.grpc.session import Session, Unread
-from jackfield_contrib.http.access import Access, Authenticate
 from jackfield_contrib.http.problems import Refused
+from jackfield_contrib.identity import Authenticate
 
 NAME: Final[str] = DESCRIPTOR.services_by_name["Functions"].full_name
 """Of the service."""
 
 _AGAIN: Final = 1.0  # seconds after which a session is asked again whose it is: keys end
-
-Context = Any  # of an RPC: what grpcio gives has no type that could be named
 
 
 class Functions:
@@ -37,15 +33,11 @@ class Functions:
         authenticate: tells from an RPC's metadata, by name in lower case, which tenant it is of, or None; by default
             what the host's configuration says of keys and tokens. As soon as the host has tenants, an RPC of none is
             `UNAUTHENTICATED`.
-
-    Examples:
-        >>> server = grpc.aio.server()  # doctest: +SKIP
-        >>> Functions(host).add_to(server)  # doctest: +SKIP
     """
 
     def __init__(self, host: Host, *, bounds: Bounds | None = None, authenticate: Authenticate | None = None) -> None:
         self._bounds = bounds or Bounds()
-        self._access, self._calling = Access(host, authenticate, "grpc"), Calling(host, self._bounds)
+        self._access, self._calling = Access(host, authenticate), Calling(host, self._bounds)
         self._sessions: set[Session] = set()
         self._draining = False
 
@@ -72,32 +64,34 @@ class Functions:
         try:
             call = messages.one(raw)
             name = call.function
-            result = await self._calling.result(call, self._ask(context), context.time_remaining())
+            result = await self._calling.result(
+                call, self._access.asker(context, f"Invoke {name}"), context.time_remaining()
+            )
             return Reply(id=call.id, result=result)
-        except JackfieldError as error:
-            status = statuses.of_error(error)
-        except Refused as refused:
-            status = statuses.of_request(refused)
+        except (JackfieldError, Refused) as error:
+            status = statuses.of(error)
         except TypeError:  # of a result that has no form
             status = statuses.formless(name)
         except ValueError as error:  # a timeout beyond what the system can wait for
             status = statuses.of_request(Refused(400, str(error)))
-        return await _abort(context, status)
+        _end(context, status)
+        return Reply()  # which grpcio drops
 
     async def invoke_batch(self, raw: bytes, context: Context) -> Replies:
         """Answer `InvokeBatch`: each call by itself."""
         try:
             calls = messages.many(raw, self._bounds.batch).calls
-            ask = self._ask(context)
-        except Refused as refused:
-            return await _abort(context, statuses.of_request(refused))
+            asker = self._access.asker(context, "InvokeBatch")
+        except (JackfieldError, Refused) as error:
+            _end(context, statuses.of(error))
+            return Replies()  # as above
         left = context.time_remaining()
         until = None if left is None else monotonic() + left
         places = asyncio.Semaphore(self._bounds.parallel)
 
         async def each(call: Call) -> tuple[bytes, Status | None]:
             async with places:
-                return await self._calling.reply(call, ask, None if until is None else until - monotonic())
+                return await self._calling.reply(call, asker, None if until is None else until - monotonic())
 
         replies = Replies()
         for call, (result, failed) in zip(calls, await asyncio.gather(*map(each, calls)), strict=True):
@@ -107,15 +101,16 @@ class Functions:
     async def session(self, _requests: object, context: Context) -> None:
         """Answer `Session`."""
         try:
-            asked, since = self._ask(context), monotonic()
-        except Refused as refused:
-            await _abort(context, statuses.of_request(refused))
+            asker, since = self._access.asker(context, "Session"), monotonic()
+        except (JackfieldError, Refused) as error:
+            _end(context, statuses.of(error))
+            return
 
-        def ask() -> Ask:
-            nonlocal asked, since
+        def ask() -> Asker:
+            nonlocal asker, since
             if monotonic() - since > _AGAIN:
-                asked, since = self._ask(context), monotonic()
-            return asked
+                asker, since = self._access.asker(context, "Session"), monotonic()
+            return asker
 
         session = Session(context, self._calling, ask, self._bounds)
         self._sessions.add(session)
@@ -128,17 +123,12 @@ class Functions:
         finally:
             self._sessions.discard(session)
         if status is not None:
-            await _abort(context, status)
-
-    def _ask(self, context: Context) -> Ask:
-        metadata = context.invocation_metadata()
-        tenant = None
-        if self._access.closed:
-            tenant = self._access.tenant(by_name(metadata), context_of(metadata, context.peer()))
-        headers: Mapping[str, str] = passed_on(metadata)
-        return Ask(tenant, Headers(headers) if headers else None)
+            _end(context, status)
 
 
-async def _abort(context: Context, status: Status) -> NoReturn:
-    await context.abort_with_status(statuses.trailing(status))
-    raise AssertionError  # it has raised
+def _end(context: Context, status: Status) -> None:
+    """Have an RPC end with a status. grpcio's `abort` would leave a cycle of its context and what it raises."""
+    told = statuses.trailing(status)
+    context.set_code(told.code)
+    context.set_details(told.details)
+    context.set_trailing_metadata(told.trailing_metadata)

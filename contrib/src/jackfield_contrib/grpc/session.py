@@ -9,18 +9,17 @@ from typing import Any, Final
 import grpc
 from google.rpc.status_pb2 import Status
 
-from jackfield.errors import Cancelled
+from jackfield.errors import Cancelled, JackfieldError
 from jackfield_contrib.grpc import messages, statuses
+from jackfield_contrib.grpc.access import Asker
 from jackfield_contrib.grpc.bounds import Bounds
-from jackfield_contrib.grpc.calling import Ask, Calling
+from jackfield_contrib.grpc.calling import Calling
 from jackfield_contrib.grpc.functions_pb2 import Call, Replies
 from jackfield_contrib.http.problems import Refused
 
 _REPLIES: Final = 256  # of a message
 _BYTES: Final = 1024 * 1024  # after so many a message of replies is sent; clients take four times as much at least
 _EAGER: Final[dict[str, Any]] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
-
-Begin = Callable[[], Ask]
 
 
 class Unread(Exception):
@@ -37,15 +36,15 @@ class Session:
         bounds: of what comes.
     """
 
-    def __init__(self, context: Any, calling: Calling, ask: Begin, bounds: Bounds) -> None:
+    def __init__(self, context: Any, calling: Calling, ask: Callable[[], Asker], bounds: Bounds) -> None:
         self._context, self._calling, self._ask, self._bounds = context, calling, ask, bounds
         self._under_way: dict[int, asyncio.Task[None]] = {}
         self._ready: deque[tuple[int, bytes, Status | None]] = deque()
         self._loop = asyncio.get_running_loop()
         self._news: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
-        self._refused: Status | None = None
-        self._no_more = False
+        self._status: Status | None = None
+        self._no_more = self._broken = False
 
     async def run(self) -> Status | None:
         """Serve it to its end.
@@ -58,25 +57,27 @@ class Session:
         """
         reading = self._loop.create_task(self._read(), name="jackfield-grpc-session")
         try:
-            while not (self._no_more and not self._under_way and not self._ready):
-                if not self._ready:
+            while not self._broken:
+                if self._ready:
+                    await self._write()
+                elif self._no_more and not self._under_way:
+                    break
+                else:
                     self._news = self._loop.create_future()
                     await self._news
-                    continue
-                await self._write()
         finally:
             reading.cancel()
             for task in self._under_way.values():
                 task.cancel()
-        return self._refused
+        return self._status
 
     def drain(self) -> None:
         """Take no more calls; it ends when those that are under way have their replies."""
         self._end(statuses.draining())
 
-    def _end(self, status: Status | None) -> None:
-        if not self._no_more:
-            self._no_more, self._refused = True, status
+    def _end(self, status: Status | None, *, broken: bool = False) -> None:
+        if broken or not self._no_more:
+            self._no_more, self._broken, self._status = True, broken, status
         self._tell()
 
     async def _read(self) -> None:
@@ -86,32 +87,32 @@ class Session:
                 for identifier in message.cancel:
                     if (task := self._under_way.get(identifier)) is not None:
                         task.cancel()
-                ask = self._ask()
+                asker = self._ask()
                 for call in message.calls:
                     while len(self._under_way) + len(self._ready) >= self._bounds.session:
                         self._room = self._loop.create_future()
                         await self._room
                     if self._no_more:
                         return
-                    self._begin(call, ask)
-        except Refused as refused:
-            self._end(statuses.of_request(refused))
+                    self._begin(call, asker)
+        except (Refused, JackfieldError) as error:
+            self._end(statuses.of(error), broken=True)
         except grpc.aio.BaseError:  # the RPC has ended
             return
         else:
             self._end(None)
 
-    def _begin(self, call: Call, ask: Ask) -> None:
+    def _begin(self, call: Call, asker: Asker) -> None:
         identifier = call.id
         if identifier in self._under_way:
             raise Refused(400, f"two calls of the id {identifier} are under way")
-        task = asyncio.Task(self._one(identifier, call, ask), loop=self._loop, **_EAGER)
+        task = asyncio.Task(self._one(identifier, call, asker), loop=self._loop, **_EAGER)
         if not task.done():
             self._under_way[identifier] = task
 
-    async def _one(self, identifier: int, call: Call, ask: Ask) -> None:
+    async def _one(self, identifier: int, call: Call, asker: Asker) -> None:
         try:
-            result, failed = await self._calling.reply(call, ask)
+            result, failed = await self._calling.reply(call, asker)
         except asyncio.CancelledError:
             result, failed = b"", statuses.of_error(Cancelled(call.function, "its client has given it up"))
         self._under_way.pop(identifier, None)

@@ -33,6 +33,11 @@ _CODES: Final[Mapping[int, grpc.StatusCode]] = {
 }
 
 
+def of(error: Refused | JackfieldError) -> Status:
+    """Describe what never became a call, or how one has ended."""
+    return of_request(error) if isinstance(error, Refused) else of_error(error)
+
+
 def of_request(refused: Refused) -> Status:
     """Describe what never became a call: it has no details."""
     code = _CODES.get(refused.status, grpc.StatusCode.INVALID_ARGUMENT)
@@ -89,13 +94,17 @@ def draining() -> Status:
 
 
 def trailing(status: Status) -> grpc.Status:
-    """Make the status of an RPC, which has to fit where clients take it."""
+    """Make the status of an RPC, which has to fit where clients take it: what is too long for that is left out."""
     if len(status.message.encode()) > _MESSAGE:
         status.message = status.message.encode()[:_MESSAGE].decode(errors="ignore")
     if status.ByteSize() > _DETAILS:
-        kept = [each for each in status.details if each.ByteSize() <= _DETAILS // 4]
+        info = ErrorInfo()
+        for detail in status.details:
+            if detail.Unpack(info):
+                break
+        kept = {key: value for key, value in info.metadata.items() if len(value.encode()) <= _MESSAGE}
         del status.details[:]
-        status.details.extend(kept)
+        _add(status, ErrorInfo(reason=info.reason, domain=info.domain, metadata=kept))
     made: grpc.Status = rpc_status.to_status(status)
     return made
 

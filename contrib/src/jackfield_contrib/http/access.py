@@ -1,11 +1,12 @@
 """Whose a request is, and what of it counts."""
 
 from collections.abc import Mapping
+from time import perf_counter
 from typing import Any, Final
 
 from jackfield import Host
 from jackfield.config.doors_check import is_loopback
-from jackfield.model.entrance import Entrance, entrance
+from jackfield.model.entrance import Entrance
 from jackfield_contrib.http.problems import Refused
 from jackfield_contrib.identity import Authenticate, Identity, retraced
 
@@ -23,18 +24,14 @@ class Access:
     Args:
         host: whose tenants.
         authenticate: tells the tenant by a request's headers, or None; by default what the host's configuration says.
-        door: what they come through, for the records of those that are refused.
         strangers: whether others than this machine can come; then those of nobody are refused without tenants, too,
             as after an apply that took them all away.
     """
 
-    def __init__(
-        self, host: Host, authenticate: Authenticate | None = None, door: str = "http", *, strangers: bool = False
-    ) -> None:
+    def __init__(self, host: Host, authenticate: Authenticate | None = None, *, strangers: bool = False) -> None:
         self._strangers = strangers
         self._host: Host = host
         self._authenticate: Authenticate = authenticate or Identity(host)
-        self._door = door
 
     @property
     def closed(self) -> bool:
@@ -53,9 +50,6 @@ class Access:
         """
         if not self.closed:
             return None
-        client = scope.get("client")
-        tls = (scope.get("extensions") or _NONE).get("tls") or _NONE
-        entrance.set(Entrance(self._door, client[0] if client else "", tls.get("client_cert_name") or ""))
         if _is_ambiguous(headers, scope):
             headers[_CREDENTIAL] = b""  # none of them counts
         tenant = self._authenticate(headers)
@@ -75,6 +69,19 @@ class Access:
     def sees(self, tenant: str | None, owner: str | None) -> bool:
         """Tell whether what one tenant has submitted is there for another: it is for operators, and without tenants."""
         return tenant is None or tenant == owner or tenant in self._host.snapshot.permissions.operators
+
+
+def entrance_of(scope: Mapping[str, Any], path: str) -> Entrance:
+    """Tell where a request has come in.
+
+    Args:
+        scope: of ASGI.
+        path: within the application.
+    """
+    client = scope.get("client")
+    tls = (scope.get("extensions") or _NONE).get("tls") or _NONE
+    subject = tls.get("client_cert_name") or ""
+    return Entrance("http", client[0] if client else "", subject, f"{scope['method']} {path}", perf_counter())
 
 
 def _is_ambiguous(headers: Mapping[bytes, bytes], scope: Mapping[str, Any]) -> bool:

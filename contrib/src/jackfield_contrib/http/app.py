@@ -2,20 +2,19 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from time import perf_counter
 from typing import Final
 
 from jackfield import Host, Probes
-from jackfield.errors import JackfieldError
-from jackfield.model.call import came_in
+from jackfield.errors import JackfieldError, Unavailable
+from jackfield.model.entrance import entrance
 from jackfield_contrib.http import page, problems
-from jackfield_contrib.http.access import Access, Authenticate
+from jackfield_contrib.http.access import Access, Authenticate, entrance_of
 from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.calling import Calling
 from jackfield_contrib.http.catalogue import Catalogue
-from jackfield_contrib.http.exchange import Exchange, Receive, Scope, Send
+from jackfield_contrib.http.exchange import Exchange, Scope, Send
 from jackfield_contrib.http.hooks import Hooks
-from jackfield_contrib.http.presence import Gone
+from jackfield_contrib.http.presence import Gone, Receive
 from jackfield_contrib.http.problems import Refused
 from jackfield_contrib.http.streaming import Streaming
 from jackfield_contrib.http.submitting import Submitting
@@ -28,6 +27,7 @@ _OPEN: Final = frozenset({"/healthz", "/readyz", "/metrics", *page.PATHS})
 _BATCH: Final = "/v1/calls:batch"
 _SUBMIT: Final = "/v1/submit/"
 _CALLS: Final = "/v1/calls/"
+_EACH: Final = "/v1/calls"
 _HOOKS: Final = "/v1/hooks/"
 
 
@@ -38,7 +38,7 @@ def asgi(
     bounds: Bounds | None = None,
     authenticate: Authenticate | None = None,
     strangers: bool = False,
-) -> ASGI:
+) -> "Application":
     """Make an ASGI application of a host's functions, to be served or mounted.
 
     Args:
@@ -54,16 +54,25 @@ def asgi(
         The application: `app.mount("/fn", asgi(host))` in Starlette or FastAPI, or an ASGI server runs it.
     """
     limits = bounds or Bounds()
-    return _Application(host, probes or Probes(host), limits, Access(host, authenticate, strangers=strangers))
+    return Application(host, probes or Probes(host), limits, Access(host, authenticate, strangers=strangers))
 
 
-class _Application:
+class Application:
+    """A host's functions as an ASGI application; `asgi` makes it.
+
+    Attributes:
+        closing: whether the server stops, and requests that it cancels are told so.
+    """
+
+    closing = False
+
     def __init__(self, host: Host, probes: Probes, bounds: Bounds, access: Access) -> None:
         self._probes, self._bounds, self._access = probes, bounds, access
         self._calling, self._catalogue = Calling(host, bounds), Catalogue(host, bounds)
         self._submitting, self._streaming, self._hooks = Submitting(host, access), Streaming(host, bounds), Hooks(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, as ASGI has it."""
         kind = scope["type"]
         if kind != "http":
             await _other(kind, receive, send)
@@ -71,13 +80,13 @@ class _Application:
         exchange = Exchange(scope, receive, send, self._bounds)
         try:
             path = _path(scope)
+            entrance.set(entrance_of(scope, path))
             if path in _OPEN:
                 await self._opened(scope, path, exchange)
             elif path.startswith(_HOOKS):  # whose they are their signatures say
                 _only(scope["method"], "POST")
                 await self._hooks.take(path[len(_HOOKS) :], exchange)
             else:
-                came_in.set(("http", f"{scope['method']} {path}", perf_counter()))
                 exchange.tenant = self._access.tenant(exchange.headers, scope)
                 await self._answer(scope["method"], path, exchange)
         except Refused as refused:
@@ -86,6 +95,10 @@ class _Application:
             await exchange.problem(problems.of_error(error))
         except Gone:
             return
+        except asyncio.CancelledError:
+            if not self.closing or exchange.begun:
+                raise
+            await exchange.problem(problems.of_error(Unavailable("the door", "the host stops", "host_stopped")))
 
     async def _answer(self, method: str, path: str, exchange: Exchange) -> None:
         if path.startswith(_FUNCTIONS):
@@ -108,6 +121,9 @@ class _Application:
                 await self._submitting.cancel(identifier, exchange)
             else:
                 await self._submitting.show(identifier, exchange)
+        elif path == _EACH:
+            _only(method, "GET", "HEAD")
+            await self._submitting.each(exchange)
         elif path in _LISTS:
             _only(method, "GET", "HEAD")
             made = self._catalogue.openapi if path == "/openapi.json" else self._catalogue.functions

@@ -5,22 +5,24 @@ import attrs
 
 @attrs.frozen
 class Bounds:
-    """The bounds of one request.
+    """The bounds of requests, and of the connections that they come over.
 
     Attributes:
         body: bytes of a request's body.
         headers: how many headers of a request go into its call.
         header: characters of each of them.
-        patience: seconds that a client may take to send its body, and to read an event.
+        head: seconds that a client may take to send the head of a request; an idle connection is none longer than that.
+        patience: seconds that a client may take to send its body, and to read a part of what it is sent.
         heartbeat: seconds of silence after which a client that watches a call is told that it goes on.
         batch: calls of one batch.
         parallel: calls of one batch that are under way at once.
-        connections: clients that a door serves at once; further ones get a 503.
+        connections: clients that a door has at once; for further ones idle ones have to go, or they get a 503.
     """
 
     body: int = 16 * 1024 * 1024
     headers: int = 100
     header: int = 8_192
+    head: float = 10.0
     patience: float = 30.0
     heartbeat: float = 15.0
     batch: int = 1_000

@@ -16,10 +16,12 @@ from jackfield.config.doors_check import is_loopback
 from jackfield.errors import Unavailable
 from jackfield_contrib.http.app import asgi
 from jackfield_contrib.http.bounds import Bounds
+from jackfield_contrib.http.protocol import Guard
 from jackfield_contrib.http.tls import Renewed, certified
 from jackfield_contrib.identity import Identity
 
 _BACKLOG: Final = 2_048
+_LEFT: Final = 1.0  # seconds in which requests tell their clients that they have been cancelled
 _LOOK: Final = 0.05  # seconds between two looks whether the server has begun
 
 
@@ -43,6 +45,7 @@ class HttpDoor:
         self._identity = Identity(host)
         self._beyond = settings.uds is None and not is_loopback(settings.host)
         self._app = asgi(host, probes=probes, bounds=self._bounds, authenticate=self._identity, strangers=self._beyond)
+        self._guard = Guard(self._bounds)
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self._made: Path | None = None
@@ -65,7 +68,7 @@ class HttpDoor:
             lifespan="off",
             ws="none",
             server_header=False,
-            limit_concurrency=self._bounds.connections,
+            http=self._guard.protocol,
         )
         config.load()
         if settings.tls_cert is not None:
@@ -77,6 +80,7 @@ class HttpDoor:
                 config.http_protocol_class = certified(config.http_protocol_class)
         listener = self._listener()
         self._server = uvicorn.Server(config)
+        self._guard.open(self._server.server_state.connections)
         self._serving = asyncio.create_task(self._server.serve([listener]), name="jackfield-http")
         while not self._server.started and not self._serving.done():  # noqa: ASYNC110  # it has no event for that
             await asyncio.sleep(_LOOK)
@@ -122,9 +126,12 @@ class HttpDoor:
         """
         server, serving, self._server, self._serving = self._server, self._serving, None, None
         if server is not None and serving is not None:
-            server.config.timeout_graceful_shutdown = math.ceil(timeout)
-            server.should_exit = True
+            server.config.timeout_graceful_shutdown = max(1, math.ceil(timeout))  # an idle connection takes a moment
+            server.should_exit = self._app.closing = True
             await asyncio.wait([serving])
+            if left := [task for task in server.server_state.tasks if not task.done()]:
+                await asyncio.wait(left, timeout=_LEFT)
+        await self._guard.close()
         if self._made is not None:
             self._made.unlink(missing_ok=True)
             self._made = None

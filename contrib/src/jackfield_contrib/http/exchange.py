@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any, Final
 
 import msgspec
@@ -55,16 +55,20 @@ class Exchange:
         bounds: of the request.
 
     Attributes:
-        headers: name in lower case → value, both as bytes; of a name that comes twice the last.
+        headers: name in lower case → value, both as bytes; of a name that comes several times all, joined by commas.
         tenant: whom it is of, or None.
+        begun: whether a response has.
     """
 
-    __slots__ = ("_bounds", "_scope", "headers", "receive", "send", "tenant")
+    __slots__ = ("_bounds", "_scope", "begun", "headers", "receive", "send", "tenant")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, bounds: Bounds) -> None:
         self._scope, self.receive, self.send, self._bounds = scope, receive, send, bounds
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        if len(self.headers) != len(scope["headers"]):
+            self.headers = _joined(scope["headers"])
         self.tenant: str | None = None
+        self.begun = False
 
     async def payload(self) -> Any:
         """Read the body as what its content type says; None when it is empty.
@@ -105,6 +109,8 @@ class Exchange:
             Gone: when the client has left.
         """
         most = self._bounds.body
+        if b"transfer-encoding" in self.headers and b"content-length" in self.headers:  # RFC 9112, 6.1: it is smuggled
+            raise Refused(400, "a body has a length or comes in chunks, and not both", {"connection": "close"})
         declared = self.headers.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > most:
             raise Refused(413, f"a body has at most {most:,} bytes")
@@ -196,6 +202,12 @@ class Exchange:
         client = self._scope.get("client")
         return "" if client is None else str(client[0])
 
+    @property
+    def query(self) -> str:
+        """What follows the path, as it came."""
+        found: bytes = self._scope.get("query_string", b"")
+        return found.decode("latin-1")
+
     def below(self, path: str) -> str:
         """Give a path of the application as clients see it, wherever it is mounted."""
         root: str = self._scope.get("root_path", "")
@@ -217,5 +229,14 @@ class Exchange:
         lines = [(b"content-type", kind.encode("latin-1")), (b"content-length", b"%d" % len(body)), _NO_SNIFFING]
         if headers:
             lines += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        self.begun = True
         await self.send({"type": "http.response.start", "status": status, "headers": lines})
         await self.send({"type": "http.response.body", "body": b"" if self._scope["method"] == "HEAD" else body})
+
+
+def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Join headers of one name, as RFC 9110, 5.3 has it: two of what may come once are nothing that anybody knows."""
+    made: dict[bytes, bytes] = {}
+    for name, value in headers:
+        made[name] = made[name] + b", " + value if name in made else value
+    return made

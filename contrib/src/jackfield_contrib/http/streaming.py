@@ -57,6 +57,7 @@ class Streaming:
         call.add_done_callback(partial(_ended, news))
         try:
             with Presence(exchange.receive):
+                exchange.begun = True
                 await self._send(exchange, {"type": "http.response.start", "status": 200, "headers": _HEADERS})
                 while not call.done():
                     if await self._come(news):

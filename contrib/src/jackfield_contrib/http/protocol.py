@@ -1,0 +1,171 @@
+"""The connections of a door: how many there are, how long each may keep it waiting, and how much it may send.
+
+The server takes care of none of this by itself: a client that never sends a whole head, or never reads, would hold its
+connection for ever, and the head of a request may have any size. Once a second all connections are looked at, which
+costs requests nothing; what is counted with each of them is how many bytes it has.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import Any, Final
+
+import attrs
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+from jackfield_contrib.http.bounds import Bounds
+
+HEAD: Final = 65_536
+"""The most bytes of a request's first line and headers, beyond what comes with the first of them."""
+
+_LOOK: Final = 1.0  # seconds between two looks
+_HURRY: Final = 1.0  # seconds that a connection may be idle when there are too many
+
+
+def _refusal(status: str) -> bytes:
+    return f"HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".encode("ascii")
+
+
+_FULL: Final = _refusal("503 Service Unavailable")
+_LARGE: Final = _refusal("431 Request Header Fields Too Large")
+
+
+@attrs.frozen
+class _Seen:
+    """What a connection was at when it was looked at."""
+
+    cycle: Any
+    idle: float | None  # since when it has been waiting for a head
+    size: int
+    stuck: float | None  # since when nothing has been read of what it was sent
+
+
+class Guard:
+    """Bounds the connections of one door.
+
+    Args:
+        bounds: what of.
+
+    Attributes:
+        protocol: what makes the protocols of the server, bounded by this.
+    """
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._seen: dict[Any, _Seen] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._hurried = 0.0
+        self.connections: set[Any] = set()
+        most = 2 * bounds.body + HEAD  # the rest is how it is cut into chunks
+        self.protocol = type("BoundedProtocol", (_Bounded, AutoHTTPProtocol), {"guard": self, "most": most})
+
+    def open(self, connections: set[Any]) -> None:
+        """Begin to look.
+
+        Args:
+            connections: of the server, which keeps them up to date.
+        """
+        self.connections = connections
+        self._looking = asyncio.get_running_loop().create_task(self._look_on(), name="jackfield-http-guard")
+
+    async def close(self) -> None:
+        """Look no more, and let go of all connections that there are still."""
+        if self._looking is not None:
+            self._looking.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._looking
+            self._looking = None
+        for connection in list(self.connections):
+            connection.transport.abort()
+        self._seen = {}
+
+    async def _look_on(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK)
+            self.look(self._bounds.head)
+
+    def has_room(self) -> bool:
+        """Tell whether there is room for the newest connection; if not, those that are idle go first."""
+        if len(self.connections) <= self._bounds.connections:
+            return True
+        now = asyncio.get_running_loop().time()
+        if now - self._hurried >= _HURRY / 10:  # it looks at all of them, and thousands may come at once
+            self._hurried = now
+            self.look(_HURRY)
+        return len(self.connections) <= self._bounds.connections
+
+    def look(self, patience: float) -> None:
+        """Look at all connections, and end those that keep the door waiting.
+
+        Args:
+            patience: seconds that each may take to send a head.
+        """
+        now = asyncio.get_running_loop().time()
+        known, self._seen = self._seen, {}
+        for connection in list(self.connections):
+            seen = self._seen[connection] = _look_at(connection, known.get(connection), now)
+            idle = seen.idle is not None and now - seen.idle >= patience
+            stuck = seen.stuck is not None and now - seen.stuck >= self._bounds.patience
+            if idle or stuck:
+                connection.transport.abort()
+                self.connections.discard(connection)
+
+
+def _look_at(connection: Any, was: _Seen | None, now: float) -> _Seen:
+    cycle, size = connection.cycle, connection.transport.get_write_buffer_size()
+    idle = stuck = None
+    if not size and (
+        cycle is None or cycle.response_complete
+    ):  # it waits for the next request, or the rest of the last
+        same = was is not None and was.cycle is cycle and was.idle is not None
+        idle = was.idle if was is not None and same else now
+    if size:
+        same = was is not None and was.stuck is not None and size >= was.size
+        stuck = was.stuck if was is not None and same else now
+    return _Seen(cycle, idle, size, stuck)
+
+
+class _Bounded:
+    """What is added to the server's own protocol."""
+
+    guard: Guard
+    most: int
+    cycle: Any
+    scope: Any
+    transport: asyncio.Transport
+    _got = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Take a connection, if there is room."""
+        super().connection_made(transport)  # type: ignore[misc]  # the server's own
+        if not self.guard.has_room():
+            self._refuse(_FULL)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came, and count it as part of the request that it is of."""
+        if self.transport.is_closing():
+            return
+        before = self.scope
+        super().data_received(data)  # type: ignore[misc]  # as above
+        scope = self.scope
+        if scope is not before:  # a request has begun, with what may be the end of another
+            self._got = 0
+            return
+        self._got += len(data)
+        if self._got > HEAD:
+            whole = scope is not None and "path" in scope
+            if not whole or self._got > self.most:
+                self._refuse(b"" if whole else _LARGE)
+
+    def on_headers_complete(self) -> None:
+        """Begin a request; what httptools takes for headers from now on are trailers, which enter nothing."""
+        super().on_headers_complete()  # type: ignore[misc]  # as above
+        self.headers: list[tuple[bytes, bytes]] = []
+
+    def _refuse(self, answer: bytes) -> None:
+        """End the connection, with an answer if none has begun."""
+        transport = self.transport
+        if answer and not transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
+            transport.write(answer)
+            transport.close()
+        else:
+            transport.abort()
