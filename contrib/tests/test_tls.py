@@ -18,9 +18,11 @@ from jackfield.config import HttpDoorConfig, parse_config
 from jackfield.errors import ConfigError, Unavailable
 from jackfield.identity import digest_of, new_key
 from jackfield.log import install
+from jackfield.model.entrance import Entrance, entrance
 from jackfield.model.subject import canonical
 from jackfield.testing import no_leaks
 from jackfield_contrib.http.door import HttpDoor
+from jackfield_contrib.identity import Identity
 from jackfield_contrib.identity.certificates import subject_of
 
 KEY = new_key()
@@ -59,12 +61,20 @@ def issued(tmp_path):
     return made
 
 
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loop(request):
+    """What makes the loop of the host: connections begin differently in each."""
+    return pytest.importorskip(request.param).new_event_loop
+
+
 @pytest.fixture
-def host(tmp_path):
+def host(tmp_path, loop):
     file = tmp_path / "jackfield.toml"
     subject = SUBJECT.replace("\\", "\\\\")
     file.write_text(f'[tenants.bill]\nsubjects = ["{subject}"]\n[tenants.key]\nkeys = ["{digest_of(KEY)}"]\n')
-    with no_leaks(), Host.from_config(file, observers=()) as made:
+    made = Host.from_config(file, observers=())
+    made.use_loop(loop)
+    with no_leaks(), made:
         made.register("who", who)
         yield made
 
@@ -302,6 +312,19 @@ def test_what_is_no_subject_is_a_fault_of_the_file(said, tmp_path):
         with pytest.raises(ConfigError, match="openssl x509") as caught:
             parse_config(text, tmp_path / "jackfield.toml")
         assert "tenants.t.subjects[0]" in str(caught.value)
+
+
+def test_a_subject_is_found_however_a_door_writes_it(host):
+    """Each server has a way of its own."""
+    identity = Identity(host)
+    for said in (SUBJECT, r"cn=billing, ou=IT, o=Acme\2C Inc.", r"commonName=billing;OU=IT;O=\41cme\, Inc."):
+        token = entrance.set(Entrance("grpc", "", said))
+        assert identity({}) == "bill"
+        entrance.reset(token)
+    for said in ("no subject", "CN=billing", "", "CN=\\"):
+        token = entrance.set(Entrance("grpc", "", said))
+        assert identity({}) is None
+        entrance.reset(token)
 
 
 def test_a_subject_of_two_tenants_is_a_fault(tmp_path):

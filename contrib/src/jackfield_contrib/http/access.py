@@ -24,16 +24,19 @@ class Access:
     Args:
         host: whose tenants.
         authenticate: tells the tenant by a request's headers, or None; by default what the host's configuration says.
+        strangers: whether others than this machine can come; then those of nobody are refused without tenants, too,
+            as after an apply that took them all away.
     """
 
-    def __init__(self, host: Host, authenticate: Authenticate | None = None) -> None:
+    def __init__(self, host: Host, authenticate: Authenticate | None = None, *, strangers: bool = False) -> None:
+        self._strangers = strangers
         self._host: Host = host
         self._authenticate: Authenticate = authenticate or Identity(host)
 
     @property
     def closed(self) -> bool:
-        """Whether there are tenants, and calls without one are refused."""
-        return self._host.snapshot.permissions.pickers is not None
+        """Whether calls without a tenant are refused: there are tenants, or should be."""
+        return self._strangers or self._host.snapshot.permissions.pickers is not None
 
     def tenant(self, headers: dict[bytes, bytes], scope: Mapping[str, Any]) -> str | None:
         """Tell whose a request is; None in a host without tenants.

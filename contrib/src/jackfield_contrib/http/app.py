@@ -12,9 +12,9 @@ from jackfield_contrib.http.access import Access, Authenticate, entrance_of
 from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.calling import Calling
 from jackfield_contrib.http.catalogue import Catalogue
-from jackfield_contrib.http.exchange import Exchange, Receive, Scope, Send
+from jackfield_contrib.http.exchange import Exchange, Scope, Send
 from jackfield_contrib.http.hooks import Hooks
-from jackfield_contrib.http.presence import Gone
+from jackfield_contrib.http.presence import Gone, Receive
 from jackfield_contrib.http.problems import Refused
 from jackfield_contrib.http.streaming import Streaming
 from jackfield_contrib.http.submitting import Submitting
@@ -37,6 +37,7 @@ def asgi(
     probes: Probes | None = None,
     bounds: Bounds | None = None,
     authenticate: Authenticate | None = None,
+    strangers: bool = False,
 ) -> "Application":
     """Make an ASGI application of a host's functions, to be served or mounted.
 
@@ -47,12 +48,13 @@ def asgi(
         authenticate: tells from a request's headers, by name in lower case, which tenant it is of, or None; by default
             what the host's configuration says of keys and tokens. As soon as the host has tenants, a request of none
             gets a 401.
+        strangers: whether a request of none gets that in a host without tenants, too.
 
     Returns:
         The application: `app.mount("/fn", asgi(host))` in Starlette or FastAPI, or an ASGI server runs it.
     """
     limits = bounds or Bounds()
-    return Application(host, probes or Probes(host), limits, Access(host, authenticate))
+    return Application(host, probes or Probes(host), limits, Access(host, authenticate, strangers=strangers))
 
 
 class Application:

@@ -43,7 +43,8 @@ class HttpDoor:
     ) -> None:
         self._host, self._settings, self._bounds = host, settings, bounds or Bounds()
         self._identity = Identity(host)
-        self._app = asgi(host, probes=probes, bounds=self._bounds, authenticate=self._identity)
+        self._beyond = settings.uds is None and not is_loopback(settings.host)
+        self._app = asgi(host, probes=probes, bounds=self._bounds, authenticate=self._identity, strangers=self._beyond)
         self._guard = Guard(self._bounds)
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -92,7 +93,7 @@ class HttpDoor:
             listener, self._made = _unix(settings.uds), Path(settings.uds)
             self.address = f"unix:{settings.uds}"
             return listener
-        if not is_loopback(settings.host) and self._host.snapshot.permissions.pickers is None:
+        if self._beyond and self._host.snapshot.permissions.pickers is None:
             reason = f"whoever reaches {settings.host} could call everything: declare who may call under [tenants]"
             raise Unavailable("door http", f"{reason}, or listen on 127.0.0.1")
         try:

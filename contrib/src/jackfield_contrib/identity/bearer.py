@@ -8,6 +8,7 @@ from jackfield.config import JwtConfig
 from jackfield.errors import Unavailable
 from jackfield.identity import Audit, holder
 from jackfield.model.entrance import entrance
+from jackfield.model.subject import canonical
 from jackfield_contrib.identity.credential import NotGood
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class Identity:
         subject = entrance.get().subject
         if not subject:
             raise NotGood("it has none")
-        tenant = self._host.snapshot.permissions.subjects.get(subject)
+        subjects = self._host.snapshot.permissions.subjects
+        tenant = subjects.get(subject) or subjects.get(_canonical(subject))
         if tenant is None:
             raise NotGood(f"nobody has the subject {subject[:_SHOWN]} of its certificate")
         return tenant
@@ -87,10 +89,19 @@ class Identity:
         """Give what verifies tokens, if that is configured: the same as long as the same is."""
         configuration = self._host.configuration
         settings = None if configuration is None else configuration.auth.jwt
-        if settings != self._settings or (settings is None) != (self._made is None):
-            self._made = None if settings is None else _verifier(settings)
+        if settings is not self._settings:
+            if settings != self._settings:  # else it was applied anew, and says the same
+                self._made = None if settings is None else _verifier(settings)
             self._settings = settings
         return self._made
+
+
+def _canonical(subject: str) -> str:
+    """Bring what a door has written to the form that subjects are kept in; what is none is nobody's."""
+    try:
+        return canonical(subject)
+    except ValueError:
+        return ""
 
 
 def _verifier(settings: JwtConfig) -> "Tokens":
