@@ -6,6 +6,7 @@ from typing import Any, Final
 from jackfield import SubmissionState
 from jackfield.contract.payload import payload_schema, result_schema
 from jackfield.errors import OUTCOMES, Outcome
+from jackfield.model.deadline import LONGEST
 from jackfield.model.spec import FunctionSpec
 from jackfield_contrib.http import problems
 from jackfield_contrib.http.bounds import Bounds
@@ -24,6 +25,7 @@ _FIELDS: Final[Mapping[Outcome, Mapping[str, Any]]] = {
 _REFUSALS: Final = {
     400: "The request cannot be read.",
     401: "It names no tenant that is known.",
+    404: "There is no such call.",
     408: "The body has not come in time.",
     413: "The body, or the batch, is too large.",
     415: "The body is of another type.",
@@ -37,7 +39,7 @@ _PARAMETERS: Final = {
         "name": "X-Timeout",
         "in": "header",
         "description": "Seconds that the call may take; the function's own limit applies as well.",
-        "schema": {"type": "number", "exclusiveMinimum": 0},
+        "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST},
     },
     "Traceparent": {
         "name": "traceparent",
