@@ -358,7 +358,7 @@ def test_a_request_of_nobody_is_refused_once_there_are_tenants(ask, closed):
         async def from_elsewhere(scope, receive, send, client=client):
             await closed({**scope, "client": client}, receive, send)
 
-        assert ask("GET", "/metrics", app=from_elsewhere).status_code == 403
+        assert ask("GET", "/metrics", app=from_elsewhere).status_code == 401
     own = {"headers": {"x-test-tenant": "t"}}
     assert ask("POST", "/v1/functions/math.add", app=closed, **numbers, **own).json() == 3
     assert ask("POST", "/v1/functions/seen", app=closed, **own).status_code == 403
@@ -412,6 +412,37 @@ def test_a_submitted_call_can_end_badly_or_be_cancelled(ask, closed):
     ask("DELETE", waiting, app=closed, headers=own)
     document = settled(ask, closed, waiting, headers=own)
     assert (document["status"], document["problem"]["outcome"]) == ("cancelled", "cancelled")
+
+
+@pytest.mark.slow
+def test_what_is_kept_can_be_looked_for_by_its_tenant(ask, closed):
+    """By function and status; what is no question is refused."""
+    own, other = {"x-test-tenant": "u"}, {"x-test-tenant": "t"}
+    ids = {ask("POST", "/v1/submit/slow", app=closed, json=60, headers=own).json()["id"] for _ in range(3)}
+    added = ask("POST", "/v1/submit/math.add", app=closed, json={"a": 1, "b": 2}, headers=own).headers["location"]
+    settled(ask, closed, added, headers=own)
+
+    def found(query, headers=own):
+        return {row["id"] for row in ask("GET", f"/v1/calls{query}", app=closed, headers=headers).json()}
+
+    assert found("?function=sl*") == ids
+    assert found("?status=succeeded") == {added.rpartition("/")[2]}
+    assert (len(found("")), len(found("?limit=2")), found("", other)) == (4, 2, set())
+    for query in ("?status=lost", "?limit=many", "?limit=10001", "?tenant=t", "?function=a&colour=b"):
+        assert ask("GET", f"/v1/calls{query}", app=closed, headers=own).status_code == 400
+    for identifier in ids:
+        ask("DELETE", f"/v1/calls/{identifier}", app=closed, headers=own)
+
+
+@pytest.mark.slow
+def test_an_answer_can_wait_for_the_end_of_a_call(ask, closed):
+    """As RFC 7240 has it, and no longer than is good for a door that is to close."""
+    own = {"x-test-tenant": "u"}
+    location = ask("POST", "/v1/submit/slow", app=closed, json=0.3, headers=own).headers["location"]
+    shown = ask("GET", location, app=closed, headers={**own, "Prefer": "respond-async, wait=9"})
+    assert (shown.json()["status"], shown.headers["preference-applied"]) == ("succeeded", "wait")
+    for said in ("wait=x", "", "return=minimal", "wait"):
+        assert "preference-applied" not in ask("GET", location, app=closed, headers={**own, "Prefer": said}).headers
 
 
 def test_where_the_store_does_not_last_nothing_is_accepted(ask):

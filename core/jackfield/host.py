@@ -69,6 +69,8 @@ from jackfield.store import check_store
 from jackfield.store.hosted import HostStore
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from typing_extensions import TypeForm  # what type checkers know without an installation
 
     from jackfield.admission import Admission, AdmissionStats
@@ -81,9 +83,12 @@ if TYPE_CHECKING:
     from jackfield.desired.plan import Plan
     from jackfield.desired.restoring import Restoration
     from jackfield.durable import Submission, Submissions
+    from jackfield.durable.deliveries import Deliveries
     from jackfield.flow import Flows
     from jackfield.model.flow import Flow
     from jackfield.observe.metrics import Metrics
+    from jackfield.observe.submitted import SubmissionCounts
+    from jackfield.observe.traces import Traces
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canaries, Canary
     from jackfield.schedules.hosted import Schedules
@@ -93,6 +98,7 @@ if TYPE_CHECKING:
 
 P = TypeVar("P")
 R = TypeVar("R")
+C_co = TypeVar("C_co", covariant=True)
 
 _STOP_AT_LEAST: Final = 1.0  # seconds that plugins have to stop, and singletons, even when calls took all of it
 _HEALTH_EVERY: Final = 10.0  # seconds between two health checks; one that fails sets the restart policy to work
@@ -154,7 +160,8 @@ class Host(Caller):
 
         code = Code(Importing(self._pool), lambda: self._workers)
         registry, hooks = Registry(), Hooks()
-        unknown = compile_refusal(_UNKNOWN, self._refusal, self._observers)
+        self._traces = _traces() if self._observers else None
+        unknown = compile_refusal(_UNKNOWN, self._refusal, self._observers, self._traces)
         super().__init__(registry, unknown, self._find, self._pool)
         self._registry: Registry = registry
         self._plain_caller = Caller(registry, unknown, self._find, self._pool)
@@ -274,6 +281,8 @@ class Host(Caller):
             self._flows.declare(configuration.flows)
         if configuration.schedules:
             self._schedules.adopt(configuration)
+        if configuration.deliveries:
+            self._deliveries.adopt(configuration)
         self._applier.boot(configuration, restored)
         self._refuse_faults(configuration.strict or switches.strict)
 
@@ -287,10 +296,16 @@ class Host(Caller):
         shares = shares_of(tenants)
         before = self._admission is not None
         if shares or before:
+            new = "admission" not in self._late
             admission: Admission = self._late.setdefault("admission", Admission())
             admission.configure(shares)
+            if new and self._functions.running:
+                self._watch_admission()
         if before != (self._admission is not None):
             self._functions.rewire(every=True)
+
+    def _watch_admission(self) -> None:
+        self._unwatch += [each.watch_admission(_stats(self._late["admission"])) for each in self._metrics()]
 
     @property
     def _admission(self) -> "Admission | None":
@@ -635,6 +650,14 @@ class Host(Caller):
         """
         return self._home.run(coroutine, timeout)
 
+    def use_loop(self, factory: "Callable[[], AbstractEventLoop]") -> None:
+        """Have the home loop made by a factory, as `uvloop.new_event_loop`; where it is there, or adopted, it stays.
+
+        Args:
+            factory: as `asyncio.Runner` takes it.
+        """
+        self._home.factory = factory
+
     @property
     def control(self) -> ControlLoop:
         """The loop on which it supervises itself; what else serves beside it, as probes do, may live there too."""
@@ -961,6 +984,16 @@ class Host(Caller):
         return {name: self._lifecycle.ledgers.of(name).counts for name in self.plugins}
 
     @property
+    def submission_counts(self) -> "SubmissionCounts | None":
+        """How many submitted calls wait and run, as this host sees its store; None before it has to do with any."""
+        return self._submissions.telling.counts() if "submissions" in self._late else None
+
+    @property
+    def traces(self) -> "Traces | None":
+        """The whole calls that are kept in memory: all that went wrong, and the slowest; None without observers."""
+        return self._traces
+
+    @property
     def executors(self) -> Mapping[str, ExecutorStats]:
         """Name → the counts of each executor."""
         return MappingProxyType({**self._places.stats, **({"worker": there.stats()} if (there := self._there) else {})})
@@ -1117,6 +1150,8 @@ class Host(Caller):
                 self._unwatch.append(metrics.watch("worker", _stats(workers)))
             if self._kept.lasts:
                 self._unwatch.append(metrics.watch_store(self._kept.counts))
+        if "admission" in self._late:
+            self._watch_admission()
         if self.plugins:
             faults = self._start_plugins()
         if "flows" in self._late and self._functions.running:
@@ -1383,6 +1418,17 @@ class Host(Caller):
         return submissions
 
     @property
+    def _deliveries(self) -> "Deliveries":
+        from jackfield.durable.deliveries import Deliveries  # noqa: PLC0415  # for those who have some
+
+        made = self._late.get("deliveries")
+        if made is None:  # as above
+            fresh = Deliveries(self._functions, self._submissions, self._kept.lasts)
+            made = self._late.setdefault("deliveries", fresh)
+        deliveries: Deliveries = made
+        return deliveries
+
+    @property
     def _upgrades(self) -> "Upgrades":
         from jackfield.workers.upgrades import Upgrades  # noqa: PLC0415  # for those who make one
 
@@ -1420,6 +1466,7 @@ class Host(Caller):
                 lambda: self._upgrades.trying if "upgrades" in self._late else {},
                 lambda: self._flows,
                 lambda configuration: self._schedules.adopt(configuration),  # noqa: PLW0108  # made when there are some
+                lambda configuration: self._deliveries.adopt(configuration),  # noqa: PLW0108  # as that
                 self._admit,
             )
             fresh = Applier(steps)
@@ -1449,6 +1496,7 @@ class Host(Caller):
             again=self._again,
             pauses=self._pauses,
             admission=self._admission,
+            traces=self._traces,
         )
 
     def _find(self, name: str) -> None:
@@ -1457,7 +1505,12 @@ class Host(Caller):
 
     def _refusal(self, call: Call) -> JackfieldError:
         denial = self.snapshot.permissions.denial(call.name, call.tenant, call.rule == "header")
-        return PermissionDenied(call.name, denial) if denial else self._not_found(call)
+        if not denial:
+            return self._not_found(call)
+        from jackfield.identity import Audit  # noqa: PLC0415  # for those who have tenants
+
+        self._late.setdefault("audit", Audit()).denied(call.tenant, call.name, denial)
+        return PermissionDenied(call.name, denial)
 
     def _not_found(self, call: Call) -> JackfieldError:
         from jackfield.plugins.absent import why_absent  # noqa: PLC0415  # at the first call that finds nothing
@@ -1471,6 +1524,12 @@ class Host(Caller):
         self._registry.snapshot = forking.everywhere(Route("*", "", {"": refusal}))
 
 
+def _traces() -> "Traces":
+    from jackfield.observe.traces import Traces  # noqa: PLC0415  # as `_default_observers`
+
+    return Traces()
+
+
 def _default_observers() -> tuple[Observer, ...]:
     # OpenTelemetry, the Prometheus client and loguru take 90 ms to import: `observers=()` does not pay for them.
     from jackfield.observe.logs import Logs  # noqa: PLC0415
@@ -1480,17 +1539,17 @@ def _default_observers() -> tuple[Observer, ...]:
     return Spans(), Metrics(), Logs()
 
 
-class _Counted(Protocol):
-    def stats(self) -> ExecutorStats:
+class _Counted(Protocol[C_co]):
+    def stats(self) -> C_co:
         """Give the counts of this moment."""
         ...
 
 
-def _stats(executor: "_Counted") -> Callable[[], ExecutorStats | None]:
-    """Give what asks an executor for its counts and keeps it no longer than its host does."""
+def _stats(executor: _Counted[C_co]) -> Callable[[], C_co | None]:
+    """Give what asks an executor, or an admission, for its counts and keeps it no longer than its host does."""
     reference = weakref.ref(executor)
 
-    def stats() -> ExecutorStats | None:
+    def stats() -> C_co | None:
         there = reference()
         return None if there is None else there.stats()
 

@@ -35,6 +35,7 @@ class Message:
         module: who said it.
         function: where.
         line: where.
+        event: what kind of record it is: `log`, or one of `audit_log`.
     """
 
     level: str
@@ -44,6 +45,7 @@ class Message:
     module: str = ""
     function: str = ""
     line: int = 0
+    event: str = "log"
 
 
 Sink: TypeAlias = Callable[[Message], object]
@@ -114,13 +116,36 @@ def host_log(level: Level, message: str | Fault, error: BaseException | None = N
         text = f"{text}: {logged(error)}"
         fields = {"error_type": error_type(error), "stack": frames(error), **fields}
     if _sinks:
-        frame: FrameType = sys._getframe(1)  # noqa: SLF001  # what loguru itself does
-        where = str(frame.f_globals.get("__name__", "")), frame.f_code.co_name, frame.f_lineno
-        tell(Message(level, text, fields, None, *where))
+        tell(Message(level, text, fields, None, *_caller()))
     else:
         from loguru import logger  # noqa: PLC0415  # not before there is something to log
 
         logger.opt(depth=1).bind(**fields).log(level, text)
+
+
+def audit_log(event: str, message: str, /, **fields: object) -> None:
+    """Say something that is to be kept, as a record of its own kind: it goes out though other messages do not.
+
+    No plugin can say the like: of what plugins say the kind is `log`, whatever fields they give it.
+
+    Args:
+        event: what kind of record it is.
+        message: one line of text; control characters are escaped, because strangers choose parts of it.
+        **fields: further fields; none of them a secret.
+    """
+    text = printable(message)
+    if _sinks:
+        tell(Message("WARNING", text, fields, None, *_caller(), event))
+    else:
+        from loguru import logger  # noqa: PLC0415  # as above
+
+        logger.opt(depth=1).bind(event=event, **fields).warning("{}", text)
+
+
+def _caller() -> tuple[str, str, int]:
+    """Give the module, function and line of whoever has called the caller of this."""
+    frame: FrameType = sys._getframe(2)  # noqa: SLF001  # what loguru itself does
+    return str(frame.f_globals.get("__name__", "")), frame.f_code.co_name, frame.f_lineno
 
 
 def copy_to_loguru(message: Message) -> None:
@@ -133,7 +158,8 @@ def copy_to_loguru(message: Message) -> None:
 
     from loguru import logger  # noqa: PLC0415  # as above
 
-    logger.opt(exception=message.error).bind(**message.fields).patch(mark).log(message.level, message.text)
+    kind = {} if message.event == "log" else {"event": message.event}
+    logger.opt(exception=message.error).bind(**{**message.fields, **kind}).patch(mark).log(message.level, message.text)
 
 
 def confide(what: str, error: BaseException) -> None:

@@ -11,6 +11,7 @@ import typer.main
 import jackfield
 from jackfield import errors
 from jackfield.cli import app
+from jackfield.config import auth as configured_auth
 from jackfield.config import doors as configured_doors
 from jackfield.config import flows
 from jackfield.config import model as configured
@@ -27,6 +28,10 @@ CONFIGURED = {
     "[plugin.retry]": configured.RetryConfig,
     "[plugin.upgrade]": configured.UpgradeConfig,
     "[doors.http]": configured_doors.HttpDoorConfig,
+    "[auth.jwt]": configured_auth.JwtConfig,
+    "[doors.grpc]": configured_doors.GrpcDoorConfig,
+    "[webhooks.NAME]": configured.WebhookConfig,
+    "[deliveries.NAME]": configured.DeliveryConfig,
     "[durable]": configured.DurableConfig,
     "[[schedule]]": configured.ScheduleConfig,
     "[routes]": configured.RouteConfig,

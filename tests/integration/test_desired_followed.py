@@ -2,6 +2,7 @@
 
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tests.support.in_workers import until
@@ -75,6 +76,38 @@ def test_what_is_stopped_on_one_stops_on_all_and_starts_again(hosts):
     until(lambda: "b" in up(one))
     assert [each.what for each in one.history][1:] == ["plugin.b.running: false", "plugin.b.running: true"]
     assert one.history == two.history
+
+
+SLOW = """
+import pathlib, time
+
+class Slow:
+    def stop(self) -> None:
+        while pathlib.Path({gate!r}).exists():
+            time.sleep(0.01)
+"""
+
+
+def test_what_is_taken_back_while_it_is_being_carried_out_is_taken_back_on_all(service):
+    """Also what makes a field the file's again, and so is what this host had until a moment ago."""
+    gate = service.folder / "gate"
+    (service.folder / "z.py").write_text(SLOW.format(gate=str(gate)))
+    first = '[[plugin]]\nname = "z"\npath = "./z.py:Slow"\nstop_timeout = 60.0\n[[plugin]]'
+    service.file.write_text(CONFIG.replace("[[plugin]]", first, 1))
+    with service.host() as one, service.host() as two, ThreadPoolExecutor() as threads:
+        for verb in (Host.stop_plugin, Host.start_plugin):
+            for name in ("d", "z"):
+                verb(one, name)
+        until(lambda: len(two.history) == 5 and {"d", "z"} <= up(two) and "z" in up(one))
+        gate.touch()
+        undone = threads.submit(one.undo, 3)
+        until(lambda: "d" not in up(two) and two.plugins["z"].state == "stopping")
+        two.start_plugin("d")
+        gate.unlink()
+        assert undone.result(30).ok
+        until(lambda: "d" in up(one) and "z" not in up(one))
+        until(lambda: "z" not in up(two))
+        assert "d" in up(two)
 
 
 def test_an_applied_file_is_applied_on_all(service, hosts):
@@ -194,6 +227,9 @@ def test_of_a_file_that_cannot_be_read_here_the_rest_is_followed(service, tmp_pa
         assert two.apply(other.file).ok
         two.stop_plugin("b")
         until(lambda: "b" not in up(one))
+        one.start_plugin("b")
+        until(lambda: "b" in up(two))
+        assert one.history[-1].digest == one.history[-2].digest, "nor does it take back the file that it cannot read"
 
 
 OCR = "from jackfield import function\n\n@function\ndef read() -> str:\n    return '{0}'\n"

@@ -536,6 +536,22 @@ def test_a_host_that_is_dropped_without_a_stop_leaves_no_process(tmp_path):
     assert until(lambda: not Path(f"/proc/{pid}").exists())
 
 
+def test_a_host_that_was_stopped_is_collected(tmp_path):
+    """What it brought apart knows it, and nothing of the process knows that."""
+    code = """
+    import time, weakref
+    with host:
+        host.call('plug.pid', timeout=20.0)
+    seen = weakref.ref(host)
+    del host
+    ends = time.monotonic() + 30.0
+    while seen() is not None and time.monotonic() < ends:
+        gc.collect()
+    print(seen() is None)
+    """
+    assert _run(tmp_path, code) == "True\n"
+
+
 def test_a_fork_of_the_embedder_does_not_end_the_workers_of_its_parent(tmp_path):
     code = """
     host.start()

@@ -126,6 +126,9 @@ class FakeHost:
     def schedules(self, configuration):
         pass
 
+    def deliveries(self, configuration):
+        pass
+
     def tenants(self, tenants):
         self._did("tenants", "")
         self.permissions = tenants

@@ -19,7 +19,7 @@ from jackfield.events import EventBus, RouteChanged, Subscription
 
 pytestmark = pytest.mark.concurrency
 
-PATIENCE = 30.0  # seconds that only a broken bus uses up
+PATIENCE = 120.0  # seconds that only a broken bus uses up
 
 
 @attrs.frozen

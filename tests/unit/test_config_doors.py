@@ -1,14 +1,16 @@
-"""`[doors.http]`: what a file may say, and what is wrong with it."""
+"""`[doors]`: what a file may say, and what is wrong with it."""
 
 from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
-from jackfield.config import HttpDoorConfig, doors_check, parse_config
+from jackfield.config import GrpcDoorConfig, HttpDoorConfig, doors_check, parse_config
 from jackfield.config.doors_check import is_loopback
 from jackfield.errors import ConfigError
 
-INSTALLED = EntryPoints([EntryPoint("door:http", "nothing:at_all", "jackfield.adapters")])
+INSTALLED = EntryPoints(
+    [EntryPoint(f"door:{kind}", "nothing:at_all", "jackfield.adapters") for kind in ("http", "grpc")]
+)
 
 
 @pytest.fixture
@@ -65,16 +67,48 @@ def test_what_is_wrong_is_told_with_its_fix(tmp_path, adapters, text, key, fix):
     assert fix in str(caught.value)
 
 
+def test_the_door_for_grpc_has_its_own(tmp_path, adapters):
+    """With the certificate of who signs those of clients."""
+    assert parsed("[doors.grpc]", tmp_path).doors.grpc == GrpcDoorConfig("127.0.0.1", 9090)
+    for name in ("cert.pem", "key.pem", "ca.pem"):
+        (tmp_path / name).touch()
+    text = '[doors.grpc]\ntls_cert = "cert.pem"\ntls_key = "key.pem"\nclient_ca = "ca.pem"\n[doors.http]'
+    doors = parsed(text, tmp_path).doors
+    expected = [str(tmp_path / name) for name in ("cert.pem", "key.pem", "ca.pem")]
+    assert [doors.grpc.tls_cert, doors.grpc.tls_key, doors.grpc.client_ca] == expected
+    assert doors.http == HttpDoorConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "fix"),
+    [
+        ('host = "0.0.0.0"', "doors.grpc.host", "[tenants]"),
+        ('uds = "s"', "doors.grpc.uds", "unknown key"),
+        ('tls_key = "cert.pem"', "doors.grpc.tls_key", "add tls_cert"),
+        ('client_ca = "cert.pem"', "doors.grpc.client_ca", "add tls_cert and tls_key"),
+        ('tls_cert = "cert.pem"\ntls_key = "cert.pem"\nclient_ca = "no.pem"', "doors.grpc.client_ca", "create it"),
+    ],
+)
+def test_so_has_what_is_wrong_with_it(tmp_path, adapters, text, key, fix):
+    """Told as that of the other is."""
+    (tmp_path / "cert.pem").touch()
+    with pytest.raises(ConfigError) as caught:
+        parsed(f"[doors.grpc]\n{text}", tmp_path)
+    assert key in str(caught.value)
+    assert fix in str(caught.value)
+
+
 def test_beyond_loopback_it_listens_once_there_are_tenants(tmp_path, adapters):
     """Then nobody calls without being one."""
     assert parsed('[tenants.t]\n[doors.http]\nhost = "0.0.0.0"', tmp_path).doors.http.host == "0.0.0.0"  # noqa: S104
 
 
-def test_a_missing_adapter_is_named_with_its_installation(tmp_path, adapters):
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+def test_a_missing_adapter_is_named_with_its_installation(tmp_path, adapters, kind):
     """Nothing is imported to find that out."""
     adapters(EntryPoints([]))
-    with pytest.raises(ConfigError, match=r"pip install 'jackfield-contrib\[http\]'"):
-        parsed("[doors.http]", tmp_path)
+    with pytest.raises(ConfigError, match=rf"pip install 'jackfield-contrib\[{kind}\]'"):
+        parsed(f"[doors.{kind}]", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -58,9 +58,12 @@ def test_a_pause_doubles_up_to_the_longest_and_is_scattered_by_as_much_again(bac
 
 @given(st.floats(0.0, 100.0), st.floats(0.0, 1.0))
 def test_who_says_when_to_come_back_is_not_asked_sooner(retry_after, draw):
-    """`ResourceExhausted.retry_after`."""
+    """`ResourceExhausted.retry_after`, of the call itself or of one that its function has let escape."""
     full = errors.ResourceExhausted("f", "full", retry_after)
     assert pause(RetryPolicy(), 1, full, draw) >= retry_after
+    crash = errors.FunctionCrashed("g", "jackfield.ResourceExhausted", "full")
+    crash.__cause__ = full
+    assert pause(RetryPolicy(), 1, crash, draw) >= retry_after
 
 
 def test_waiting_threads_go_on_at_once_when_the_host_stops():

@@ -14,13 +14,15 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from typing import Final, TypeVar
+from weakref import WeakValueDictionary
 
 from jackfield.admission.gradient import Gradient
 from jackfield.admission.lines import Line
-from jackfield.admission.seats import AdmissionStats, Tenant, TenantStats, Ticket
+from jackfield.admission.seats import Tenant, Ticket, unmet
 from jackfield.admission.shares import EVEN, Share
 from jackfield.admission.waiting import Waiter
 from jackfield.errors import DeadlineExceeded, ResourceExhausted
+from jackfield.model.admitted import AdmissionStats
 from jackfield.model.call import Call
 
 W = TypeVar("W", bound=Waiter)
@@ -43,7 +45,8 @@ class Admission:
         self._lock = threading.RLock()
         self._shares: Mapping[str, Share] = {}
         self._tenants: dict[str, Tenant] = {}
-        self._lines: dict[str, Line] = {}
+        # A line lives as long as what calls through it: versions come and go.
+        self._lines: WeakValueDictionary[str, Line] = WeakValueDictionary()
         self._crowded: dict[Line, None] = {}  # where somebody waits
         self._owed: dict[Tenant, None] = {}  # who waits and has seats of its own
         self._wanted = 0.0  # the weights of all who wait
@@ -74,7 +77,7 @@ class Admission:
         _wake(woken)
 
     def line(self, key: str) -> Line:
-        """Give what admits the calls of one function version: the same one for as long as the host is.
+        """Give what admits the calls of one function version: the same one for as long as anything refers to it.
 
         Args:
             key: `name@version`.
@@ -115,15 +118,10 @@ class Admission:
     def stats(self) -> AdmissionStats:
         """Tell what there is to see."""
         with self._lock:
-            tenants = {
-                name: TenantStats(
-                    each.share.weight, each.share.seats, each.inside, each.waiting, each.admitted, dict(each.refused),
-                    each.seconds, each.waited,
-                )
-                for name, each in self._tenants.items()
-            }  # fmt: skip
-            limits = {key: int(line.gradient.limit) for key, line in self._lines.items()}
-            return AdmissionStats(int(self._limit.limit), self._inside, tenants, limits)
+            tenants = {name: unmet(share) for name, share in self._shares.items() if share != EVEN}
+            tenants |= {name: each.stats() for name, each in self._tenants.items()}
+            functions = {key: line.stats() for key, line in sorted(self._lines.items())}
+            return AdmissionStats(int(self._limit.limit), self._inside, tenants, functions)
 
     # --- For lines ----------------------------------------------------------------------------------------------------
 
@@ -168,7 +166,7 @@ class Admission:
         with self._lock:
             if waiter.ticket is None and not waiter.refused:
                 self._leave_queue(line, waiter)
-                waiter.tenant.refused["deadline"] = waiter.tenant.refused.get("deadline", 0) + 1
+                waiter.tenant.refuse("deadline")
                 overdue = self.clock() - (waiter.call.deadline or 0.0)
                 raise DeadlineExceeded(waiter.call.name, overdue, "not started: it waited for its turn")
         if waiter.ticket is not None:
@@ -179,8 +177,9 @@ class Admission:
         """Have a waiter wait no more: its caller has left."""
         with self._lock:
             ticket = waiter.ticket
-            if ticket is None:
+            if ticket is None and not waiter.refused:
                 self._leave_queue(line, waiter)
+                waiter.tenant.left += 1
         if ticket is not None:  # it had its turn in this very moment
             self.leave(ticket)
 
@@ -243,13 +242,13 @@ class Admission:
             tenant, line, reserved = found
             waiter = line.turns.pop(tenant)
             self._out_of_queue(waiter, line)
-            tenant.waited += now - waiter.since
             deadline = waiter.call.deadline
             if deadline is not None and now + line.typical > deadline:
                 line.doubt()
-                tenant.refused["late"] = tenant.refused.get("late", 0) + 1
+                tenant.refuse("expired")
                 waiter.refused = f"it waited {now - waiter.since:.3f} s, and what is left is less than it takes"
             else:
+                tenant.served(now - waiter.since)
                 waiter.ticket = self._seat(tenant, line, now, reserved=reserved)
             woken.append(waiter)
         return woken
@@ -291,7 +290,7 @@ class Admission:
 
 
 def _refusal(tenant: Tenant, call: Call, kind: str, reason: str, pause: float) -> ResourceExhausted:
-    tenant.refused[kind] = tenant.refused.get(kind, 0) + 1
+    tenant.refuse(kind)
     return ResourceExhausted(call.name, reason, pause or None)
 
 

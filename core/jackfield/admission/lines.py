@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 from jackfield.admission.gradient import WINDOW, Gradient
 from jackfield.admission.turns import Turns
 from jackfield.admission.waiting import TaskWaiter, ThreadWaiter
+from jackfield.model.admitted import FunctionStats
 from jackfield.model.call import Call
+from jackfield.model.seen import note
 
 if TYPE_CHECKING:
     from jackfield.admission.admission import Admission
@@ -25,7 +27,9 @@ class Line:
         typical: seconds that one takes at present; 0.0 before any has ended.
     """
 
-    __slots__ = ("_admission", "_count", "_full", "_sum", "gradient", "inside", "key", "turns", "typical")
+    __slots__ = (
+        "__weakref__", "_admission", "_count", "_full", "_sum", "gradient", "inside", "key", "turns", "typical",
+    )  # fmt: skip
 
     def __init__(self, key: str, admission: "Admission") -> None:
         self.key = key
@@ -58,6 +62,8 @@ class Line:
         except BaseException:
             admission.give_up(self, waiter)
             raise
+        finally:
+            note(call, "queue", "admission", admission.clock() - waiter.since)
         return admission.answer(self, waiter)
 
     async def aenter(self, call: Call) -> "Ticket | None":
@@ -71,9 +77,15 @@ class Line:
         except BaseException:
             admission.give_up(self, waiter)
             raise
+        finally:
+            note(call, "queue", "admission", admission.clock() - waiter.since)
         return admission.answer(self, waiter)
 
     # --- For `Admission`, under its lock ------------------------------------------------------------------------------
+
+    def stats(self) -> FunctionStats:
+        """Tell what there is to see."""
+        return FunctionStats(int(self.gradient.limit), self.inside, self.turns.waiting, self.typical)
 
     def ended(self, took: float) -> float:
         """Take note of a call that has ended; give how much longer than alone its like take, 0.0 but once a window."""

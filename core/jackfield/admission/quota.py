@@ -7,6 +7,7 @@ class Bucket:
     Args:
         rate: calls a second; above 0.
         now: monotonic seconds.
+        most: how many at once after a rest; by default as many as in a second.
 
     Examples:
         >>> bucket = Bucket(2.0, now=0.0)
@@ -18,8 +19,8 @@ class Bucket:
 
     __slots__ = ("_at", "_left", "_most", "_rate")
 
-    def __init__(self, rate: float, now: float) -> None:
-        self._rate, self._most = rate, max(rate, 1.0)
+    def __init__(self, rate: float, now: float, most: float | None = None) -> None:
+        self._rate, self._most = rate, max(rate if most is None else most, 1.0)
         self._left, self._at = self._most, now
 
     def take(self, now: float) -> float:

@@ -18,6 +18,7 @@ class Share:
         seats: how many of its calls run whatever the others do.
         concurrency: how many of its calls may be inside at once, those that wait included; None for no bound.
         rate: its calls a second, and how many may come at once; None for no bound.
+        priority: `low` or `normal`, as its calls are counted; it changes no turn.
         bounded: whether it has either of these.
     """
 
@@ -25,6 +26,7 @@ class Share:
     seats: int = 0
     concurrency: int | None = None
     rate: float | None = None
+    priority: str = attrs.field(default="normal", eq=False)
     bounded: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -46,7 +48,7 @@ def shares_of(tenants: "Mapping[str, TenantConfig] | None") -> Mapping[str, Shar
         What each is due; empty when nobody is due anything else than the others: then nobody waits for a turn.
     """
     found = {
-        name: Share(tenant.weight * tenant.sla, tenant.seats, tenant.concurrency, tenant.rate)
+        name: Share(tenant.weight * tenant.sla, tenant.seats, tenant.concurrency, tenant.rate, tenant.priority)
         for name, tenant in (tenants or {}).items()
     }
     return found if any(share != EVEN for share in found.values()) else {}

@@ -28,6 +28,11 @@ class Turns:
         """Those that have calls here; false when nobody has."""
         return self._queues.keys()
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait."""
+        return sum(map(len, self._queues.values()))
+
     def push(self, waiter: "Waiter") -> None:
         """Put a call behind those of its tenant."""
         queue = self._queues.get(waiter.tenant)

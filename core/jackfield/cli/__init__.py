@@ -18,6 +18,7 @@ from jackfield.cli.flow import run as flow_run
 from jackfield.cli.flow import show as flow_show
 from jackfield.cli.graph import graph
 from jackfield.cli.info import info
+from jackfield.cli.key import key
 from jackfield.cli.listing import list_entries
 from jackfield.cli.manifest import manifest
 from jackfield.cli.new import new
@@ -37,6 +38,7 @@ from jackfield.cli.submissions import (
     show_dead,
     submit,
 )
+from jackfield.cli.trace import trace
 
 _EPILOG = "Exit codes: 0 ok, 1 the call or check failed, 2 wrong usage. NO_COLOR is heeded."
 
@@ -134,6 +136,7 @@ for _name, _verb, _examples in (
         ),
     ),
     ("doctor", doctor, ("pluginctl doctor", "pluginctl doctor --json | jq .faults")),
+    ("key", key, ("pluginctl key t-8823", "pluginctl key t-8823 --json | jq -r .line")),
     ("graph", graph, ("pluginctl graph", "pluginctl graph --format dot | dot -Tsvg > graph.svg")),
     ("new", new, ("pluginctl new my-plugin", "pluginctl new my-plugin --kind provider")),
     (
@@ -212,6 +215,16 @@ for _name, _verb, _examples in (
     ("result", result, ("pluginctl result 0af7651916cd43dd8448eb211c80319c --wait",)),
     ("cancel", cancel, ("pluginctl cancel 0af7651916cd43dd8448eb211c80319c",)),
     ("rollback", rollback, ("pluginctl rollback 41",)),
+    (
+        "trace",
+        trace,
+        (
+            "pluginctl trace --errors",
+            "pluginctl trace --slow --plugin billing --tenant t-8823",
+            "pluginctl trace --id 0af76519",
+            "pluginctl trace --errors --json | jq '.[].error_type'",
+        ),
+    ),
     ("events", events, ("pluginctl events", "pluginctl events --follow --json | jq .event")),
     ("dump-state", dump_state, ("pluginctl dump-state", "pluginctl dump-state --json | jq .in_flight")),
 ):

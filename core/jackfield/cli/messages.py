@@ -26,7 +26,7 @@ def open_messages(outlet: Outlet, *, shown: bool) -> Callable[[], None]:
 
     Args:
         outlet: where to; readable text for a terminal, else one JSON object a line.
-        shown: whether it is to be seen there at all.
+        shown: whether it is to be seen there at all; what is recorded for an audit always is.
 
     Returns:
         What ends that.
@@ -78,7 +78,7 @@ class _Log:
                 copy_to_loguru(message)
 
     def _write(self, message: Message) -> None:
-        if not self._shown or message.level not in _SHOWN:
+        if message.event == "log" and (not self._shown or message.level not in _SHOWN):
             return
         try:
             self._outlet.write((_text if self._outlet.isatty() else _json)(message))
@@ -88,7 +88,7 @@ class _Log:
 
 def _json(message: Message) -> str:
     """Render a message as one flat JSON object, as call records are."""
-    row = {"timestamp": utc_now(), "level": message.level, "event": "log", "message": message.text}
+    row = {"timestamp": utc_now(), "level": message.level, "event": message.event, "message": message.text}
     row = {**row, **message.fields, **_raised(message), **row}  # its own fields first, whatever others are called
     return printable_json(shown_json(row).decode()) + "\n"
 

@@ -199,8 +199,9 @@ class Service:
         stack.callback(host.control.keep())  # the control socket and the probes answer until the very end
         self._open_doors(configuration, host)
         asked = seen.metrics.port if self._metrics_port is None and seen.metrics else self._metrics_port
-        if asked is None and self._about.get("doors"):
-            self._about["metrics"] = next(iter(self._about["doors"].values())) + "/metrics"
+        http = self._about.get("doors", {}).get("http")
+        if asked is None and http is not None:
+            self._about["metrics"] = f"{http}/metrics"
         else:
             self._about["metrics"] = _expose_metrics(host, asked or 0, stack)
         return host
@@ -223,9 +224,14 @@ class Service:
 
     def _verbs(self, host: Host) -> Mapping[str, Callable[[Mapping[str, Any]], Any]]:
         return {
-            **verbs(host, lambda: {**self._about, "seconds": round(time.time() - self._about["started"], 3)}),
+            **verbs(host, self._told_of_process),
             **consoles(host),
         }
+
+    def _told_of_process(self) -> Mapping[str, Any]:
+        traffic = {} if self._doors is None else self._doors.traffic
+        about = {**self._about, "seconds": round(time.time() - self._about["started"], 3)}
+        return {**about, "traffic": traffic} if traffic else about
 
     def _start(self, host: Host) -> None:
         """Start the host beside this thread, so that a signal ends a start that takes its time."""

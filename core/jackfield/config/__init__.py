@@ -10,7 +10,8 @@ The model is imported with every host; what reads a file (cattrs, tomllib) when 
 from typing import TYPE_CHECKING, Final
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
-from jackfield.config.doors import DoorsConfig, HttpDoorConfig
+from jackfield.config.auth import AuthConfig, JwtConfig
+from jackfield.config.doors import DoorsConfig, GrpcDoorConfig, HttpDoorConfig
 from jackfield.config.flows import FlowConfig, StepConfig
 from jackfield.config.leaves import RestartPolicy
 from jackfield.config.model import (
@@ -30,6 +31,7 @@ from jackfield.config.model import (
 )
 from jackfield.config.schedules import ScheduleConfig
 from jackfield.config.secrets import Secret
+from jackfield.config.webhooks import Delivery, DeliveryConfig, Webhook, WebhookConfig
 from jackfield.lazy import imported_from
 
 if TYPE_CHECKING:
@@ -44,13 +46,18 @@ _HOMES: Final = {
 
 __all__ = [
     "EXECUTORS",
+    "AuthConfig",
     "Configuration",
+    "Delivery",
+    "DeliveryConfig",
     "DoorsConfig",
     "DurableConfig",
     "EnvironmentsConfig",
     "FlowConfig",
+    "GrpcDoorConfig",
     "HostConfig",
     "HttpDoorConfig",
+    "JwtConfig",
     "LogsConfig",
     "MetricsConfig",
     "ObservabilityConfig",
@@ -65,6 +72,8 @@ __all__ = [
     "StoreConfig",
     "TenantConfig",
     "UpgradeConfig",
+    "Webhook",
+    "WebhookConfig",
     "WorkerConfig",
     "json_schema",
     "load_config",

@@ -10,12 +10,13 @@ import attrs
 from jackfield.config.apart import EnvironmentsConfig
 from jackfield.config.apart_check import find_links, upgrade_problems, worker_problems
 from jackfield.config.model import Document, PluginConfig, RouteConfig, Source, TenantConfig
-from jackfield.config.problems import PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
+from jackfield.config.problems import DIGEST_PLACEHOLDER, PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
 from jackfield.config.schedules import schedule_problems
 from jackfield.config.secrets import resolve_secrets
 from jackfield.errors import Fault
 from jackfield.model.cycles import cycles
 from jackfield.model.names import NAME_LIMIT, name_fault, version_fault
+from jackfield.model.subject import canonical
 
 _PATH_FIX = "write 'module:Object', a module, a distribution's name, './file.py' or './folder'"
 # Each drawing costs a walk of the whole graph, and the first few show an operator where the knot is.
@@ -154,9 +155,45 @@ def _dependencies(
 
 def _tenant_problems(tenants: Mapping[str, Any]) -> Iterator[Problem]:
     for name in tenants:
-        if not name or not name.isprintable() or len(name) > NAME_LIMIT:
-            reason = f"{quoted(name)} cannot be a tenant's name"
+        if reason := tenant_fault(name):
             yield Problem(("tenants", name), reason, f"use 1 to {NAME_LIMIT} printable characters")
+    yield from _shared_keys(tenants)
+    yield from _subject_problems(tenants)
+
+
+def _subject_problems(tenants: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find what is no subject, and those of two tenants."""
+    first: dict[str, str] = {}
+    for name, tenant in tenants.items():
+        for place, said in enumerate(tenant.subjects):
+            if said == PLACEHOLDER:
+                continue
+            at: KeyPath = ("tenants", name, "subjects", place)
+            try:
+                owner = first.setdefault(canonical(said), name)
+            except ValueError as error:
+                fix = "write what `openssl x509 -noout -subject -nameopt RFC2253 -in client.pem` prints"
+                yield Problem(at, f"{quoted(said)} is no subject of a certificate: {error}", fix)
+                continue
+            if owner != name:
+                yield Problem(at, f"the subject is one of {quoted(owner)}, too", "let it be that of one tenant")
+
+
+def tenant_fault(name: str) -> str:
+    """Say why something cannot be a tenant's name; "" if it can."""
+    good = name and name.isprintable() and len(name) <= NAME_LIMIT
+    return "" if good else f"{quoted(name)} cannot be a tenant's name"
+
+
+def _shared_keys(tenants: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find the keys of two tenants: whose call would it be?"""
+    first: dict[str, str] = {}
+    for name, tenant in tenants.items():
+        for place, digest in enumerate(tenant.keys):
+            owner = first.setdefault(digest, name)
+            if owner != name and digest != DIGEST_PLACEHOLDER:
+                reason = f"the key is one of {quoted(owner)}, too"
+                yield Problem(("tenants", name, "keys", place), reason, "make one of its own: `pluginctl key TENANT`")
 
 
 def _route_problems(

@@ -4,15 +4,16 @@ from collections.abc import Iterator
 from importlib.metadata import entry_points
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
-from jackfield.config.doors import DoorsConfig, HttpDoorConfig
+from jackfield.config.doors import DoorsConfig, GrpcDoorConfig, HttpDoorConfig
 from jackfield.config.problems import KeyPath, Problem, quoted
 from jackfield.config.store_check import ADAPTERS
 
-_HTTP: Final[KeyPath] = ("doors", "http")
+_NAMES: Final = {"http": "HTTP", "grpc": "gRPC"}
+_FILES: Final = ("tls_cert", "tls_key", "client_ca")
 
 
 def is_loopback(host: str) -> bool:
@@ -41,27 +42,39 @@ def check_doors(doors: DoorsConfig, folder: Path, *, tenants: bool) -> tuple[Doo
     Returns:
         The table with absolute files, and what is wrong.
     """
-    http = doors.http
-    if http is None:
-        return doors, []
-    problems = list(_problems(http, folder, tenants))
-    uds, cert, key = (said and str(folder / said) for said in (http.uds, http.tls_cert, http.tls_key))
-    return attrs.evolve(doors, http=attrs.evolve(http, uds=uds, tls_cert=cert, tls_key=key)), problems
+    problems: list[Problem] = []
+    absolute: dict[str, Any] = {}
+    for kind in _NAMES:
+        door: HttpDoorConfig | GrpcDoorConfig | None = getattr(doors, kind)
+        if door is not None:
+            problems += _problems(kind, door, folder, tenants)
+            files: dict[str, Any] = {}
+            for key in (*_FILES, "uds"):
+                if said := getattr(door, key, None):
+                    files[key] = str(folder / said)
+            absolute[kind] = attrs.evolve(door, **files)
+    return (attrs.evolve(doors, **absolute) if absolute else doors), problems
 
 
-def _problems(http: HttpDoorConfig, folder: Path, tenants: bool) -> Iterator[Problem]:
-    if not entry_points(group=ADAPTERS, name="door:http"):
-        yield Problem(_HTTP, "nothing that is installed has a door for HTTP", "pip install 'jackfield-contrib[http]'")
-    if http.uds is None and not tenants and not is_loopback(http.host):
-        reason = f"whoever reaches {quoted(http.host)} could call everything: there are no tenants"
-        yield Problem((*_HTTP, "host"), reason, "declare who may call under [tenants], or listen on 127.0.0.1")
-    if (http.tls_cert is None) != (http.tls_key is None):
-        there, missing = ("tls_cert", "tls_key") if http.tls_key is None else ("tls_key", "tls_cert")
-        yield Problem((*_HTTP, there), "a certificate and its key go together", f"add {missing}")
-    if http.uds is not None and not (folder / http.uds).parent.is_dir():
-        yield Problem((*_HTTP, "uds"), f"the folder of {quoted(http.uds)} is none", f"create it; it is below {folder}")
-    for key in ("tls_cert", "tls_key"):
-        said = getattr(http, key)
+def _problems(kind: str, door: HttpDoorConfig | GrpcDoorConfig, folder: Path, tenants: bool) -> Iterator[Problem]:
+    at: KeyPath = ("doors", kind)
+    uds: str | None = getattr(door, "uds", None)
+    if not entry_points(group=ADAPTERS, name=f"door:{kind}"):
+        reason = f"nothing that is installed has a door for {_NAMES[kind]}"
+        yield Problem(at, reason, f"pip install 'jackfield-contrib[{kind}]'")
+    if uds is None and not tenants and not is_loopback(door.host):
+        reason = f"whoever reaches {quoted(door.host)} could call everything: there are no tenants"
+        yield Problem((*at, "host"), reason, "declare who may call under [tenants], or listen on 127.0.0.1")
+    if (door.tls_cert is None) != (door.tls_key is None):
+        there, missing = ("tls_cert", "tls_key") if door.tls_key is None else ("tls_key", "tls_cert")
+        yield Problem((*at, there), "a certificate and its key go together", f"add {missing}")
+    elif door.tls_cert is None and getattr(door, "client_ca", None) is not None:
+        reason = "without a certificate of its own a door asks nobody for one"
+        yield Problem((*at, "client_ca"), reason, "add tls_cert and tls_key")
+    if uds is not None and not (folder / uds).parent.is_dir():
+        yield Problem((*at, "uds"), f"the folder of {quoted(uds)} is none", f"create it; it is below {folder}")
+    for key in _FILES:
+        said = getattr(door, key, None)
         if said is not None and not (folder / said).is_file():
             fix = f"create it, or correct the path, which is relative to {folder}"
-            yield Problem((*_HTTP, key), f"there is no file {quoted(said)}", fix)
+            yield Problem((*at, key), f"there is no file {quoted(said)}", fix)

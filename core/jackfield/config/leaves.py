@@ -32,6 +32,15 @@ Attribute = Annotated[
     ),
 ]
 
+KeyDigest = Annotated[
+    str,
+    Meta(
+        pattern=r"^sha256:[0-9a-f]{64}$(?!\n)",
+        description="the digest of a key, as `pluginctl key` prints it: 'sha256:' and 64 hexadecimal digits",
+        extra={"secret": True},  # whoever writes the key itself there must not find it in a log
+    ),
+]
+
 _CPU = "cores as in '500m' or 2 (at most 100,000)"
 Cpu = (
     Annotated[str, Meta(pattern=r"^(?=.*[1-9])(\d{1,8}m|\d{1,5}(\.\d{1,6})?)$(?!\n)", description=_CPU)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jackfield.config import files
+from jackfield.config.auth_check import check_auth
 from jackfield.config.check import check
 from jackfield.config.documents import Kind
 from jackfield.config.doors_check import check_doors
@@ -19,6 +20,7 @@ from jackfield.config.problems import KeyPath, Problem
 from jackfield.config.quick import structure_quickly
 from jackfield.config.store_check import check_store_url
 from jackfield.config.trust import Trust
+from jackfield.config.webhooks_check import check_deliveries, check_webhooks
 from jackfield.errors import ConfigError, Fault
 from jackfield.log import host_log
 
@@ -87,7 +89,10 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
     flows, flawed = check_flows(document.flows) if document.flows else ({}, [])
     store, unstored = check_store_url(document.store, here.parent)
     doors, unhung = check_doors(document.doors, here.parent, tenants=document.tenants is not None)
-    if problems := [*problems, *more, *flawed, *unstored, *unhung]:
+    auth, unproven = check_auth(document.auth, here.parent, tenants=document.tenants is not None)
+    webhooks, unsigned = check_webhooks(document.webhooks, here.parent, document.tenants)
+    deliveries, unsent = check_deliveries(document.deliveries, here.parent)
+    if problems := [*problems, *more, *flawed, *unstored, *unhung, *unsigned, *unsent, *unproven]:
         raise KIND.error(file, problems, index_lines(text), lambda path: _plugin(path, raw))
     return Configuration(
         file=here,
@@ -102,6 +107,9 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
         environments=environments,
         durable=document.durable,
         doors=doors,
+        auth=auth,
+        webhooks=webhooks,
+        deliveries=deliveries,
         discover=document.discover,
         timeout=document.timeout,
         strict=document.strict,

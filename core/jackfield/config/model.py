@@ -14,12 +14,14 @@ from typing import Any, Literal
 import attrs
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
+from jackfield.config.auth import AuthConfig
 from jackfield.config.doors import DoorsConfig
 from jackfield.config.flows import FlowConfig
 from jackfield.config.leaves import (
     Attribute,
     Count,
     HostId,
+    KeyDigest,
     Pattern,
     Port,
     Positive,
@@ -31,6 +33,7 @@ from jackfield.config.leaves import (
     Weight,
 )
 from jackfield.config.schedules import ScheduleConfig
+from jackfield.config.webhooks import Delivery, DeliveryConfig, Webhook, WebhookConfig
 from jackfield.model.flow import Flow
 from jackfield.model.retry import RetryPolicy
 
@@ -194,6 +197,10 @@ class TenantConfig:
     """Who a call can be for.
 
     Attributes:
+        keys: the digests of the keys that say at a door that a call is its; several while one is replaced.
+        subjects: the subjects of the client certificates that say so, the common name first, as in `CN=billing,O=Acme`.
+        operator: whether it may see metrics and every tenant's calls at doors.
+        trace: whether the sampled flag of its requests counts; else the host's own sampler decides.
         versions: whether its calls may pick a version with the header `x-version`.
         weight: its share of the host against other tenants' weights.
         sla: its weight is so many times that.
@@ -206,6 +213,10 @@ class TenantConfig:
         permissions: patterns of the functions it may call, as in `text.*`; by default all, and none for an empty list.
     """
 
+    keys: tuple[KeyDigest, ...] = attrs.field(default=(), repr=False)
+    subjects: tuple[Text, ...] = ()
+    operator: bool = False
+    trace: bool = False
     versions: bool = False
     weight: Weight = 1.0
     sla: Weight = 1.0
@@ -318,6 +329,9 @@ class Document:
         environments: where plugins that run apart get their packages from.
         durable: how submitted calls are run.
         doors: where calls come in over a network.
+        auth: how strangers say who they are, beside the keys of tenants.
+        webhooks: what others POST, signed, and which function that is a call of, one table each.
+        deliveries: where the results of submitted calls are sent, one table each.
         discover: whether installed plugins that are not declared here load too.
         timeout: seconds that a call may take when neither caller, function nor plugin says otherwise.
         strict: whether any fault at all keeps the host from starting.
@@ -335,6 +349,9 @@ class Document:
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
     durable: DurableConfig = attrs.field(factory=DurableConfig)
     doors: DoorsConfig = attrs.field(factory=DoorsConfig)
+    auth: AuthConfig = attrs.field(factory=AuthConfig)
+    webhooks: Mapping[str, WebhookConfig] = attrs.field(factory=dict)
+    deliveries: Mapping[str, DeliveryConfig] = attrs.field(factory=dict)
     discover: bool = False
     timeout: Seconds | None = None
     strict: bool = False
@@ -364,6 +381,9 @@ class Configuration:
         environments: where plugins that run apart get their packages from; folders absolute.
         durable: how submitted calls are run.
         doors: where calls come in over a network.
+        auth: how strangers say who they are, beside the keys of tenants.
+        webhooks: name → what others POST, signed, and which function that is a call of, read-only.
+        deliveries: name → where the results of submitted calls are sent, read-only.
         discover: whether installed plugins that are not declared load too.
         timeout: seconds that a call may take when nothing else says so, or None.
         strict: whether any fault keeps the host from starting.
@@ -387,6 +407,9 @@ class Configuration:
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
     durable: DurableConfig = attrs.field(factory=DurableConfig)
     doors: DoorsConfig = attrs.field(factory=DoorsConfig)
+    auth: AuthConfig = attrs.field(factory=AuthConfig)
+    webhooks: Mapping[str, Webhook] = attrs.field(factory=dict, converter=_read_only)
+    deliveries: Mapping[str, Delivery] = attrs.field(factory=dict, converter=_read_only)
     discover: bool = False
     timeout: float | None = None
     strict: bool = False

@@ -14,6 +14,9 @@ KeyPath = tuple[str | int, ...]
 PLACEHOLDER = "placeholder__"
 """Stands where a text is missing or wrong, and is good as any: the rest can still be checked."""
 
+DIGEST_PLACEHOLDER = "sha256:" + "0" * 64
+"""The same where the digest of a key is wrong."""
+
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _SHOWN = 60
 

@@ -7,7 +7,8 @@ from typing import Any, Final
 import msgspec
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
-from jackfield.config.doors import DoorsConfig, HttpDoorConfig
+from jackfield.config.auth import AuthConfig, JwtConfig
+from jackfield.config.doors import DoorsConfig, GrpcDoorConfig, HttpDoorConfig
 from jackfield.config.flows import FlowConfig, StepConfig
 from jackfield.config.keys import keys
 from jackfield.config.model import (
@@ -24,14 +25,18 @@ from jackfield.config.model import (
     TenantConfig,
 )
 from jackfield.config.schedules import ScheduleConfig
+from jackfield.config.webhooks import DeliveryConfig, WebhookConfig
 
 _KEYS: Final[Mapping[type, frozenset[str]]] = {
     cls: frozenset(keys(cls))
     for cls in (
         Document,
+        AuthConfig,
+        JwtConfig,
         DurableConfig,
         DoorsConfig,
         HttpDoorConfig,
+        GrpcDoorConfig,
         PluginConfig,
         ScheduleConfig,
         WorkerConfig,
@@ -47,6 +52,8 @@ _KEYS: Final[Mapping[type, frozenset[str]]] = {
         StoreConfig,
         FlowConfig,
         StepConfig,
+        WebhookConfig,
+        DeliveryConfig,
     )
 }
 
@@ -109,6 +116,8 @@ def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[type, AbstractSet[str]]]:
         (ScheduleConfig, raw.get("schedule", ())),
         (RouteConfig, raw.get("routes", {}).values()),
         (TenantConfig, raw.get("tenants", {}).values()),
+        (WebhookConfig, raw.get("webhooks", {}).values()),
+        (DeliveryConfig, raw.get("deliveries", {}).values()),
     ):
         yield from ((cls, table.keys()) for table in tables)
     for plugin in raw.get("plugin", ()):
@@ -124,6 +133,10 @@ def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[type, AbstractSet[str]]]:
     doors = raw.get("doors", {})
     yield DoorsConfig, doors.keys()
     yield HttpDoorConfig, doors.get("http", {}).keys()
+    yield GrpcDoorConfig, doors.get("grpc", {}).keys()
+    auth = raw.get("auth", {})
+    yield AuthConfig, auth.keys()
+    yield JwtConfig, auth.get("jwt", {}).keys()
     yield HostConfig, raw.get("host", {}).keys()
     yield StoreConfig, raw.get("store", {}).keys()
     seen = raw.get("observability", {})

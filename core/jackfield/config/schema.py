@@ -78,8 +78,8 @@ def _describe(definition: dict[str, Any], cls: type) -> None:
     for key, schema in definition["properties"].items():
         _without_null(schema)
         schema["description"] = texts[keys(cls)[key]]
-        if schema.get("default") == ():
-            schema["default"] = []
+        if isinstance(schema.get("default"), tuple):
+            schema["default"] = list(schema["default"])
         if schema.get("default", ...) is None:
             del schema["default"]
 

@@ -18,17 +18,28 @@ from cattrs.gen import make_dict_structure_fn, override
 
 from jackfield.config.keys import key_of, keys
 from jackfield.config.model import Document, PluginConfig, RouteConfig
-from jackfield.config.problems import PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
+from jackfield.config.problems import DIGEST_PLACEHOLDER, PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
 from jackfield.config.schedules import ScheduleConfig
 
 _EXAMPLES: Mapping[str | int, str] = {
+    "issuer": 'add issuer = "https://id.example.com"',
+    "audience": 'add audience = "jackfield"',
+    "keys": 'add keys = "jwks.json", or an https URL',
     "name": 'add name = "…"',
     "path": 'add path = "module:Object"',
     "function": 'add function = "billing.close"',
     "cron": 'add cron = "15 3 * * *"',
+    "url": 'add url = "https://crm.example.com/hook"',
 }
 _ARRAYS: Mapping[type, str] = {PluginConfig: "plugin", ScheduleConfig: "schedule"}
 _HUGE = 10**18
+_MEMBERS: Mapping[str | int, str] = {"keys": DIGEST_PLACEHOLDER, "algorithms": "RS256"}
+_REQUIRED: Mapping[str, Mapping[str, str]] = {
+    "plugin": {"name": PLACEHOLDER, "path": PLACEHOLDER},
+    "schedule": {"name": PLACEHOLDER, "function": PLACEHOLDER, "cron": PLACEHOLDER},
+    "webhooks": {"function": PLACEHOLDER},
+    "deliveries": {"url": PLACEHOLDER},
+}
 _STEPS = {PLACEHOLDER: {"call": PLACEHOLDER}}
 _T = TypeVar("_T")
 _CONTAINERS: tuple[Any, ...] = (tuple, Mapping, list, dict)  # the model's two, and what cattrs walks them as
@@ -109,7 +120,7 @@ def _step(error: BaseException, cls: type) -> str | int | None:
 def _hinted(problem: Problem, raw: Mapping[str, Any]) -> Problem:
     """Recognise a dotted name without quotes, which TOML takes for tables within tables."""
     match problem.path:
-        case ("routes" | "tenants" | "flows", str() as first, str() as second) if (
+        case ("routes" | "tenants" | "flows" | "webhooks" | "deliveries", str() as first, str() as second) if (
             problem.reason == "unknown key" and "mean" not in problem.fix
         ):
             return attrs.evolve(problem, fix=f"a dotted name needs quotes: {quoted(f'{first}.{second}')}")
@@ -128,25 +139,24 @@ def _repair(document: dict[str, Any], problem: Problem) -> None:
         holder = holder[step]
     last: Any = problem.path[-1]
     match problem.path:
-        case ("plugin", int()):
-            holder[last] = {"name": PLACEHOLDER, "path": PLACEHOLDER}
-        case ("schedule", int()):
-            holder[last] = {"name": PLACEHOLDER, "function": PLACEHOLDER, "cron": PLACEHOLDER}
+        case ("plugin" | "schedule" as table, int()) | ("routes" | "tenants" | "webhooks" | "deliveries" as table, _):
+            holder[last] = dict(_REQUIRED.get(table, {}))
         case (
             ("schedule", int(), "name" | "function" | "cron")
             | ("plugin", int(), "name" | "path")
             | ("plugin", int(), "functions", _)
             | ("routes", _, "tenants", _)
+            | ("auth", "jwt", "issuer" | "audience" | "keys")
+            | ("webhooks", _, "function")
+            | ("deliveries", _, "url")
         ):
             holder[last] = PLACEHOLDER
         case ("routes", _, "shares", _):
             holder[last] = 0.0
-        case ("routes" | "tenants", _):
-            holder[last] = {}
         case ("flows", *rest) if (filled := _placeholder(*rest)) is not None:
             holder[last] = filled
         case _ if isinstance(holder, list):  # the others must keep their places
-            holder[last] = PLACEHOLDER
+            holder[last] = _MEMBERS.get(problem.path[-2], PLACEHOLDER)
         case _:
             del holder[last]
 
@@ -186,6 +196,12 @@ def _is_one_or_several(hint: Any) -> bool:
     return len(parts) > 1 and any(map(_is_table, parts)) and any(get_origin(part) is tuple for part in parts)
 
 
+def _is_leaf_or_several(hint: Any) -> bool:
+    """Tell a value that may also be an array of such values."""
+    parts = _parts(hint)
+    return len(parts) > 1 and any(map(_is_leaf, parts)) and any(get_origin(part) is tuple for part in parts)
+
+
 def _is_container(hint: Any) -> bool:
     return get_origin(hint) in _CONTAINERS[:2]
 
@@ -199,15 +215,20 @@ def _expected(hint: Any) -> str:
     return {bool: "true or false", str: "a text"}[part]
 
 
-def _shown(value: object) -> str:
-    """Name a value of a key that is known, and therefore no secret."""
+def _is_secret(part: Any) -> bool:
+    """Tell whether what is written there by mistake may be a secret."""
+    return any((getattr(meta, "extra", None) or {}).get("secret") for meta in getattr(part, "__metadata__", ()))
+
+
+def _shown(value: object, hint: Any = None) -> str:
+    """Name a value of a key that is known, and therefore no secret, unless its kind says so."""
     match value:
         case None:
             return "nothing"
         case "":
             return "an empty text"
         case str():
-            return f"the text {quoted(value)}"
+            return "another text" if _is_secret(hint) else f"the text {quoted(value)}"
         case bool() | float():
             return str(value).lower()
         case int():
@@ -223,7 +244,7 @@ def _leaf(value: Any, hint: Any) -> Any:
         part = _parts(hint)[0]
         if get_origin(part) is Literal and isinstance(value, str):
             raise _Wrong(f"unknown value {quoted(value)}", did_you_mean(value, get_args(part))) from None
-        raise _Wrong(f"expected {_expected(hint)}, got {_shown(value)}") from None
+        raise _Wrong(f"expected {_expected(hint)}, got {_shown(value, part)}") from None
 
 
 def _container(hint: Any) -> Callable[[Any, Any], Any]:
@@ -237,7 +258,7 @@ def _container(hint: Any) -> Callable[[Any, Any], Any]:
 
     def convert(value: Any, _: Any) -> Any:
         if not isinstance(value, kind):
-            raise _Wrong(f"expected {_NAMES[kind]}, got {_shown(value)}", fix)
+            raise _Wrong(f"expected {_NAMES[kind]}, got {_shown(value, members[0])}", fix)
         found = walk(value, of)
         return tuple(found) if is_array else found
 
@@ -250,6 +271,16 @@ def _one_or_several(hint: Any) -> Callable[[Any, Any], Any]:
 
     def convert(value: Any, _: Any) -> Any:
         return several(value, None) if isinstance(value, list) else one(value, None)
+
+    return convert
+
+
+def _leaf_or_several(hint: Any) -> Callable[[Any, Any], Any]:
+    leaf = next(part for part in _parts(hint) if _is_leaf(part))
+    several = _container(tuple[leaf, ...])  # type: ignore[valid-type]  # as above
+
+    def convert(value: Any, _: Any) -> Any:
+        return several(value, None) if isinstance(value, list) else _leaf(value, leaf)
 
     return convert
 
@@ -281,3 +312,4 @@ for _builtin in (bool, str):  # cattrs' own hooks for these would take anything,
 _CONVERTER.register_structure_hook_factory(_is_container, _container)
 _CONVERTER.register_structure_hook_factory(_is_table, _table)
 _CONVERTER.register_structure_hook_factory(_is_one_or_several, _one_or_several)
+_CONVERTER.register_structure_hook_factory(_is_leaf_or_several, _leaf_or_several)

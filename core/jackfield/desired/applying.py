@@ -58,6 +58,8 @@ class Applier(Noted):
                 tenants=configuration.tenants,
                 flows=configuration.flows,
                 schedules=configuration.schedules,
+                webhooks=configuration.webhooks,
+                deliveries=configuration.deliveries,
                 ownership=Ownership() if restored is None else restored.want.ownership,
                 refused={} if restored is None else restored.refused,
                 offered=configuration.digest if restored is None else restored.offered,
@@ -165,6 +167,7 @@ class Applier(Noted):
                         refused=now.refused,
                         offered=now.offered,
                     )
+                    self.keeper.took(self.desired)
             revision = news.revision
             host_log("INFO", f"follows d{revision.number}: {revision.verb} by {revision.by}: {revision.what}")
             if news.applied is None and revision.digest != before.applied.digest:
@@ -283,7 +286,7 @@ class Applier(Noted):
         match change.kind:
             case "abort":
                 steps.abort(name)
-            case "tenants" | "flows" | "schedules":
+            case "tenants" | "flows" | "schedules" | "webhooks" | "deliveries":
                 return self._whole(change.kind, new)
             case "route":
                 self._route(name, new, want)
@@ -320,6 +323,11 @@ class Applier(Noted):
         elif kind == "schedules":
             self._steps.schedules(new)
             self._change(lambda now: attrs.evolve(now, schedules=new.schedules))
+        elif kind == "webhooks":  # whoever takes them reads what was applied last
+            self._change(lambda now: attrs.evolve(now, webhooks=new.webhooks))
+        elif kind == "deliveries":
+            self._steps.deliveries(new)
+            self._change(lambda now: attrs.evolve(now, deliveries=new.deliveries))
         else:
             left = self._steps.flows(new.flows)
             self._change(lambda now: attrs.evolve(now, flows=new.flows))

@@ -18,10 +18,12 @@ from jackfield.config import (
 from jackfield.config.keys import keys
 from jackfield.desired.plan import FieldChange
 from jackfield.model.flow import Flow
+from jackfield.model.permissions import DIGEST
 
 SET = "(set)"
 """Stands for an option, whose value may be a secret."""
 
+_SHOWN = len(DIGEST) + 8  # of a digest: enough to find it in a file
 _NOTHING: Mapping[str, Any] = {}
 _TABLES: Mapping[str, type[Any]] = {"retry": RetryConfig, "upgrade": UpgradeConfig, "worker": WorkerConfig}
 
@@ -38,7 +40,8 @@ def shown(value: Any) -> str:
         return ", ".join(shown(item) for item in value)
     if attrs.has(type(value)):
         return shown(attrs.asdict(value, recurse=False))
-    return str(value)
+    text = str(value)
+    return f"{text[:_SHOWN]}…" if text.startswith(DIGEST) else text
 
 
 def alike(old: Any, new: Any) -> bool:
@@ -106,10 +109,23 @@ def tenant_changes(
     return (*found, *_differing_each(old, new))
 
 
+def auth_changes(before: Configuration, after: Configuration) -> tuple[FieldChange, ...]:
+    """Give what differs in how strangers say who they are."""
+    old, new = before.auth.jwt, after.auth.jwt
+    if old is None or new is None:
+        return () if old is new else (FieldChange("auth.jwt", shown(old), shown(new)),)
+    return _differing(old, new, "auth.jwt.")
+
+
 def schedule_changes(
     before: Mapping[str, ScheduleConfig], after: Mapping[str, ScheduleConfig]
 ) -> tuple[FieldChange, ...]:
     """Give what differs between two sets of schedules."""
+    return tuple(_differing_each(before, after)) if before != after else ()
+
+
+def table_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[FieldChange, ...]:
+    """Give what differs between two tables of tables; of secrets the references."""
     return tuple(_differing_each(before, after)) if before != after else ()
 
 

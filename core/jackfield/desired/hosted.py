@@ -42,6 +42,7 @@ class HostSteps:
         trying: the number of each trial that is an upgrade → by what the plugin is loaded, and who has begun it.
         flows: the flows; made when there is one.
         schedules: follows the schedules of a file.
+        deliveries: sends results where a file says.
         admit: takes over what tenants may do, and what they are due.
     """
 
@@ -56,6 +57,7 @@ class HostSteps:
         trying: "Callable[[], Mapping[int, tuple[PluginConfig, str]]]",
         flows: "Callable[[], Flows]",
         schedules: "Callable[[Configuration], None]",
+        deliveries: "Callable[[Configuration], None]",
         admit: "Callable[[Mapping[str, TenantConfig] | None], None]",
     ) -> None:
         self._functions = functions
@@ -67,6 +69,7 @@ class HostSteps:
         self._trying = trying
         self._flows = flows
         self._schedules = schedules
+        self._deliveries = deliveries
         self._admit = admit
 
     def actual(self) -> Actual:
@@ -201,6 +204,10 @@ class HostSteps:
     def schedules(self, configuration: "Configuration") -> None:
         """Follow the schedules of a file."""
         self._schedules(configuration)
+
+    def deliveries(self, configuration: "Configuration") -> None:
+        """Send results where a file says."""
+        self._deliveries(configuration)
 
     def ramp(self, name: str, share: float) -> None:
         """Give the trial of a function or plugin another share."""

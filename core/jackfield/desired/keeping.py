@@ -87,6 +87,8 @@ class Keeper:
         self._followed = 0  # the one that this host was last brought to
         self._there = Kept()  # what was written then, by whomever
         self._mine = Kept()  # what this host had then
+        self._bringing = 0  # the revision that it is being brought to
+        self._taken = Kept()  # what was written then
         self._files: set[str] = set()
 
     def load(self, number: int | None = None) -> Restored | None:
@@ -143,19 +145,31 @@ class Keeper:
                 return None
             self._found(there)
             revision, found = _read(there.value)
+            self._taken, self._bringing = found, there.revision
             return Restored(revision, self._configuration(revision.digest), found)
 
+    def took(self, desired: Desired) -> None:
+        """Take note that the host desires what `news` has read; it has still to be brought there.
+
+        From here on a verb that takes a field back is a change, though the host had that field before.
+
+        Args:
+            desired: the state that it has now.
+        """
+        mine = self._mine
+        self._mine = attrs.evolve(self._taken, applied=desired.applied.digest, stable=mine.stable, trials=mine.trials)
+
     def followed(self, desired: Desired, begun: Collection[str]) -> None:
-        """Take note that the host was brought to the newest revision; what it could not begin of that stays wanted.
+        """Take note that the host was brought to what it took; what it could not begin of that stays wanted.
 
         Args:
             desired: the state that it has now.
             begun: the trials that it has begun for that, be they over by now.
         """
-        mine, there = kept(desired), self._there
+        mine, there = kept(desired), self._taken
         trials = {name: tried for name, tried in there.trials.items() if name in mine.trials or name in begun}
-        self._mine = attrs.evolve(there, stable=mine.stable, trials=trials)
-        self._followed = self._at
+        self._mine = attrs.evolve(there, applied=mine.applied, stable=mine.stable, trials=trials)
+        self._followed = self._bringing
 
     def save(self, desired: Desired, *, by: str, verb: str, what: str, always: bool = False) -> None:
         """Make the next revision; a store that cannot take it is told of in the log, and gets it with the next one.
@@ -208,7 +222,7 @@ class Keeper:
         mine = kept(desired)
         if fresh := self._keep_file(desired.applied):
             self._collect(fresh)
-        up_to_date = self._followed == self._at
+        before = self._at
         while True:
             wanted = merged(self._there, self._mine, mine)
             if wanted == self._there and self._newest and not always:
@@ -221,10 +235,11 @@ class Keeper:
                 break
             except StoreConflict:  # another host, or this one, whose write came to be after it was not waited for
                 self._found(self._ask(lambda store: store.get(_STATE)))
-                up_to_date = False
-        self._newest, self._at, self._there, self._mine = revision.number, at, wanted, mine
-        if up_to_date:
+        if self._at == before == self._followed:  # nobody else has written anything that this does not know
             self._followed = at
+        if self._at == before == self._bringing:
+            self._bringing, self._taken = at, wanted
+        self._newest, self._at, self._there, self._mine = revision.number, at, wanted, mine
         if fresh:  # somebody who collects may have taken it for one that nobody needs
             with suppress(StoreConflict):
                 self._ask(lambda store: store.put(f"{_FILES}{fresh}", desired.applied.content, expected=0))

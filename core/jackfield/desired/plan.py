@@ -9,7 +9,20 @@ import attrs
 from jackfield.errors import Fault
 
 Kind = Literal[
-    "abort", "tenants", "route", "remove", "add", "change", "reload", "upgrade", "start", "stop", "flows", "schedules"
+    "abort",
+    "tenants",
+    "route",
+    "remove",
+    "add",
+    "change",
+    "reload",
+    "upgrade",
+    "start",
+    "stop",
+    "flows",
+    "schedules",
+    "webhooks",
+    "deliveries",
 ]
 Status = Literal["planned", "done", "failed"]
 
@@ -43,8 +56,10 @@ class Change:
         kind: `abort` (a canary, because its plugin or route changes), `tenants`, `route`, and of plugins `remove`,
             `add`, `change` (unloaded, and loaded as it is configured now), `reload` (its file or folder changed;
             swapped without losing a call), `upgrade` (another version comes beside the running one, and is tried first
-            by whom its `upgrade` says), `start`, `stop`; `flows` and `schedules`.
-        name: the plugin, the function, or the canary; "" for tenants, flows and schedules, which change together.
+            by whom its `upgrade` says), `start`, `stop`; `flows`, `schedules`,
+            `webhooks` and `deliveries`.
+        name: the plugin, the function, or the canary; "" for tenants and what stands after `stop`, which change
+            together.
         why: as a clause.
         fields: what differs.
         also: the plugins that depend on it, and stop and start with it.

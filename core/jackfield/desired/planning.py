@@ -14,6 +14,7 @@ import attrs
 from jackfield.config import Configuration, PluginConfig
 from jackfield.desired.fields import (
     SET,
+    auth_changes,
     flow_changes,
     host_changes,
     plugin_changes,
@@ -21,6 +22,7 @@ from jackfield.desired.fields import (
     same,
     schedule_changes,
     shown,
+    table_changes,
     tenant_changes,
 )
 from jackfield.desired.ownership import FieldKey, Ownership, Written
@@ -165,22 +167,27 @@ def plan(
 
     Returns:
         The plan, each step planned: canaries that end, tenants, routes, removals (dependents first), then what is
-        added, changed, reloaded or started (dependents last), then what stops, the flows, and the schedules.
+        added, changed, reloaded or started (dependents last), then what stops, the flows, the schedules, webhooks and
+        deliveries.
     """
     routes, taken, conflicts = _routes(new, desired, actual, force, moved)
     refused = {} if force else refusals(want, desired, actual)
     trials = on_trial(want, actual)
     plugins = tuple(_plugins(want, desired, actual, {*refused, *trials}))
-    tenants = tenant_changes(desired.tenants, new.tenants)
+    tenants = (*tenant_changes(desired.tenants, new.tenants), *auth_changes(desired.applied, new))
     flows = flow_changes(desired.flows, new.flows)
     schedules = schedule_changes(desired.schedules, new.schedules)
+    webhooks = table_changes(desired.webhooks, new.webhooks)
+    deliveries = table_changes(desired.deliveries, new.deliveries)
     changes = (
         *_aborts(plugins, taken, actual, trials),
-        *((Change("tenants", "", "the table [tenants] differs", tenants),) if tenants else ()),
+        *((Change("tenants", "", "who may call differs", tenants),) if tenants else ()),
         *routes,
         *_ordered(plugins, want.plugins, desired.deployed),
         *((Change("flows", "", "the table [flows] differs", flows),) if flows else ()),
         *((Change("schedules", "", "what [[schedule]] says differs", schedules),) if schedules else ()),
+        *((Change("webhooks", "", "the table [webhooks] differs", webhooks),) if webhooks else ()),
+        *((Change("deliveries", "", "the table [deliveries] differs", deliveries),) if deliveries else ()),
     )
     return Plan(
         str(new.file),

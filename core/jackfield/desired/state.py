@@ -7,7 +7,15 @@ from typing import Any
 
 import attrs
 
-from jackfield.config import Configuration, PluginConfig, RouteConfig, ScheduleConfig, TenantConfig
+from jackfield.config import (
+    Configuration,
+    Delivery,
+    PluginConfig,
+    RouteConfig,
+    ScheduleConfig,
+    TenantConfig,
+    Webhook,
+)
 from jackfield.desired.ownership import FieldKey, Ownership
 from jackfield.model.canary import CanaryStatus
 from jackfield.model.flow import Flow
@@ -83,6 +91,8 @@ class Desired:
         tenants: the tenants that were carried out.
         flows: the flows that were carried out.
         schedules: the schedules that were carried out.
+        webhooks: the webhooks that were carried out.
+        deliveries: the deliveries that were carried out.
         refused: plugin → the version that the file asks for and that is not tried again.
         offered: digest of the last file that the host was made of or that was applied, be it undone since.
         trials: name → what is on trial, or was when the host ended.
@@ -96,6 +106,8 @@ class Desired:
     tenants: Mapping[str, TenantConfig] | None = None
     flows: Mapping[str, tuple[Flow, ...]] = attrs.field(factory=dict, converter=_frozen)
     schedules: Mapping[str, ScheduleConfig] = attrs.field(factory=dict, converter=_frozen)
+    webhooks: Mapping[str, Webhook] = attrs.field(factory=dict, converter=_frozen)
+    deliveries: Mapping[str, Delivery] = attrs.field(factory=dict, converter=_frozen)
     refused: Mapping[str, Refusal] = attrs.field(factory=dict, converter=_frozen)
     offered: str = ""
     trials: Mapping[str, Tried] = attrs.field(factory=dict, converter=_frozen)

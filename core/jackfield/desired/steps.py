@@ -80,6 +80,10 @@ class Steps(Protocol):
         """Follow the schedules of a file."""
         ...
 
+    def deliveries(self, configuration: Configuration) -> None:
+        """Send results where a file says."""
+        ...
+
     def ramp(self, name: str, share: float) -> None:
         """Give the trial of a function or plugin another share."""
         ...

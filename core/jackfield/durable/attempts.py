@@ -10,7 +10,7 @@ import msgspec
 from jackfield.durable import verdicts
 from jackfield.durable.ledger import Entry, Ledger
 from jackfield.durable.lifetime import Lifetime
-from jackfield.durable.records import State, packed_failure
+from jackfield.durable.records import State, Submitted, packed_failure
 from jackfield.durable.tenure import Tenure
 from jackfield.errors import StoreConflict, Unavailable
 from jackfield.log import host_log
@@ -177,9 +177,12 @@ class Attempts:
             return verdicts.lost(entry.call, state, now)
         if left is not None and left <= 0.0:
             return verdicts.expired(entry.call, state, now, left)
-        if state.tries >= self._attempts:
+        if state.tries >= self._most(entry.call):
             return verdicts.used_up(entry.call, state, now)
         return None
+
+    def _most(self, call: Submitted) -> int:
+        return self._attempts if call.attempts is None else call.attempts
 
     async def _ended(self, entry: Entry, claim: State) -> State:
         """Run an attempt to its end; give the state that it comes to."""
@@ -210,7 +213,7 @@ class Attempts:
             return verdicts.succeeded(call, claim, ended.result, now)
         if ended.final:
             call = msgspec.structs.replace(call, repeatable=False)
-        return verdicts.failed(call, claim, ended.error, now, self._attempts, self._lifetime.left(call, claim))
+        return verdicts.failed(call, claim, ended.error, now, self._most(call), self._lifetime.left(call, claim))
 
     async def _settle(self, entry: Entry, state: State) -> None:
         """Write how an attempt has ended, however long the store is away; drop it if the call is somebody else's."""

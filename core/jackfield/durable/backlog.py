@@ -2,6 +2,7 @@
 
 import asyncio
 import heapq
+from collections import deque
 from collections.abc import Callable
 from itertools import count
 from sys import intern
@@ -37,11 +38,20 @@ class Backlog:
     Args:
         clock: monotonic seconds.
         runs: tells whether a function is one of this host.
+        room: gives how many calls of a function are run at once, or None for no such bound.
     """
 
-    def __init__(self, clock: Callable[[], float], runs: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        runs: Callable[[str], bool],
+        room: Callable[[str], int | None] = lambda _: None,
+    ) -> None:
         self._clock = clock
         self._runs = runs
+        self._room = room
+        self._inside: dict[str, str] = {}  # call → its function, of those with a bound
+        self._crowded: dict[str, deque[str]] = {}  # function → what waits for one of its calls to end
         self._open: dict[str, Open] = {}
         self._queue: list[tuple[float, int, str]] = []
         self._turns = count()
@@ -134,6 +144,9 @@ class Backlog:
                     self._enqueue(identifier, known, aside)
                     continue
                 known.turn = -1
+                if not self._enters(identifier, known.function):
+                    self._crowded.setdefault(known.function, deque()).append(identifier)
+                    continue
                 return identifier
             pause = self._queue[0][0] - self._clock() if self._queue else None
             try:
@@ -141,6 +154,28 @@ class Backlog:
                     await self._changed.wait()
             except TimeoutError:
                 continue
+
+    def _enters(self, identifier: str, function: str) -> bool:
+        """Give a call a place among those of its function, if there is one."""
+        room = self._room(function)
+        if room is None:
+            return True
+        if sum(each == function for each in self._inside.values()) >= room:
+            return False
+        self._inside[identifier] = function
+        return True
+
+    def left(self, identifier: str) -> None:
+        """Learn that this host does nothing with a call any more, so that another one of its function may begin."""
+        self._inside.pop(identifier, None)
+        for function, crowd in list(self._crowded.items()):
+            while crowd:
+                known = self._open.get(waiting := crowd.popleft())
+                if known is not None and known.turn == -1 and waiting not in self._inside:
+                    self._enqueue(waiting, known, 0.0)  # which looks again whether there is room
+                    break
+            if not crowd:
+                del self._crowded[function]
 
     # --- Those who wait for the end of one --------------------------------------------------------------------------
 

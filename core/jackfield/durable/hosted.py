@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextvars import Context
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -16,7 +17,7 @@ from jackfield.durable.calling import DurableCaller
 from jackfield.durable.contained import Contained
 from jackfield.durable.ledger import Entry, Ledger
 from jackfield.durable.lifetime import Lifetime
-from jackfield.durable.records import SHARDS, failure_of, is_id, new_id
+from jackfield.durable.records import SHARDS, State, failure_of, is_id, new_id
 from jackfield.durable.runner import TTL, Runner
 from jackfield.durable.submission import Submission
 from jackfield.durable.telling import Telling
@@ -33,6 +34,7 @@ from jackfield.wire.crossing import unpack
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from jackfield.durable.deliveries import Deliveries
     from jackfield.observe.submitted import SubmissionCounts
 
 T = TypeVar("T")
@@ -114,7 +116,7 @@ class Submissions:
         self._runs = runs
         self.durability = durability
         self._tracing = tracing
-        self._ledger = Ledger(Contained(store))
+        self._ledger = Ledger(Contained(store), self._settling)
         self._lock = threading.Lock()
         self._run: Future[None] | None = None
         self._runner: Runner | None = None
@@ -123,6 +125,7 @@ class Submissions:
         self._lifetime = Lifetime(loop.clock)
         self._tenure = Tenure(loop.clock)
         self._looked = False
+        self.deliveries: Deliveries | None = None
         self.telling = telling
         self._watching = watching
         self._unwatch: list[Callable[[], None]] = []
@@ -136,7 +139,7 @@ class Submissions:
                 # New ones for each start: the loop is a new one, too.
                 wanted = self.durability
                 self._lifetime, self._looked = Lifetime(self._loop.clock), False
-                self._backlog = Backlog(self._loop.clock, self._runs)
+                self._backlog = Backlog(self._loop.clock, self._runs, self._room)
                 self._tenure = Tenure(self._loop.clock)
                 self._attempts = Attempts(
                     self._ledger,
@@ -196,6 +199,14 @@ class Submissions:
             self._backlog.forget(entry.id)
         self.telling.changed(entry)
 
+    def _room(self, function: str) -> int | None:
+        return None if self.deliveries is None else self.deliveries.room(function, self.durability.concurrency)
+
+    async def _settling(self, entry: Entry, state: State) -> None:
+        """Have sent what is to be sent of a call, before it is settled."""
+        if self.deliveries is not None:
+            await self.deliveries.settling(entry, state)
+
     async def _attempted(self, entry: Entry, left: float | None) -> Ended:
         journal = None
         if entry.call.flow:
@@ -212,6 +223,11 @@ class Submissions:
             return await asyncio.wrap_future(there)
         finally:
             claim.over = True
+
+    @property
+    def lasts(self) -> bool:
+        """Whether what is accepted outlives this process."""
+        return self._lasting
 
     # --- What a host offers -------------------------------------------------------------------------------------------
 
@@ -246,9 +262,22 @@ class Submissions:
         version: str | None = None,
         headers: Mapping[str, str] | None = None,
         durable: bool = True,
+        keep: float | None = None,
     ) -> Submission:
-        """Do the same without blocking the running event loop."""
-        accepting = self._accept(name, payload, key, timeout, tenant, version, headers, durable)
+        """Do the same without blocking the running event loop.
+
+        Args:
+            name: as for `submit`, and so are the others.
+            payload: as that.
+            key: as that.
+            timeout: as that.
+            tenant: as that.
+            version: as that.
+            headers: as that.
+            durable: as that.
+            keep: seconds that the call is kept at least after it has ended, and stands for its key.
+        """
+        accepting = self._accept(name, payload, key, timeout, tenant, version, headers, durable, keep)
         return await asyncio.wrap_future(self._begin(accepting))
 
     def _accept(
@@ -261,6 +290,7 @@ class Submissions:
         version: str | None,
         headers: Mapping[str, str] | None,
         durable: bool,
+        keep: float | None = None,
     ) -> Coroutine[Any, Any, Submission]:
         if durable and not self._lasting:
             raise ConfigError("host", None, "store", _MEMORY)
@@ -269,8 +299,10 @@ class Submissions:
             timeout = seconds_of(timeout)
         call = self._caller.checked(name, payload, key, timeout, tenant, version, headers)
         identifier = new_id()
+        if self.deliveries is not None:
+            keep = max(keep or 0.0, self.deliveries.keep(name) or 0.0) or None
         with self._tracing.submit(name, identifier if key is None else key) as trace:
-            return self._kept(msgspec.structs.replace(call, trace=trace), identifier)
+            return self._kept(msgspec.structs.replace(call, trace=trace, keep=keep), identifier)
 
     async def _kept(self, call: Any, identifier: str) -> Submission:
         if not self._looked:  # the time that passes for calls begins with the store's
@@ -331,6 +363,19 @@ class Submissions:
         """Ask the store itself."""
         return self._wait(ask(self._ledger.store))
 
+    async def asettled(self, identifier: str, timeout: float) -> Entry:
+        """Read a call that has ended, from any event loop; wait for that.
+
+        Raises:
+            LookupError: if there is none.
+            DeadlineExceeded: if it has not ended in time.
+        """
+        return await asyncio.wrap_future(self._begin(self.settled(identifier, timeout)))
+
+    async def aasked(self, ask: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+        """Ask the store itself, from any event loop."""
+        return await asyncio.wrap_future(self._begin(ask(self._ledger.store)))
+
     # --- On the store's loop ------------------------------------------------------------------------------------------
 
     async def found(self, identifier: str) -> Entry:
@@ -344,8 +389,31 @@ class Submissions:
             raise LookupError(f"no call {ascii(identifier)[:80]}: it was never submitted here, or is not kept any more")
         return entry
 
+    async def entrust(self, name: str, payload: Mapping[str, str], about: Entry, attempts: int) -> Submission:
+        """Accept a call of the host's own about another one: once for each payload, in the trace of that one.
+
+        Args:
+            name: the function.
+            payload: which call it is about, and which end of it.
+            about: that call.
+            attempts: how often it is tried.
+        """
+        key = " ".join(payload.values())
+        # Whoever settles that call may do so within a call, whose tenant and deadline are not those of this one.
+        call = Context().run(self._caller.checked, name, payload, key, None, None, None, None)
+        return await self._kept(msgspec.structs.replace(call, trace=about.call.trace, attempts=attempts), new_id())
+
     async def ended(self, identifier: str, timeout: float | None) -> Any:  # it raises our own error
         """Wait for the end of a call; give its result, or raise its error."""
+        return _outcome(await self.settled(identifier, timeout))
+
+    async def settled(self, identifier: str, timeout: float | None) -> Entry:  # as above
+        """Wait for the end of a call.
+
+        Raises:
+            LookupError: if there is none.
+            DeadlineExceeded: if it has not ended in time.
+        """
         loop = asyncio.get_running_loop()
         until = None if timeout is None else loop.time() + seconds_of(timeout)
         while True:
@@ -354,7 +422,7 @@ class Submissions:
             try:
                 entry = await self.found(identifier)
                 if entry.status.settled:
-                    return _outcome(entry)
+                    return entry
                 left = _LOOK if until is None else min(until - loop.time(), _LOOK)
                 if left <= 0.0:
                     late = f"it is {entry.status.value} still, and goes on"

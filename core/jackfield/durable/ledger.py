@@ -1,7 +1,7 @@
 """The calls in a store: read, claimed and settled, each by one compare-and-swap."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import attrs
@@ -63,10 +63,12 @@ class Ledger:
 
     Args:
         store: the store.
+        settling: awaited before a call is settled, with what it comes to.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, settling: "Callable[[Entry, State], Awaitable[None]] | None" = None) -> None:
         self.store: Final = store
+        self._settling = settling
         self._key: bytes | None = None
 
     async def identify(self, call: Submitted) -> str:
@@ -117,6 +119,8 @@ class Ledger:
         Raises:
             StoreConflict: if it is not; nothing has changed.
         """
+        if state.status.settled and self._settling is not None:
+            await self._settling(entry, state)
         revision = await self.store.put(state_key(entry.id), write(state), expected=entry.revision)
         return attrs.evolve(entry, state=state, revision=revision)
 
@@ -147,8 +151,8 @@ class Ledger:
             async for entry in self.shard(prefix):
                 yield entry
 
-    async def collect(self, prefix: str, before: float) -> int:
-        """Forget the calls of a part that were settled before a time; give how many."""
+    async def collect(self, prefix: str, now: float, keep: float) -> int:
+        """Forget the calls of a part that were settled so many seconds ago, or as many as they say; give how many."""
         entries = (await self.store.range(prefix)).entries
         gone = 0
         for key, stored in entries.items():
@@ -158,12 +162,14 @@ class Ledger:
             try:
                 state = read_state(stored.value, identifier)
                 there = entries.get(call_key(identifier))
-                nonce = None if there is None else read_call(there.value, identifier).nonce
+                call = None if there is None else read_call(there.value, identifier)
             except JackfieldError:
                 continue
-            if state.status.settled and state.at < before:
+            mine = call is not None and call.nonce == state.nonce
+            kept = max(keep, call.keep or 0.0) if call is not None and mine else keep
+            if state.status.settled and state.at < now - kept:
                 try:
-                    if there is not None and nonce == state.nonce:
+                    if there is not None and mine:
                         # First: without a state it would be one that was never run.
                         await self.store.delete(call_key(identifier), expected=there.revision)
                         for step in entries:

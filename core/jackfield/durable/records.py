@@ -50,6 +50,8 @@ class Submitted(msgspec.Struct, frozen=True, omit_defaults=True):
         tenant: whom it is for.
         headers: without secrets.
         trace: what carries the span that submitted it, and its baggage.
+        keep: seconds that it is kept after it has ended, be the host's own time shorter; None for that alone.
+        attempts: how often it is tried; None for what the host says.
         format: of this record.
     """
 
@@ -67,6 +69,8 @@ class Submitted(msgspec.Struct, frozen=True, omit_defaults=True):
     tenant: str | None = None
     headers: dict[str, str] = {}
     trace: dict[str, str] = {}
+    keep: float | None = None
+    attempts: int | None = None
     format: int = VERSION
 
 

@@ -266,6 +266,7 @@ class Runner:
             if self._working.get(identifier) is asyncio.current_task():
                 del self._working[identifier]
             free()
+            self._backlog.left(identifier)
 
     async def _collect(self) -> None:
         """Forget results that were kept for their time, a part of the calls after the other."""
@@ -273,4 +274,4 @@ class Runner:
         while True:
             for prefix in SHARDS:
                 await asyncio.sleep(pause)
-                await self._ledger.collect(prefix, self._clock.wall() - self._keep)
+                await self._ledger.collect(prefix, self._clock.wall(), self._keep)

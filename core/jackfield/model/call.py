@@ -14,6 +14,8 @@ from jackfield.model.progress import listening, progress_of
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
+    from jackfield.model.seen import Seen
+
 NO_HEADERS: Mapping[str, str] = Headers({})
 
 DRAW: Final = 30
@@ -55,6 +57,8 @@ class Call(msgspec.Struct, frozen=True, eq=False):
         attempt: 1 for the first try.
         trace: the span this call runs in, or its parent's when no span of its own is recorded; None when nothing is
             traced.
+        seen: what is noted of it while it is under way: calls in its body, queues that it has waited in. Not for
+            functions.
     """
 
     name: str
@@ -69,6 +73,7 @@ class Call(msgspec.Struct, frozen=True, eq=False):
     parent: "Call | None" = None
     attempt: int = 1
     trace: "SpanContext | None" = None
+    seen: "Seen | None" = None
 
     @property
     def id(self) -> str:

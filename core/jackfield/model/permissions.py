@@ -3,8 +3,15 @@
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from types import MappingProxyType
+from typing import Final
 
 import attrs
+
+DIGEST: Final = "sha256:"
+"""How the digest of a key begins, as a configuration has it."""
+
+BEGIN: Final = 8
+"""Bytes of a digest by which it is found; whether it is the one is seen by comparing all of it, in constant time."""
 
 
 @attrs.frozen
@@ -16,6 +23,10 @@ class Permissions:
         known: the tenants that there are; None when any name is one.
         labels: tenant → what it can be matched by, of those that have any.
         low: the tenants whose work can wait.
+        operators: the tenants that see metrics, and everybody's calls.
+        traced: the tenants whose sampled flag counts.
+        keys: the first bytes of the digest of a key → the digests that begin so, and whose they are.
+        subjects: the subject of a client certificate, in its canonical form → whose it is.
         patterns: tenant → the names that it may call, as `fnmatch` has them; one that is not in it may call everything.
     """
 
@@ -24,6 +35,10 @@ class Permissions:
     known: frozenset[str] | None = None
     labels: Mapping[str, Mapping[str, str]] = MappingProxyType({})
     low: frozenset[str] = frozenset()
+    operators: frozenset[str] = frozenset()
+    traced: frozenset[str] = frozenset()
+    keys: Mapping[bytes, tuple[tuple[bytes, str], ...]] = attrs.field(default=MappingProxyType({}), repr=False)
+    subjects: Mapping[str, str] = MappingProxyType({})
 
     def matching(self, labels: Mapping[str, str]) -> tuple[str, ...]:
         """Name the tenants that have all of some labels, sorted."""

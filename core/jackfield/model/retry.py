@@ -79,7 +79,8 @@ def pause(policy: RetryPolicy, failed: int, error: BaseException | None = None, 
     Args:
         policy: how it is tried.
         failed: the number of the attempt that failed, from 1.
-        error: how it failed; of a `ResourceExhausted` that says when to come back, no sooner than that.
+        error: how it failed; of a `ResourceExhausted` that says when to come back, no sooner than that. So it is with a
+            function that has crashed of one.
         draw: from 0 to 1, instead of a random number.
 
     Examples:
@@ -92,6 +93,10 @@ def pause(policy: RetryPolicy, failed: int, error: BaseException | None = None, 
     """
     step = policy.backoff * 2.0 ** min(failed - 1, _DOUBLINGS)
     seconds = min(max(LONGEST, policy.backoff), step + step * (random() if draw is None else draw))  # noqa: S311  # jitter
+    if error is not None and is_a(
+        error, FunctionCrashed
+    ):  # a function whose own call was refused, as far as it is told
+        error = error.__cause__
     if error is not None and is_a(error, ResourceExhausted) and error.retry_after is not None:
         seconds = max(seconds, min(error.retry_after, _DAY))  # a stranger says it, and it may be no number
     return seconds

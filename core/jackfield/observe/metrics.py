@@ -11,12 +11,14 @@ from weakref import WeakKeyDictionary
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from jackfield.errors import Outcome
+from jackfield.model.admitted import AdmissionStats
 from jackfield.model.call import Call
 from jackfield.model.spec import FunctionSpec
 from jackfield.model.stored import StoreCounts
+from jackfield.observe.admitted import PRIORITIES, QUEUE, AdmissionCollector, as_executor
 from jackfield.observe.hosts import HostCollector, WatchedHost
 from jackfield.observe.multiprocess import copies
-from jackfield.observe.scheduler import SchedulerCollector
+from jackfield.observe.scheduler import NORMAL, SchedulerCollector
 from jackfield.observe.series import CallCollector
 from jackfield.observe.stored import StoreCollector
 from jackfield.observe.submitted import SubmissionCollector, SubmissionCounts
@@ -91,18 +93,37 @@ class Metrics:
         # pyright takes the slots, which hold bound methods, for methods of the class that are still to be bound.
         return cast("BoundObserver", bound)
 
-    def watch(self, name: str, stats: Callable[[], ExecutorStats | None]) -> Callable[[], None]:
+    def watch(self, name: str, stats: Callable[[], ExecutorStats | None], priority: str = NORMAL) -> Callable[[], None]:
         """Expose an executor's counts; they are asked for when the registry is scraped, and cost nothing else.
 
         Args:
             name: the label `queue_type`; executors of one name are added up.
             stats: gives the counts of the moment, or None when there is nothing left to count, which ends it; called
                 from the scraping thread.
+            priority: the label of what enters it.
 
         Returns:
             A function that ends it; calling it again does nothing.
         """
-        return _last_copied(self._scheduler.watch(name, stats))
+        return _last_copied(self._scheduler.watch(name, stats, priority))
+
+    def watch_admission(self, stats: Callable[[], AdmissionStats | None]) -> Callable[[], None]:
+        """Expose who has come to a host's admission, waits, was refused, and runs. A host with shares does this.
+
+        Args:
+            stats: gives the state of the moment, or None when there is nothing left to ask.
+
+        Returns:
+            A function that ends it; calling it again does nothing.
+        """
+        ends = [_collector(self._registry, AdmissionCollector).watch(stats)]
+        ends += [self._scheduler.watch(QUEUE, as_executor(stats, each), each) for each in PRIORITIES]
+
+        def end() -> None:
+            for each in ends:
+                each()
+
+        return _last_copied(end)
 
     def watch_submissions(self, counts: Callable[[], SubmissionCounts]) -> Callable[[], None]:
         """Expose what a host knows of submitted calls. A host that accepts or runs some does this.
@@ -194,7 +215,7 @@ def _collectors(registry: CollectorRegistry, bounds: tuple[float, ...], clock: C
     return found
 
 
-L = TypeVar("L", SubmissionCollector, StoreCollector)
+L = TypeVar("L", AdmissionCollector, SubmissionCollector, StoreCollector)
 
 _late: WeakKeyDictionary[CollectorRegistry, dict[type[Any], Any]] = WeakKeyDictionary()
 

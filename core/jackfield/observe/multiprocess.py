@@ -26,7 +26,12 @@ PAUSE: Final = 1.0
 """Seconds between two copies, at least: so old may be what a scrape finds of another process."""
 
 _SHARE: Final = 50  # pauses are this many times longer than copies: at most 2 % of a core go there
-_HIGHEST: Final = frozenset({"jackfield_revision", "jackfield_canary_share", "jackfield_build"})
+_HIGHEST: Final = frozenset(
+    {
+        "jackfield_revision", "jackfield_canary_share", "jackfield_build", "scheduler_admission_weight",
+        "scheduler_admission_reserved_seats",
+    }
+)  # fmt: skip
 _MODES: Final = {True: "livemax", False: "livesum"}
 
 _Key = tuple[str, tuple[str, ...]]

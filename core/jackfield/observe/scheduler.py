@@ -1,7 +1,9 @@
 """Metrics of executors, asked for when somebody scrapes: what entered, what was refused, what waits, who works."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -12,7 +14,10 @@ from jackfield.strangers import is_interrupt
 
 Source = Callable[[], ExecutorStats | None]
 
-_PRIORITY = "normal"  # the only one there is so far; dashboards can already group by it
+NORMAL: Final = "normal"
+"""The priority of what has none."""
+
+_Key = tuple[str, str]
 
 
 class SchedulerCollector(Collector):
@@ -31,17 +36,18 @@ class SchedulerCollector(Collector):
         """Begin with no source: at first, and in a forked child, which has none of its parent's threads."""
         # Re-entrant: a signal handler may stop a host while its own thread is in here.
         self._lock = threading.RLock()
-        self._sources: dict[object, tuple[str, Source]] = {}
+        self._sources: dict[object, tuple[_Key, Source]] = {}
         # What each had counted when it was last asked: one that is sick, or gone, takes nothing of it back.
         self._last: dict[object, ExecutorStats] = {}
         # What ended sources had counted: a counter must not fall while others of its name go on.
-        self._ended: dict[str, tuple[int, int, int]] = {}
+        self._ended: dict[_Key, tuple[int, int, int]] = {}
 
-    def watch(self, name: str, stats: Source) -> Callable[[], None]:
+    def watch(self, name: str, stats: Source, priority: str = NORMAL) -> Callable[[], None]:
         """Add a source.
 
         Args:
             name: the label `queue_type`; sources of one name are added up.
+            priority: the label of what enters it.
             stats: gives the counts of the moment, or None when there is nothing left to count, which ends it.
 
         Returns:
@@ -49,7 +55,7 @@ class SchedulerCollector(Collector):
         """
         token = object()
         with self._lock:
-            self._sources[token] = (name, stats)
+            self._sources[token] = ((name, priority), stats)
             self._last[token] = ExecutorStats()
 
         def unwatch() -> None:
@@ -63,14 +69,14 @@ class SchedulerCollector(Collector):
 
     def _end(self, token: object) -> None:
         """Take a source away; what it had counted stays, or goes with its name. Only with the lock."""
-        name, _ = self._sources.pop(token, ("", None))
+        key, _ = self._sources.pop(token, (("", ""), None))
         last = self._last.pop(token, None)
         if last is None:
             return
-        if all(other != name for other, _ in self._sources.values()):
-            self._ended.pop(name, None)
+        if all(other != key for other, _ in self._sources.values()):
+            self._ended.pop(key, None)
         else:
-            self._ended[name] = _plus(self._ended.get(name, (0, 0, 0)), last)
+            self._ended[key] = _plus(self._ended.get(key, (0, 0, 0)), last)
 
     def describe(self) -> Iterator[Metric]:
         """Give the empty families, so that the registry knows the names."""
@@ -82,7 +88,7 @@ class SchedulerCollector(Collector):
         with self._lock:
             sources = list(self._sources.items())
         # Asked without the lock: they are not ours.
-        read = {token: (name, _read(stats)) for token, (name, stats) in sources}
+        read = {token: (name, _read(stats)) for token, ((name, _), stats) in sources}
         levels: dict[str, tuple[int, int, int, int]] = {}
         with self._lock:
             for token, (name, now) in read.items():
@@ -95,12 +101,15 @@ class SchedulerCollector(Collector):
                     waiting, idle, busy, lingering = levels.get(name, (0, 0, 0, 0))
                     levels[name] = (waiting + now.pending, idle + now.idle, busy + now.busy, lingering + now.lingering)
             counted = dict(self._ended)
-            for token, (name, _) in self._sources.items():
-                counted[name] = _plus(counted.get(name, (0, 0, 0)), self._last[token])
-        for name, (entered, refused, overdue) in counted.items():
-            enqueued.add_metric((name, _PRIORITY), entered)
-            rejected.add_metric((name, _PRIORITY), refused)
-            late.add_metric((name,), overdue)
+            for token, (key, _) in self._sources.items():
+                counted[key] = _plus(counted.get(key, (0, 0, 0)), self._last[token])
+        overdue: Counter[str] = Counter()
+        for key, (entered, refused, came_late) in counted.items():
+            enqueued.add_metric(key, entered)
+            rejected.add_metric(key, refused)
+            overdue[key[0]] += came_late
+        for name, number in overdue.items():
+            late.add_metric((name,), number)
         for name, (waiting, idle, busy, lingering) in levels.items():
             pending.add_metric((name,), waiting)
             executors.add_metric((name, "idle"), idle)

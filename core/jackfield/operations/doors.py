@@ -1,9 +1,12 @@
 """Doors: where calls come in over a network. Each is an adapter, which core finds and never imports."""
 
-from collections.abc import Callable
-from contextlib import suppress
+import asyncio
+import importlib
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Final, Protocol
+
+import attrs
 
 from jackfield.config import DoorsConfig
 from jackfield.config.store_check import ADAPTERS
@@ -18,6 +21,9 @@ _CLOSING: Final = 2.0  # and beyond what its requests have, to be gone
 
 class Door(Protocol):
     """Takes calls from a network, on the host's home loop; made with the host, its table of the file, and probes.
+
+    One that has `stats()` is asked by `status`, from another thread, how many `connections` it has, requests that are
+    `under_way`, and `requests` there were.
 
     Attributes:
         address: as a URL, once it is open.
@@ -51,13 +57,22 @@ class Doors:
     def __init__(self, host: Host, configuration: DoorsConfig, probes: Probes) -> None:
         self._host = host
         self._doors: dict[str, Door] = {}
-        if configuration.http is not None:
-            self._doors["http"] = _adapter("http")(host, configuration.http, probes)
+        for kind, table in attrs.asdict(configuration, recurse=False).items():
+            if table is not None:
+                self._doors[kind] = _adapter(kind)(host, table, probes)
+        if self._doors and (factory := _quick_loop()) is not None:
+            host.use_loop(factory)
 
     @property
     def addresses(self) -> dict[str, str]:
         """Kind → where it listens."""
         return {kind: door.address for kind, door in self._doors.items()}
+
+    @property
+    def traffic(self) -> dict[str, Mapping[str, int]]:
+        """Kind → what goes on there now, of doors that tell."""
+        told = {kind: getattr(door, "stats", None) for kind, door in self._doors.items()}
+        return {kind: stats() for kind, stats in told.items() if stats is not None}
 
     def open(self) -> None:
         """Open them all, or none.
@@ -75,13 +90,24 @@ class Doors:
                 raise
 
     def close(self, timeout: float) -> None:
-        """Close them, one after the other; what is under way has so many seconds."""
-        for kind, door in self._doors.items():
-            with suppress(Unavailable):  # the home loop is gone, and the door with it
-                try:
-                    self._host.run_at_home(door.close(timeout), timeout + _CLOSING)
-                except TimeoutError:
-                    host_log("WARNING", f"the door {kind} has not closed within {timeout + _CLOSING:g} s")
+        """Close them, all at once; what is under way has so many seconds."""
+        try:
+            self._host.run_at_home(self._close(timeout), timeout + 2 * _CLOSING)
+        except TimeoutError:
+            host_log("WARNING", "the doors have not closed: the home loop does not answer")
+        except Unavailable:  # the home loop is gone, and the doors with it
+            return
+
+    async def _close(self, timeout: float) -> None:
+        await asyncio.gather(*(_closed(kind, door, timeout) for kind, door in self._doors.items()))
+
+
+async def _closed(kind: str, door: Door, timeout: float) -> None:
+    try:
+        async with asyncio.timeout(timeout + _CLOSING):
+            await door.close(timeout)
+    except TimeoutError:
+        host_log("WARNING", f"the door {kind} has not closed within {timeout + _CLOSING:g} s")
 
 
 def _adapter(kind: str) -> Callable[[Host, Any, Probes], Door]:
@@ -89,3 +115,12 @@ def _adapter(kind: str) -> Callable[[Host, Any, Probes], Door]:
         made: Callable[[Host, Any, Probes], Door] = point.load()
         return made
     raise Unavailable(f"door {kind}", f"nothing that is installed has one: pip install 'jackfield-contrib[{kind}]'")
+
+
+def _quick_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Give what makes a loop of uvloop, where that is installed; the extra of a door brings it."""
+    try:
+        factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
+    except ImportError:
+        return None
+    return factory

@@ -38,7 +38,9 @@ def why_absent(call: Call, snapshot: Snapshot, inventory: Inventory, lifecycle: 
         return Unavailable(call.name, why, "blocked", ran=False)
     fault = next((fault for fault in inventory.faults if fault.entry.partition("@")[0] == call.name), None)
     known = () if fault else {*snapshot.functions, *waiting}
-    return FunctionNotFound(call.name, close_names(call.name, known), call.version or None, fault=fault)
+    denial = snapshot.permissions.denial  # a tenant learns no names of what it may not call
+    close = tuple(name for name in close_names(call.name, known) if not denial(name, call.tenant, False))  # noqa: FBT003  # picks no version
+    return FunctionNotFound(call.name, close, call.version or None, fault=fault)
 
 
 def _unavailable(name: str, record: PluginRecord, lifecycle: Lifecycle) -> Unavailable:

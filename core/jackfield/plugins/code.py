@@ -20,6 +20,7 @@ from jackfield.strangers import Broken, barrier, is_a
 
 if TYPE_CHECKING:
     from jackfield.config import PluginConfig
+    from jackfield.plugins.content import Content
     from jackfield.plugins.discovery import Candidate, Catalogue
 
 T = TypeVar("T")
@@ -78,8 +79,10 @@ class Code:
         self.kept: dict[str, PluginBundle] = {}
         self.faults: tuple[Fault, ...] = ()
         self.turns = Turns()
+        # Of what is in `sys.modules` the names and bytes: a bundle may know its host, which would never be collected.
+        self._here: dict[int, tuple[str, Content]] = {}
         purge_abandoned()
-        weakref.finalize(self, _abandoned.append, (self.kept, self._replaced))
+        weakref.finalize(self, _abandoned.append, self._here)
 
     @cached_property
     def catalogue(self) -> "Catalogue":
@@ -120,6 +123,8 @@ class Code:
         except PluginError as error:
             faults = tuple(map(hinted, as_faults(error, config.name)))
             raise PluginError(error.plugin, error.stage, error.reason, faults[0].fix, faults) from error.__cause__
+        if bundle.content is not None:
+            self._here[id(bundle.content)] = bundle.root, bundle.content
         return attrs.evolve(bundle, faults=tuple(map(hinted, bundle.faults)))
 
     def digest(self, config: "PluginConfig") -> str:
@@ -135,6 +140,7 @@ class Code:
         if bundle.apart is not None:
             self._apart().drop(bundle.apart)
         loading.purge(bundle)
+        self._here.pop(id(bundle.content), None)
 
     def load_function(self, candidate: "Candidate") -> FunctionSpec:
         """Import one more function of a plugin.
@@ -201,15 +207,14 @@ class Code:
 # What hosts that were dropped without unloading have left in `sys.modules`. It is purged when the next host is made,
 # and not at once: the garbage collector runs finalizers in the middle of anything, somebody's walk over `sys.modules`
 # included.
-_abandoned: Final[deque[tuple[dict[str, PluginBundle], dict[str, tuple[PluginBundle, ...]]]]] = deque()
+_abandoned: Final[deque[dict[int, "tuple[str, Content]"]]] = deque()
 
 
 def purge_abandoned() -> None:
     """Purge the modules of file plugins whose hosts have been dropped."""
     while _abandoned:
-        kept, replaced = _abandoned.popleft()
-        for one in (*kept.values(), *(each for several in replaced.values() for each in several)):
-            loading.purge(one)
+        for root, content in _abandoned.popleft().values():
+            loading.forget(root, content)
 
 
 def as_faults(error: JackfieldError, name: str) -> tuple[Fault, ...]:

@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import sys
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -55,6 +56,7 @@ class Line:
     def __init__(self, loop: asyncio.AbstractEventLoop, connection: socket.socket, what: str) -> None:
         connection.setblocking(False)  # noqa: FBT003  # its only parameter
         self._loop, self._socket, self._what = loop, connection, what
+        self._shut = weakref.finalize(self, connection.close)  # also where a host is dropped that nobody has stopped
         self._questions: deque[asyncio.Future[Any]] = deque()
         self._ends: dict[int, asyncio.Future[int]] = {}
         self.gone: asyncio.Future[None] = loop.create_future()
@@ -123,7 +125,7 @@ class Line:
         if self.gone.done():
             return
         self._loop.remove_reader(self._socket)
-        self._socket.close()
+        self._shut()
         self.gone.set_result(None)
         while self._questions:
             question = self._questions.popleft()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import weakref
 from contextlib import suppress
 from typing import Final
 
@@ -30,6 +31,7 @@ class Drain:
     def __init__(self, loop: asyncio.AbstractEventLoop, descriptor: int, plugin: str, level: str) -> None:
         os.set_blocking(descriptor, False)
         self._loop, self._descriptor, self._plugin, self._level = loop, descriptor, plugin, level
+        self._shut = weakref.finalize(self, _close, descriptor)  # also where a host is dropped that nobody has stopped
         self._held = b""
         self._second, self._lines, self._left_out = 0.0, 0, 0
         loop.add_reader(descriptor, self._read)
@@ -74,9 +76,13 @@ class Drain:
         if self._descriptor < 0:
             return
         self._loop.remove_reader(self._descriptor)
-        with suppress(OSError):
-            os.close(self._descriptor)
+        self._shut()
         self._descriptor = -1
         if self._held:
             self._log(self._held)
         self._tell_left_out()
+
+
+def _close(descriptor: int) -> None:
+    with suppress(OSError):
+        os.close(descriptor)

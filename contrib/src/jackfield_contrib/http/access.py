@@ -1,18 +1,21 @@
-"""Whose a request is."""
+"""Whose a request is, and what of it counts."""
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Mapping
+from time import perf_counter
+from typing import Any, Final
 
 from jackfield import Host
+from jackfield.config.doors_check import is_loopback
+from jackfield.model.entrance import Entrance
 from jackfield_contrib.http.problems import Refused
+from jackfield_contrib.identity import Authenticate, Identity, retraced
 
-Authenticate = Callable[[Mapping[bytes, bytes]], str | None]
+__all__ = ["Access", "Authenticate"]
 
+_CREDENTIAL: Final = b"authorization"
+_TRACE: Final = b"traceparent"
+_NONE: Final[Mapping[str, Any]] = {}
 _UNKNOWN: Final = "this host serves its tenants alone, and the request names none that it knows"
-
-
-def nobody(_headers: Mapping[bytes, bytes]) -> None:
-    """Know nobody: what is used before there are keys."""
 
 
 class Access:
@@ -20,26 +23,71 @@ class Access:
 
     Args:
         host: whose tenants.
-        authenticate: tells the tenant by a request's headers, or None.
+        authenticate: tells the tenant by a request's headers, or None; by default what the host's configuration says.
     """
 
-    def __init__(self, host: Host, authenticate: Authenticate) -> None:
-        self._host, self._authenticate = host, authenticate
+    def __init__(self, host: Host, authenticate: Authenticate | None = None) -> None:
+        self._host: Host = host
+        self._authenticate: Authenticate = authenticate or Identity(host)
 
     @property
     def closed(self) -> bool:
         """Whether there are tenants, and calls without one are refused."""
         return self._host.snapshot.permissions.pickers is not None
 
-    def tenant(self, headers: Mapping[bytes, bytes]) -> str | None:
+    def tenant(self, headers: dict[bytes, bytes], scope: Mapping[str, Any]) -> str | None:
         """Tell whose a request is; None in a host without tenants.
+
+        Args:
+            headers: of the request, by name; what does not count of a stranger's is changed there.
+            scope: of ASGI.
 
         Raises:
             Refused: when it is nobody's, and there are tenants.
         """
         if not self.closed:
             return None
+        if _is_ambiguous(headers, scope):
+            headers[_CREDENTIAL] = b""  # none of them counts
         tenant = self._authenticate(headers)
         if tenant is None:
+            # The same for whatever is wrong: who tries keys learns nothing.
             raise Refused(401, _UNKNOWN, {"www-authenticate": "Bearer"})
+        if (trace := headers.get(_TRACE)) is not None and tenant not in self._host.snapshot.permissions.traced:
+            headers[_TRACE] = retraced(trace)
         return tenant
+
+    def may_watch(self, headers: dict[bytes, bytes], scope: Mapping[str, Any]) -> bool:
+        """Tell whether metrics are for whoever asks: everybody without tenants, else this machine and operators."""
+        if not self.closed or _near(scope):
+            return True
+        return self.tenant(headers, scope) in self._host.snapshot.permissions.operators
+
+    def sees(self, tenant: str | None, owner: str | None) -> bool:
+        """Tell whether what one tenant has submitted is there for another: it is for operators, and without tenants."""
+        return tenant is None or tenant == owner or tenant in self._host.snapshot.permissions.operators
+
+
+def entrance_of(scope: Mapping[str, Any], path: str) -> Entrance:
+    """Tell where a request has come in.
+
+    Args:
+        scope: of ASGI.
+        path: within the application.
+    """
+    client = scope.get("client")
+    tls = (scope.get("extensions") or _NONE).get("tls") or _NONE
+    subject = tls.get("client_cert_name") or ""
+    return Entrance("http", client[0] if client else "", subject, f"{scope['method']} {path}", perf_counter())
+
+
+def _is_ambiguous(headers: Mapping[bytes, bytes], scope: Mapping[str, Any]) -> bool:
+    """Tell whether a request has two credentials: whoever is in front of the door may have looked at the other one."""
+    lines = scope["headers"]
+    return len(lines) != len(headers) and sum(name == _CREDENTIAL for name, _ in lines) > 1
+
+
+def _near(scope: Mapping[str, Any]) -> bool:
+    """Tell whether a client is on this machine; through a Unix socket a proxy may pass on anybody."""
+    client = scope.get("client")
+    return client is not None and is_loopback(client[0])

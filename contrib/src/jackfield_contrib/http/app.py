@@ -5,14 +5,16 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from jackfield import Host, Probes
-from jackfield.config.doors_check import is_loopback
 from jackfield.errors import JackfieldError, Unavailable
+from jackfield.model.entrance import entrance
 from jackfield_contrib.http import page, problems
-from jackfield_contrib.http.access import Access, Authenticate, nobody
+from jackfield_contrib.http.access import Access, Authenticate, entrance_of
 from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.calling import Calling
 from jackfield_contrib.http.catalogue import Catalogue
-from jackfield_contrib.http.exchange import Exchange, Gone, Receive, Scope, Send
+from jackfield_contrib.http.exchange import Exchange, Receive, Scope, Send
+from jackfield_contrib.http.hooks import Hooks
+from jackfield_contrib.http.presence import Gone
 from jackfield_contrib.http.problems import Refused
 from jackfield_contrib.http.streaming import Streaming
 from jackfield_contrib.http.submitting import Submitting
@@ -25,6 +27,8 @@ _OPEN: Final = frozenset({"/healthz", "/readyz", "/metrics", *page.PATHS})
 _BATCH: Final = "/v1/calls:batch"
 _SUBMIT: Final = "/v1/submit/"
 _CALLS: Final = "/v1/calls/"
+_EACH: Final = "/v1/calls"
+_HOOKS: Final = "/v1/hooks/"
 
 
 def asgi(
@@ -32,7 +36,7 @@ def asgi(
     *,
     probes: Probes | None = None,
     bounds: Bounds | None = None,
-    authenticate: Authenticate = nobody,
+    authenticate: Authenticate | None = None,
 ) -> "Application":
     """Make an ASGI application of a host's functions, to be served or mounted.
 
@@ -40,8 +44,9 @@ def asgi(
         host: whose functions; it is started and stopped by whoever made it.
         probes: answer `/healthz`, `/readyz` and `/metrics`; by default those of the host, without names.
         bounds: of a request.
-        authenticate: tells from a request's headers, by name in lower case, which tenant it is of, or None. As soon as
-            the host has tenants, a request of none gets a 401.
+        authenticate: tells from a request's headers, by name in lower case, which tenant it is of, or None; by default
+            what the host's configuration says of keys and tokens. As soon as the host has tenants, a request of none
+            gets a 401.
 
     Returns:
         The application: `app.mount("/fn", asgi(host))` in Starlette or FastAPI, or an ASGI server runs it.
@@ -62,7 +67,7 @@ class Application:
     def __init__(self, host: Host, probes: Probes, bounds: Bounds, access: Access) -> None:
         self._probes, self._bounds, self._access = probes, bounds, access
         self._calling, self._catalogue = Calling(host, bounds), Catalogue(host, bounds)
-        self._submitting, self._streaming = Submitting(host), Streaming(host, bounds)
+        self._submitting, self._streaming, self._hooks = Submitting(host, access), Streaming(host, bounds), Hooks(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, as ASGI has it."""
@@ -73,10 +78,14 @@ class Application:
         exchange = Exchange(scope, receive, send, self._bounds)
         try:
             path = _path(scope)
+            entrance.set(entrance_of(scope, path))
             if path in _OPEN:
                 await self._opened(scope, path, exchange)
+            elif path.startswith(_HOOKS):  # whose they are their signatures say
+                _only(scope["method"], "POST")
+                await self._hooks.take(path[len(_HOOKS) :], exchange)
             else:
-                exchange.tenant = self._access.tenant(exchange.headers)
+                exchange.tenant = self._access.tenant(exchange.headers, scope)
                 await self._answer(scope["method"], path, exchange)
         except Refused as refused:
             await exchange.problem(problems.of_request(refused))
@@ -110,6 +119,9 @@ class Application:
                 await self._submitting.cancel(identifier, exchange)
             else:
                 await self._submitting.show(identifier, exchange)
+        elif path == _EACH:
+            _only(method, "GET", "HEAD")
+            await self._submitting.each(exchange)
         elif path in _LISTS:
             _only(method, "GET", "HEAD")
             made = self._catalogue.openapi if path == "/openapi.json" else self._catalogue.functions
@@ -127,19 +139,13 @@ class Application:
             await self._watched(scope, path, exchange)
 
     async def _watched(self, scope: Scope, path: str, exchange: Exchange) -> None:
-        """Answer those who watch; what metrics tell of others is for this machine, once there are tenants."""
-        if path == "/metrics" and self._access.closed and not _near(scope):
-            raise Refused(403, "metrics are for this machine alone")
+        """Answer those who watch; what metrics tell of others is for operators, once there are tenants."""
+        if path == "/metrics" and not self._access.may_watch(exchange.headers, scope):
+            raise Refused(403, "metrics are for this machine and operators alone")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in exchange.headers.items()}
         answer = await self._probes.answer(scope["method"], path, headers)
         others = {name: value for name, value in answer.headers.items() if name.lower() != "content-length"}
         await exchange.raw(answer.status, answer.content_type, answer.body, others)
-
-
-def _near(scope: Scope) -> bool:
-    """Tell whether a client is on this machine; through a Unix socket a proxy may pass on anybody."""
-    client = scope.get("client")
-    return client is not None and is_loopback(client[0])
 
 
 def _path(scope: Scope) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from jackfield import Host
-from jackfield.contract.payload import payload_schema, result_schema
 from jackfield.errors import FunctionNotFound
 from jackfield.model.snapshot import Snapshot
+from jackfield_contrib.contracts import contract_of
 from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.openapi import Versions, document
 
@@ -41,8 +41,7 @@ class Catalogue:
         """
         if self._host.snapshot.permissions.denial(name, tenant, False):  # noqa: FBT003  # as above
             raise FunctionNotFound(name)
-        spec = self._host.describe(name)
-        return {**self._row(name), "payload_schema": payload_schema(spec), "result_schema": result_schema(spec)}
+        return {**self._row(name), **contract_of(self._host.describe(name))}
 
     def _row(self, name: str) -> dict[str, Any]:
         spec = self._host.describe(name)

@@ -17,6 +17,8 @@ from jackfield.errors import Unavailable
 from jackfield_contrib.http.app import asgi
 from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.protocol import Guard
+from jackfield_contrib.http.tls import Renewed, certified
+from jackfield_contrib.identity import Identity
 
 _BACKLOG: Final = 2_048
 _LEFT: Final = 1.0  # seconds in which requests tell their clients that they have been cancelled
@@ -40,7 +42,8 @@ class HttpDoor:
         self, host: Host, settings: HttpDoorConfig, probes: Probes | None = None, bounds: Bounds | None = None
     ) -> None:
         self._host, self._settings, self._bounds = host, settings, bounds or Bounds()
-        self._app = asgi(host, probes=probes, bounds=self._bounds)
+        self._identity = Identity(host)
+        self._app = asgi(host, probes=probes, bounds=self._bounds, authenticate=self._identity)
         self._guard = Guard(self._bounds)
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -51,24 +54,29 @@ class HttpDoor:
         """Listen.
 
         Raises:
-            Unavailable: when the address cannot be listened on, or the certificate cannot be read.
+            Unavailable: when the address cannot be listened on, the certificate cannot be read, or tokens cannot be
+                verified here.
         """
+        self._identity.prepare()
         settings = self._settings
         config = uvicorn.Config(
             self._app,
             log_config=None,
+            log_level="error",  # who sends what is no HTTP must not fill a disk with warnings
             access_log=False,
             lifespan="off",
             ws="none",
             server_header=False,
             http=self._guard.protocol,
-            ssl_certfile=settings.tls_cert,
-            ssl_keyfile=settings.tls_key,
         )
-        try:
-            config.load()
-        except OSError as error:  # ssl's errors are of these
-            raise Unavailable("door http", f"the certificate or its key cannot be used: {error}") from error
+        config.load()
+        if settings.tls_cert is not None:
+            try:
+                config.ssl = Renewed(settings)
+            except OSError as error:  # ssl's errors are of these
+                raise Unavailable("door http", f"the certificate or its key cannot be used: {error}") from error
+            if settings.client_ca is not None:
+                config.http_protocol_class = certified(config.http_protocol_class)
         listener = self._listener()
         self._server = uvicorn.Server(config)
         self._guard.open(self._server.server_state.connections)
@@ -101,6 +109,13 @@ class HttpDoor:
         scheme = "http" if settings.tls_cert is None else "https"
         self.address = f"{scheme}://{shown}:{listener.getsockname()[1]}"
         return listener
+
+    def stats(self) -> dict[str, int]:
+        """Tell what goes on, for those who watch."""
+        if self._server is None:
+            return {"connections": 0, "under_way": 0, "requests": 0}
+        now = self._server.server_state
+        return {"connections": len(now.connections), "under_way": len(now.tasks), "requests": now.total_requests}
 
     async def close(self, timeout: float) -> None:
         """Listen no more, and let the requests that are under way end.

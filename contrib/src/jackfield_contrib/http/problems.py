@@ -8,18 +8,8 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from jackfield.errors import (
-    OUTCOMES,
-    Cancelled,
-    FunctionCrashed,
-    FunctionNotFound,
-    JackfieldError,
-    Outcome,
-    PayloadError,
-    Rejected,
-    ResourceExhausted,
-    Unavailable,
-)
+from jackfield.errors import OUTCOMES, FunctionCrashed, JackfieldError, Outcome, Rejected, ResourceExhausted
+from jackfield_contrib.problems import members_of
 
 CONTENT_TYPE: Final = "application/problem+json"
 
@@ -94,27 +84,18 @@ def of_error(error: JackfieldError) -> Problem:
     headers = {}
     match error:
         case Rejected():
-            document |= {"detail": error.message, "code": error.code, "details": _plain(error.details)}
-        case PayloadError():
-            document |= {"detail": str(error), "path": error.path, "expected": error.expected, "got": error.got}
-        case FunctionNotFound():
-            document |= {"detail": str(error)}
+            document["detail"] = error.message
         case FunctionCrashed():
-            document |= {"detail": "its log record says why"}
-        case Unavailable():
-            document |= {"detail": str(error), "cause": error.cause, "ran": error.ran}
-        case ResourceExhausted():
-            document |= {"detail": str(error)}
-            if error.retry_after is not None:
-                seconds = max(1, math.ceil(error.retry_after))
-                headers["retry-after"] = str(seconds)
-                document["retry_after"] = seconds  # where there are no headers: in a batch, in an event
-        case Cancelled():
-            document |= {"detail": str(error)}
+            document["detail"] = "its log record says why"
         case _ if outcome is Outcome.CRASHED:
-            document |= {"detail": "the host's log says why"}
+            document["detail"] = "the host's log says why"
         case _:
-            document |= {"detail": str(error)}
+            document["detail"] = str(error)
+    document |= members_of(error)
+    if isinstance(error, Rejected):
+        document["details"] = _plain(error.details)
+    if isinstance(error, ResourceExhausted) and error.retry_after is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     return Problem(status, document, headers)
 
 

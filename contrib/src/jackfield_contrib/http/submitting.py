@@ -1,16 +1,25 @@
 """Calls for later: accepted, looked at, cancelled."""
 
 import asyncio
+from contextlib import suppress
+from itertools import islice
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from jackfield import Host, Submission, SubmissionState
 from jackfield.errors import JackfieldError
+from jackfield.operations.submissions import calls
 from jackfield_contrib.http import problems
+from jackfield_contrib.http.access import Access
 from jackfield_contrib.http.exchange import Exchange
+from jackfield_contrib.http.presence import Presence
 from jackfield_contrib.http.problems import Refused
 
 _CALLS: Final = "/v1/calls/"
 _KEPT: Final = 5.0  # seconds that reading a result may take, which is there
+_WAIT: Final = 10.0  # seconds that an answer waits at most for the end of a call: a door that closes waits for answers
+_ROWS: Final = 1_000  # calls of one listing
+_MOST_ROWS: Final = 10_000
 _NONE: Final = "there is no such call, or it is not kept any more"
 
 
@@ -19,10 +28,11 @@ class Submitting:
 
     Args:
         host: whose.
+        access: says who sees what.
     """
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, host: Host, access: Access) -> None:
+        self._host, self._access = host, access
 
     async def submit(self, name: str, exchange: Exchange) -> None:
         """Answer `POST /v1/submit/NAME`: when this is told, the call is kept."""
@@ -44,17 +54,49 @@ class Submitting:
         await exchange.result(exchange.written(document), 202, {"location": location})
 
     async def show(self, identifier: str, exchange: Exchange) -> None:
-        """Answer `GET /v1/calls/ID`: where it is, and how it ended."""
+        """Answer `GET /v1/calls/ID`: where it is, and how it ended; on `Prefer: wait=SECONDS` a while later."""
         # A handle waits for the store: not on the loop that calls run on.
-        await exchange.result(exchange.written(await asyncio.to_thread(self._shown, identifier, exchange.tenant)))
+        shown = await asyncio.to_thread(self._shown, identifier, exchange.tenant)
+        wait = _preferred(exchange.headers.get(b"prefer", b""))
+        if wait and not SubmissionState(shown["status"]).settled:
+            with Presence(exchange.receive):
+                await self._ended(identifier, exchange.tenant, wait)
+            shown = await asyncio.to_thread(self._shown, identifier, exchange.tenant)
+        await exchange.result(exchange.written(shown), headers={"preference-applied": "wait"} if wait else None)
+
+    async def _ended(self, identifier: str, tenant: str | None, wait: float) -> None:
+        """Await the end of a call, or that time."""
+        handle = await asyncio.to_thread(self._found, identifier, tenant)
+        # How it ended is read again, with where it is: `Cancelled` may be its own end, or the host's.
+        with suppress(JackfieldError, LookupError):
+            await handle.aresult(wait)
+
+    async def each(self, exchange: Exchange) -> None:
+        """Answer `GET /v1/calls?function=PATTERN&status=STATUS&limit=N`: calls of the tenant that are kept."""
+        await exchange.result(exchange.written(await asyncio.to_thread(self._listed, exchange)))
+
+    def _listed(self, exchange: Exchange) -> list[dict[str, Any]]:
+        wanted = dict(parse_qsl(exchange.query))
+        unknown = wanted.keys() - {"function", "status", "limit"}
+        if unknown:
+            known = "calls are looked for by function, status and limit"
+            raise Refused(400, f"{known}, not by {', '.join(map(ascii, sorted(unknown)))[:100]}")
+        status, limit = wanted.get("status"), wanted.get("limit", str(_ROWS))
+        if status is not None and status not in set(SubmissionState):
+            raise Refused(400, f"a status is one of {', '.join(SubmissionState)}, not {ascii(status)[:50]}")
+        if not limit.isdecimal() or int(limit) > _MOST_ROWS:
+            raise Refused(400, f"a limit is a number up to {_MOST_ROWS:,}, not {ascii(limit)[:50]}")
+        found = calls(self._host, wanted.get("function", "*"), status, exchange.tenant)
+        return list(islice(found, int(limit)))
 
     async def cancel(self, identifier: str, exchange: Exchange) -> None:
         """Answer `DELETE /v1/calls/ID` with where it is now: cancelled, unless it had ended."""
-        await asyncio.to_thread(self._cancelled, identifier, exchange.tenant)
-        await self.show(identifier, exchange)
+        shown = await asyncio.to_thread(self._cancelled, identifier, exchange.tenant)
+        await exchange.result(exchange.written(shown))
 
-    def _cancelled(self, identifier: str, tenant: str | None) -> None:
-        self._found(identifier, tenant).cancel()
+    def _cancelled(self, identifier: str, tenant: str | None) -> dict[str, Any]:
+        asked = self._found(identifier, tenant).cancel()
+        return {**self._shown(identifier, tenant), "cancelled": asked}
 
     def _shown(self, identifier: str, tenant: str | None) -> dict[str, Any]:
         handle = self._found(identifier, tenant)
@@ -73,6 +115,15 @@ class Submitting:
             handle = self._host.submitted(identifier)
         except LookupError:
             raise Refused(404, _NONE) from None
-        if tenant is not None and handle.tenant != tenant:
+        if not self._access.sees(tenant, handle.tenant):
             raise Refused(404, _NONE)
         return handle
+
+
+def _preferred(said: bytes) -> float:
+    """Read how long a client would wait for the end of a call: `wait=SECONDS` (RFC 7240, section 4.3)."""
+    for part in said.lower().split(b","):
+        name, _, value = part.partition(b";")[0].partition(b"=")
+        if name.strip() == b"wait" and value.strip(b' "').isdigit():
+            return min(float(value.strip(b' "')), _WAIT)
+    return 0.0

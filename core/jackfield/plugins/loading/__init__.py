@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         refuse_reload,
         settings,
     )
+    from jackfield.plugins.loading.importer import forget
     from jackfield.plugins.loading.marks import carries_hooks
 
 _BUNDLES: Final = "jackfield.plugins.loading.bundles"
@@ -48,6 +49,7 @@ _HOMES: Final = {
     "SIZE_LIMIT": "jackfield.plugins.content",
     "carries_hooks": "jackfield.plugins.loading.marks",
     "current_digest": _BUNDLES,
+    "forget": "jackfield.plugins.loading.importer",
     "load_bundle": _BUNDLES,
     "load_function": _BUNDLES,
     "private_modules": _BUNDLES,
@@ -61,6 +63,7 @@ __all__ = [
     "SIZE_LIMIT",
     "carries_hooks",
     "current_digest",
+    "forget",
     "load_bundle",
     "load_function",
     "private_modules",

@@ -1,0 +1,120 @@
+"""Whose an RPC is, and what of its metadata enters the calls."""
+
+from collections.abc import Iterable, Mapping
+from time import perf_counter
+from typing import Any, Final
+
+import attrs
+
+from jackfield import Host
+from jackfield.model.entrance import Entrance, entrance
+from jackfield.model.headers import Headers
+from jackfield_contrib.http.exchange import SECRET
+from jackfield_contrib.http.problems import Refused
+from jackfield_contrib.identity import Authenticate, Identity, retraced
+
+Context = Any  # of an RPC: what grpcio gives has no type that could be named
+Metadata = Iterable[tuple[str, str | bytes]]
+
+_CREDENTIAL: Final = "authorization"
+_TRACE: Final = "traceparent"
+_SUBJECT: Final = "x509_subject"  # as grpcio calls that of a client's certificate
+_OF_THE_HOP: Final = frozenset({"content-type", "host", "te", "user-agent"})
+_SECRET: Final = frozenset(name.decode() for name in SECRET)
+_UNKNOWN: Final = "this host serves its tenants alone, and the metadata name none that it knows"
+
+
+@attrs.frozen
+class Asker:
+    """Who asks, and with what.
+
+    Attributes:
+        tenant: whom calls are for, or None.
+        headers: of the RPC, which enter its calls; None when there are none.
+        traced: whether it says which of its traces are recorded.
+    """
+
+    tenant: str | None = None
+    headers: Mapping[str, str] | None = None
+    traced: bool = True
+
+    def headers_of(self, own: Mapping[str, str], most: int) -> Headers:
+        """Give the headers of a call: its own, then those of the RPC.
+
+        Args:
+            own: the call's own.
+            most: bytes that these may have.
+
+        Raises:
+            Refused: when they have more.
+        """
+        if sum(len(name) + len(value) for name, value in own.items()) > most:
+            raise Refused(431, f"the headers of a call have at most {most:,} bytes")
+        return Headers({**(self.headers or {}), **_entering(((k.lower(), v) for k, v in own.items()), self.traced)})
+
+
+class Access:
+    """Tells whose RPCs are, and refuses those of nobody once there are tenants.
+
+    Args:
+        host: whose tenants.
+        authenticate: tells the tenant by metadata, or None; by default what the host's configuration says.
+    """
+
+    def __init__(self, host: Host, authenticate: Authenticate | None = None) -> None:
+        self._host: Host = host
+        self._authenticate: Authenticate = authenticate or Identity(host)
+
+    def asker(self, context: Context, what: str) -> Asker:
+        """Tell whose an RPC is.
+
+        Args:
+            context: of the RPC.
+            what: it asks for.
+
+        Raises:
+            Refused: when it is nobody's, and there are tenants.
+            Unavailable: while nobody can tell.
+        """
+        metadata: Metadata = context.invocation_metadata()
+        subject = b"".join(context.auth_context().get(_SUBJECT, ())).decode("utf-8", "replace")
+        entrance.set(Entrance("grpc", _address(context.peer()), subject, what, perf_counter()))
+        permissions = self._host.snapshot.permissions
+        if permissions.pickers is None:
+            return Asker(None, _entering(metadata) or None)
+        tenant = self._authenticate(_by_name(metadata))
+        if tenant is None:
+            # The same for whatever is wrong: who tries keys learns nothing.
+            raise Refused(401, _UNKNOWN)
+        traced = tenant in permissions.traced
+        return Asker(tenant, _entering(metadata, traced) or None, traced)
+
+
+def _by_name(metadata: Metadata) -> dict[bytes, bytes]:
+    """Give metadata as HTTP's headers are. Of two credentials none counts: a proxy may have looked at the other one."""
+    found: dict[bytes, bytes] = {}
+    for name, value in metadata:
+        key = name.encode()
+        twice = name == _CREDENTIAL and key in found
+        found[key] = b"" if twice else value.encode() if isinstance(value, str) else value
+    return found
+
+
+def _entering(metadata: Metadata, traced: bool = True) -> dict[str, str]:
+    """Give what enters a call: nothing that holds a secret, is binary, or is about the connection."""
+    kept = {
+        name: value
+        for name, value in metadata
+        if isinstance(value, str)
+        and name not in _SECRET
+        and name not in _OF_THE_HOP
+        and not name.startswith(("grpc-", ":"))
+    }
+    if not traced and _TRACE in kept:
+        kept[_TRACE] = retraced(kept[_TRACE].encode()).decode()
+    return kept
+
+
+def _address(peer: str) -> str:
+    """Give the address of `ipv4:127.0.0.1:9090` and `ipv6:%5B::1%5D:9090`."""
+    return peer.partition(":")[2].rpartition(":")[0].replace("%5B", "").replace("%5D", "").strip("[]")

@@ -1,0 +1,117 @@
+"""The door: a server of grpc.aio, on the host's home loop."""
+
+import asyncio
+from typing import Final
+
+import grpc
+from grpc_reflection.v1alpha import reflection
+
+from jackfield import Host, Probes
+from jackfield.config import GrpcDoorConfig
+from jackfield.config.doors_check import is_loopback
+from jackfield.errors import Unavailable
+from jackfield_contrib.grpc.bounds import Bounds
+from jackfield_contrib.grpc.health import Health
+from jackfield_contrib.grpc.service import NAME, Functions
+from jackfield_contrib.grpc.tls import credentials
+from jackfield_contrib.identity import Authenticate, Identity
+
+_HEALTH: Final = "grpc.health.v1.Health"
+_STRIKES: Final = 3  # pings that come too early, then the connection is closed
+
+
+class GrpcDoor:
+    """Serves a host's functions over gRPC while it is open.
+
+    Args:
+        host: whose.
+        settings: where it listens.
+        probes: tell whether the host is ready; by default those of the host, without names.
+        bounds: of messages, sessions and connections.
+        authenticate: tells from an RPC's metadata, by name in lower case, which tenant it is of, or None; by default
+            what the host's configuration says of keys and tokens.
+
+    Attributes:
+        address: where it listens, as a URL.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        settings: GrpcDoorConfig,
+        probes: Probes | None = None,
+        bounds: Bounds | None = None,
+        *,
+        authenticate: Authenticate | None = None,
+    ) -> None:
+        self._host, self._settings, self._bounds = host, settings, bounds or Bounds()
+        self._identity = Identity(host)
+        self._functions = Functions(host, bounds=self._bounds, authenticate=authenticate or self._identity)
+        self._health = Health(probes or Probes(host), NAME, _HEALTH)
+        self._server: grpc.aio.Server | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self.address = ""
+
+    async def open(self) -> None:
+        """Listen.
+
+        Raises:
+            Unavailable: when the address cannot be listened on, the certificate cannot be read, or tokens cannot be
+                verified here.
+        """
+        self._identity.prepare()
+        server = grpc.aio.server(options=_options(self._bounds), maximum_concurrent_rpcs=self._bounds.rpcs)
+        self._functions.add_to(server)
+        self._health.add_to(server)
+        reflection.enable_server_reflection((NAME, _HEALTH, reflection.SERVICE_NAME), server)
+        self._listen(server)
+        await self._health.look()
+        await server.start()
+        self._server = server
+        self._watching = asyncio.create_task(self._health.watch(), name="jackfield-grpc-watch")
+
+    def _listen(self, server: grpc.aio.Server) -> None:
+        settings = self._settings
+        if not is_loopback(settings.host) and self._host.snapshot.permissions.pickers is None:
+            reason = f"whoever reaches {settings.host} could call everything: declare who may call under [tenants]"
+            raise Unavailable("door grpc", f"{reason}, or listen on 127.0.0.1")
+        shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+        where = f"{shown}:{settings.port}"
+        secured = credentials(settings)
+        try:
+            port = server.add_secure_port(where, secured) if secured else server.add_insecure_port(where)
+        except RuntimeError as error:
+            reason = f"cannot listen on {where}: choose another port (0 is any free one)"
+            raise Unavailable("door grpc", reason) from error
+        self.address = f"{'grpcs' if secured else 'grpc'}://{shown}:{port}"
+
+    async def close(self, timeout: float) -> None:
+        """Listen no more, and let the calls that are under way end.
+
+        Args:
+            timeout: seconds that they have; those that remain are cancelled.
+        """
+        server, watching, self._server, self._watching = self._server, self._watching, None, None
+        if server is None or watching is None:
+            return
+        watching.cancel()
+        self._functions.drain()
+        await self._health.enter_graceful_shutdown()
+        await server.stop(timeout)
+
+
+def _options(bounds: Bounds) -> list[tuple[str, int]]:
+    ping = int(bounds.ping * 1_000)
+    return [
+        ("grpc.so_reuseport", 0),  # a port that is taken is to be told
+        ("grpc.max_receive_message_length", bounds.message),
+        ("grpc.max_send_message_length", bounds.message + 1_024),  # what is around a result, too
+        ("grpc.max_metadata_size", bounds.metadata),
+        ("grpc.absolute_max_metadata_size", bounds.metadata),
+        ("grpc.max_concurrent_streams", bounds.streams),
+        ("grpc.keepalive_time_ms", ping),
+        ("grpc.keepalive_timeout_ms", ping),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", ping),
+        ("grpc.http2.max_ping_strikes", _STRIKES),
+    ]
