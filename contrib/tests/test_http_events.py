@@ -124,7 +124,7 @@ def test_how_a_call_ends_otherwise_is_the_last_event(watch, name, payload, heade
 def test_a_problem_says_itself_when_to_come_again():
     """Where there are no headers to say it."""
     problem = of_error(ResourceExhausted("busy", "its queue is full", 1.2))
-    assert (problem.document["retry_after"], problem.headers["retry-after"]) == (2, "2")
+    assert (problem.document["retry_after"], problem.headers["retry-after"]) == (1.2, "2")
 
 
 def test_what_never_became_a_call_is_no_stream(watch):
