@@ -12,9 +12,9 @@ from jackfield_contrib.http.access import Access, Authenticate, entrance_of
 from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.calling import Calling
 from jackfield_contrib.http.catalogue import Catalogue
-from jackfield_contrib.http.exchange import Exchange, Receive, Scope, Send
+from jackfield_contrib.http.exchange import Exchange, Scope, Send
 from jackfield_contrib.http.hooks import Hooks
-from jackfield_contrib.http.presence import Gone
+from jackfield_contrib.http.presence import Gone, Receive
 from jackfield_contrib.http.problems import Refused
 from jackfield_contrib.http.streaming import Streaming
 from jackfield_contrib.http.submitting import Submitting

@@ -7,7 +7,8 @@ from typing import Any, Final, Self
 
 from jackfield.config import HttpDoorConfig
 from jackfield.log import host_log
-from jackfield_contrib.http.exchange import Receive, Scope, Send
+from jackfield_contrib.http.exchange import Scope, Send
+from jackfield_contrib.http.presence import Receive
 from jackfield_contrib.identity.certificates import subject_of
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
