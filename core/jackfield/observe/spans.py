@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import force_setattr
 from opentelemetry import context as otel_context
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.semconv.attributes.code_attributes import CODE_FUNCTION_NAME
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
@@ -28,6 +28,7 @@ from opentelemetry.trace import (
 from jackfield.errors import OUTCOMES, Outcome
 from jackfield.model.call import Call, in_step
 from jackfield.model.spec import FunctionSpec
+from jackfield.observe.carried import extractor
 from jackfield.stack import error_type
 from jackfield.strangers import is_a
 
@@ -88,12 +89,12 @@ class Spans:
 class BoundSpans:
     """The spans of one function version."""
 
-    __slots__ = ("_attributes", "_carriers", "_name", "_root_ids", "_skips_unsampled", "_tracer", "_waiting")
+    __slots__ = ("_attributes", "_extract", "_name", "_root_ids", "_skips_unsampled", "_tracer", "_waiting")
 
     def __init__(self, name: str, attributes: dict[str, str], tracer: Tracer) -> None:
         self._name = name
         self._attributes = attributes
-        self._carriers = frozenset(map(str.lower, propagate.get_global_textmap().fields))
+        self._extract = extractor()
         self._use(tracer)
 
     def _use(self, tracer: Tracer) -> None:
@@ -113,11 +114,11 @@ class BoundSpans:
         context = otel_context.get_current()
         parent = get_current_span(context).get_span_context()
         carried = False
-        if call.headers and not parent.is_valid and not self._carriers.isdisjoint(map(str.lower, call.headers)):
-            extracted = propagate.extract(call.headers, context)
-            parent = get_current_span(extracted).get_span_context()
-            carried = extracted is not context  # a parent, or baggage alone
-            context = extracted
+        if call.headers and not parent.is_valid:
+            extracted = self._extract(call.headers, context)
+            if carried := extracted is not context:  # a parent, or baggage alone
+                parent = get_current_span(extracted).get_span_context()
+                context = extracted
         orphan = not parent.is_valid
         if not orphan and self._skips_unsampled and not parent.trace_flags.sampled:
             force_setattr(call, "trace", parent)

@@ -31,7 +31,8 @@ def retraced(traceparent: bytes) -> bytes:
 
 def _records(number: int) -> bool:
     """Ask the process's sampler, as if the trace began here."""
-    sampler = getattr(trace.get_tracer_provider(), "sampler", None)
+    # The module's own global: `get_tracer_provider()` reads the environment, each time.
+    sampler = getattr(getattr(trace, "_TRACER_PROVIDER", None), "sampler", None)
     if sampler is None:  # nobody records anything
         return False
     decided: bool = sampler.should_sample(Context(), number, "").decision.is_sampled()
