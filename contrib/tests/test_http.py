@@ -144,6 +144,7 @@ def test_what_a_crash_says_is_for_the_log_alone(ask):
         ({"json": {}, "headers": {"X-Timeout": "soon"}}, 400),
         ({"json": {}, "headers": {"X-Timeout": "-1"}}, 400),
         ({"json": {}, "headers": {"X-Timeout": "nan"}}, 400),
+        ({"json": {}, "headers": {"X-Timeout": "1e300"}}, 400),
         ({"json": {}, "headers": {"X-Large": "x" * 9_000}}, 431),
         ({"json": {}, "headers": {f"x-{number}": "x" for number in range(200)}}, 431),
     ],

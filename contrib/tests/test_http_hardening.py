@@ -33,9 +33,19 @@ def echo(text: str) -> str:
     return text
 
 
-@pytest.fixture
-def host():
-    with Host(observers=()) as made:
+LOOPS = {"asyncio": asyncio.new_event_loop}
+with contextlib.suppress(ImportError):  # which some Pythons have not
+    import uvloop
+
+    LOOPS["uvloop"] = uvloop.new_event_loop
+
+
+@pytest.fixture(params=LOOPS)
+def host(request):
+    """Make a host on a loop of each kind that serves doors."""
+    made = Host(observers=())
+    made.use_loop(LOOPS[request.param])
+    with made:
         for each in (add, seen, echo):
             made.register(each.__name__, each)
         yield made

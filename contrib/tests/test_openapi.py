@@ -146,7 +146,7 @@ def test_what_is_not_of_one_function_is_there():
     """Batches, submitted calls, and the list."""
     document = document_of()
     assert sorted(document["paths"]) == [
-        "/v1/calls/{id}", "/v1/calls:batch", "/v1/functions", "/v1/functions/{name}", "/v1/submit/{name}",
+        "/v1/calls", "/v1/calls/{id}", "/v1/calls:batch", "/v1/functions", "/v1/functions/{name}", "/v1/submit/{name}",
     ]  # fmt: skip
     assert document["servers"] == [{"url": "."}]
     assert "security" not in document
@@ -195,10 +195,13 @@ def test_a_type_named_as_one_of_ours_is_not_taken_for_it():
     assert "status" in document["components"]["schemas"]["Problem"]["properties"]
 
 
-def test_once_there_are_tenants_it_says_how_to_show_who_one_is(tmp_path):
+@pytest.mark.parametrize("subjects", [[], ["CN=t"]])
+def test_once_there_are_tenants_it_says_how_to_show_who_one_is(tmp_path, subjects):
     """And offers versions to those who may pick them."""
     file = tmp_path / "jackfield.toml"
-    file.write_text('[tenants.t]\n[tenants.u]\nversions = true\npermissions = ["f"]\n')
+    certificates = ["key", "certificate"] if subjects else ["key"]
+    known = f"subjects = {subjects}\n"
+    file.write_text(f'[tenants.t]\n{known}[tenants.u]\nversions = true\npermissions = ["f"]\n')
     with Host.from_config(file, observers=()) as host:
         for name in ("f", "g"):
             host.register(name, function_of(int, int))
@@ -206,7 +209,7 @@ def test_once_there_are_tenants_it_says_how_to_show_who_one_is(tmp_path):
         for tenant, picks, functions in [("t", False, {"f", "g"}), ("u", True, {"f"})]:
             document = msgspec.json.decode(msgspec.json.encode(catalogue.openapi(tenant)))
             check(document)
-            assert document["security"] == [{"key": []}]
+            assert document["security"] == [{name: []} for name in certificates]
             assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
             given = [each.get("name") for each in posted(document, "f")["parameters"]]
             assert ("x-version" in given) == picks

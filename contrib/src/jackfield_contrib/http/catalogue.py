@@ -54,12 +54,12 @@ class Catalogue:
         if kept is None or (kept[0].revision, kept[0].permissions) != (snapshot.revision, snapshot.permissions):
             if len(self._kept) >= _KEPT:
                 self._kept = {}
-            pickers = snapshot.permissions.pickers
+            pickers, subjects = snapshot.permissions.pickers, snapshot.permissions.subjects
             made = document(
                 self._versions(tenant),
                 snapshot.revision,
                 self._bounds,
-                closed=pickers is not None,
+                knows=None if pickers is None else "keys and certificates" if subjects else "keys",
                 picks=pickers is None or tenant in pickers,
             )
             kept = self._kept[tenant] = snapshot, made

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from jackfield import to_json
+from jackfield.model.deadline import LONGEST
 from jackfield.wire.crossing import pack, unpack
 from jackfield_contrib.http import problems
 from jackfield_contrib.http.bounds import Bounds
@@ -150,8 +151,9 @@ class Exchange:
             seconds = float(said)
         except ValueError:
             seconds = math.nan
-        if not 0.0 < seconds < math.inf:
-            raise Refused(400, f"X-Timeout is a positive number of seconds, not {ascii(said.decode('latin-1'))[:50]}")
+        if not 0.0 < seconds <= LONGEST:
+            shown = ascii(said.decode("latin-1"))[:50]
+            raise Refused(400, f"X-Timeout is a positive number of seconds, of at most {LONGEST:,.0f}, not {shown}")
         return seconds
 
     def passed_on(self) -> dict[str, str] | None:

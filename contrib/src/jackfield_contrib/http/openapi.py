@@ -1,11 +1,12 @@
 """The functions of a host as an OpenAPI 3.1 document, for people, and for programs that make clients and tests."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from jackfield import SubmissionState
 from jackfield.contract.payload import payload_schema, result_schema
 from jackfield.errors import OUTCOMES, Outcome
+from jackfield.model.deadline import LONGEST
 from jackfield.model.spec import FunctionSpec
 from jackfield_contrib.http import problems
 from jackfield_contrib.http.bounds import Bounds
@@ -14,16 +15,17 @@ from jackfield_contrib.http.schemas import Components
 
 _TEXT: Final = {"type": "string"}
 _FIELDS: Final[Mapping[Outcome, Mapping[str, Any]]] = {
-    Outcome.REJECTED: {"code": _TEXT, "details": {"type": "object"}},
+    Outcome.REJECTED: {"code": _TEXT, "details": {}},
     Outcome.INVALID_PAYLOAD: {"path": _TEXT, "expected": _TEXT, "got": _TEXT},
     Outcome.UNAVAILABLE: {"cause": _TEXT, "ran": {"type": ["boolean", "null"]}},
-    Outcome.RESOURCE_EXHAUSTED: {"retry_after": {"type": "integer", "minimum": 1, "description": "Seconds."}},
+    Outcome.RESOURCE_EXHAUSTED: {"retry_after": {"type": ["number", "null"], "description": "Seconds."}},
 }
 """What the document of an outcome has besides what all have."""
 
 _REFUSALS: Final = {
     400: "The request cannot be read.",
     401: "It names no tenant that is known.",
+    404: "There is no such call.",
     408: "The body has not come in time.",
     413: "The body, or the batch, is too large.",
     415: "The body is of another type.",
@@ -37,7 +39,7 @@ _PARAMETERS: Final = {
         "name": "X-Timeout",
         "in": "header",
         "description": "Seconds that the call may take; the function's own limit applies as well.",
-        "schema": {"type": "number", "exclusiveMinimum": 0},
+        "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST},
     },
     "Traceparent": {
         "name": "traceparent",
@@ -52,7 +54,15 @@ _PARAMETERS: Final = {
         "schema": _TEXT,
     },
     "Identifier": {"name": "id", "in": "path", "required": True, "schema": _TEXT},
+    "Prefer": {
+        "name": "Prefer",
+        "in": "header",
+        "description": "`wait=SECONDS`: so long the answer waits at most for the end of the call (RFC 7240).",
+        "schema": _TEXT,
+    },
 }
+_STATUS: Final = {"type": "string", "enum": [state.value for state in SubmissionState]}
+_LIMIT: Final = {"type": "integer", "minimum": 0, "maximum": 10_000, "default": 1_000}
 _EVENTS: Final = {
     "type": "string",
     "description": (
@@ -64,16 +74,18 @@ _EVENTS: Final = {
         'event: progress\ndata: {"function":"f","done":1,"total":null,"text":""}\n\nevent: result\ndata: 7\n\n',
     ],
 }
-_SECURITY: Final = {
-    "key": {"type": "http", "scheme": "bearer", "description": "The key of a tenant, or a token that names it."},
-}
+_KEY: Final = {"type": "http", "scheme": "bearer", "description": "The key of a tenant, or a token that names it."}
+_CERTIFICATE: Final = {"type": "mutualTLS", "description": "A certificate whose subject is known to be a tenant's."}
 
 Versions = Mapping[str, FunctionSpec]
 """Version → contract, the default first."""
 
+Knows = Literal["keys", "keys and certificates"]
+"""What tells tenants apart."""
+
 
 def document(
-    functions: Iterable[tuple[str, Versions]], revision: int, bounds: Bounds, *, closed: bool, picks: bool
+    functions: Iterable[tuple[str, Versions]], revision: int, bounds: Bounds, *, knows: Knows | None, picks: bool
 ) -> dict[str, Any]:
     """Write the document.
 
@@ -81,7 +93,7 @@ def document(
         functions: the name and versions of each that is told of.
         revision: of what is described.
         bounds: of requests.
-        closed: whether there are tenants, and requests of nobody are refused.
+        knows: how requests say whose they are, if those of nobody are refused.
         picks: whether whoever reads it may pick versions.
     """
     components = Components({**_problem_schemas(), **_schemas(bounds), "Events": _EVENTS})
@@ -105,9 +117,10 @@ def document(
             "parameters": _PARAMETERS,
         },
     }
-    if closed:
-        made["components"]["securitySchemes"] = _SECURITY
-        made["security"] = [{name: []} for name in _SECURITY]
+    if knows is not None:
+        schemes = {"key": _KEY} if knows == "keys" else {"key": _KEY, "certificate": _CERTIFICATE}
+        made["components"]["securitySchemes"] = schemes
+        made["security"] = [{name: []} for name in schemes]
     return made
 
 
@@ -205,12 +218,28 @@ def _general() -> dict[str, Any]:
                 },
             }
         },
+        "/v1/calls": {
+            "get": {
+                "operationId": "calls:list",
+                "tags": ["calls"],
+                "summary": "List the submitted calls that are kept",
+                "parameters": [_query("function", _TEXT), _query("status", _STATUS), _query("limit", _LIMIT)],
+                "responses": {
+                    "200": {
+                        "description": "They.",
+                        "content": _content({"type": "array", "items": {"type": "object"}}),
+                    },
+                    **_refused(400, Outcome.UNAVAILABLE, Outcome.CRASHED),
+                },
+            }
+        },
         "/v1/calls/{id}": {
             "parameters": [_parameter("Identifier")],
             "get": {
                 "operationId": "calls:get",
                 "tags": ["calls"],
                 "summary": "Look where a submitted call is, and how it has ended",
+                "parameters": [_parameter("Prefer")],
                 "responses": {"200": submission, **known},
             },
             "delete": {
@@ -260,7 +289,8 @@ def _schemas(bounds: Bounds) -> dict[str, Any]:
     submission = {
         "id": _TEXT,
         "function": _TEXT,
-        "status": {"enum": [state.value for state in SubmissionState]},
+        "status": _STATUS,
+        "cancelled": {"type": "boolean", "description": "Whether it was this that has cancelled it."},
         "result": {},
         "problem": _schema("Problem"),
     }
@@ -339,3 +369,7 @@ def _schema(name: str) -> dict[str, Any]:
 
 def _parameter(name: str) -> dict[str, Any]:
     return {"$ref": f"#/components/parameters/{name}"}
+
+
+def _query(name: str, schema: Any) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": schema}

@@ -38,14 +38,17 @@ class Submitting:
         """Answer `POST /v1/submit/NAME`: when this is told, the call is kept."""
         payload = await exchange.payload()
         key = exchange.headers.get(b"idempotency-key")
-        handle = await self._host.asubmit(
-            name,
-            payload,
-            key=None if key is None else key.decode("latin-1"),
-            timeout=exchange.timeout(),
-            tenant=exchange.tenant,
-            headers=exchange.passed_on(),
-        )
+        try:
+            handle = await self._host.asubmit(
+                name,
+                payload,
+                key=None if key is None else key.decode("latin-1"),
+                timeout=exchange.timeout(),
+                tenant=exchange.tenant,
+                headers=exchange.passed_on(),
+            )
+        except ValueError as error:  # of a key that is none
+            raise Refused(400, str(error)) from None
         document = {"id": handle.id, "function": handle.function, "status": SubmissionState.ACCEPTED.value}
         location = exchange.below(f"{_CALLS}{handle.id}")
         await exchange.result(exchange.written(document), 202, {"location": location})
