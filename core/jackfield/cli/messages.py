@@ -21,21 +21,24 @@ _COPIES: Final = 1_000  # that may wait for a sink of a plugin's
 _SHOWN: Final = {"INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL"}
 
 
-def open_messages(outlet: Outlet, *, shown: bool) -> Callable[[], None]:
+def open_messages(
+    outlet: Outlet, *, shown: bool, further: Callable[[Message], None] | None = None
+) -> Callable[[], None]:
     """Have what is said go to an outlet, and to the sinks of loguru that plugins add; loguru's own one is removed.
 
     Args:
         outlet: where to; readable text for a terminal, else one JSON object a line.
         shown: whether it is to be seen there at all; what is recorded for an audit always is.
+        further: takes the same from level INFO on, shown or not; it must neither wait nor raise.
 
     Returns:
         What ends that.
     """
     from loguru import logger
 
-    log = _Log(outlet, shown)
+    log = _Log(outlet, shown, further)
     logger.remove()  # loguru's own sink would show the values of variables below an exception
-    if shown:
+    if shown or further is not None:
         logger.add(log.from_loguru, level="INFO", format="{message}", diagnose=False, backtrace=False)
     threading.Thread(target=log.copy, name="pluginctl-copies", daemon=True).start()
     remove = install(log.hear)
@@ -50,10 +53,11 @@ def open_messages(outlet: Outlet, *, shown: bool) -> Callable[[], None]:
 class _Log:
     """The log of `serve`."""
 
-    def __init__(self, outlet: Outlet, shown: bool) -> None:
+    def __init__(self, outlet: Outlet, shown: bool, further: Callable[[Message], None] | None) -> None:
         self.copies: SimpleQueue[Message | None] = SimpleQueue()
         self._outlet = outlet
         self._shown = shown
+        self._further = further
 
     def hear(self, message: Message) -> None:
         """Take what the host says, or a plugin through its `Logger`."""
@@ -78,7 +82,12 @@ class _Log:
                 copy_to_loguru(message)
 
     def _write(self, message: Message) -> None:
-        if message.event == "log" and (not self._shown or message.level not in _SHOWN):
+        is_audit = message.event != "log"
+        if not is_audit and message.level not in _SHOWN:
+            return
+        if self._further is not None:
+            self._further(message)
+        if not is_audit and not self._shown:
             return
         try:
             self._outlet.write((_text if self._outlet.isatty() else _json)(message))

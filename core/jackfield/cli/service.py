@@ -20,7 +20,7 @@ from jackfield.cli.outlet import Outlet, standard
 from jackfield.cli.output import counted
 from jackfield.cli.rereading import Rereading, read
 from jackfield.cli.signals import Signals
-from jackfield.cli.telemetry import close_traces, open_traces
+from jackfield.cli.telemetry import open_telemetry
 from jackfield.cli.unforeseen import described
 from jackfield.config import Configuration, LogsConfig
 from jackfield.control import ControlServer
@@ -188,12 +188,14 @@ class Service:
         seen = configuration.observability
         logs = seen.logs or LogsConfig()
         outlet = self._outlet_of_logs(logs, stack)
-        stack.callback(open_messages(outlet, shown=logs.messages))
+        telemetry = open_telemetry(spans=seen.traces)
+        stack.callback(open_messages(outlet, shown=logs.messages, further=telemetry.message))
+        stack.callback(telemetry.close)
         self._logged = logs.messages
-        if seen.traces:
-            stack.callback(close_traces, open_traces())
         stream = cast(TextIO, outlet)  # as much of one as `Logs` asks for
         records = Logs(stream, successes=logs.successes, messages=logs.error_messages)
+        if telemetry.record is not None:
+            records.add_sink(telemetry.record)
         observers = (*((Spans(),) if seen.traces else ()), Metrics(), records)
         host = Host.from_config(self._file, observers=observers)
         stack.callback(host.control.keep())  # the control socket and the probes answer until the very end

@@ -70,6 +70,20 @@ class Logs:
         self._successes = (loguru or stream is not None) if successes is None else successes
         self.messages = messages
 
+    def add_sink(self, sink: Sink) -> None:
+        """Have each record of functions that are bound from now on go somewhere else as well.
+
+        Args:
+            sink: takes it; it must neither wait nor raise.
+        """
+        first = self._sink
+
+        def both(record: Record) -> None:
+            first(record)
+            sink(record)
+
+        self._sink = both
+
     def bind(self, spec: FunctionSpec) -> "BoundLogs":
         """Bind to one function version.
 
