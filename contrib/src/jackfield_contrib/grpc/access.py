@@ -8,6 +8,7 @@ import attrs
 from jackfield import Host
 from jackfield.model.entrance import Entrance, entrance
 from jackfield.model.headers import Headers
+from jackfield_contrib.grpc.functions_pb2 import Call
 from jackfield_contrib.http.exchange import SECRET
 from jackfield_contrib.http.problems import Refused
 from jackfield_contrib.identity import Authenticate, Identity, retraced
@@ -37,16 +38,17 @@ class Asker:
     headers: Mapping[str, str] | None = None
     traced: bool = True
 
-    def headers_of(self, own: Mapping[str, str], most: int) -> Headers:
+    def headers_of(self, call: Call, most: int) -> Headers:
         """Give the headers of a call: its own, then those of the RPC.
 
         Args:
-            own: the call's own.
-            most: bytes that these may have.
+            call: what came. The version that it names is one of them: only there is seen whether it may name any.
+            most: bytes that its own may have.
 
         Raises:
             Refused: when they have more.
         """
+        own = {**call.headers, "x-version": call.version} if call.version else call.headers
         if sum(len(name) + len(value) for name, value in own.items()) > most:
             raise Refused(431, f"the headers of a call have at most {most:,} bytes")
         return Headers({**(self.headers or {}), **_entering(((k.lower(), v) for k, v in own.items()), self.traced)})
