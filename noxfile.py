@@ -13,7 +13,7 @@ PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
 FREE_THREADED = ["3.13t", "3.14t", "3.15t"]
 SAMPLES = sorted(path.parent for path in Path("sample_plugins").glob("*/pyproject.toml"))
 
-nox.options.sessions = ["tests", "contrib", "samples", "lint", "types", "wheels", "frameworks", "docs"]
+nox.options.sessions = ["tests", "contrib", "samples", "ops", "lint", "types", "wheels", "frameworks", "docs"]
 # A Python that this machine lacks is skipped, on CI too; `_name_missing` says so at the very end, where it is read. Who
 # asks for it by name (`nox -s tests-3.15`, `nox -p 3.15`) and lacks it gets an error.
 nox.options.error_on_missing_interpreters = any(
@@ -84,6 +84,25 @@ def protos(session: nox.Session) -> None:
     """Generate what Python needs of the proto files of gRPC, anew."""
     session.install("grpcio-tools==1.80.0", "googleapis-common-protos")
     session.run("python", "contrib/protos.py")
+
+
+@nox.session
+def ops(session: nox.Session) -> None:
+    """Check the rules for Prometheus and the dashboard; promtool is fetched from Debian where there is none."""
+    session.install("-e", ".", *_group("test"))
+    path = os.environ["PATH"]
+    if shutil.which("promtool") is None:
+        folder = Path(session.create_tmp()).absolute()
+        if shutil.which("apt-get") is not None:
+            with session.chdir(folder):
+                session.run("apt-get", "download", "prometheus", external=True, success_codes=range(256))
+        packages = sorted(map(str, folder.glob("prometheus_*.deb")))
+        if packages:
+            session.run("dpkg-deb", "-x", packages[-1], str(folder / "prometheus"), external=True)
+        else:
+            session.warn("NOT CHECKED: there is no promtool here, and none to be had by apt-get")
+        path = os.pathsep.join([str(folder / "prometheus" / "usr" / "bin"), path])
+    session.run("pytest", "tests/docs/test_ops.py", *session.posargs, env={"PATH": path})
 
 
 @nox.session

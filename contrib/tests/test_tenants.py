@@ -1,17 +1,22 @@
 """Tenants at the HTTP door: whom a request is of, what they may do, and what of others they see."""
 
 import asyncio
+import io
 from time import monotonic
 
 import httpx
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, TraceIdRatioBased
 
 from jackfield import Host, current_call
 from jackfield.identity import digest_of, new_key
 from jackfield.log import install
+from jackfield.observe.logs import Logs
+from jackfield.observe.spans import Spans
 from jackfield.testing import no_leaks
 from jackfield_contrib.http import asgi
 from jackfield_contrib.identity import retraced
@@ -186,6 +191,56 @@ def test_what_is_submitted_is_there_for_its_tenant_and_operators(ask):
         hidden = ask(method, place, BOB)
         assert hidden.status_code == 404
         assert hidden.json() == ask(method, "/v1/calls/" + "0" * 32, BOB).json()
+
+
+def test_where_strangers_come_nobody_is_let_in_though_the_tenants_have_gone(host, file, ask):
+    """A door that others can reach stays where it is when an apply takes all tenants away."""
+    open_to_all, closed = asgi(host), asgi(host, strangers=True)
+
+    def status(app, path="/v1/functions/seen"):
+        async def once():
+            transport = httpx.ASGITransport(app, client=FAR)
+            async with httpx.AsyncClient(transport=transport, base_url="http://door") as asking:
+                return (await asking.post(path)).status_code
+
+        return asyncio.run(once())
+
+    assert [status(app) for app in (open_to_all, closed)] == [401, 401]
+    file.write_text('[store]\nurl = "sqlite:kept.db"\n')
+    host.apply(file)
+    assert [status(app) for app in (open_to_all, closed)] == [200, 401]
+    assert ask("POST", "/v1/functions/seen", ALICE).json()[0] is None
+
+
+def test_no_credential_is_in_a_span_a_record_or_an_error(file):
+    """Whatever is observed, and whatever goes wrong."""
+    exporter, lines = InMemorySpanExporter(), io.StringIO()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    said = []
+    remove = install(lambda message: said.append(repr(message)))
+    with Host.from_config(file, observers=(Spans(provider), Logs(lines, messages=True))) as host:
+        host.register("seen", seen)
+        host.register("crash", lambda: 1 // 0)
+        application = asgi(host)
+
+        async def all_at_once():
+            transport = httpx.ASGITransport(application, client=FAR)
+            async with httpx.AsyncClient(transport=transport, base_url="http://door") as asking:
+                return [
+                    (await asking.post(f"/v1/functions/{name}", headers={"authorization": f"Bearer {key}"})).text
+                    for key in (ALICE, ALICE + "x", ROOT)
+                    for name in ("seen", "crash", "nothing")
+                ]
+
+        texts = asyncio.run(all_at_once())
+        shown = repr((host, host.snapshot, host.configuration, host.calls, application))
+    remove()
+    spans = [span.to_json() for span in exporter.get_finished_spans()]
+    assert len(spans) >= 4
+    for text in (*texts, *spans, *said, lines.getvalue(), shown):
+        assert ALICE not in text
+        assert ROOT not in text
 
 
 # --- What was denied --------------------------------------------------------------------------------------------------

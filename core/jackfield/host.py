@@ -69,6 +69,8 @@ from jackfield.store import check_store
 from jackfield.store.hosted import HostStore
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from typing_extensions import TypeForm  # what type checkers know without an installation
 
     from jackfield.admission import Admission, AdmissionStats
@@ -84,6 +86,8 @@ if TYPE_CHECKING:
     from jackfield.flow import Flows
     from jackfield.model.flow import Flow
     from jackfield.observe.metrics import Metrics
+    from jackfield.observe.submitted import SubmissionCounts
+    from jackfield.observe.traces import Traces
     from jackfield.rollout import Analysis
     from jackfield.rollout.canary import Canaries, Canary
     from jackfield.schedules.hosted import Schedules
@@ -155,7 +159,8 @@ class Host(Caller):
 
         code = Code(Importing(self._pool), lambda: self._workers)
         registry, hooks = Registry(), Hooks()
-        unknown = compile_refusal(_UNKNOWN, self._refusal, self._observers)
+        self._traces = _traces() if self._observers else None
+        unknown = compile_refusal(_UNKNOWN, self._refusal, self._observers, self._traces)
         super().__init__(registry, unknown, self._find, self._pool)
         self._registry: Registry = registry
         self._plain_caller = Caller(registry, unknown, self._find, self._pool)
@@ -642,6 +647,14 @@ class Host(Caller):
         """
         return self._home.run(coroutine, timeout)
 
+    def use_loop(self, factory: "Callable[[], AbstractEventLoop]") -> None:
+        """Have the home loop made by a factory, as `uvloop.new_event_loop`; where it is there, or adopted, it stays.
+
+        Args:
+            factory: as `asyncio.Runner` takes it.
+        """
+        self._home.factory = factory
+
     @property
     def control(self) -> ControlLoop:
         """The loop on which it supervises itself; what else serves beside it, as probes do, may live there too."""
@@ -966,6 +979,16 @@ class Host(Caller):
     def ledgers(self) -> Mapping[str, Mapping[str, int]]:
         """Plugin → how many things of each kind it holds."""
         return {name: self._lifecycle.ledgers.of(name).counts for name in self.plugins}
+
+    @property
+    def submission_counts(self) -> "SubmissionCounts | None":
+        """How many submitted calls wait and run, as this host sees its store; None before it has to do with any."""
+        return self._submissions.telling.counts() if "submissions" in self._late else None
+
+    @property
+    def traces(self) -> "Traces | None":
+        """The whole calls that are kept in memory: all that went wrong, and the slowest; None without observers."""
+        return self._traces
 
     @property
     def executors(self) -> Mapping[str, ExecutorStats]:
@@ -1459,6 +1482,7 @@ class Host(Caller):
             again=self._again,
             pauses=self._pauses,
             admission=self._admission,
+            traces=self._traces,
         )
 
     def _find(self, name: str) -> None:
@@ -1484,6 +1508,12 @@ class Host(Caller):
         refusal = compile_refusal(_UNKNOWN, lambda _: self._functions.forked(), ())
         self._unknown = self._plain_caller._unknown = refusal  # noqa: SLF001  # our own caller
         self._registry.snapshot = forking.everywhere(Route("*", "", {"": refusal}))
+
+
+def _traces() -> "Traces":
+    from jackfield.observe.traces import Traces  # noqa: PLC0415  # as `_default_observers`
+
+    return Traces()
 
 
 def _default_observers() -> tuple[Observer, ...]:

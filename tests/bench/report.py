@@ -25,7 +25,7 @@ _LIBRARIES = (
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
-def environment(effort: Effort) -> dict[str, str]:
+def environment(effort: Effort, libraries: Sequence[str] = _LIBRARIES) -> dict[str, str]:
     """Describe what the figures depend on; no paths, no host name."""
     gil = "with" if getattr(sys, "_is_gil_enabled", lambda: True)() else "without"
     return {
@@ -33,7 +33,7 @@ def environment(effort: Effort) -> dict[str, str]:
         "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "effort": f"{effort.rounds} interleaved rounds of {effort.sample:g} s"
         + (" (quick: no figures to quote)" if effort.quick else ""),
-        "libraries": ", ".join(f"{name} {version(name)}" for name in _LIBRARIES),
+        "libraries": ", ".join(f"{name} {version(name)}" for name in libraries),
     }
 
 

@@ -7,6 +7,7 @@ from jackfield.admission.turns import Turns
 from jackfield.admission.waiting import TaskWaiter, ThreadWaiter
 from jackfield.model.admitted import FunctionStats
 from jackfield.model.call import Call
+from jackfield.model.seen import note
 
 if TYPE_CHECKING:
     from jackfield.admission.admission import Admission
@@ -61,6 +62,8 @@ class Line:
         except BaseException:
             admission.give_up(self, waiter)
             raise
+        finally:
+            note(call, "queue", "admission", admission.clock() - waiter.since)
         return admission.answer(self, waiter)
 
     async def aenter(self, call: Call) -> "Ticket | None":
@@ -74,6 +77,8 @@ class Line:
         except BaseException:
             admission.give_up(self, waiter)
             raise
+        finally:
+            note(call, "queue", "admission", admission.clock() - waiter.since)
         return admission.answer(self, waiter)
 
     # --- For `Admission`, under its lock ------------------------------------------------------------------------------

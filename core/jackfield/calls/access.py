@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from jackfield.model.permissions import BEGIN, DIGEST, Permissions
+from jackfield.model.subject import canonical
 
 if TYPE_CHECKING:
     from jackfield.config import TenantConfig
@@ -29,6 +30,7 @@ def permissions(tenants: "Mapping[str, TenantConfig] | None") -> Permissions:
         frozenset(name for name, one in tenants.items() if one.operator),
         frozenset(name for name, one in tenants.items() if one.trace),
         _keys(tenants),
+        MappingProxyType({canonical(said): name for name, one in tenants.items() for said in one.subjects}),
     )
 
 

@@ -37,6 +37,7 @@ from jackfield.strangers import is_interrupt
 
 if TYPE_CHECKING:
     from jackfield.admission import Admission
+    from jackfield.observe.traces import Traces
 
 # What a walk is made of. A function's walk has the lines whose tag applies to it.
 _WALK: Final = """
@@ -87,6 +88,12 @@ sync     |         failure = fail(call, error, running)
 observed |         took = clock() - began
 observed |         outcome = outcome_of(failure)
 observed | {failures}
+kept     |         try:
+kept     |             kept_bad(call, outcome, failure, began, took)
+kept     |         except BaseException as problem:
+kept     |             if is_interrupt(problem):
+kept     |                 raise
+kept     |             observer_failed(kept, problem)
          |         try:
          |             if failure is error:
          |                 raise
@@ -101,6 +108,13 @@ seated   |     if ticket is not None:
 seated   |         give_seat_back(ticket)
 observed |     took = clock() - began
 observed | {successes}
+kept     |     if took > kept.bar or began >= kept.until or call.parent is not None or call.seen is not None:
+kept     |         try:
+kept     |             kept_good(call, began, took)
+kept     |         except BaseException as problem:
+kept     |             if is_interrupt(problem):
+kept     |                 raise
+kept     |             observer_failed(kept, problem)
          |     return result
 """
 
@@ -144,6 +158,7 @@ def compile_endpoint(
     again: Callable[[Call], tuple[Endpoint, Call]],
     pauses: Pauses | None = None,
     admission: "Admission | None" = None,
+    traces: "Traces | None" = None,
 ) -> Endpoint:
     """Compile everything that calling a function needs.
 
@@ -156,6 +171,7 @@ def compile_endpoint(
         again: picks anew for a call that finds the endpoint retired.
         pauses: waits between two attempts; without them each call has one.
         admission: gives the calls of tenants their turn; without it nobody waits for one.
+        traces: keeps whole calls, of those that observers see; without it none is kept.
 
     Returns:
         The endpoint, ready to be called.
@@ -167,6 +183,7 @@ def compile_endpoint(
     door: dict[str, Any] = {"gate": gate, "inside": gate.calls, "again": again}
     if admission is not None:
         door |= {"line": admission.line(spec.key), "give_seat_back": admission.leave}
+    door |= _keeping(spec, observers, traces)
     executor = places.of(spec)
     observed: list[_Watcher] = []
     retry = spec.policy.retry
@@ -235,10 +252,20 @@ def _function(
 def _entered(door: Mapping[str, Any], *, awaited: bool) -> tuple[set[str], dict[str, Any]]:
     """Give the steps of a walk that is a whole call, and what they need: it is counted, and has its turn."""
     steps, values = {"counted", "awaiting" if awaited else "waiting"}, dict(door)
+    if "kept" in values:
+        steps.add("kept")
     if (line := values.pop("line", None)) is not None:
         steps |= {"seated", "queueing" if awaited else "blocking"}
         values["take_seat"] = line.aenter if awaited else line.enter
     return steps, values
+
+
+def _keeping(spec: FunctionSpec, observers: Sequence[Observer], traces: "Traces | None") -> dict[str, Any]:
+    """Give what keeps calls; a call that nobody observes has no times, and is not kept."""
+    if traces is None or not observers:
+        return {}
+    kept = traces.bind(spec)
+    return {"kept": kept, "kept_good": kept.good, "kept_bad": kept.bad}
 
 
 def _handing(
@@ -275,7 +302,10 @@ def _injected_there(call: Call) -> Any:
 
 
 def compile_refusal(
-    spec: FunctionSpec, refuse: Callable[[Call], JackfieldError], observers: Sequence[Observer]
+    spec: FunctionSpec,
+    refuse: Callable[[Call], JackfieldError],
+    observers: Sequence[Observer],
+    traces: "Traces | None" = None,
 ) -> Endpoint:
     """Compile an endpoint whose every call is observed and refused: unknown names, a host that is not running.
 
@@ -283,14 +313,18 @@ def compile_refusal(
         spec: what observers see the calls under.
         refuse: makes the error.
         observers: see the calls.
+        traces: keeps them.
     """
 
     def body(call: Call) -> Any:
         raise refuse(call)
 
-    bound = _bind(observers, spec)
-    run = _walk({"sync"}, "body(call)", {"body": body, "fail": failures.translator(spec, awaited=False)}, bound)
-    arun = _walk({"async"}, "body(call)", {"body": body, "fail": failures.translator(spec, awaited=True)}, bound)
+    bound, values = _bind(observers, spec), {"body": body, **_keeping(spec, observers, traces)}
+    further = {"kept"} & values.keys()
+    run, arun = (
+        _walk({color, *further}, "body(call)", values | {"fail": failures.translator(spec, awaited=awaited)}, bound)
+        for color, awaited in (("sync", False), ("async", True))
+    )
     return Endpoint(spec, run, arun, None, partial(_close, [watcher.bound for watcher in bound]))
 
 
@@ -326,7 +360,8 @@ def _walk(tags: set[str], body: str, names: Mapping[str, Any], observers: Sequen
             f"finish{index}": observer.finish,
             f"observer{index}": observer.bound,
         }
-    make = _factory(frozenset(tags | {"observed"} if observers else tags), body, len(observers), tuple(values))
+    steps = tags | {"observed"} if observers else tags - {"kept"}
+    make = _factory(frozenset(steps), body, len(observers), tuple(values))
     walk: Callable[[Call], Any] = make(*values.values())
     return walk
 

@@ -38,6 +38,7 @@ from jackfield.cli.submissions import (
     show_dead,
     submit,
 )
+from jackfield.cli.trace import trace
 
 _EPILOG = "Exit codes: 0 ok, 1 the call or check failed, 2 wrong usage. NO_COLOR is heeded."
 
@@ -214,6 +215,16 @@ for _name, _verb, _examples in (
     ("result", result, ("pluginctl result 0af7651916cd43dd8448eb211c80319c --wait",)),
     ("cancel", cancel, ("pluginctl cancel 0af7651916cd43dd8448eb211c80319c",)),
     ("rollback", rollback, ("pluginctl rollback 41",)),
+    (
+        "trace",
+        trace,
+        (
+            "pluginctl trace --errors",
+            "pluginctl trace --slow --plugin billing --tenant t-8823",
+            "pluginctl trace --id 0af76519",
+            "pluginctl trace --errors --json | jq '.[].error_type'",
+        ),
+    ),
     ("events", events, ("pluginctl events", "pluginctl events --follow --json | jq .event")),
     ("dump-state", dump_state, ("pluginctl dump-state", "pluginctl dump-state --json | jq .in_flight")),
 ):

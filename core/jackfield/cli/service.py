@@ -224,9 +224,14 @@ class Service:
 
     def _verbs(self, host: Host) -> Mapping[str, Callable[[Mapping[str, Any]], Any]]:
         return {
-            **verbs(host, lambda: {**self._about, "seconds": round(time.time() - self._about["started"], 3)}),
+            **verbs(host, self._told_of_process),
             **consoles(host),
         }
+
+    def _told_of_process(self) -> Mapping[str, Any]:
+        traffic = {} if self._doors is None else self._doors.traffic
+        about = {**self._about, "seconds": round(time.time() - self._about["started"], 3)}
+        return {**about, "traffic": traffic} if traffic else about
 
     def _start(self, host: Host) -> None:
         """Start the host beside this thread, so that a signal ends a start that takes its time."""

@@ -11,9 +11,11 @@ import typer
 from jackfield.cli.output import columns, counted, styled, write_json
 from jackfield.cli.route_verbs import canary_line
 from jackfield.cli.running import QUICK, AsJson, Control, ask, building_line, follow
+from jackfield.cli.shares import function_rows, share_lines
 from jackfield.text import printable, printable_json
 
 _EVERY = 1.0  # seconds between two looks
+_MAPS = 5  # of each worker; JSON has more
 _ROLES = {"running": "good", "failed": "bad", "blocked": "bad", "stopped": "quiet", "unloaded": "quiet"}
 
 
@@ -22,17 +24,21 @@ def status(
     control: Control = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the plugins, canaries and faults of the running host."""
+    """Show the doors, plugins, tenants, canaries and faults of the running host.
+
+    What tenants received, waited and were refused is told since the start; with --watch since the last look.
+    """
+    look = _Look(control)
     if as_json:
         write_json(ask(control, "status", within=QUICK))
         while watch:
             time.sleep(_EVERY)
             write_json(ask(control, "status", within=QUICK))
     elif not watch or not sys.stdout.isatty():
-        _show(control)
+        typer.echo(look())
         while watch:  # one after the other: who reads a pipe sees each, and that it has left is seen at the next one
             time.sleep(_EVERY)
-            _show(control)
+            typer.echo(look())
     else:
         from rich.console import Console
         from rich.live import Live
@@ -40,13 +46,22 @@ def status(
 
         with Live(console=Console(), auto_refresh=False, vertical_overflow="crop") as live:
             while True:
-                shown = Text.from_ansi("\n".join(_lines(ask(control, "status", within=QUICK))))
-                live.update(shown, refresh=True)
+                live.update(Text.from_ansi(look()), refresh=True)
                 time.sleep(_EVERY)
 
 
-def _show(control: Path | None) -> None:
-    typer.echo("\n".join(_lines(ask(control, "status", within=QUICK))))
+class _Look:
+    """Looks at a host, again and again."""
+
+    def __init__(self, control: Path | None) -> None:
+        self._control = control
+        self._before: dict[str, Any] | None = None
+
+    def __call__(self) -> str:
+        """Give what there is to see."""
+        state = ask(self._control, "status", within=QUICK)
+        before, self._before = self._before, state.get("admission")
+        return "\n".join(_lines(state, before))
 
 
 def events(
@@ -67,8 +82,9 @@ def events(
 def dump_state(control: Control = None, as_json: AsJson = False) -> None:
     """Show everything that the running host knows of itself.
 
-    Routes, calls in flight, subscriptions with what waits in their queues, what each plugin holds, threads with their
-    stacks. Payloads, headers, options and values of variables are never in it.
+    Routes, calls in flight, subscriptions with what waits in their queues, what each plugin holds, seats, how each
+    worker is confined and what is in its memory, threads with their stacks. Payloads, headers, options and values of
+    variables are never in it.
     """
     state = ask(control, "dump_state", within=QUICK)
     if as_json:
@@ -83,16 +99,33 @@ def dump_state(control: Control = None, as_json: AsJson = False) -> None:
             typer.echo(printable(line))
 
 
-def _lines(state: dict[str, Any]) -> Iterator[str]:
-    """Render a status."""
+def _lines(state: dict[str, Any], before: dict[str, Any] | None = None) -> Iterator[str]:
+    """Render a status; of admission what has come since an earlier one."""
     calls, functions = counted(state["calls"], "call"), counted(state["functions"], "function")
     yield f"{styled(str(state.get('config', 'host')), 'head')}: {state.get('state', 'running')}, {functions}, {calls}"
     for key in ("pid", "revision", "control", "metrics"):
         if key in state:
             yield f"  {key:<9} {state[key]}"
     for kind, address in state.get("doors", {}).items():
-        yield f"  {kind:<9} {address}"
-    apart = any(plugin.get("tier") for plugin in state["plugins"])  # a host of an older version says nothing of it
+        yield f"  {kind:<9} {address}{_traffic(state.get('traffic', {}).get(kind))}"
+    yield from _plugins(state["plugins"])
+    yield from _workers(state.get("workers", ()))  # a host of an older version has none
+    yield from share_lines(state.get("admission"), before)
+    if waiting := state.get("submissions"):
+        calls = f"{waiting['waiting']:,} wait, {waiting['running']:,} run"
+        yield f"submitted calls: {calls}; the oldest was submitted {_span(waiting['oldest'])} ago"
+    for build in state.get("building", ()):  # as above
+        yield printable(building_line(build))
+    for canary in state["canaries"]:
+        yield f"canary {canary_line(canary)}"
+    shown = [plugin["fault"] for plugin in state["plugins"]]
+    for fault in state["faults"]:
+        if fault not in shown:
+            yield printable(f"fault {fault['entry'] or fault['plugin']}: {_told(fault)}")
+
+
+def _plugins(plugins: Sequence[dict[str, Any]]) -> Iterator[str]:
+    apart = any(plugin.get("tier") for plugin in plugins)  # a host of an older version says nothing of it
     rows = [
         ("PLUGIN", "VERSION", "STATE", "FUNCTIONS", "CALLS", "RESTARTS", "FOR", *("SANDBOX", "WORKERS")[: 2 * apart])
     ]
@@ -107,23 +140,22 @@ def _lines(state: dict[str, Any]) -> Iterator[str]:
             _span(time.time() - plugin["since"]),
             *((plugin["tier"] or "-", str(plugin["workers"]) if plugin["tier"] else "-") if apart else ()),
         )
-        for plugin in state["plugins"]
+        for plugin in plugins
     ]
     head, *lines = columns(rows)
     yield styled(head, "quiet")
-    for plugin, line in zip(state["plugins"], lines, strict=True):
+    for plugin, line in zip(plugins, lines, strict=True):
         yield styled(printable(line), _ROLES[plugin["state"]]) if plugin["state"] in _ROLES else printable(line)
         if plugin["fault"]:
             yield printable(f"    {_told(plugin['fault'])}")
-    yield from _workers(state.get("workers", ()))  # a host of an older version has none
-    for build in state.get("building", ()):  # as above
-        yield printable(building_line(build))
-    for canary in state["canaries"]:
-        yield f"canary {canary_line(canary)}"
-    shown = [plugin["fault"] for plugin in state["plugins"]]
-    for fault in state["faults"]:
-        if fault not in shown:
-            yield printable(f"fault {fault['entry'] or fault['plugin']}: {_told(fault)}")
+
+
+def _traffic(traffic: dict[str, int] | None) -> str:
+    """Render what goes on at a door, where it tells."""
+    if not traffic:
+        return ""
+    words = f"{counted(traffic['connections'], 'connection')}, {counted(traffic['under_way'], 'request')} under way"
+    return f"  {words}, {traffic['requests']:,} so far"
 
 
 def _workers(workers: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -218,6 +250,8 @@ def _tables(state: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, ...]]]
         "executors",
         [(name, *(f"{number} {key}" for key, number in stats.items())) for name, stats in state["executors"].items()],
     )
+    yield "seats", function_rows(state.get("admission"))
+    yield "sandboxes", [row for each in state.get("sandboxes", ()) for row in _sandbox(each)]
     yield (
         "threads",
         [
@@ -226,6 +260,19 @@ def _tables(state: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, ...]]]
             for row in ((thread["name"], ""), *(("", line) for line in thread["stack"]))
         ],
     )
+
+
+def _sandbox(found: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Render how a worker is confined, and what it has in memory."""
+    name = f"{found['plugin']}@{found['version']}"
+    if "confined" not in found:
+        yield name, str(found["pid"]), found["tier"] or "none", "the system says nothing of it"
+        return
+    held = "confined" if found["confined"] else "NOT confined"
+    apart = f"namespaces: {', '.join(found['namespaces']) or 'none'}"
+    yield name, str(found["pid"]), found["tier"] or "none", f"{held}, {found['threads']} threads, {apart}"
+    for each in found["memory"]["maps"][:_MAPS]:
+        yield "", "", f"{each['resident'] / 2**10:,.0f} KiB", each["name"]
 
 
 def _event(event: dict[str, Any]) -> str:

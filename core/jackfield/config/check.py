@@ -16,6 +16,7 @@ from jackfield.config.secrets import resolve_secrets
 from jackfield.errors import Fault
 from jackfield.model.cycles import cycles
 from jackfield.model.names import NAME_LIMIT, name_fault, version_fault
+from jackfield.model.subject import canonical
 
 _PATH_FIX = "write 'module:Object', a module, a distribution's name, './file.py' or './folder'"
 # Each drawing costs a walk of the whole graph, and the first few show an operator where the knot is.
@@ -157,6 +158,25 @@ def _tenant_problems(tenants: Mapping[str, Any]) -> Iterator[Problem]:
         if reason := tenant_fault(name):
             yield Problem(("tenants", name), reason, f"use 1 to {NAME_LIMIT} printable characters")
     yield from _shared_keys(tenants)
+    yield from _subject_problems(tenants)
+
+
+def _subject_problems(tenants: Mapping[str, Any]) -> Iterator[Problem]:
+    """Find what is no subject, and those of two tenants."""
+    first: dict[str, str] = {}
+    for name, tenant in tenants.items():
+        for place, said in enumerate(tenant.subjects):
+            if said == PLACEHOLDER:
+                continue
+            at: KeyPath = ("tenants", name, "subjects", place)
+            try:
+                owner = first.setdefault(canonical(said), name)
+            except ValueError as error:
+                fix = "write what `openssl x509 -noout -subject -nameopt RFC2253 -in client.pem` prints"
+                yield Problem(at, f"{quoted(said)} is no subject of a certificate: {error}", fix)
+                continue
+            if owner != name:
+                yield Problem(at, f"the subject is one of {quoted(owner)}, too", "let it be that of one tenant")
 
 
 def tenant_fault(name: str) -> str:

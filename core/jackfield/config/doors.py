@@ -13,8 +13,10 @@ class HttpDoorConfig:
         host: the address that is listened on; beyond loopback only once there are tenants.
         port: the port; 0 is any free one.
         uds: a Unix socket to listen on instead, relative to the file; who may use it, its folder and the umask say.
-        tls_cert: the certificate with its chain, relative to the file.
+        tls_cert: the certificate with its chain, relative to the file; it is read again when it has changed, as are the
+            other two.
         tls_key: its private key, relative to the file.
+        client_ca: who signs the certificates by which clients may say who they are, relative to the file.
     """
 
     host: Text = "127.0.0.1"
@@ -22,6 +24,7 @@ class HttpDoorConfig:
     uds: Text | None = None
     tls_cert: Text | None = None
     tls_key: Text | None = None
+    client_ca: Text | None = None
 
 
 @attrs.frozen

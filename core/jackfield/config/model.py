@@ -198,6 +198,7 @@ class TenantConfig:
 
     Attributes:
         keys: the digests of the keys that say at a door that a call is its; several while one is replaced.
+        subjects: the subjects of the client certificates that say so, the common name first, as in `CN=billing,O=Acme`.
         operator: whether it may see metrics and every tenant's calls at doors.
         trace: whether the sampled flag of its requests counts; else the host's own sampler decides.
         versions: whether its calls may pick a version with the header `x-version`.
@@ -213,6 +214,7 @@ class TenantConfig:
     """
 
     keys: tuple[KeyDigest, ...] = attrs.field(default=(), repr=False)
+    subjects: tuple[Text, ...] = ()
     operator: bool = False
     trace: bool = False
     versions: bool = False

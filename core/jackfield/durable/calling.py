@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,7 +14,7 @@ from jackfield.durable.ledger import Entry
 from jackfield.durable.records import KEY_LIMIT, Submitted, kept, packed
 from jackfield.durable.tenure import Claim
 from jackfield.durable.untraced import Untraced
-from jackfield.model.call import begins
+from jackfield.model.call import begins, came_in
 from jackfield.model.entrance import Entrance, entrance
 from jackfield.model.headers import Headers
 from jackfield.model.spec import FunctionSpec
@@ -81,6 +82,7 @@ class DurableCaller(Caller):
         submitted, state = entry.call, entry.now
         begins.set(claim.check)  # in the context of this task, and of what it begins
         entrance.set(Entrance())  # not that of the request which has woken the runner
+        came_in.set(("submission", entry.id, perf_counter()))
         with tracing.attempt(entry) as span:
             try:
                 if submitted.function not in self._snapshots.snapshot.routes:

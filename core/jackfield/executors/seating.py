@@ -59,6 +59,7 @@ class Task:
         guest: the task that shares its seat.
         waiting: those that would.
         away: how many calls that run in other executors it waits for.
+        since: when it began to stand in line, monotonic seconds; 0.0 for one that did not.
     """
 
     __slots__ = (
@@ -74,6 +75,7 @@ class Task:
         "owner",
         "result",
         "seat",
+        "since",
         "state",
         "tell",
         "waiting",
@@ -95,6 +97,7 @@ class Task:
         self.guest: Task | None = None
         self.waiting: OrderedDict[Task, None] | None = None
         self.away = 0
+        self.since = 0.0
 
     def end(self) -> Callable[[], object] | None:
         """End, and drop what it refers to, so that neither a thread that waits nor a context keeps a function alive.

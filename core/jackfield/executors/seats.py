@@ -18,6 +18,7 @@ from typing import Any, Final
 from jackfield.errors import DeadlineExceeded, ResourceExhausted, Unavailable
 from jackfield.executors.seating import Seating, State, Task, aboard
 from jackfield.model.call import Call
+from jackfield.model.seen import note
 from jackfield.ports import ExecutorStats
 from jackfield.runtime.pool import Pool
 
@@ -156,6 +157,7 @@ class Seats:
             self._check(task)
             self._enqueued += 1
             if not self._seating.sit(task):
+                task.since = monotonic()
                 self._seating.stand(task)
                 return
         error = self._start(task)
@@ -188,6 +190,7 @@ class Seats:
             was, successor = task.state, None
             if was is State.WAITING:
                 self._seating.leave_line(task)
+                _note_wait(task)
                 task.end()
             elif was is State.RUNNING:
                 task.state = State.LINGERING
@@ -262,6 +265,7 @@ class Seats:
         assert call is not None and body is not None and context is not None  # noqa: S101, PT018  # until it has ended
         result, failure = None, None
         begun = task.state is State.RUNNING  # else its caller left before there was a thread
+        _note_wait(task)
         if begun:
             try:
                 result = context.run(_board, task, body, call)
@@ -287,6 +291,11 @@ class Seats:
 def _board(task: Task, body: Callable[[Call], Any], call: Call) -> Any:
     aboard.set(task)
     return body(call)
+
+
+def _note_wait(task: Task) -> None:
+    if task.since and task.call is not None:
+        note(task.call, "queue", "thread", monotonic() - task.since)
 
 
 def _welcome_back(absent: Task | None) -> None:

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from time import monotonic
 from typing import Any, Protocol
 
 import attrs
 
 from jackfield.model.call import Call, begins
+from jackfield.model.seen import note
 from jackfield.model.spec import Colour, FunctionSpec
 from jackfield.ports import BoundExecutor, ExecutorStats
 
@@ -17,7 +19,13 @@ class Undelivered(Exception):
 
 
 class Worker(Protocol):
-    """A process that runs one plugin. Its methods raise `Undelivered` when it had ended already."""
+    """A process that runs one plugin. Its methods raise `Undelivered` when it had ended already.
+
+    Attributes:
+        pid: of the process.
+    """
+
+    pid: int
 
     def run(self, function: int, call: Call, release: Callable[[], object]) -> Any:
         """Run a function, and wait for its result."""
@@ -87,7 +95,9 @@ class _Bound:
         while True:
             with suppress(Undelivered):
                 pool = self._pool.of(call)
+                asked = monotonic()
                 worker = pool.take(call, exclusive=self._exclusive)
+                note(call, "worker", str(worker.pid), monotonic() - asked)
                 give_back = partial(pool.give_back, worker, exclusive=self._exclusive)
                 _check(call, give_back)
                 return worker.run(self._number, call, give_back)
@@ -97,7 +107,9 @@ class _Bound:
         while True:
             with suppress(Undelivered):
                 pool = self._pool.of(call)
+                asked = monotonic()
                 worker = await pool.atake(call, exclusive=self._exclusive)
+                note(call, "worker", str(worker.pid), monotonic() - asked)
                 give_back = partial(pool.give_back, worker, exclusive=self._exclusive)
                 _check(call, give_back)
                 return await worker.arun(self._number, call, give_back)

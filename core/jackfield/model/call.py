@@ -14,6 +14,8 @@ from jackfield.model.progress import listening, progress_of
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
+    from jackfield.model.seen import Seen
+
 NO_HEADERS: Mapping[str, str] = Headers({})
 
 DRAW: Final = 30
@@ -55,6 +57,8 @@ class Call(msgspec.Struct, frozen=True, eq=False):
         attempt: 1 for the first try.
         trace: the span this call runs in, or its parent's when no span of its own is recorded; None when nothing is
             traced.
+        seen: what is noted of it while it is under way: calls in its body, queues that it has waited in. Not for
+            functions.
     """
 
     name: str
@@ -69,6 +73,7 @@ class Call(msgspec.Struct, frozen=True, eq=False):
     parent: "Call | None" = None
     attempt: int = 1
     trace: "SpanContext | None" = None
+    seen: "Seen | None" = None
 
     @property
     def id(self) -> str:
@@ -131,6 +136,9 @@ current: ContextVar[Call | None] = ContextVar("jackfield_call", default=None)
 
 begins: ContextVar[Callable[[Call], None] | None] = ContextVar("jackfield_begins", default=None)
 """What raises if the calls of this context must not begin any more; asked once they have waited for a place."""
+
+came_in: ContextVar[tuple[str, str, float] | None] = ContextVar("jackfield_came_in", default=None)
+"""What the calls of this context came in by: the kind of door, what was asked of it, and when, by `perf_counter`."""
 
 in_step: ContextVar[tuple[Call | None, str] | None] = ContextVar("jackfield_step", default=None)
 """The call of a flow, and its step that this context is of; calls whose parent that call is are the step's."""

@@ -26,6 +26,7 @@ class Permissions:
         operators: the tenants that see metrics, and everybody's calls.
         traced: the tenants whose sampled flag counts.
         keys: the first bytes of the digest of a key → the digests that begin so, and whose they are.
+        subjects: the subject of a client certificate, in its canonical form → whose it is.
         patterns: tenant → the names that it may call, as `fnmatch` has them; one that is not in it may call everything.
     """
 
@@ -37,6 +38,7 @@ class Permissions:
     operators: frozenset[str] = frozenset()
     traced: frozenset[str] = frozenset()
     keys: Mapping[bytes, tuple[tuple[bytes, str], ...]] = attrs.field(default=MappingProxyType({}), repr=False)
+    subjects: Mapping[str, str] = MappingProxyType({})
 
     def matching(self, labels: Mapping[str, str]) -> tuple[str, ...]:
         """Name the tenants that have all of some labels, sorted."""

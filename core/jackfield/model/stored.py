@@ -26,6 +26,25 @@ class Durations:
         counts = tuple(mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True))
         return Durations(counts, self.seconds + other.seconds)
 
+    @property
+    def count(self) -> int:
+        """How often that was."""
+        return sum(self.counts)
+
+    def within(self, share: float) -> float:
+        """Give the least of `BOUNDS` that at least this share of them came to at most; 0.0 if there are none.
+
+        Examples:
+            >>> Durations((98, 0, 0, 2, *[0] * 11), 0.1).within(0.99)
+            0.005
+        """
+        wanted, found = share * self.count, 0
+        for bound, count in zip(BOUNDS, self.counts, strict=True):
+            found += count
+            if count and found >= wanted:
+                return bound
+        return 0.0
+
     def __sub__(self, earlier: "Durations") -> "Durations":
         """Give what has come since."""
         counts = tuple(mine - theirs for mine, theirs in zip(self.counts, earlier.counts, strict=True))

@@ -112,22 +112,21 @@ class BoundSpans:
         """Open the call's span and make it the current one."""
         context = otel_context.get_current()
         parent = get_current_span(context).get_span_context()
-        remote = False
+        carried = False
         if call.headers and not parent.is_valid and not self._carriers.isdisjoint(map(str.lower, call.headers)):
             extracted = propagate.extract(call.headers, context)
             parent = get_current_span(extracted).get_span_context()
-            if remote := parent.is_valid:
-                context = extracted
+            carried = extracted is not context  # a parent, or baggage alone
+            context = extracted
         orphan = not parent.is_valid
         if not orphan and self._skips_unsampled and not parent.trace_flags.sampled:
             force_setattr(call, "trace", parent)
-            return (None, attach(context)) if remote else None
+            return (None, attach(context)) if carried else None
         tracer = self._tracer or self._arrived()
         if tracer is None:
-            if orphan:
-                return None
-            force_setattr(call, "trace", parent)
-            return (None, attach(context)) if remote else None
+            if not orphan:
+                force_setattr(call, "trace", parent)
+            return (None, attach(context)) if carried else None
         if orphan and self._root_ids is not None:
             ids = self._root_ids
             dropped = SpanContext(ids.generate_trace_id(), ids.generate_span_id(), is_remote=False)

@@ -1,7 +1,9 @@
 """Doors: where calls come in over a network. Each is an adapter, which core finds and never imports."""
 
 import asyncio
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import entry_points
 from typing import Any, Final, Protocol
 
@@ -20,6 +22,9 @@ _CLOSING: Final = 2.0  # and beyond what its requests have, to be gone
 
 class Door(Protocol):
     """Takes calls from a network, on the host's home loop; made with the host, its table of the file, and probes.
+
+    One that has `stats()` is asked by `status`, from another thread, how many `connections` it has, requests that are
+    `under_way`, and `requests` there were.
 
     Attributes:
         address: as a URL, once it is open.
@@ -56,11 +61,19 @@ class Doors:
         for kind, table in attrs.asdict(configuration, recurse=False).items():
             if table is not None:
                 self._doors[kind] = _adapter(kind)(host, table, probes)
+        if self._doors and (factory := _quick_loop()) is not None:
+            host.use_loop(factory)
 
     @property
     def addresses(self) -> dict[str, str]:
         """Kind → where it listens."""
         return {kind: door.address for kind, door in self._doors.items()}
+
+    @property
+    def traffic(self) -> dict[str, Mapping[str, int]]:
+        """Kind → what goes on there now, of doors that tell."""
+        told = {kind: getattr(door, "stats", None) for kind, door in self._doors.items()}
+        return {kind: stats() for kind, stats in told.items() if stats is not None}
 
     def open(self) -> None:
         """Open them all, or none.
@@ -103,3 +116,12 @@ def _adapter(kind: str) -> Callable[[Host, Any, Probes], Door]:
         made: Callable[[Host, Any, Probes], Door] = point.load()
         return made
     raise Unavailable(f"door {kind}", f"nothing that is installed has one: pip install 'jackfield-contrib[{kind}]'")
+
+
+def _quick_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Give what makes a loop of uvloop, where that is installed; the extra of a door brings it."""
+    try:
+        factory: Callable[[], asyncio.AbstractEventLoop] = importlib.import_module("uvloop").new_event_loop
+    except ImportError:
+        return None
+    return factory

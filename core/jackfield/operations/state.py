@@ -11,8 +11,10 @@ from typing import Any, Final
 import attrs
 
 from jackfield.host import Host
+from jackfield.model.admitted import AdmissionStats
 from jackfield.model.call import Call
-from jackfield.operations import plugins, routes
+from jackfield.operations import plugins, routes, schedules
+from jackfield.sandbox.inspection import inspect
 
 _FRAMES: Final = 100  # of one thread's stack
 
@@ -39,11 +41,49 @@ def status(host: Host, about: Callable[[], Mapping[str, Any]]) -> dict[str, Any]
         "building": [attrs.asdict(build) for build in host.building],
         "canaries": routes.canary_list(host),
         "faults": [attrs.asdict(fault) for fault in host.faults],
+        "admission": None if host.admission is None else admission(host.admission),
+        "submissions": _submissions(host),
     }
 
 
+def admission(stats: AdmissionStats) -> dict[str, Any]:
+    """Give who runs, waits and was refused as plain data, by tenant and by function version."""
+    received = sum(each.seconds for each in stats.tenants.values())
+    due = sum(each.weight for each in stats.tenants.values())
+    return {
+        "limit": stats.limit,
+        "inside": stats.inside,
+        "tenants": [
+            {
+                "name": name,
+                "weight": each.weight,
+                "due": each.weight / due,
+                "received": each.seconds / received if received else 0.0,
+                "seats": each.seats,
+                "priority": each.priority,
+                "inside": each.inside,
+                "waiting": each.waiting,
+                "admitted": each.admitted,
+                "refused": dict(each.refused),
+                "left": each.left,
+                "seconds": each.seconds,
+                "waited": each.waited,
+                "waits": list(each.waits.counts),
+                "wait_p99": each.waits.within(0.99),
+            }
+            for name, each in stats.tenants.items()
+        ],
+        "functions": [{"function": key, **attrs.asdict(each)} for key, each in stats.functions.items()],
+    }
+
+
+def _submissions(host: Host) -> dict[str, Any] | None:
+    counts = host.submission_counts
+    return None if counts is None else {"waiting": counts.waiting, "running": counts.running, "oldest": counts.age}
+
+
 def dump(host: Host, about: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-    """Give everything: as `status`, and routes, calls, queues, ledgers and threads.
+    """Give everything: as `status`, and routes, calls, queues, ledgers, sandboxes with their memory, and threads.
 
     Payloads, headers, options and the values of variables are never in it.
     """
@@ -55,6 +95,12 @@ def dump(host: Host, about: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         "subscriptions": [attrs.asdict(stats) for stats in host.events.stats()],
         "ledgers": {plugin: dict(counts) for plugin, counts in host.ledgers.items()},
         "executors": {name: attrs.asdict(stats) for name, stats in host.executors.items()},
+        "schedules": schedules.listed(host),
+        "sandboxes": [
+            {"plugin": worker.plugin, "version": worker.version, "pid": worker.pid, "tier": worker.tier}
+            | (inspect(worker.pid) or {})
+            for worker in host.workers
+        ],
         "threads": threads(),
     }
 

@@ -10,7 +10,7 @@ import attrs
 from jackfield.contract import specify
 from jackfield.contract.payload import compile_payload
 from jackfield.host import Host
-from jackfield.operations import desired, flows, plugins, portable, routes, schedules, state, submissions
+from jackfield.operations import desired, flows, plugins, portable, routes, schedules, state, submissions, traces
 from jackfield.operations.recent import RecentEvents
 
 Verb: TypeAlias = Callable[[Mapping[str, Any]], Any]
@@ -51,6 +51,7 @@ def verbs(host: Host, about: About = dict) -> Mapping[str, Verb]:
         **{name: partial(function, host) for name, function in schedules.VERBS.items()},
         **{name: partial(function, host) for name, function in portable.VERBS.items()},
         **{name: partial(function, host) for name, function in submissions.VERBS.items()},
+        **{name: partial(function, host) for name, function in traces.VERBS.items()},
     }
     return {name: checked(name, function) for name, function in functions.items()}
 

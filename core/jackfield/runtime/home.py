@@ -23,9 +23,14 @@ _STUBBORN = "it was cancelled, and has not ended: it swallows its cancellation, 
 
 
 class HomeLoop:
-    """The loop that `async with host` was entered on, else one in a thread of its own that starts when first needed."""
+    """The loop that `async with host` was entered on, else one in a thread of its own that starts when first needed.
+
+    Attributes:
+        factory: makes the one of its own.
+    """
 
     def __init__(self) -> None:
+        self.factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
         # Reentrant: the garbage collector may run a finalizer that calls something, at any line.
         self._lock = threading.RLock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -171,7 +176,7 @@ class HomeLoop:
             if self._closed:
                 raise Unavailable(what, "the host has stopped")
             awaited: set[Future[Any]] = set()
-            loop, thread = loops.start("jackfield-loop", what, asyncio.new_event_loop, awaited)
+            loop, thread = loops.start("jackfield-loop", what, self.factory, awaited)
             self._loop, self._thread, self._awaited = loop, thread, awaited
         return self._loop
 

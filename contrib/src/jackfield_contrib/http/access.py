@@ -13,6 +13,7 @@ __all__ = ["Access", "Authenticate"]
 
 _CREDENTIAL: Final = b"authorization"
 _TRACE: Final = b"traceparent"
+_NONE: Final[Mapping[str, Any]] = {}
 _UNKNOWN: Final = "this host serves its tenants alone, and the request names none that it knows"
 
 
@@ -23,17 +24,22 @@ class Access:
         host: whose tenants.
         authenticate: tells the tenant by a request's headers, or None; by default what the host's configuration says.
         door: what they come through, for the records of those that are refused.
+        strangers: whether others than this machine can come; then those of nobody are refused without tenants, too,
+            as after an apply that took them all away.
     """
 
-    def __init__(self, host: Host, authenticate: Authenticate | None = None, door: str = "http") -> None:
+    def __init__(
+        self, host: Host, authenticate: Authenticate | None = None, door: str = "http", *, strangers: bool = False
+    ) -> None:
+        self._strangers = strangers
         self._host: Host = host
         self._authenticate: Authenticate = authenticate or Identity(host)
         self._door = door
 
     @property
     def closed(self) -> bool:
-        """Whether there are tenants, and calls without one are refused."""
-        return self._host.snapshot.permissions.pickers is not None
+        """Whether calls without a tenant are refused: there are tenants, or should be."""
+        return self._strangers or self._host.snapshot.permissions.pickers is not None
 
     def tenant(self, headers: dict[bytes, bytes], scope: Mapping[str, Any]) -> str | None:
         """Tell whose a request is; None in a host without tenants.
@@ -48,7 +54,8 @@ class Access:
         if not self.closed:
             return None
         client = scope.get("client")
-        entrance.set(Entrance(self._door, client[0] if client else ""))
+        tls = (scope.get("extensions") or _NONE).get("tls") or _NONE
+        entrance.set(Entrance(self._door, client[0] if client else "", tls.get("client_cert_name") or ""))
         if _is_ambiguous(headers, scope):
             headers[_CREDENTIAL] = b""  # none of them counts
         tenant = self._authenticate(headers)

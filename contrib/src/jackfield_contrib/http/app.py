@@ -2,17 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Final
 
 from jackfield import Host, Probes
 from jackfield.errors import JackfieldError
-from jackfield_contrib.http import problems
+from jackfield.model.call import came_in
+from jackfield_contrib.http import page, problems
 from jackfield_contrib.http.access import Access, Authenticate
 from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.calling import Calling
 from jackfield_contrib.http.catalogue import Catalogue
-from jackfield_contrib.http.exchange import Exchange, Gone, Receive, Scope, Send
+from jackfield_contrib.http.exchange import Exchange, Receive, Scope, Send
 from jackfield_contrib.http.hooks import Hooks
+from jackfield_contrib.http.presence import Gone
 from jackfield_contrib.http.problems import Refused
 from jackfield_contrib.http.streaming import Streaming
 from jackfield_contrib.http.submitting import Submitting
@@ -21,7 +24,7 @@ ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _FUNCTIONS: Final = "/v1/functions/"
 _LISTS: Final = frozenset({"/v1/functions", "/openapi.json"})
-_WATCHED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_OPEN: Final = frozenset({"/healthz", "/readyz", "/metrics", *page.PATHS})
 _BATCH: Final = "/v1/calls:batch"
 _SUBMIT: Final = "/v1/submit/"
 _CALLS: Final = "/v1/calls/"
@@ -34,6 +37,7 @@ def asgi(
     probes: Probes | None = None,
     bounds: Bounds | None = None,
     authenticate: Authenticate | None = None,
+    strangers: bool = False,
 ) -> ASGI:
     """Make an ASGI application of a host's functions, to be served or mounted.
 
@@ -44,12 +48,13 @@ def asgi(
         authenticate: tells from a request's headers, by name in lower case, which tenant it is of, or None; by default
             what the host's configuration says of keys and tokens. As soon as the host has tenants, a request of none
             gets a 401.
+        strangers: whether a request of none gets that in a host without tenants, too.
 
     Returns:
         The application: `app.mount("/fn", asgi(host))` in Starlette or FastAPI, or an ASGI server runs it.
     """
     limits = bounds or Bounds()
-    return _Application(host, probes or Probes(host), limits, Access(host, authenticate))
+    return _Application(host, probes or Probes(host), limits, Access(host, authenticate, strangers=strangers))
 
 
 class _Application:
@@ -66,12 +71,13 @@ class _Application:
         exchange = Exchange(scope, receive, send, self._bounds)
         try:
             path = _path(scope)
-            if path in _WATCHED:
-                await self._watched(scope, path, exchange)
+            if path in _OPEN:
+                await self._opened(scope, path, exchange)
             elif path.startswith(_HOOKS):  # whose they are their signatures say
                 _only(scope["method"], "POST")
                 await self._hooks.take(path[len(_HOOKS) :], exchange)
             else:
+                came_in.set(("http", f"{scope['method']} {path}", perf_counter()))
                 exchange.tenant = self._access.tenant(exchange.headers, scope)
                 await self._answer(scope["method"], path, exchange)
         except Refused as refused:
@@ -109,6 +115,14 @@ class _Application:
             await exchange.result(exchange.written(await asyncio.to_thread(made, exchange.tenant)))
         else:
             raise Refused(404, "there is nothing here: functions are below /v1/functions/, /openapi.json lists them")
+
+    async def _opened(self, scope: Scope, path: str, exchange: Exchange) -> None:
+        """Answer what needs no key: those who watch, and the page that shows what whoever reads it may call."""
+        if path in page.PATHS:
+            _only(scope["method"], "GET", "HEAD")
+            await page.answer(path, exchange)
+        else:
+            await self._watched(scope, path, exchange)
 
     async def _watched(self, scope: Scope, path: str, exchange: Exchange) -> None:
         """Answer those who watch; what metrics tell of others is for operators, once there are tenants."""

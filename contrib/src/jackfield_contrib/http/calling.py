@@ -8,7 +8,8 @@ from jackfield import Host
 from jackfield.errors import FunctionCrashed, JackfieldError
 from jackfield_contrib.http import problems
 from jackfield_contrib.http.bounds import Bounds
-from jackfield_contrib.http.exchange import Exchange, Presence
+from jackfield_contrib.http.exchange import Exchange
+from jackfield_contrib.http.presence import Presence
 from jackfield_contrib.http.problems import Problem, Refused
 
 _FIELDS: Final = frozenset({"function", "payload", "version", "timeout"})
@@ -30,7 +31,7 @@ class Calling:
         payload = await exchange.payload()
         timeout, headers = exchange.timeout(), exchange.passed_on()
         try:
-            async with Presence(exchange.receive):
+            with Presence(exchange.receive):
                 result = await self._host.acall(name, payload, timeout, exchange.tenant, None, headers)
             written = exchange.written(result)
         except JackfieldError as error:
@@ -50,7 +51,7 @@ class Calling:
             async with places:
                 return await self._entry(exchange, call, headers, whole)
 
-        async with Presence(exchange.receive):
+        with Presence(exchange.receive):
             answers = await asyncio.gather(*map(each, wanted))
         await exchange.results(answers)
 

@@ -16,6 +16,7 @@ from jackfield.config.doors_check import is_loopback
 from jackfield.errors import Unavailable
 from jackfield_contrib.http.app import asgi
 from jackfield_contrib.http.bounds import Bounds
+from jackfield_contrib.http.tls import Renewed, certified
 from jackfield_contrib.identity import Identity
 
 _BACKLOG: Final = 2_048
@@ -40,7 +41,8 @@ class HttpDoor:
     ) -> None:
         self._host, self._settings, self._bounds = host, settings, bounds or Bounds()
         self._identity = Identity(host)
-        self._app = asgi(host, probes=probes, bounds=self._bounds, authenticate=self._identity)
+        self._beyond = settings.uds is None and not is_loopback(settings.host)
+        self._app = asgi(host, probes=probes, bounds=self._bounds, authenticate=self._identity, strangers=self._beyond)
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
         self._made: Path | None = None
@@ -64,13 +66,15 @@ class HttpDoor:
             ws="none",
             server_header=False,
             limit_concurrency=self._bounds.connections,
-            ssl_certfile=settings.tls_cert,
-            ssl_keyfile=settings.tls_key,
         )
-        try:
-            config.load()
-        except OSError as error:  # ssl's errors are of these
-            raise Unavailable("door http", f"the certificate or its key cannot be used: {error}") from error
+        config.load()
+        if settings.tls_cert is not None:
+            try:
+                config.ssl = Renewed(settings)
+            except OSError as error:  # ssl's errors are of these
+                raise Unavailable("door http", f"the certificate or its key cannot be used: {error}") from error
+            if settings.client_ca is not None:
+                config.http_protocol_class = certified(config.http_protocol_class)
         listener = self._listener()
         self._server = uvicorn.Server(config)
         self._serving = asyncio.create_task(self._server.serve([listener]), name="jackfield-http")
@@ -85,7 +89,7 @@ class HttpDoor:
             listener, self._made = _unix(settings.uds), Path(settings.uds)
             self.address = f"unix:{settings.uds}"
             return listener
-        if not is_loopback(settings.host) and self._host.snapshot.permissions.pickers is None:
+        if self._beyond and self._host.snapshot.permissions.pickers is None:
             reason = f"whoever reaches {settings.host} could call everything: declare who may call under [tenants]"
             raise Unavailable("door http", f"{reason}, or listen on 127.0.0.1")
         try:
@@ -102,6 +106,13 @@ class HttpDoor:
         scheme = "http" if settings.tls_cert is None else "https"
         self.address = f"{scheme}://{shown}:{listener.getsockname()[1]}"
         return listener
+
+    def stats(self) -> dict[str, int]:
+        """Tell what goes on, for those who watch."""
+        if self._server is None:
+            return {"connections": 0, "under_way": 0, "requests": 0}
+        now = self._server.server_state
+        return {"connections": len(now.connections), "under_way": len(now.tasks), "requests": now.total_requests}
 
     async def close(self, timeout: float) -> None:
         """Listen no more, and let the requests that are under way end.

@@ -11,17 +11,18 @@ from jackfield import to_json
 from jackfield.wire.crossing import pack, unpack
 from jackfield_contrib.http import problems
 from jackfield_contrib.http.bounds import Bounds
+from jackfield_contrib.http.presence import Gone, Receive
 from jackfield_contrib.http.problems import Problem, Refused
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 JSON: Final = "application/json"
 MESSAGEPACK: Final = "application/msgpack"
 EVENTS: Final = "text/event-stream"
 
-_MESSAGEPACKS: Final = frozenset({MESSAGEPACK, "application/x-msgpack", "application/vnd.msgpack"})
+_JSON: Final = JSON.encode()
+_MESSAGEPACKS: Final = frozenset({MESSAGEPACK.encode(), b"application/x-msgpack", b"application/vnd.msgpack"})
 SECRET: Final = frozenset(
     {
         b"authorization", b"cookie", b"proxy-authorization", b"set-cookie", b"stripe-signature", b"webhook-signature",
@@ -38,53 +39,10 @@ _OF_THE_HOP: Final = frozenset(
 )  # fmt: skip
 """Headers that are about the connection or the message, and say nothing to a function."""
 
-_QUICK: Final = 0.02
-"""Seconds within which most calls are over: only after them somebody looks whether the client is still there."""
+_HELD_BACK: Final = SECRET | _OF_THE_HOP
 
+_NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 _decode = msgspec.json.Decoder().decode
-
-
-class Gone(Exception):
-    """The client went away."""
-
-
-class Presence:
-    """Cancels the task that is in its block when the client goes away; the block then ends with `Gone`.
-
-    Args:
-        receive: gives what the client sends, at last that it has left.
-    """
-
-    __slots__ = ("_left", "_receive", "_task", "_timer", "_watcher")
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive, self._left = receive, False
-        self._watcher: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> None:
-        """Begin to look, a little later."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  # a coroutine that runs has one
-        self._task = task
-        self._timer = asyncio.get_running_loop().call_later(_QUICK, self._watch)
-
-    def _watch(self) -> None:
-        self._watcher = asyncio.get_running_loop().create_task(self._wait())
-
-    async def _wait(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self._left = True
-        self._task.cancel()
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Stop looking."""
-        self._timer.cancel()
-        if self._watcher is not None:
-            self._watcher.cancel()
-        if self._left and kind is asyncio.CancelledError:
-            self._task.uncancel()
-            raise Gone
 
 
 class Exchange:
@@ -125,9 +83,11 @@ class Exchange:
         """
         if not body:
             return None
-        kind = self.headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower().decode("latin-1")
+        kind = self.headers.get(b"content-type", b"")
+        if kind != _JSON:  # nearly all have it so
+            kind = kind.split(b";", 1)[0].strip().lower()
         try:
-            if kind in ("", JSON) or kind.endswith("+json"):
+            if kind in (_JSON, b"") or kind.endswith(b"+json"):
                 return _decode(body)
             if kind in _MESSAGEPACKS:
                 return unpack(body)
@@ -196,7 +156,7 @@ class Exchange:
         """
         kept = {}
         for name, value in self.headers.items():
-            if name in _OF_THE_HOP or name in SECRET:
+            if name in _HELD_BACK:
                 continue
             if len(value) > self._bounds.header:
                 raise Refused(431, f"a header has at most {self._bounds.header:,} characters")
@@ -208,10 +168,10 @@ class Exchange:
     @property
     def wants_messagepack(self) -> bool:
         """Whether the response is to be MessagePack: it is asked for, or nothing is and the request is."""
-        wanted = self.headers.get(b"accept", b"*/*")
-        if b"msgpack" in wanted:
+        wanted = self.headers.get(b"accept")
+        if wanted is not None and b"msgpack" in wanted:
             return True
-        return b"*/*" in wanted and b"msgpack" in self.headers.get(b"content-type", b"")
+        return (wanted is None or b"*/*" in wanted) and b"msgpack" in self.headers.get(b"content-type", b"")
 
     @property
     def wants_events(self) -> bool:
@@ -254,11 +214,7 @@ class Exchange:
 
     async def raw(self, status: int, kind: str, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Send a response."""
-        lines = [
-            (b"content-type", kind.encode("latin-1")),
-            (b"content-length", b"%d" % len(body)),
-            (b"x-content-type-options", b"nosniff"),
-        ]
+        lines = [(b"content-type", kind.encode("latin-1")), (b"content-length", b"%d" % len(body)), _NO_SNIFFING]
         if headers:
             lines += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         await self.send({"type": "http.response.start", "status": status, "headers": lines})

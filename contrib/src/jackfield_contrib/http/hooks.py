@@ -15,9 +15,10 @@ from jackfield.errors import ConfigError, JackfieldError, SubmissionConflict
 from jackfield.log import host_log
 from jackfield.model.retry import worth_it
 from jackfield_contrib.http import problems
-from jackfield_contrib.http.exchange import Exchange, Presence
+from jackfield_contrib.http.exchange import Exchange
 from jackfield_contrib.http.hooks_events import Event, events_of
 from jackfield_contrib.http.hooks_signatures import Forged, Nameless, delivery, verify
+from jackfield_contrib.http.presence import Presence
 from jackfield_contrib.http.problems import Refused
 
 KEPT: Final = 3 * 86_400.0
@@ -70,7 +71,7 @@ class Hooks:
             location = exchange.below(f"{_CALLS}{handle.id}")
             await exchange.result(exchange.written(_shown(handle)), 202, {"location": location})
             return
-        async with Presence(exchange.receive):  # the call goes on though nobody waits: sent again, it answers
+        with Presence(exchange.receive):  # the call goes on though nobody waits: sent again, it answers
             result = await handle.aresult()
         await exchange.result(exchange.written(result))
 
@@ -82,7 +83,7 @@ class Hooks:
             async with places:
                 return await self._entry(hook, call, exchange)
 
-        async with Presence(exchange.receive):
+        with Presence(exchange.receive):
             answers = await asyncio.gather(*map(each, calls))
         await exchange.results(answers, 202 if self._host.durable_calls.lasts else 200)
 

@@ -44,7 +44,6 @@ _PARAMETERS: Final = {
         "in": "header",
         "description": "The span that this is part of (W3C Trace Context); `baggage` and `tracestate` go with it.",
         "schema": _TEXT,
-        "example": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     },
     "IdempotencyKey": {
         "name": "Idempotency-Key",
@@ -88,10 +87,8 @@ def document(
     components = Components({**_problem_schemas(), **_schemas(bounds), "Events": _EVENTS})
     paths: dict[str, Any] = {}
     for name, versions in functions:
-        paths[f"/v1/functions/{name}"] = {
-            "get": _described(name),
-            "post": _called(name, versions, components, picks=picks),
-        }
+        paths[f"/v1/functions/{name}"] = {"post": _called(name, versions, components, picks=picks)}
+    tags = sorted({path["post"]["tags"][0] for path in paths.values()})
     made: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
@@ -99,8 +96,8 @@ def document(
             "version": str(revision),
             "description": "Each function has a path of its own. How a call ends otherwise is a problem document.",
         },
-        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "servers": [{"url": "."}],  # where this document is, whatever is in front of it
+        "tags": [{"name": name} for name in dict.fromkeys([*tags, "calls", "about"])],
         "paths": {**paths, **_general()},
         "components": {
             "schemas": components.schemas,
@@ -153,7 +150,7 @@ def _version(versions: Versions) -> dict[str, Any]:
         "name": "x-version",
         "in": "header",
         "description": "A version other than the one that would be chosen.",
-        "schema": {"enum": list(versions)},
+        "schema": {"type": "string", "enum": list(versions)},
     }
 
 
@@ -164,18 +161,6 @@ def _either(schemas: Iterable[Any], versions: Versions, components: Components) 
         return found[0]
     return {
         "anyOf": [{"title": f"version {name}", "allOf": [each]} for name, each in zip(versions, found, strict=True)]
-    }
-
-
-def _described(name: str) -> dict[str, Any]:
-    return {
-        "operationId": f"describe:{name}",
-        "tags": ["about"],
-        "summary": f"Describe {name}, with its schemas",
-        "responses": {
-            "200": {"description": "It.", "content": _content(_schema("Function"))},
-            **_refused(Outcome.NOT_FOUND),
-        },
     }
 
 
@@ -246,6 +231,18 @@ def _general() -> dict[str, Any]:
                         "content": _content({"type": "array", "items": _schema("Row")}),
                     },
                     **_refused(),
+                },
+            }
+        },
+        "/v1/functions/{name}": {
+            "get": {
+                "operationId": "functions:get",
+                "tags": ["about"],
+                "summary": "Describe a function, with its schemas",
+                "parameters": [name],
+                "responses": {
+                    "200": {"description": "It.", "content": _content(_schema("Function"))},
+                    **_refused(Outcome.NOT_FOUND),
                 },
             }
         },

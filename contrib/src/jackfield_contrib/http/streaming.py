@@ -18,7 +18,8 @@ from jackfield.model.progress import Latest, Progress, StepProgress, listening
 from jackfield_contrib.http import problems
 from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.calling import formless
-from jackfield_contrib.http.exchange import EVENTS, Exchange, Gone, Presence
+from jackfield_contrib.http.exchange import EVENTS, Exchange
+from jackfield_contrib.http.presence import Gone, Presence
 
 _PACE: Final = 0.1
 """Seconds between two looks at what was said."""
@@ -55,7 +56,7 @@ class Streaming:
         call = asyncio.get_running_loop().create_task(made, context=context)
         call.add_done_callback(partial(_ended, news))
         try:
-            async with Presence(exchange.receive):
+            with Presence(exchange.receive):
                 await self._send(exchange, {"type": "http.response.start", "status": 200, "headers": _HEADERS})
                 while not call.done():
                     if await self._come(news):

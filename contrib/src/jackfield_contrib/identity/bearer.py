@@ -1,4 +1,4 @@
-"""The tenant that a request is of, by what it carries as `Authorization: Bearer …`."""
+"""The tenant that a request is of, by its `Authorization: Bearer …`, else by the certificate of its connection."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -7,6 +7,8 @@ from jackfield import Host
 from jackfield.config import JwtConfig
 from jackfield.errors import Unavailable
 from jackfield.identity import Audit, holder
+from jackfield.model.entrance import entrance
+from jackfield.model.subject import canonical
 from jackfield_contrib.identity.credential import NotGood
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ Authenticate = Callable[[Mapping[bytes, bytes]], str | None]
 _SCHEME: Final = b"bearer"
 _LIMIT: Final = 8_192  # bytes of what can be a credential
 _DOTS: Final = 2  # of a token
+_SHOWN: Final = 200  # characters of a subject
 
 
 class Identity:
@@ -55,7 +58,7 @@ class Identity:
 
     def _tenant(self, said: bytes | None) -> str:
         if said is None:
-            raise NotGood("it has none")
+            return self._certified()
         scheme, _, token = said.partition(b" ")
         if scheme.lower() != _SCHEME or len(said) > _LIMIT:
             raise NotGood("it is no bearer token" if len(said) <= _LIMIT else f"it has more than {_LIMIT:,} bytes")
@@ -71,6 +74,17 @@ class Identity:
             raise NotGood("it names a tenant that there is not")
         return tenant
 
+    def _certified(self) -> str:
+        """Tell whose the certificate is that the connection has; a request that has a credential is judged by that."""
+        subject = entrance.get().subject
+        if not subject:
+            raise NotGood("it has none")
+        subjects = self._host.snapshot.permissions.subjects
+        tenant = subjects.get(subject) or subjects.get(_canonical(subject))
+        if tenant is None:
+            raise NotGood(f"nobody has the subject {subject[:_SHOWN]} of its certificate")
+        return tenant
+
     def _tokens(self) -> "Tokens | None":
         """Give what verifies tokens, if that is configured: the same as long as the same is."""
         configuration = self._host.configuration
@@ -79,6 +93,14 @@ class Identity:
             self._made = None if settings is None else _verifier(settings)
             self._settings = settings
         return self._made
+
+
+def _canonical(subject: str) -> str:
+    """Bring what a door has written to the form that subjects are kept in; what is none is nobody's."""
+    try:
+        return canonical(subject)
+    except ValueError:
+        return ""
 
 
 def _verifier(settings: JwtConfig) -> "Tokens":
