@@ -339,6 +339,22 @@ def test_further_rpcs_than_may_be_are_refused(opened, connect, waits):
     first[1].cancel()
 
 
+def test_it_tells_what_goes_on(opened, connect, waits, talk):
+    """Calls of sessions among it; grpcio has one connection for all channels of a client."""
+    door = opened()
+    assert door.stats() == {"connections": 0, "under_way": 0, "requests": 0}
+    session = talk(door)
+    session.say(Call(id=1, function="waits"), Call(id=2, function="waits"), Call(id=3, **_fields(SUM)))
+    assert session.hear(1).keys() == {3}
+    stub = FunctionsStub(connect(door))
+    stub.Invoke(SUM, timeout=LIMIT)
+    future = stub.Invoke.future(Call(function="waits"), timeout=LIMIT)
+    for _ in range(3):
+        assert waits.begun.acquire(timeout=LIMIT)
+    assert door.stats() == {"connections": 1, "under_way": 3, "requests": 2}
+    future.cancel()
+
+
 # --- pluginctl serve --------------------------------------------------------------------------------------------------
 
 PLUGIN = """

@@ -46,7 +46,12 @@ class GrpcDoor:
     ) -> None:
         self._host, self._settings, self._bounds = host, settings, bounds or Bounds()
         self._identity = Identity(host)
-        self._functions = Functions(host, bounds=self._bounds, authenticate=authenticate or self._identity)
+        self._functions = Functions(
+            host,
+            bounds=self._bounds,
+            authenticate=authenticate or self._identity,
+            strangers=not is_loopback(settings.host),
+        )
         self._health = Health(probes or Probes(host), NAME, _HEALTH)
         self._server: grpc.aio.Server | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -84,6 +89,10 @@ class GrpcDoor:
             reason = f"cannot listen on {where}: choose another port (0 is any free one)"
             raise Unavailable("door grpc", reason) from error
         self.address = f"{'grpcs' if secured else 'grpc'}://{shown}:{port}"
+
+    def stats(self) -> dict[str, int]:
+        """Tell what goes on, for those who watch."""
+        return self._functions.stats()
 
     async def close(self, timeout: float) -> None:
         """Listen no more, and let the calls that are under way end.

@@ -1,7 +1,9 @@
 """The service `jackfield.v1.Functions`: which RPC does what."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any, Final, TypeVar
 
@@ -48,13 +50,23 @@ class Functions:
         authenticate: tells from an RPC's metadata, by name in lower case, which tenant it is of, or None; by default
             what the host's configuration says of keys and tokens. As soon as the host has tenants, an RPC of none is
             `UNAUTHENTICATED`.
+        strangers: whether others than this machine can come; then an RPC of none is so without tenants, too.
     """
 
-    def __init__(self, host: Host, *, bounds: Bounds | None = None, authenticate: Authenticate | None = None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        *,
+        bounds: Bounds | None = None,
+        authenticate: Authenticate | None = None,
+        strangers: bool = False,
+    ) -> None:
         self._bounds = bounds or Bounds()
-        self._access, self._calling = Access(host, authenticate), Calling(host, self._bounds)
-        self._submitting, self._describing = Submitting(host, self._bounds), Describing(host)
+        self._access, self._calling = Access(host, authenticate, strangers=strangers), Calling(host, self._bounds)
+        self._submitting, self._describing = Submitting(host, self._access, self._bounds), Describing(host)
         self._sessions: set[Session] = set()
+        self._peers: Counter[str] = Counter()
+        self._under_way = self._answered = 0
         self._draining = False
 
     def add_to(self, server: "grpc.aio.Server") -> None:
@@ -77,6 +89,26 @@ class Functions:
         for session in self._sessions:
             session.drain()
 
+    def stats(self) -> dict[str, int]:
+        """Tell what goes on: connections with anything under way, calls that are, and how many have been answered."""
+        sessions = tuple(self._sessions)
+        return {
+            "connections": len(self._peers),
+            "under_way": self._under_way + sum(session.under_way for session in sessions),
+            "requests": self._answered + sum(session.answered for session in sessions),
+        }
+
+    @contextmanager
+    def _counted(self, context: Context) -> Iterator[None]:
+        peer = context.peer()
+        self._peers[peer] += 1
+        try:
+            yield
+        finally:
+            self._peers[peer] -= 1
+            if not self._peers[peer]:
+                del self._peers[peer]
+
     def _unary(
         self, kind: type[M], answer: Callable[[M, Asker, float | None], Awaitable[Message]]
     ) -> "grpc.RpcMethodHandler[Any, Any]":
@@ -89,13 +121,18 @@ class Functions:
         read = self._calls if kind is Calls else messages.one
 
         async def handler(raw: bytes, context: Context) -> bytes:
+            self._under_way += 1
             try:
-                request = read(kind, raw)
-                made = await answer(request, self._access.asker(context), context.time_remaining())
-                return made.SerializeToString()
+                with self._counted(context):
+                    request = read(kind, raw)
+                    made = await answer(request, self._access.asker(context), context.time_remaining())
+                    return made.SerializeToString()
             except (JackfieldError, Refused) as error:
                 _end(context, statuses.of(error))
                 return b""  # which grpcio drops
+            finally:
+                self._under_way -= 1
+                self._answered += 1
 
         # Requests come as bytes: grpcio would tell a client nothing but UNKNOWN of those that are no message.
         return grpc.unary_unary_rpc_method_handler(handler, None, None)
@@ -139,11 +176,13 @@ class Functions:
         if self._draining:
             session.drain()
         try:
-            status = await session.run()
+            with self._counted(context):
+                status = await session.run()
         except Unread:
             status = statuses.unread(self._bounds.patience)
         finally:
             self._sessions.discard(session)
+            self._answered += session.answered
         if status is not None:
             _end(context, status)
 

@@ -6,7 +6,7 @@ from typing import Final
 from jackfield import Host, Submission
 from jackfield.errors import JackfieldError
 from jackfield_contrib.grpc import bodies, statuses
-from jackfield_contrib.grpc.access import Asker
+from jackfield_contrib.grpc.access import Access, Asker
 from jackfield_contrib.grpc.bounds import Bounds
 from jackfield_contrib.grpc.calling import time_of
 from jackfield_contrib.grpc.functions_pb2 import Submission as Shown
@@ -22,11 +22,13 @@ class Submitting:
 
     Args:
         host: whose.
+        access: says who sees what.
         bounds: of what they send.
     """
 
-    def __init__(self, host: Host, bounds: Bounds) -> None:
+    def __init__(self, host: Host, access: Access, bounds: Bounds) -> None:
         self._host: Host = host
+        self._access = access
         self._most = bounds.metadata
 
     async def submit(self, request: SubmitRequest, asker: Asker) -> Shown:
@@ -71,7 +73,6 @@ class Submitting:
             handle = self._host.submitted(identifier)
         except LookupError:
             raise Refused(404, _NONE) from None
-        operators = self._host.snapshot.permissions.operators
-        if tenant is not None and tenant != handle.tenant and tenant not in operators:
+        if not self._access.sees(tenant, handle.tenant):
             raise Refused(404, _NONE)
         return handle
