@@ -110,17 +110,24 @@ class GrpcDoor:
 
 
 def _options(bounds: Bounds) -> list[tuple[str, int]]:
-    ping = int(bounds.ping * 1_000)
+    ping = _milliseconds(bounds.ping)
     return [
         ("grpc.so_reuseport", 0),  # a port that is taken is to be told
         ("grpc.max_receive_message_length", bounds.message),
         ("grpc.max_send_message_length", bounds.message + 1_024),  # what is around a result, too
         ("grpc.max_metadata_size", bounds.metadata),
         ("grpc.absolute_max_metadata_size", bounds.metadata),
+        ("grpc.max_allowed_incoming_connections", bounds.connections),
         ("grpc.max_concurrent_streams", bounds.streams),
+        ("grpc.max_connection_idle_ms", _milliseconds(bounds.idle)),
+        ("grpc.server_handshake_timeout_ms", _milliseconds(bounds.patience)),
         ("grpc.keepalive_time_ms", ping),
         ("grpc.keepalive_timeout_ms", ping),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", ping),
         ("grpc.http2.max_ping_strikes", _STRIKES),
     ]
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1_000)

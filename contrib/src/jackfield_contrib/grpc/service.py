@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import Any, Final, TypeVar
 
@@ -98,16 +97,10 @@ class Functions:
             "requests": self._answered + sum(session.answered for session in sessions),
         }
 
-    @contextmanager
-    def _counted(self, context: Context) -> Iterator[None]:
-        peer = context.peer()
-        self._peers[peer] += 1
-        try:
-            yield
-        finally:
-            self._peers[peer] -= 1
-            if not self._peers[peer]:
-                del self._peers[peer]
+    def _left(self, peer: str) -> None:
+        self._peers[peer] -= 1
+        if not self._peers[peer]:
+            del self._peers[peer]
 
     def _unary(
         self, kind: type[M], answer: Callable[[M, Asker, float | None], Awaitable[Message]]
@@ -122,17 +115,18 @@ class Functions:
 
         async def handler(raw: bytes, context: Context) -> bytes:
             self._under_way += 1
+            self._peers[peer := context.peer()] += 1
             try:
-                with self._counted(context):
-                    request = read(kind, raw)
-                    made = await answer(request, self._access.asker(context), context.time_remaining())
-                    return made.SerializeToString()
+                request = read(kind, raw)
+                made = await answer(request, self._access.asker(context), context.time_remaining())
+                return made.SerializeToString()
             except (JackfieldError, Refused) as error:
                 _end(context, statuses.of(error))
                 return b""  # which grpcio drops
             finally:
                 self._under_way -= 1
                 self._answered += 1
+                self._left(peer)
 
         # Requests come as bytes: grpcio would tell a client nothing but UNKNOWN of those that are no message.
         return grpc.unary_unary_rpc_method_handler(handler, None, None)
@@ -175,14 +169,15 @@ class Functions:
         self._sessions.add(session)
         if self._draining:
             session.drain()
+        self._peers[peer := context.peer()] += 1
         try:
-            with self._counted(context):
-                status = await session.run()
+            status = await session.run()
         except Unread:
             status = statuses.unread(self._bounds.patience)
         finally:
             self._sessions.discard(session)
             self._answered += session.answered
+            self._left(peer)
         if status is not None:
             _end(context, status)
 
