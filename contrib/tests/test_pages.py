@@ -8,7 +8,7 @@ import pytest
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 
 
-@pytest.mark.parametrize("page", ["serve-http.md", "webhooks.md"])
+@pytest.mark.parametrize("page", ["serve-grpc.md", "serve-http.md", "webhooks.md"])
 def test_the_example_prints_what_the_page_shows(page, capsys):
     """As a reader types it."""
     file, code, shown = re.search(
