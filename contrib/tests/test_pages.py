@@ -13,7 +13,12 @@ from jackfield_contrib.http.catalogue import Catalogue
 from jackfield_contrib.problems import _TOLD
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
-EXAMPLES = [("serve-http.md", "app.py"), ("webhooks.md", "events.py"), ("client.md", "elsewhere.py")]
+EXAMPLES = [
+    ("serve-grpc.md", "client.py"),
+    ("serve-http.md", "app.py"),
+    ("webhooks.md", "events.py"),
+    ("client.md", "elsewhere.py"),
+]
 
 
 @pytest.mark.parametrize(("page", "file"), EXAMPLES)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import hashlib
+import json
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import threading
 import grpc
 import pytest
 import trustme
+from cryptography import x509
 from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support_grpc import FUNCTIONS, LIMIT, failed, target, told
@@ -228,6 +230,29 @@ def test_the_wish_of_strangers_to_be_recorded_does_not_count(closed):
             assert result.removesuffix(b'"}').endswith(b"b7ad6b7169203331" + flag)
 
 
+def test_a_certificate_says_whose_a_call_is(certificate, authority, opened, tmp_path):
+    """Unless a key says otherwise; the subject is that of the configuration however it is written."""
+    client = authority.issue_cert("client.example", common_name="billing", organization_name="Grüße, AG")
+    subject = x509.load_pem_x509_certificate(client.cert_chain_pems[0].bytes()).subject.rfc4514_string()
+    other = authority.issue_cert("client.example", common_name="somebody")
+    digest = hashlib.sha256(KEYS["t"].encode()).hexdigest()
+    file = tmp_path / "jackfield.toml"
+    file.write_text(
+        f"[tenants.billing]\nsubjects = [{json.dumps(subject)}]\n"
+        f'[tenants.t]\npermissions = ["headers"]\nkeys = ["sha256:{digest}"]\n'
+    )
+    with Host.from_config(file, observers=()) as made:
+        made.register("math.add", FUNCTIONS["math.add"])
+        door = opened({**certificate, "client_ca": str(tmp_path / "ca.pem")}, host=made)
+        with secured(door, authority, client) as channel:
+            stub = FunctionsStub(channel)
+            assert stub.Invoke(SUM, timeout=LIMIT).result == b"3"
+            assert failed(stub.Invoke, SUM, metadata=key_of("t"))[0] == "PERMISSION_DENIED"
+        with secured(door, authority, other) as channel:
+            assert failed(FunctionsStub(channel).Invoke, SUM)[0] == "UNAUTHENTICATED"
+        made.run_at_home(door.close(0.0), LIMIT)
+
+
 # --- Health -----------------------------------------------------------------------------------------------------------
 
 
@@ -337,6 +362,22 @@ def test_further_rpcs_than_may_be_are_refused(opened, connect, waits):
     first[0].cancel()
     assert waits.cancelled.acquire(timeout=LIMIT)
     first[1].cancel()
+
+
+def test_it_tells_what_goes_on(opened, connect, waits, talk):
+    """Calls of sessions among it; grpcio has one connection for all channels of a client."""
+    door = opened()
+    assert door.stats() == {"connections": 0, "under_way": 0, "requests": 0}
+    session = talk(door)
+    session.say(Call(id=1, function="waits"), Call(id=2, function="waits"), Call(id=3, **_fields(SUM)))
+    assert session.hear(1).keys() == {3}
+    stub = FunctionsStub(connect(door))
+    stub.Invoke(SUM, timeout=LIMIT)
+    future = stub.Invoke.future(Call(function="waits"), timeout=LIMIT)
+    for _ in range(3):
+        assert waits.begun.acquire(timeout=LIMIT)
+    assert door.stats() == {"connections": 1, "under_way": 3, "requests": 2}
+    future.cancel()
 
 
 # --- pluginctl serve --------------------------------------------------------------------------------------------------

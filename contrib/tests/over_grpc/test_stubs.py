@@ -1,16 +1,20 @@
 """What is generated from the proto file is what protoc makes of it today."""
 
+import re
 import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
 
+import attrs
 import google.rpc.status_pb2
 import grpc_tools
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
-from jackfield_contrib.grpc import functions_pb2, functions_pb2_grpc
+from jackfield.errors import Outcome
+from jackfield_contrib.grpc import Bounds, functions_pb2, functions_pb2_grpc
 
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "grpc.md"
 SOURCE = "jackfield/v1/functions.proto"
 
 
@@ -41,3 +45,29 @@ def test_so_is_its_service():
     methods = {method.name for method in functions_pb2.DESCRIPTOR.services_by_name["Functions"].methods}
     servicer = functions_pb2_grpc.FunctionsServicer
     assert {name for name in vars(servicer) if not name.startswith("_")} == methods
+
+
+def table_of(heading):
+    """Give the rows of the page's table below a heading, their cells without code marks."""
+    section = PAGE.read_text("utf-8").split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    rows = re.findall(r"^\| (.*) \|$", section, re.MULTILINE)[2:]
+    return [[cell.strip().strip("`") for cell in row.split(" | ")] for row in (f"{row} " for row in rows)]
+
+
+def test_the_page_has_every_message_and_method():
+    """Field by field, in their order."""
+    told, message = {}, ""
+    for name, field, *_ in table_of("Messages"):
+        message = name.lstrip("| ") or message
+        told.setdefault(message, []).append(field)
+    messages = functions_pb2.DESCRIPTOR.message_types_by_name
+    assert told == {name: [field.name for field in kind.fields] for name, kind in messages.items()}
+    methods = functions_pb2.DESCRIPTOR.services_by_name["Functions"].methods
+    assert [row[0] for row in table_of("RPCs")] == [method.name for method in methods]
+
+
+def test_the_page_has_every_outcome_and_bound():
+    """With its default."""
+    reasons = [row[1].strip("`") for row in table_of("Statuses")]
+    assert set(reasons) == {outcome.value.upper() for outcome in Outcome if outcome is not Outcome.OK} | {"DRAINING"}
+    assert [row[0] for row in table_of("Bounds")] == [field.name for field in attrs.fields(Bounds)]

@@ -1,27 +1,27 @@
 """Whose an RPC is, and what of its metadata enters the calls."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import Any, Final
+from urllib.parse import unquote
 
 import attrs
 
 from jackfield import Host
-from jackfield.model.entrance import Entrance, entrance
 from jackfield.model.headers import Headers
+from jackfield_contrib.grpc.functions_pb2 import Call
+from jackfield_contrib.http import access as http
 from jackfield_contrib.http.exchange import SECRET
 from jackfield_contrib.http.problems import Refused
-from jackfield_contrib.identity import Authenticate, Identity, retraced
+from jackfield_contrib.identity import Authenticate, retraced
 
 Context = Any  # of an RPC: what grpcio gives has no type that could be named
-Metadata = Iterable[tuple[str, str | bytes]]
+Metadata = Sequence[tuple[str, str | bytes]]
 
-_CREDENTIAL: Final = "authorization"
 _TRACE: Final = "traceparent"
 _SUBJECT: Final = "x509_subject"  # as grpcio calls that of a client's certificate
 _OF_THE_HOP: Final = frozenset({"content-type", "host", "te", "user-agent"})
 _SECRET: Final = frozenset(name.decode() for name in SECRET)
-_UNKNOWN: Final = "this host serves its tenants alone, and the metadata name none that it knows"
 
 
 @attrs.frozen
@@ -38,16 +38,17 @@ class Asker:
     headers: Mapping[str, str] | None = None
     traced: bool = True
 
-    def headers_of(self, own: Mapping[str, str], most: int) -> Headers:
+    def headers_of(self, call: Call, most: int) -> Headers:
         """Give the headers of a call: its own, then those of the RPC.
 
         Args:
-            own: the call's own.
-            most: bytes that these may have.
+            call: what came. The version that it names is one of them: only there is seen whether it may name any.
+            most: bytes that its own may have.
 
         Raises:
             Refused: when they have more.
         """
+        own = {**call.headers, "x-version": call.version} if call.version else call.headers
         if sum(len(name) + len(value) for name, value in own.items()) > most:
             raise Refused(431, f"the headers of a call have at most {most:,} bytes")
         return Headers({**(self.headers or {}), **_entering(((k.lower(), v) for k, v in own.items()), self.traced)})
@@ -59,11 +60,12 @@ class Access:
     Args:
         host: whose tenants.
         authenticate: tells the tenant by metadata, or None; by default what the host's configuration says.
+        strangers: whether others than this machine can come; then those of nobody are refused without tenants, too.
     """
 
-    def __init__(self, host: Host, authenticate: Authenticate | None = None) -> None:
+    def __init__(self, host: Host, authenticate: Authenticate | None, *, strangers: bool) -> None:
         self._host: Host = host
-        self._authenticate: Authenticate = authenticate or Identity(host)
+        self._access = http.Access(host, authenticate, strangers=strangers)
 
     def asker(self, context: Context, what: str) -> Asker:
         """Tell whose an RPC is.
@@ -78,29 +80,26 @@ class Access:
         """
         metadata: Metadata = context.invocation_metadata()
         subject = b"".join(context.auth_context().get(_SUBJECT, ())).decode("utf-8", "replace")
-        entrance.set(Entrance("grpc", _address(context.peer()), subject, what, perf_counter()))
-        permissions = self._host.snapshot.permissions
-        if permissions.pickers is None:
+        entrance.set(Entrance("grpc", _client(context.peer()), subject, what, perf_counter()))
+        if not self._access.closed:
             return Asker(None, _entering(metadata) or None)
-        tenant = self._authenticate(_by_name(metadata))
-        if tenant is None:
-            # The same for whatever is wrong: who tries keys learns nothing.
-            raise Refused(401, _UNKNOWN)
-        traced = tenant in permissions.traced
+        lines = [(name.encode(), value.encode() if isinstance(value, str) else value) for name, value in metadata]
+        tenant = self._access.tenant(dict(lines), {"headers": lines})
+        traced = tenant in self._host.snapshot.permissions.traced
         return Asker(tenant, _entering(metadata, traced) or None, traced)
 
-
-def _by_name(metadata: Metadata) -> dict[bytes, bytes]:
-    """Give metadata as HTTP's headers are. Of two credentials none counts: a proxy may have looked at the other one."""
-    found: dict[bytes, bytes] = {}
-    for name, value in metadata:
-        key = name.encode()
-        twice = name == _CREDENTIAL and key in found
-        found[key] = b"" if twice else value.encode() if isinstance(value, str) else value
-    return found
+    def sees(self, tenant: str | None, owner: str | None) -> bool:
+        """Tell whether what one tenant has submitted is there for another."""
+        return self._access.sees(tenant, owner)
 
 
-def _entering(metadata: Metadata, traced: bool = True) -> dict[str, str]:
+def _client(peer: str) -> str:
+    """Give the address of `ipv4:127.0.0.1:9090` and `ipv6:%5B::1%5D:9090`; others have none."""
+    family, _, where = peer.partition(":")
+    return unquote(where).rpartition(":")[0].strip("[]") if family in ("ipv4", "ipv6") else ""
+
+
+def _entering(metadata: Iterable[tuple[str, str | bytes]], traced: bool = True) -> dict[str, str]:
     """Give what enters a call: nothing that holds a secret, is binary, or is about the connection."""
     kept = {
         name: value
@@ -113,8 +112,3 @@ def _entering(metadata: Metadata, traced: bool = True) -> dict[str, str]:
     if not traced and _TRACE in kept:
         kept[_TRACE] = retraced(kept[_TRACE].encode()).decode()
     return kept
-
-
-def _address(peer: str) -> str:
-    """Give the address of `ipv4:127.0.0.1:9090` and `ipv6:%5B::1%5D:9090`."""
-    return peer.partition(":")[2].rpartition(":")[0].replace("%5B", "").replace("%5D", "").strip("[]")

@@ -5,6 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from jackfield import to_json
+from jackfield.errors import FunctionCrashed
 from jackfield.wire.crossing import pack, unpack
 from jackfield_contrib.grpc.functions_pb2 import ENCODING_JSON, ENCODING_MESSAGEPACK
 from jackfield_contrib.http.problems import Refused
@@ -34,10 +35,13 @@ def read(payload: bytes, encoding: int) -> Any:
     raise Refused(400, f"there is no encoding {encoding}: 0 is JSON, 1 MessagePack")
 
 
-def write(result: Any, encoding: int) -> bytes:
+def write(result: Any, encoding: int, name: str) -> bytes:
     """Write a result.
 
     Raises:
-        TypeError: with the path of what has no form.
+        FunctionCrashed: when it has no form: the function is at fault, and where is for its author alone.
     """
-    return pack(result) if encoding == _MESSAGEPACK else to_json(result)
+    try:
+        return pack(result) if encoding == _MESSAGEPACK else to_json(result)
+    except TypeError as error:
+        raise FunctionCrashed(name, "TypeError", "its result has no form that can be sent") from error

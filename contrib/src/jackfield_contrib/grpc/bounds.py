@@ -14,9 +14,11 @@ class Bounds:
         parallel: calls of one batch that are under way at once.
         session: calls of one session that are under way, or wait for their reply to be written; while there are so many
             nothing more is read from it.
-        patience: seconds that a client may take to read what is written to it.
+        patience: seconds that a client may take to read what is written to it, and to begin when it has connected.
         rpcs: RPCs that are under way at once, a session among them; further ones are refused.
-        streams: of them, on one connection.
+        streams: of them, on one connection; further ones wait at the client.
+        connections: clients that are connected at once; further ones are not let in.
+        idle: seconds after which a connection is closed on which nothing is under way; clients open another one.
         ping: seconds between two pings: from here while a client is silent, and at least from a client.
     """
 
@@ -28,4 +30,6 @@ class Bounds:
     patience: float = 30.0
     rpcs: int = 4_096
     streams: int = 1_000
+    connections: int = 4_096
+    idle: float = 300.0
     ping: float = 30.0

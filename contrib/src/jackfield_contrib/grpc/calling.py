@@ -1,11 +1,10 @@
 """One call, whichever RPC has brought it: from its message to its reply."""
 
-import math
-
 from google.rpc.status_pb2 import Status
 
 from jackfield import Host
-from jackfield.errors import JackfieldError
+from jackfield.errors import JackfieldError, ResourceExhausted
+from jackfield.model.deadline import LONGEST
 from jackfield_contrib.grpc import bodies, statuses
 from jackfield_contrib.grpc.access import Asker
 from jackfield_contrib.grpc.bounds import Bounds
@@ -22,8 +21,8 @@ class Calling:
     """
 
     def __init__(self, host: Host, bounds: Bounds) -> None:
-        self._acall, self._most = host.acall, bounds.metadata
-        self._largest = bounds.message
+        self._acall = host.acall
+        self._headers, self._largest = bounds.metadata, bounds.message
 
     async def result(self, call: Call, asker: Asker, left: float | None = None) -> bytes:
         """Call a function.
@@ -39,22 +38,20 @@ class Calling:
         Raises:
             Refused: when it never became a call.
             JackfieldError: as the call has ended.
-            TypeError: when the result has no form.
         """
-        encoding = call.encoding
+        name, encoding = call.function, call.encoding
         payload = bodies.read(call.payload, encoding)
         headers = asker.headers
         if call.version or call.headers:
-            # By header: only there it is seen whether the tenant may pick one.
-            own = {**call.headers, "x-version": call.version} if call.version else call.headers
-            headers = asker.headers_of(own, self._most)
-        timeout = call.timeout or (0.0 if call.HasField("timeout") else None)
-        if timeout is not None and not math.isfinite(timeout):
-            raise Refused(400, "a timeout is a number of seconds")
+            headers = asker.headers_of(call, self._headers)
+        timeout = time_of(call)
         if left is not None and (timeout is None or left < timeout):
-            timeout = left
-        result = await self._acall(call.function, payload, timeout, asker.tenant, None, headers)
-        return bodies.write(result, encoding)
+            timeout = min(left, LONGEST)
+        result = await self._acall(name, payload, timeout, asker.tenant, None, headers)
+        written = bodies.write(result, encoding, name)
+        if len(written) > self._largest:
+            raise ResourceExhausted(name, f"its result has more than the {self._largest:,} bytes of a message")
+        return written
 
     async def reply(self, call: Call, asker: Asker, left: float | None = None) -> tuple[bytes, Status | None]:
         """Call a function, and give its result or how it has failed; but for a cancellation this never raises.
@@ -62,15 +59,20 @@ class Calling:
         Arguments as for `result`.
         """
         try:
-            written = await self.result(call, asker, left)
-        except JackfieldError as error:
-            return b"", statuses.of_error(error)
-        except Refused as refused:
-            return b"", statuses.of_request(refused)
-        except TypeError:  # of `write`: a result that has no form; the call's own errors are all of one tree
-            return b"", statuses.formless(call.function)
-        except ValueError as error:  # a timeout beyond what the system can wait for
-            return b"", statuses.of_request(Refused(400, str(error)))
-        if len(written) > self._largest:
-            return b"", statuses.too_large(call.function, self._largest)
-        return written, None
+            return await self.result(call, asker, left), None
+        except (JackfieldError, Refused) as error:
+            return b"", statuses.of(error)
+
+
+def time_of(call: Call) -> float | None:
+    """Give the seconds that a call says it may take, or None.
+
+    Raises:
+        Refused: when they are no number, or more than the system can wait for.
+    """
+    seconds: float = call.timeout
+    if not seconds and not call.HasField("timeout"):
+        return None
+    if not -LONGEST <= seconds <= LONGEST:
+        raise Refused(400, f"a timeout is a number of seconds, of at most {LONGEST:,.0f}")
+    return seconds

@@ -46,7 +46,12 @@ class GrpcDoor:
     ) -> None:
         self._host, self._settings, self._bounds = host, settings, bounds or Bounds()
         self._identity = Identity(host)
-        self._functions = Functions(host, bounds=self._bounds, authenticate=authenticate or self._identity)
+        self._functions = Functions(
+            host,
+            bounds=self._bounds,
+            authenticate=authenticate or self._identity,
+            strangers=not is_loopback(settings.host),
+        )
         self._health = Health(probes or Probes(host), NAME, _HEALTH)
         self._server: grpc.aio.Server | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -85,6 +90,10 @@ class GrpcDoor:
             raise Unavailable("door grpc", reason) from error
         self.address = f"{'grpcs' if secured else 'grpc'}://{shown}:{port}"
 
+    def stats(self) -> dict[str, int]:
+        """Tell what goes on, for those who watch."""
+        return self._functions.stats()
+
     async def close(self, timeout: float) -> None:
         """Listen no more, and let the calls that are under way end.
 
@@ -101,17 +110,24 @@ class GrpcDoor:
 
 
 def _options(bounds: Bounds) -> list[tuple[str, int]]:
-    ping = int(bounds.ping * 1_000)
+    ping = _milliseconds(bounds.ping)
     return [
         ("grpc.so_reuseport", 0),  # a port that is taken is to be told
         ("grpc.max_receive_message_length", bounds.message),
         ("grpc.max_send_message_length", bounds.message + 1_024),  # what is around a result, too
         ("grpc.max_metadata_size", bounds.metadata),
         ("grpc.absolute_max_metadata_size", bounds.metadata),
+        ("grpc.max_allowed_incoming_connections", bounds.connections),
         ("grpc.max_concurrent_streams", bounds.streams),
+        ("grpc.max_connection_idle_ms", _milliseconds(bounds.idle)),
+        ("grpc.server_handshake_timeout_ms", _milliseconds(bounds.patience)),
         ("grpc.keepalive_time_ms", ping),
         ("grpc.keepalive_timeout_ms", ping),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", ping),
         ("grpc.http2.max_ping_strikes", _STRIKES),
     ]
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1_000)

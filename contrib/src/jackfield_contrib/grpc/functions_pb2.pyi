@@ -63,3 +63,61 @@ class Replies(_message.Message):
     REPLIES_FIELD_NUMBER: _ClassVar[int]
     replies: _containers.RepeatedCompositeFieldContainer[Reply]
     def __init__(self, replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ...) -> None: ...
+
+class SubmitRequest(_message.Message):
+    __slots__ = ("call", "key")
+    CALL_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    call: Call
+    key: str
+    def __init__(self, call: _Optional[_Union[Call, _Mapping]] = ..., key: _Optional[str] = ...) -> None: ...
+
+class SubmissionRequest(_message.Message):
+    __slots__ = ("id", "encoding")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    ENCODING_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    encoding: Encoding
+    def __init__(self, id: _Optional[str] = ..., encoding: _Optional[_Union[Encoding, str]] = ...) -> None: ...
+
+class Submission(_message.Message):
+    __slots__ = ("id", "function", "status", "result", "error")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    function: str
+    status: str
+    result: bytes
+    error: _status_pb2.Status
+    def __init__(self, id: _Optional[str] = ..., function: _Optional[str] = ..., status: _Optional[str] = ..., result: _Optional[bytes] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
+
+class DescribeRequest(_message.Message):
+    __slots__ = ("function",)
+    FUNCTION_FIELD_NUMBER: _ClassVar[int]
+    function: str
+    def __init__(self, function: _Optional[str] = ...) -> None: ...
+
+class Descriptions(_message.Message):
+    __slots__ = ("functions",)
+    FUNCTIONS_FIELD_NUMBER: _ClassVar[int]
+    functions: _containers.RepeatedCompositeFieldContainer[Description]
+    def __init__(self, functions: _Optional[_Iterable[_Union[Description, _Mapping]]] = ...) -> None: ...
+
+class Description(_message.Message):
+    __slots__ = ("name", "version", "plugin", "about", "payload_schema", "result_schema")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    PLUGIN_FIELD_NUMBER: _ClassVar[int]
+    ABOUT_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    RESULT_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: str
+    plugin: str
+    about: str
+    payload_schema: bytes
+    result_schema: bytes
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., plugin: _Optional[str] = ..., about: _Optional[str] = ..., payload_schema: _Optional[bytes] = ..., result_schema: _Optional[bytes] = ...) -> None: ...

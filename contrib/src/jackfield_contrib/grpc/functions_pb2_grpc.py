@@ -50,6 +50,26 @@ class FunctionsStub(object):
                 request_serializer=jackfield_dot_v1_dot_functions__pb2.Calls.SerializeToString,
                 response_deserializer=jackfield_dot_v1_dot_functions__pb2.Replies.FromString,
                 _registered_method=True)
+        self.Submit = channel.unary_unary(
+                '/jackfield.v1.Functions/Submit',
+                request_serializer=jackfield_dot_v1_dot_functions__pb2.SubmitRequest.SerializeToString,
+                response_deserializer=jackfield_dot_v1_dot_functions__pb2.Submission.FromString,
+                _registered_method=True)
+        self.GetSubmission = channel.unary_unary(
+                '/jackfield.v1.Functions/GetSubmission',
+                request_serializer=jackfield_dot_v1_dot_functions__pb2.SubmissionRequest.SerializeToString,
+                response_deserializer=jackfield_dot_v1_dot_functions__pb2.Submission.FromString,
+                _registered_method=True)
+        self.CancelSubmission = channel.unary_unary(
+                '/jackfield.v1.Functions/CancelSubmission',
+                request_serializer=jackfield_dot_v1_dot_functions__pb2.SubmissionRequest.SerializeToString,
+                response_deserializer=jackfield_dot_v1_dot_functions__pb2.Submission.FromString,
+                _registered_method=True)
+        self.Describe = channel.unary_unary(
+                '/jackfield.v1.Functions/Describe',
+                request_serializer=jackfield_dot_v1_dot_functions__pb2.DescribeRequest.SerializeToString,
+                response_deserializer=jackfield_dot_v1_dot_functions__pb2.Descriptions.FromString,
+                _registered_method=True)
 
 
 class FunctionsServicer(object):
@@ -80,6 +100,34 @@ class FunctionsServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Submit(self, request, context):
+        """Accepts a call for later: once this is answered it is kept, whatever becomes of the process.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSubmission(self, request, context):
+        """Tells where a submitted call is, and how it has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelSubmission(self, request, context):
+        """Cancels a submitted call unless it has ended, and tells where it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Describe(self, request, context):
+        """Tells what can be called.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FunctionsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -97,6 +145,26 @@ def add_FunctionsServicer_to_server(servicer, server):
                     servicer.Session,
                     request_deserializer=jackfield_dot_v1_dot_functions__pb2.Calls.FromString,
                     response_serializer=jackfield_dot_v1_dot_functions__pb2.Replies.SerializeToString,
+            ),
+            'Submit': grpc.unary_unary_rpc_method_handler(
+                    servicer.Submit,
+                    request_deserializer=jackfield_dot_v1_dot_functions__pb2.SubmitRequest.FromString,
+                    response_serializer=jackfield_dot_v1_dot_functions__pb2.Submission.SerializeToString,
+            ),
+            'GetSubmission': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSubmission,
+                    request_deserializer=jackfield_dot_v1_dot_functions__pb2.SubmissionRequest.FromString,
+                    response_serializer=jackfield_dot_v1_dot_functions__pb2.Submission.SerializeToString,
+            ),
+            'CancelSubmission': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelSubmission,
+                    request_deserializer=jackfield_dot_v1_dot_functions__pb2.SubmissionRequest.FromString,
+                    response_serializer=jackfield_dot_v1_dot_functions__pb2.Submission.SerializeToString,
+            ),
+            'Describe': grpc.unary_unary_rpc_method_handler(
+                    servicer.Describe,
+                    request_deserializer=jackfield_dot_v1_dot_functions__pb2.DescribeRequest.FromString,
+                    response_serializer=jackfield_dot_v1_dot_functions__pb2.Descriptions.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -181,6 +249,114 @@ class Functions(object):
             '/jackfield.v1.Functions/Session',
             jackfield_dot_v1_dot_functions__pb2.Calls.SerializeToString,
             jackfield_dot_v1_dot_functions__pb2.Replies.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Submit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jackfield.v1.Functions/Submit',
+            jackfield_dot_v1_dot_functions__pb2.SubmitRequest.SerializeToString,
+            jackfield_dot_v1_dot_functions__pb2.Submission.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSubmission(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jackfield.v1.Functions/GetSubmission',
+            jackfield_dot_v1_dot_functions__pb2.SubmissionRequest.SerializeToString,
+            jackfield_dot_v1_dot_functions__pb2.Submission.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelSubmission(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jackfield.v1.Functions/CancelSubmission',
+            jackfield_dot_v1_dot_functions__pb2.SubmissionRequest.SerializeToString,
+            jackfield_dot_v1_dot_functions__pb2.Submission.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Describe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jackfield.v1.Functions/Describe',
+            jackfield_dot_v1_dot_functions__pb2.DescribeRequest.SerializeToString,
+            jackfield_dot_v1_dot_functions__pb2.Descriptions.FromString,
             options,
             channel_credentials,
             insecure,

@@ -1,26 +1,28 @@
 """Messages as they come: read only when they are what they should be."""
 
-from typing import Final
+from typing import Final, TypeVar
 
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
-from jackfield_contrib.grpc.functions_pb2 import Call, Calls
+from jackfield_contrib.grpc.functions_pb2 import Calls
 from jackfield_contrib.http.problems import Refused
+
+M = TypeVar("M", bound=Message)
 
 _LEAD: Final = 0x0A  # of a call among calls: field 1, with its length before it
 _CANCELS: Final = 10  # times as many as calls
 
 
-def one(raw: bytes) -> Call:
-    """Read a call.
+def one(kind: type[M], raw: bytes) -> M:
+    """Read a message of a kind.
 
     Raises:
         Refused: when it is none.
     """
     try:
-        return Call.FromString(raw)
+        return kind.FromString(raw)
     except DecodeError:
-        raise Refused(400, "the message is no jackfield.v1.Call") from None
+        raise Refused(400, f"the message is no {kind.DESCRIPTOR.full_name}") from None
 
 
 def many(raw: bytes, most: int) -> Calls:
@@ -36,10 +38,7 @@ def many(raw: bytes, most: int) -> Calls:
     """
     if raw.count(_LEAD) > most and _calls(raw, most) > most:
         raise Refused(413, f"a message has at most {most:,} calls")
-    try:
-        made = Calls.FromString(raw)
-    except DecodeError:
-        raise Refused(400, "the message is no jackfield.v1.Calls") from None
+    made = one(Calls, raw)
     if len(made.cancel) > _CANCELS * most:
         raise Refused(413, f"a message cancels at most {_CANCELS * most:,} calls")
     return made

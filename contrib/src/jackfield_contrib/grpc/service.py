@@ -1,10 +1,13 @@
 """The service `jackfield.v1.Functions`: which RPC does what."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 
 from jackfield import Host
@@ -13,10 +16,23 @@ from jackfield_contrib.grpc import messages, statuses
 from jackfield_contrib.grpc.access import Access, Asker, Context
 from jackfield_contrib.grpc.bounds import Bounds
 from jackfield_contrib.grpc.calling import Calling
-from jackfield_contrib.grpc.functions_pb2 import DESCRIPTOR, Call, Replies, Reply
+from jackfield_contrib.grpc.describing import Describing
+from jackfield_contrib.grpc.functions_pb2 import (
+    DESCRIPTOR,
+    Call,
+    Calls,
+    DescribeRequest,
+    Replies,
+    Reply,
+    SubmissionRequest,
+    SubmitRequest,
+)
 from jackfield_contrib.grpc.session import Session, Unread
+from jackfield_contrib.grpc.submitting import Submitting
 from jackfield_contrib.http.problems import Refused
 from jackfield_contrib.identity import Authenticate
+
+M = TypeVar("M", bound=Message)
 
 NAME: Final[str] = DESCRIPTOR.services_by_name["Functions"].full_name
 """Of the service."""
@@ -33,22 +49,42 @@ class Functions:
         authenticate: tells from an RPC's metadata, by name in lower case, which tenant it is of, or None; by default
             what the host's configuration says of keys and tokens. As soon as the host has tenants, an RPC of none is
             `UNAUTHENTICATED`.
+        strangers: whether others than this machine can come; then an RPC of none is so without tenants, too.
     """
 
-    def __init__(self, host: Host, *, bounds: Bounds | None = None, authenticate: Authenticate | None = None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        *,
+        bounds: Bounds | None = None,
+        authenticate: Authenticate | None = None,
+        strangers: bool = False,
+    ) -> None:
         self._bounds = bounds or Bounds()
-        self._access, self._calling = Access(host, authenticate), Calling(host, self._bounds)
+        self._access, self._calling = Access(host, authenticate, strangers=strangers), Calling(host, self._bounds)
+        self._submitting, self._describing = Submitting(host, self._access, self._bounds), Describing(host)
         self._sessions: set[Session] = set()
+        self._peers: Counter[str] = Counter()
+        self._under_way = self._answered = 0
         self._draining = False
 
     def add_to(self, server: "grpc.aio.Server") -> None:
         """Have a server of grpc.aio answer this service, before it starts."""
-        # Requests come as bytes: grpcio would tell a client nothing but UNKNOWN of those that are no message.
-        unary = grpc.unary_unary_rpc_method_handler
+        later, about = self._submitting, self._describing
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            "Invoke": unary(self.invoke, None, Reply.SerializeToString),
-            "InvokeBatch": unary(self.invoke_batch, None, Replies.SerializeToString),
-            "Session": grpc.stream_stream_rpc_method_handler(self.session, None, None),
+            "Invoke": self._unary("Invoke", Call, self._invoke),
+            "InvokeBatch": self._unary("InvokeBatch", Calls, self._invoke_batch),
+            "Session": grpc.stream_stream_rpc_method_handler(self._session, None, None),
+            "Submit": self._unary("Submit", SubmitRequest, lambda request, asker, _: later.submit(request, asker)),
+            "GetSubmission": self._unary(
+                "GetSubmission", SubmissionRequest, lambda request, asker, _: later.show(request, asker)
+            ),
+            "CancelSubmission": self._unary(
+                "CancelSubmission", SubmissionRequest, lambda request, asker, _: later.cancel(request, asker)
+            ),
+            "Describe": self._unary(
+                "Describe", DescribeRequest, lambda request, asker, _: about.describe(request, asker)
+            ),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, handlers),))
 
@@ -58,34 +94,58 @@ class Functions:
         for session in self._sessions:
             session.drain()
 
-    async def invoke(self, raw: bytes, context: Context) -> Reply:
-        """Answer `Invoke`."""
-        name = ""
-        try:
-            call = messages.one(raw)
-            name = call.function
-            result = await self._calling.result(
-                call, self._access.asker(context, f"Invoke {name}"), context.time_remaining()
-            )
-            return Reply(id=call.id, result=result)
-        except (JackfieldError, Refused) as error:
-            status = statuses.of(error)
-        except TypeError:  # of a result that has no form
-            status = statuses.formless(name)
-        except ValueError as error:  # a timeout beyond what the system can wait for
-            status = statuses.of_request(Refused(400, str(error)))
-        _end(context, status)
-        return Reply()  # which grpcio drops
+    def stats(self) -> dict[str, int]:
+        """Tell what goes on: connections with anything under way, calls that are, and how many have been answered."""
+        sessions = tuple(self._sessions)
+        return {
+            "connections": len(self._peers),
+            "under_way": self._under_way + sum(session.under_way for session in sessions),
+            "requests": self._answered + sum(session.answered for session in sessions),
+        }
 
-    async def invoke_batch(self, raw: bytes, context: Context) -> Replies:
-        """Answer `InvokeBatch`: each call by itself."""
-        try:
-            calls = messages.many(raw, self._bounds.batch).calls
-            asker = self._access.asker(context, "InvokeBatch")
-        except (JackfieldError, Refused) as error:
-            _end(context, statuses.of(error))
-            return Replies()  # as above
-        left = context.time_remaining()
+    def _left(self, peer: str) -> None:
+        self._peers[peer] -= 1
+        if not self._peers[peer]:
+            del self._peers[peer]
+
+    def _unary(
+        self, name: str, kind: type[M], answer: Callable[[M, Asker, float | None], Awaitable[Message]]
+    ) -> "grpc.RpcMethodHandler[Any, Any]":
+        """Make the handler of an RPC of one message each way.
+
+        Args:
+            name: of the RPC.
+            kind: of the request.
+            answer: called with the request, who asks, and the seconds that remain or None.
+        """
+        read = self._calls if kind is Calls else messages.one
+
+        async def handler(raw: bytes, context: Context) -> bytes:
+            self._under_way += 1
+            self._peers[peer := context.peer()] += 1
+            try:
+                request = read(kind, raw)
+                made = await answer(request, self._access.asker(context, name), context.time_remaining())
+                return made.SerializeToString()
+            except (JackfieldError, Refused) as error:
+                _end(context, statuses.of(error))
+                return b""  # which grpcio drops
+            finally:
+                self._under_way -= 1
+                self._answered += 1
+                self._left(peer)
+
+        # Requests come as bytes: grpcio would tell a client nothing but UNKNOWN of those that are no message.
+        return grpc.unary_unary_rpc_method_handler(handler, None, None)
+
+    def _calls(self, _kind: object, raw: bytes) -> Any:
+        return messages.many(raw, self._bounds.batch)
+
+    async def _invoke(self, call: Call, asker: Asker, left: float | None) -> Reply:
+        return Reply(id=call.id, result=await self._calling.result(call, asker, left))
+
+    async def _invoke_batch(self, message: Calls, asker: Asker, left: float | None) -> Replies:
+        """Answer each call by itself, in their order."""
         until = None if left is None else monotonic() + left
         places = asyncio.Semaphore(self._bounds.parallel)
 
@@ -94,12 +154,12 @@ class Functions:
                 return await self._calling.reply(call, asker, None if until is None else until - monotonic())
 
         replies = Replies()
-        for call, (result, failed) in zip(calls, await asyncio.gather(*map(each, calls)), strict=True):
+        ended = await asyncio.gather(*map(each, message.calls))
+        for call, (result, failed) in zip(message.calls, ended, strict=True):
             replies.replies.add(id=call.id, result=result, error=failed)
         return replies
 
-    async def session(self, _requests: object, context: Context) -> None:
-        """Answer `Session`."""
+    async def _session(self, _requests: object, context: Context) -> None:
         try:
             asker, since = self._access.asker(context, "Session"), monotonic()
         except (JackfieldError, Refused) as error:
@@ -116,12 +176,15 @@ class Functions:
         self._sessions.add(session)
         if self._draining:
             session.drain()
+        self._peers[peer := context.peer()] += 1
         try:
             status = await session.run()
         except Unread:
             status = statuses.unread(self._bounds.patience)
         finally:
             self._sessions.discard(session)
+            self._answered += session.answered
+            self._left(peer)
         if status is not None:
             _end(context, status)
 

@@ -34,6 +34,9 @@ class Session:
         calling: calls functions.
         ask: tells who asks; it is asked again from time to time, since keys end.
         bounds: of what comes.
+
+    Attributes:
+        answered: how many replies it has written.
     """
 
     def __init__(self, context: Any, calling: Calling, ask: Callable[[], Asker], bounds: Bounds) -> None:
@@ -45,6 +48,7 @@ class Session:
         self._room: asyncio.Future[None] | None = None
         self._status: Status | None = None
         self._no_more = self._broken = False
+        self.answered = 0
 
     async def run(self) -> Status | None:
         """Serve it to its end.
@@ -70,6 +74,11 @@ class Session:
             for task in self._under_way.values():
                 task.cancel()
         return self._status
+
+    @property
+    def under_way(self) -> int:
+        """How many calls have not ended."""
+        return len(self._under_way)
 
     def drain(self) -> None:
         """Take no more calls; it ends when those that are under way have their replies."""
@@ -134,6 +143,7 @@ class Session:
                 break
             ready.popleft()
             add(id=identifier, result=result, error=failed)
+        self.answered += len(message.replies)
         try:
             async with asyncio.timeout(self._bounds.patience):
                 await self._context.write(message.SerializeToString())

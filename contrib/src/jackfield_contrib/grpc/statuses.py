@@ -10,7 +10,7 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from jackfield import to_json
-from jackfield.errors import OUTCOMES, FunctionCrashed, JackfieldError, PayloadError, ResourceExhausted
+from jackfield.errors import OUTCOMES, JackfieldError, PayloadError, ResourceExhausted
 from jackfield_contrib.http import problems
 from jackfield_contrib.http.problems import Refused
 
@@ -68,16 +68,6 @@ def of_error(error: JackfieldError) -> Status:
         wait.retry_delay.FromNanoseconds(max(0, int(error.retry_after * 1e9)))
         _add(status, wait)
     return status
-
-
-def formless(name: str) -> Status:
-    """Describe a result that cannot be written: the function is at fault, and where is for its author alone."""
-    return of_error(FunctionCrashed(name, "TypeError", "its result has no form that can be sent"))
-
-
-def too_large(name: str, most: int) -> Status:
-    """Describe a result that no message can hold."""
-    return of_error(ResourceExhausted(name, f"its result has more than the {most:,} bytes that a message may have"))
 
 
 def unread(patience: float) -> Status:
