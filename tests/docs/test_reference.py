@@ -11,8 +11,8 @@ import typer.main
 import jackfield
 from jackfield import errors
 from jackfield.cli import app
+from jackfield.config import ExecutorConfig, flows
 from jackfield.config import doors as configured_doors
-from jackfield.config import flows
 from jackfield.config import model as configured
 from jackfield.config.keys import key_of
 from jackfield.observe.record import Record
@@ -27,6 +27,7 @@ CONFIGURED = {
     "[plugin.retry]": configured.RetryConfig,
     "[plugin.upgrade]": configured.UpgradeConfig,
     "[doors.http]": configured_doors.HttpDoorConfig,
+    "[executors.NAME]": ExecutorConfig,
     "[durable]": configured.DurableConfig,
     "[[schedule]]": configured.ScheduleConfig,
     "[routes]": configured.RouteConfig,

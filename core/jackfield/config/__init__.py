@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
 from jackfield.config.doors import DoorsConfig, HttpDoorConfig
+from jackfield.config.executors import ExecutorConfig, ExecutorSettings
 from jackfield.config.flows import FlowConfig, StepConfig
 from jackfield.config.leaves import RestartPolicy
 from jackfield.config.model import (
@@ -48,6 +49,8 @@ __all__ = [
     "DoorsConfig",
     "DurableConfig",
     "EnvironmentsConfig",
+    "ExecutorConfig",
+    "ExecutorSettings",
     "FlowConfig",
     "HostConfig",
     "HttpDoorConfig",

@@ -15,6 +15,7 @@ import attrs
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
 from jackfield.config.doors import DoorsConfig
+from jackfield.config.executors import ExecutorConfig, ExecutorSettings
 from jackfield.config.flows import FlowConfig
 from jackfield.config.leaves import (
     Attribute,
@@ -318,6 +319,7 @@ class Document:
         environments: where plugins that run apart get their packages from.
         durable: how submitted calls are run.
         doors: where calls come in over a network.
+        executors: name → a further place where functions run.
         discover: whether installed plugins that are not declared here load too.
         timeout: seconds that a call may take when neither caller, function nor plugin says otherwise.
         strict: whether any fault at all keeps the host from starting.
@@ -335,6 +337,7 @@ class Document:
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
     durable: DurableConfig = attrs.field(factory=DurableConfig)
     doors: DoorsConfig = attrs.field(factory=DoorsConfig)
+    executors: Mapping[str, ExecutorConfig] = attrs.field(factory=dict)
     discover: bool = False
     timeout: Seconds | None = None
     strict: bool = False
@@ -364,6 +367,7 @@ class Configuration:
         environments: where plugins that run apart get their packages from; folders absolute.
         durable: how submitted calls are run.
         doors: where calls come in over a network.
+        executors: name → a further place where functions run, read-only.
         discover: whether installed plugins that are not declared load too.
         timeout: seconds that a call may take when nothing else says so, or None.
         strict: whether any fault keeps the host from starting.
@@ -387,6 +391,7 @@ class Configuration:
     environments: EnvironmentsConfig = attrs.field(factory=EnvironmentsConfig)
     durable: DurableConfig = attrs.field(factory=DurableConfig)
     doors: DoorsConfig = attrs.field(factory=DoorsConfig)
+    executors: Mapping[str, ExecutorSettings] = attrs.field(factory=dict, converter=_read_only)
     discover: bool = False
     timeout: float | None = None
     strict: bool = False

@@ -8,6 +8,7 @@ import msgspec
 
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
 from jackfield.config.doors import DoorsConfig, HttpDoorConfig
+from jackfield.config.executors import ExecutorConfig
 from jackfield.config.flows import FlowConfig, StepConfig
 from jackfield.config.keys import keys
 from jackfield.config.model import (
@@ -32,6 +33,7 @@ _KEYS: Final[Mapping[type, frozenset[str]]] = {
         DurableConfig,
         DoorsConfig,
         HttpDoorConfig,
+        ExecutorConfig,
         PluginConfig,
         ScheduleConfig,
         WorkerConfig,
@@ -109,6 +111,7 @@ def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[type, AbstractSet[str]]]:
         (ScheduleConfig, raw.get("schedule", ())),
         (RouteConfig, raw.get("routes", {}).values()),
         (TenantConfig, raw.get("tenants", {}).values()),
+        (ExecutorConfig, raw.get("executors", {}).values()),
     ):
         yield from ((cls, table.keys()) for table in tables)
     for plugin in raw.get("plugin", ()):

@@ -26,6 +26,8 @@ _EXAMPLES: Mapping[str | int, str] = {
     "path": 'add path = "module:Object"',
     "function": 'add function = "billing.close"',
     "cron": 'add cron = "15 3 * * *"',
+    "kind": 'add kind = "remote"',
+    "url": 'add url = "https://HOST:PORT"',
 }
 _ARRAYS: Mapping[type, str] = {PluginConfig: "plugin", ScheduleConfig: "schedule"}
 _HUGE = 10**18
@@ -137,12 +139,15 @@ def _repair(document: dict[str, Any], problem: Problem) -> None:
             | ("plugin", int(), "name" | "path")
             | ("plugin", int(), "functions", _)
             | ("routes", _, "tenants", _)
+            | ("executors", _, "kind" | "url")
         ):
             holder[last] = PLACEHOLDER
         case ("routes", _, "shares", _):
             holder[last] = 0.0
         case ("routes" | "tenants", _):
             holder[last] = {}
+        case ("executors", _):
+            holder[last] = {"kind": PLACEHOLDER, "url": PLACEHOLDER}
         case ("flows", *rest) if (filled := _placeholder(*rest)) is not None:
             holder[last] = filled
         case _ if isinstance(holder, list):  # the others must keep their places
