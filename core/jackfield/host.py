@@ -268,6 +268,10 @@ class Host(Caller):
 
         switches = self._inventory.scan()
         self._environments, self._durable = configuration.environments, configuration.durable
+        if configuration.executors:
+            from jackfield.executors.configured import configured  # noqa: PLC0415  # for those who have some
+
+            self._places.add(configured(configuration.executors))
         self._kept.configure(store_of(configuration.store.url), configuration.host.id)
         restored = self._restored(configuration) if self._kept.lasts else None
         configuration = configuration if restored is None else restored.configuration
@@ -679,6 +683,10 @@ class Host(Caller):
             ContractError: if its contract does not fit, with what differs.
         """
         spec = self.describe(name)
+        if spec.remote is None and not self._places.injects_here(spec):
+            from jackfield.wire.signature import as_remote  # noqa: PLC0415  # for those who call other processes
+
+            spec = as_remote(spec)
         differences = contract.fits(spec, payload, result)
         if differences:
             fix = f"use the types that `pluginctl info {name} --contract` shows"
@@ -1270,7 +1278,7 @@ class Host(Caller):
         self.events.close()
         while self._unwatch:
             self._unwatch.pop()()
-        self._places.thread.close()
+        self._places.close()
         self._kept.give_back(_STOP_AT_LEAST)
         if (workers := self._there) is not None:
             workers.close()

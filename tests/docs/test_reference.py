@@ -12,8 +12,8 @@ import jackfield
 from jackfield import errors
 from jackfield.cli import app
 from jackfield.config import auth as configured_auth
+from jackfield.config import ExecutorConfig, flows
 from jackfield.config import doors as configured_doors
-from jackfield.config import flows
 from jackfield.config import model as configured
 from jackfield.config.keys import key_of
 from jackfield.observe.record import Record
@@ -32,6 +32,7 @@ CONFIGURED = {
     "[doors.grpc]": configured_doors.GrpcDoorConfig,
     "[webhooks.NAME]": configured.WebhookConfig,
     "[deliveries.NAME]": configured.DeliveryConfig,
+    "[executors.NAME]": ExecutorConfig,
     "[durable]": configured.DurableConfig,
     "[[schedule]]": configured.ScheduleConfig,
     "[routes]": configured.RouteConfig,

@@ -24,7 +24,7 @@ from jackfield.errors import (
 from jackfield.wire.errors import Failure, restore
 
 NOT_TOLD: Final = "(not told)"
-"""The type of a crash's exception, which is for the log of the host that it happened on."""
+"""The type of the exception where a fault of the host ended a call: that is for its own log."""
 
 _TOLD: Final[Mapping[type[JackfieldError], tuple[str, ...]]] = MappingProxyType(
     {
@@ -36,7 +36,7 @@ _TOLD: Final[Mapping[type[JackfieldError], tuple[str, ...]]] = MappingProxyType(
         DeadlineExceeded: ("function", "overdue", "reason"),
         Cancelled: ("function", "reason"),
         Unavailable: ("what", "reason", "cause", "ran"),
-        FunctionCrashed: ("function", "version", "plugin"),
+        FunctionCrashed: ("function", "error_type", "version", "plugin"),
         SubmissionConflict: ("function", "key", "id"),
     }
 )
@@ -75,8 +75,8 @@ def error_of(document: Mapping[str, Any], what: str) -> JackfieldError:
     if kind is Rejected:
         fields["message"] = detail
     elif kind is FunctionCrashed:
-        fields = {"function": what} | {key: fields[key] for key in _TOLD[kind] if key in fields}
-        fields |= {"error_type": NOT_TOLD, "message": detail}
+        fields = {"function": what, "error_type": NOT_TOLD} | {key: fields[key] for key in _TOLD[kind] if key in fields}
+        fields["message"] = detail
     return restore(Failure(kind.__name__, detail, _text(document.get("outcome")), fields), what)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
 from jackfield.config.auth import AuthConfig, JwtConfig
 from jackfield.config.doors import DoorsConfig, GrpcDoorConfig, HttpDoorConfig
+from jackfield.config.executors import ExecutorConfig, ExecutorSettings
 from jackfield.config.flows import FlowConfig, StepConfig
 from jackfield.config.leaves import RestartPolicy
 from jackfield.config.model import (
@@ -53,6 +54,8 @@ __all__ = [
     "DoorsConfig",
     "DurableConfig",
     "EnvironmentsConfig",
+    "ExecutorConfig",
+    "ExecutorSettings",
     "FlowConfig",
     "GrpcDoorConfig",
     "HostConfig",

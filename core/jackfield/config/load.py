@@ -13,6 +13,7 @@ from jackfield.config.auth_check import check_auth
 from jackfield.config.check import check
 from jackfield.config.documents import Kind
 from jackfield.config.doors_check import check_doors
+from jackfield.config.executors_check import check_executors
 from jackfield.config.flow_check import check_flows
 from jackfield.config.lines import PluginLines, index_lines
 from jackfield.config.model import EXECUTORS, Configuration
@@ -85,14 +86,15 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
         from jackfield.config.structure import structure  # noqa: PLC0415  # cattrs is for those whose file is wrong
 
         document, problems = structure(raw)
-    plugins, environments, more = check(document, here.parent, executors)
+    places, unplaced = check_executors(document.executors, here.parent) if document.executors else ({}, [])
+    plugins, environments, more = check(document, here.parent, (*executors, *places))
     flows, flawed = check_flows(document.flows) if document.flows else ({}, [])
     store, unstored = check_store_url(document.store, here.parent)
     doors, unhung = check_doors(document.doors, here.parent, tenants=document.tenants is not None)
     auth, unproven = check_auth(document.auth, here.parent, tenants=document.tenants is not None)
     webhooks, unsigned = check_webhooks(document.webhooks, here.parent, document.tenants)
     deliveries, unsent = check_deliveries(document.deliveries, here.parent)
-    if problems := [*problems, *more, *flawed, *unstored, *unhung, *unsigned, *unsent, *unproven]:
+    if problems := [*problems, *more, *flawed, *unstored, *unhung, *unsigned, *unsent, *unproven, *unplaced]:
         raise KIND.error(file, problems, index_lines(text), lambda path: _plugin(path, raw))
     return Configuration(
         file=here,
@@ -110,6 +112,7 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
         auth=auth,
         webhooks=webhooks,
         deliveries=deliveries,
+        executors=places,
         discover=document.discover,
         timeout=document.timeout,
         strict=document.strict,

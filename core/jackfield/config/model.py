@@ -16,6 +16,7 @@ import attrs
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
 from jackfield.config.auth import AuthConfig
 from jackfield.config.doors import DoorsConfig
+from jackfield.config.executors import ExecutorConfig, ExecutorSettings
 from jackfield.config.flows import FlowConfig
 from jackfield.config.leaves import (
     Attribute,
@@ -332,6 +333,7 @@ class Document:
         auth: how strangers say who they are, beside the keys of tenants.
         webhooks: what others POST, signed, and which function that is a call of, one table each.
         deliveries: where the results of submitted calls are sent, one table each.
+        executors: name → a further place where functions run.
         discover: whether installed plugins that are not declared here load too.
         timeout: seconds that a call may take when neither caller, function nor plugin says otherwise.
         strict: whether any fault at all keeps the host from starting.
@@ -352,6 +354,7 @@ class Document:
     auth: AuthConfig = attrs.field(factory=AuthConfig)
     webhooks: Mapping[str, WebhookConfig] = attrs.field(factory=dict)
     deliveries: Mapping[str, DeliveryConfig] = attrs.field(factory=dict)
+    executors: Mapping[str, ExecutorConfig] = attrs.field(factory=dict)
     discover: bool = False
     timeout: Seconds | None = None
     strict: bool = False
@@ -384,6 +387,7 @@ class Configuration:
         auth: how strangers say who they are, beside the keys of tenants.
         webhooks: name → what others POST, signed, and which function that is a call of, read-only.
         deliveries: name → where the results of submitted calls are sent, read-only.
+        executors: name → a further place where functions run, read-only.
         discover: whether installed plugins that are not declared load too.
         timeout: seconds that a call may take when nothing else says so, or None.
         strict: whether any fault keeps the host from starting.
@@ -410,6 +414,7 @@ class Configuration:
     auth: AuthConfig = attrs.field(factory=AuthConfig)
     webhooks: Mapping[str, Webhook] = attrs.field(factory=dict, converter=_read_only)
     deliveries: Mapping[str, Delivery] = attrs.field(factory=dict, converter=_read_only)
+    executors: Mapping[str, ExecutorSettings] = attrs.field(factory=dict, converter=_read_only)
     discover: bool = False
     timeout: float | None = None
     strict: bool = False

@@ -9,6 +9,7 @@ import msgspec
 from jackfield.config.apart import EnvironmentsConfig, UpgradeConfig, WorkerConfig
 from jackfield.config.auth import AuthConfig, JwtConfig
 from jackfield.config.doors import DoorsConfig, GrpcDoorConfig, HttpDoorConfig
+from jackfield.config.executors import ExecutorConfig
 from jackfield.config.flows import FlowConfig, StepConfig
 from jackfield.config.keys import keys
 from jackfield.config.model import (
@@ -37,6 +38,7 @@ _KEYS: Final[Mapping[type, frozenset[str]]] = {
         DoorsConfig,
         HttpDoorConfig,
         GrpcDoorConfig,
+        ExecutorConfig,
         PluginConfig,
         ScheduleConfig,
         WorkerConfig,
@@ -118,6 +120,7 @@ def _tables(raw: Mapping[str, Any]) -> Iterator[tuple[type, AbstractSet[str]]]:
         (TenantConfig, raw.get("tenants", {}).values()),
         (WebhookConfig, raw.get("webhooks", {}).values()),
         (DeliveryConfig, raw.get("deliveries", {}).values()),
+        (ExecutorConfig, raw.get("executors", {}).values()),
     ):
         yield from ((cls, table.keys()) for table in tables)
     for plugin in raw.get("plugin", ()):

@@ -29,7 +29,8 @@ _EXAMPLES: Mapping[str | int, str] = {
     "path": 'add path = "module:Object"',
     "function": 'add function = "billing.close"',
     "cron": 'add cron = "15 3 * * *"',
-    "url": 'add url = "https://crm.example.com/hook"',
+    "kind": 'add kind = "remote"',
+    "url": 'add url = "https://HOST:PORT"',
 }
 _ARRAYS: Mapping[type, str] = {PluginConfig: "plugin", ScheduleConfig: "schedule"}
 _HUGE = 10**18
@@ -149,10 +150,13 @@ def _repair(document: dict[str, Any], problem: Problem) -> None:
             | ("auth", "jwt", "issuer" | "audience" | "keys")
             | ("webhooks", _, "function")
             | ("deliveries", _, "url")
+            | ("executors", _, "kind" | "url")
         ):
             holder[last] = PLACEHOLDER
         case ("routes", _, "shares", _):
             holder[last] = 0.0
+        case ("executors", _):
+            holder[last] = {"kind": PLACEHOLDER, "url": PLACEHOLDER}
         case ("flows", *rest) if (filled := _placeholder(*rest)) is not None:
             holder[last] = filled
         case _ if isinstance(holder, list):  # the others must keep their places

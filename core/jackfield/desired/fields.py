@@ -168,6 +168,8 @@ def host_changes(before: Configuration, after: Configuration) -> tuple[FieldChan
     found += _differing(before.store, after.store, "store.")
     found += _differing(before.doors, after.doors, "doors.")
     found += _differing(before.durable, after.durable, "durable.")
+    for change in _differing_each(before.executors, after.executors):
+        found.append(FieldChange(f"executors.{change.field}", change.before, change.after))
     return tuple(found)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from jackfield.errors import ContractError, Fault
 from jackfield.executors.inline import InlineExecutor
@@ -31,18 +31,33 @@ class Places:
     """
 
     def __init__(self, home: HomeLoop, pool: Pool, further: Mapping[str, Executor]) -> None:
-        faults = tuple(fault for name, each in further.items() if (fault := _fault(name, each)) is not None)
-        if faults:
-            raise ContractError("Host(executors=…)", faults)
+        _check(further, "Host(executors=…)")
         self._pool = pool
         self.inline: Final = InlineExecutor(home)
         self.thread = ThreadExecutor(pool)
         self._worker = WorkerExecutor()
         self._further = dict(further)
+        self._made: tuple[Any, ...] = ()
+
+    def add(self, made: Mapping[str, Executor]) -> None:
+        """Take further executors, which end with the host; one of the embedder's own comes first.
+
+        Raises:
+            ContractError: as for the class.
+        """
+        _check(made, "[executors]")
+        self._made = tuple(made.values())
+        self._further = {**made, **self._further}
 
     def open(self) -> None:
         """Begin anew after a stop: what lingers from before is not counted any more."""
         self.thread = ThreadExecutor(self._pool)
+
+    def close(self) -> None:
+        """Refuse new calls in threads, and let go of what executors of the configuration hold."""
+        self.thread.close()
+        for executor in self._made:
+            executor.close()
 
     def of(self, spec: FunctionSpec) -> Executor | None:
         """Give the executor that a function's policy names; None if it names none, or `inline`.
@@ -98,6 +113,12 @@ class Places:
 
 def _refused(spec: FunctionSpec, reason: str, fix: str) -> ContractError:
     return ContractError(spec.name, (Fault("contract", spec.plugin, spec.key, reason, fix, place_of(spec.target)),))
+
+
+def _check(executors: Mapping[str, Executor], whose: str) -> None:
+    faults = tuple(fault for name, each in executors.items() if (fault := _fault(name, each)) is not None)
+    if faults:
+        raise ContractError(whose, faults)
 
 
 def _fault(name: str, executor: object) -> Fault | None:

@@ -1,8 +1,10 @@
 """A contract as text, for people: of a function of this process, or of another."""
 
-from jackfield.contract.payload import result_schema
+import attrs
+
+from jackfield.contract.payload import payload_schema, result_schema
 from jackfield.contract.shapes import render
-from jackfield.model.spec import MISSING, FunctionSpec, Parameter
+from jackfield.model.spec import MISSING, FunctionSpec, Parameter, RemoteContract
 from jackfield.wire.values import text_of
 
 _SHOWN = 80  # characters of a default
@@ -42,6 +44,16 @@ def shown_dependencies(spec: FunctionSpec) -> tuple[str, ...]:
     if spec.remote is not None:
         return spec.remote.dependencies
     return tuple(f"{one.parameter}: {one.key}{' (optional)' if one.optional else ''}" for one in spec.dependencies)
+
+
+def as_remote(spec: FunctionSpec) -> FunctionSpec:
+    """Give a function with its contract as schemas alone, as one has it whose types are in another process.
+
+    Args:
+        spec: a function of this process, which runs elsewhere all the same.
+    """
+    said = shown_parameters(spec), shown_result(spec), shown_dependencies(spec)
+    return attrs.evolve(spec, remote=RemoteContract(payload_schema(spec), result_schema(spec), *said))
 
 
 def _shown(parameter: Parameter) -> str:

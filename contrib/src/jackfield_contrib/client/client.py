@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Coroutine, Mapping
 from concurrent import futures
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from jackfield.calls.handles import Function
 from jackfield.errors import AsyncCallRequired, Unavailable
@@ -38,6 +38,9 @@ class Client:
 
     Within a function of a host, calls are within its deadline. They continue the current trace.
 
+    Attributes:
+        asking: asks on the client's own loop; for handles and executors.
+
     Args:
         url: where the host's door is: `http://HOST:PORT`, `https://HOST:PORT`, `http+unix:///PATH`.
         key: says which tenant the calls are for; it is sent to nobody else, and shown nowhere.
@@ -66,8 +69,13 @@ class Client:
         address = Address.parse(url)
         self._timeout = None if timeout is None else seconds_of(timeout)
         self._transport = Transport(address, checked_key(key, address, insecure=insecure), tls)
-        self._asking = Asking(self._transport)
+        self.asking: Final = Asking(self._transport)
         self._thread = LoopThread(self._transport.close)
+
+    @property
+    def url(self) -> str:
+        """Where the host is."""
+        return self._transport.url
 
     def call(
         self,
@@ -100,7 +108,7 @@ class Client:
             ValueError: the timeout or a header cannot be one.
         """
         request = messages.call(name, payload, self._limit(timeout), tenant, version, headers)
-        return self.wait(self._asking.value(request), name, "`await client.acall(…)`")
+        return self.wait(self.asking.value(request), name, "`await client.acall(…)`")
 
     async def acall(
         self,
@@ -117,7 +125,7 @@ class Client:
         Who has an event loop alone is better served by `AsyncClient`, which needs no thread.
         """
         request = messages.call(name, payload, self._limit(timeout), tenant, version, headers)
-        return await self.hop(self._asking.value(request))
+        return await self.hop(self.asking.value(request))
 
     def submit(
         self,
@@ -150,7 +158,7 @@ class Client:
             JackfieldError: what `Host.submit` raises; further errors as for `call`.
         """
         request = messages.submit(name, payload, key, timeout, tenant, version, headers)
-        made = self.wait(self._asking.table(request), name, "`await client.asubmit(…)`")
+        made = self.wait(self.asking.table(request), name, "`await client.asubmit(…)`")
         return self._handle(made, key)
 
     async def asubmit(
@@ -167,7 +175,7 @@ class Client:
     ) -> RemoteSubmission:
         """Do what `submit` does, from any event loop."""
         request = messages.submit(name, payload, key, timeout, tenant, version, headers)
-        return self._handle(await self.hop(self._asking.table(request)), key)
+        return self._handle(await self.hop(self.asking.table(request)), key)
 
     def submitted(self, identifier: str, /) -> RemoteSubmission:
         """Find a submitted call by its id.
@@ -176,7 +184,7 @@ class Client:
             LookupError: if there is none that this key may see, or it is not kept any more.
         """
         request = messages.submitted(identifier, "")
-        return self._handle(self.wait(self._asking.table(request), "client.submitted", "an AsyncClient"), None)
+        return self._handle(self.wait(self.asking.table(request), "client.submitted", "an AsyncClient"), None)
 
     def submissions(self, function: str = "*", *, status: str | None = None) -> "Iterator[dict[str, Any]]":
         """Go through the submitted calls that are kept and that this key may see, 10,000 at most, in no order.
@@ -188,12 +196,12 @@ class Client:
         Returns:
             Of each its `id`, `function`, `version`, `key`, `status`, `reason`, `attempt`, `submitted` and `since`.
         """
-        rows = self.wait(self._asking.rows(messages.submissions(function, status)), "client.submissions", _ASYNC)
+        rows = self.wait(self.asking.rows(messages.submissions(function, status)), "client.submissions", _ASYNC)
         return iter(rows)
 
     def functions(self) -> list[dict[str, Any]]:
         """List what can be called: of each function its `name`, `version`, `plugin` and what it is `about`."""
-        rows: list[dict[str, Any]] = self.wait(self._asking.rows(messages.functions()), "client.functions", _ASYNC)
+        rows: list[dict[str, Any]] = self.wait(self.asking.rows(messages.functions()), "client.functions", _ASYNC)
         return rows
 
     def describe(self, name: str) -> "FunctionSpec":
@@ -202,7 +210,7 @@ class Client:
         Raises:
             FunctionNotFound: if there is none of that name that this key may call.
         """
-        found = self.wait(self._asking.table(messages.description(name)), "client.describe", _ASYNC)
+        found = self.wait(self.asking.table(messages.description(name)), "client.describe", _ASYNC)
         return spec_of(found)
 
     def function(self, name: str, payload: "TypeForm[P]", result: "TypeForm[R]") -> Function[P, R]:
@@ -229,7 +237,7 @@ class Client:
         if asyncio._get_running_loop() is not None:  # noqa: SLF001  # documented; does not raise
             work.close()
             raise AsyncCallRequired(what, instead)
-        running = self._begin(work)
+        running = self.begin(work)
         try:
             return running.result()
         except futures.CancelledError:
@@ -241,14 +249,19 @@ class Client:
     async def hop(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something on the client's own loop, and await it; for handles."""
         try:
-            return await asyncio.wrap_future(self._begin(work))
+            return await asyncio.wrap_future(self.begin(work))
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
             raise self._gone() from None
 
-    def _begin(self, work: Coroutine[Any, Any, T]) -> "futures.Future[T]":
+    def begin(self, work: Coroutine[Any, Any, T]) -> "futures.Future[T]":
+        """Begin something on the client's own loop; for executors.
+
+        Raises:
+            Unavailable: if the client is closed, or another process's.
+        """
         try:
             self._transport.check()
         except Unavailable:
@@ -263,7 +276,7 @@ class Client:
         return self._timeout if timeout is None else timeout
 
     def _handle(self, document: Mapping[str, Any], key: str | None) -> RemoteSubmission:
-        return RemoteSubmission(*identified(document), key, asking=self._asking, client=self)
+        return RemoteSubmission(*identified(document), key, asking=self.asking, client=self)
 
     def __repr__(self) -> str:
         """Show where the host is."""

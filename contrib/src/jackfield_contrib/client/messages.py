@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
-from jackfield.model.call import current
+from jackfield.model.call import Call, current
 from jackfield.model.deadline import seconds_of, tighten
 from jackfield.model.headers import Headers
 from jackfield.wire.crossing import pack
@@ -28,6 +28,7 @@ _NOT_A_CALLS: Final = frozenset(
 )  # fmt: skip
 """Headers that are about the request, so that they are not a caller's to set."""
 
+_TRACE: Final = frozenset({"traceparent", "tracestate", "baggage"})
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.1
 _VALUE: Final = re.compile(r"[\x20-\x7e\t]*")  # and 5.5: what is beyond ASCII each server reads as it likes
 
@@ -131,6 +132,26 @@ def _until(timeout: float | None) -> float | None:
     """Give when there must be an answer: in so many seconds, and within the call that is running here."""
     outer = current.get()
     return tighten(None if outer is None else outer.deadline, timeout)
+
+
+def passed_on(call: Call) -> Request:
+    """Ask for a call that is made here to be run there: within its time and trace, with its headers.
+
+    Raises:
+        TypeError: if its payload has no form that can be sent.
+    """
+    trace = _trace()
+    dropped = _NOT_A_CALLS | ({"x-version"} if not trace else {"x-version", *_TRACE})
+    headers = {
+        name: value
+        for name, value in call.headers.items()
+        if name.lower() not in dropped and _NAME.fullmatch(name) and _VALUE.fullmatch(value)
+    }
+    body, sent = b"", headers | trace
+    if call.payload is not None:
+        body, sent["Content-Type"] = pack(call.payload), MESSAGEPACK
+    path = f"/v1/functions/{quote(call.name, safe='')}"
+    return Request(call.name, "POST", path, sent, body, deadline=call.deadline, tells_time=True)
 
 
 def submitted(identifier: str, function: str, wait: float = 0.0) -> Request:

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import attrs
 
 from jackfield import Host
+from jackfield.model.entrance import Entrance, entrance
 from jackfield.model.headers import Headers
 from jackfield_contrib.grpc.functions_pb2 import Call
 from jackfield_contrib.http import access as http
