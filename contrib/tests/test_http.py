@@ -364,6 +364,25 @@ def test_a_request_of_nobody_is_refused_once_there_are_tenants(ask, closed):
     assert ask("POST", "/v1/functions/seen", app=closed, **own).status_code == 403
 
 
+def test_a_tenant_picks_no_version_that_it_may_not(tmp_path, ask):
+    """By the header of a call, and in a batch."""
+    file = tmp_path / "jackfield.toml"
+    file.write_text("[tenants.t]\n[tenants.u]\nversions = true\n")
+    with Host.from_config(file, observers=()) as made:
+        for version in ("1", "2"):
+            made.register("f", lambda version=version: version, version=version)
+        app = asgi(made, authenticate=lambda headers, *_: headers[b"x-test-tenant"].decode())
+        for tenant, single, batch in [("t", 403, 403), ("u", 200, "2")]:
+            own = {"x-test-tenant": tenant}
+            assert ask("POST", "/v1/functions/f", app=app, headers={**own, "x-version": "2"}).status_code == single
+            calls = [{"function": "f", "version": "2"}]
+            (answer,) = ask("POST", "/v1/calls:batch", app=app, headers=own, json=calls).json()
+            assert answer.get("status", answer.get("result")) == batch
+            assert ask("POST", "/v1/calls:batch", app=app, headers=own, json=[{"function": "f"}]).json() == [
+                {"result": "1"}
+            ]
+
+
 def test_a_tenant_sees_what_it_may_call(ask, closed):
     """In the list, in the document, and one by one."""
     own = {"headers": {"x-test-tenant": "t"}}

@@ -60,8 +60,11 @@ class Calling:
     ) -> dict[str, Any]:
         name, timeout = call["function"], call.get("timeout", whole)
         try:
-            version = call.get("version")
-            result = await self._host.acall(name, call.get("payload"), timeout, exchange.tenant, version, headers)
+            if (version := call.get("version")) is not None:  # as the header of a single call: not all may pick one
+                if not isinstance(version, str):
+                    raise TypeError(f"a version is a text, not {type(version).__name__}")  # noqa: TRY301  # as others
+                headers = {**(headers or {}), "x-version": version}
+            result = await self._host.acall(name, call.get("payload"), timeout, exchange.tenant, None, headers)
         except JackfieldError as error:
             return dict(problems.of_error(error).document)
         except (TypeError, ValueError) as error:  # a version that is no text, a timeout that is no number
