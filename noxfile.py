@@ -87,6 +87,13 @@ def protos(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_doors(session: nox.Session) -> None:
+    """Measure the doors under load against the same work by hand; wrk of Debian makes the load."""
+    session.install(".", "contrib[all]", "fastapi")
+    session.run("python", "tests/bench/doors/run.py", *session.posargs)
+
+
+@nox.session
 def ops(session: nox.Session) -> None:
     """Check the rules for Prometheus and the dashboard; promtool is fetched from Debian where there is none."""
     session.install("-e", ".", *_group("test"))

@@ -11,8 +11,8 @@ import typer.main
 import jackfield
 from jackfield import errors
 from jackfield.cli import app
-from jackfield.config import auth as configured_auth
 from jackfield.config import ExecutorConfig, flows
+from jackfield.config import auth as configured_auth
 from jackfield.config import doors as configured_doors
 from jackfield.config import model as configured
 from jackfield.config.keys import key_of

@@ -81,14 +81,14 @@ def run(effort: Effort) -> Section:
     ]
     return Section(
         "Soak",
-        f"{rate:,.0f} calls a second for {effort.load:g} s, 70 % of what the same client got before; every {_EVERY:g} s in"
-        f" turn a canary begins or ends, a plugin is reloaded, a worker is killed: {dict(blows)}. Memory in MiB, from a"
+        f"{rate:,.0f} calls a second for {effort.load:g} s, 70 % of what the same client got before; every {_EVERY:g} s"
+        f" in turn a canary begins or ends, a plugin is reloaded, a worker is killed: {dict(blows)}. MiB from a"
         f" quarter of the time to its end: {memory[0]:.0f} → {memory[1]:.0f}.",
         [],
         checks=[
             Check(f"calls beyond 1 in 10,000 that failed ({bad})", max(0, bad - allowed), len(kept)),
             Check(
-                f"calls of workers that failed ({lost['in a worker']}) beyond those inside the {killed} killed ({inside})",
+                f"calls of workers that failed ({lost['in a worker']}) beyond those inside {killed} killed ({inside})",
                 max(0, lost["in a worker"] - inside),
                 len(answers["in a worker"]),
             ),

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import servers
+import sessions
 from harness import Effort, Series
 from load import Load, wrk
 from results import Row, Section, Table
@@ -62,15 +63,13 @@ def batch(effort: Effort) -> Section:
 
 def grpc(effort: Effort) -> Section:
     """One call a message, and sessions that carry many in one."""
-    from sessions import session, unary
-
     with _served() as (server, _):
         found = _in_turns(
             effort,
             {
-                "Invoke": lambda seconds: unary(server.grpc, seconds),
-                "Session, an async function": lambda seconds: session(server.grpc, "add.later", seconds),
-                "Session, 2,800 functions": lambda seconds: session(server.grpc, "many", seconds),
+                "Invoke": lambda seconds: sessions.unary(server.grpc, seconds),
+                "Session, an async function": lambda seconds: sessions.session(server.grpc, "add.later", seconds),
+                "Session, 2,800 functions": lambda seconds: sessions.session(server.grpc, "many", seconds),
             },
         )
     bar = Series(tuple(1 / 17_000 for _ in found["Invoke"]))
