@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from math import isfinite
 from operator import index
-from typing import Any, Final
+from typing import Any, Final, SupportsFloat, SupportsIndex
 
 import msgspec
 
@@ -136,9 +136,9 @@ def progress_of(function: str, done: Any, total: Any, text: str) -> Progress:
 def _number(value: Any, what: str) -> int | float:
     if type(value) is int or (type(value) is float and isfinite(value)):
         number: int | float = value
-    elif isinstance(value, str | bytes) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+    elif isinstance(value, str | bytes) or not isinstance(value, SupportsFloat | SupportsIndex):
         raise TypeError(f"`{what}` of a progress is a number, not {type(value).__name__}")
-    elif hasattr(value, "__index__"):
+    elif isinstance(value, SupportsIndex):
         number = index(value)
     elif not isfinite(number := float(value)):
         raise ValueError(f"`{what}` of a progress is a finite number")
