@@ -1,12 +1,13 @@
 """pluginctl: one thin module per verb. What a verb needs is imported when that verb runs."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from jackfield.cli import state, store
+from jackfield.cli import remote, state, store
 from jackfield.cli.apply import apply, diff, history, undo
 from jackfield.cli.call import call
 from jackfield.cli.check import check
@@ -70,12 +71,18 @@ class _Verbs(TyperGroup):
         return _spared(super().get_params(ctx))
 
 
+class _Root(_Verbs):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        rest: list[str] = super().parse_args(ctx, remote.hoisted(args))
+        return rest
+
+
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 # No rich markup in help and no pretty tracebacks: rich would triple the time that `--help` takes.
 app = typer.Typer(
     name="pluginctl",
-    cls=_Verbs,
+    cls=_Root,
     help="Find, check and call the functions that installed packages advertise.",
     epilog=_EPILOG,
     no_args_is_help=True,
@@ -96,11 +103,19 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    host: Annotated[
+        str | None, typer.Option(help=f"Ask a host elsewhere: {', '.join(remote.VERBS)}.", metavar="URL")
+    ] = None,
+    key_file: Annotated[
+        Path | None, typer.Option(help="With --host: the key, instead of $JACKFIELD_KEY.", metavar="FILE")
+    ] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="With --host: send the key without TLS, too.")] = False,
 ) -> None:
-    pass
+    remote.choose(host, key_file, insecure=insecure, verb=context.invoked_subcommand)
 
 
 def _add(group: typer.Typer, name: str, verb: Callable[..., None], examples: tuple[str, ...]) -> None:
@@ -108,7 +123,16 @@ def _add(group: typer.Typer, name: str, verb: Callable[..., None], examples: tup
 
 
 for _name, _verb, _examples in (
-    ("list", list_entries, ("pluginctl list", "pluginctl list 'text.*'", "pluginctl list --json | jq '.[].name'")),
+    (
+        "list",
+        list_entries,
+        (
+            "pluginctl list",
+            "pluginctl list 'text.*'",
+            "pluginctl list --json | jq '.[].name'",
+            "pluginctl list --host https://jackfield.example",
+        ),
+    ),
     ("info", info, ("pluginctl info text.slugify", "pluginctl info text.slugify --contract --json")),
     ("explain", explain, ("pluginctl explain text.slugify", "pluginctl explain my-plugin")),
     (
@@ -122,6 +146,7 @@ for _name, _verb, _examples in (
             "pluginctl call risk.score - < loan.json",
             "pluginctl call risk.score --lines loans.jsonl --jobs 8 --errors bad.jsonl > scores.jsonl",
             "pluginctl call risk.score amount=10000 months=12 --running",
+            "pluginctl call risk.score amount=10000 months=12 --host https://jackfield.example",
         ),
     ),
     (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 import typer
 
+from jackfield.cli import remote
 from jackfield.cli.entries import complete_function, misspelt_file
 from jackfield.cli.output import abandon, claim_stdout, fail, indented, say, styled
 from jackfield.cli.running import Control, told
@@ -90,6 +91,12 @@ def call(
         ("--lines and --trace are for calls in this process", elsewhere and (lines is not None or trace)),
         ("a file is called in this process, not in the running host", elsewhere and as_file(name) is not None),
     )
+    there = remote.is_asked(control=control, tenant=tenant)
+    _refuse(
+        ("--running is the host of this machine, and --host one elsewhere: give one of them", there and running),
+        ("--trace is for calls in this process", there and trace),
+        ("a file is called in this process, not in a host elsewhere", there and as_file(name) is not None),
+    )
     try:
         typed, headers = pairs(given), pairs(header or ())
     except BadInput as bad:
@@ -99,6 +106,8 @@ def call(
     try:
         if elsewhere:
             _remote(name, options, typed, _text(document, from_stdin), out, control)
+        elif there and lines is None:
+            _there(name, options, typed, _document(document, from_stdin), out)
         elif lines is not None:
             _many(name, options, lines, out, jobs=jobs, errors=errors)
         else:
@@ -166,6 +175,27 @@ def _remote(
     except JackfieldError as error:
         missing = isinstance(error, FunctionNotFound)
         fail(f"{error.outcome.value}: {told(error)}" if missing else _described(error), keep="")
+    _show(name, result, missed, out)
+
+
+def _there(
+    name: str, options: dict[str, Any], typed: dict[str, str], document: tuple[Any] | None, out: BinaryIO
+) -> None:
+    """Call a function of a host elsewhere."""
+    from jackfield.cli.payload import BadInput
+    from jackfield.errors import JackfieldError
+    from jackfield.wire.documents import show_json
+
+    with remote.client() as client:
+        try:
+            payload = remote.payload_of(client, name, typed, document)
+            result, missed = show_json(client.call(name, payload, **options))
+        except JackfieldError as error:
+            fail(_described(error), keep="")
+        except ValueError as error:  # a header that HTTP cannot have
+            if isinstance(error, BadInput):
+                raise
+            raise typer.BadParameter(str(error)) from None
     _show(name, result, missed, out)
 
 
@@ -298,10 +328,14 @@ def _many(name: str, options: dict[str, Any], lines: str, out: BinaryIO, *, jobs
             bad = stack.enter_context(errors.open("wb")) if errors is not None else None
         except OSError as error:
             raise typer.BadParameter(f"{error.filename}: {error.strerror}") from None
+        host: Host | remote.Client
         try:
-            host, called = _host(name)
-            stack.enter_context(host)
-            _found(host, called, options["version"])
+            if remote.is_asked():
+                host, called = stack.enter_context(remote.client()), name
+            else:
+                here, called = _host(name)
+                host = stack.enter_context(here)
+                _found(here, called, options["version"])
         except JackfieldError as error:
             fail(_described(_as_typed(name, error)), keep="")
         told = partial(_as_typed, name)

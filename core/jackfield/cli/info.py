@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jackfield.cli import remote
 from jackfield.cli.entries import Row, complete_name, read_catalogue, rows, unknown
 from jackfield.cli.flows import Flows, flow_rows, flows_of
 from jackfield.cli.output import columns, fail, show_faults, styled, write_json
@@ -30,10 +31,13 @@ def info(  # noqa: C901  # what a name can be
 ) -> None:
     """Show what is known of a function or plugin, or the steps of a flow.
 
-    Imports nothing, unless `--contract` asks for it; of a file there is nothing else to be shown.
+    Imports nothing, unless `--contract` asks for it; of a file there is nothing else to be shown, nor with --host.
     """
     from jackfield.cli.files import given
 
+    if remote.is_asked():
+        _there(name, as_json=as_json)
+        return
     if (file := given(name)) is not None:
         if not file.attribute:
             raise typer.BadParameter(f"say which function: `pluginctl call {name}` shows those there are")
@@ -97,6 +101,20 @@ def _of_file(name: str, *, as_json: bool) -> None:
     else:
         typer.echo(styled(name, "head"))
         _show_contract(shown)
+
+
+def _there(name: str, *, as_json: bool) -> None:
+    """Show the contract of a function of a host elsewhere."""
+    with remote.client() as client:
+        spec = client.describe(name)
+    shown, row = remote.described(spec), Row(spec.name, "function", spec.plugin, spec.version)
+    if as_json:
+        write_json({"name": name, "entries": [row._asdict()], "faults": [], "contract": shown})
+        return
+    typer.echo(styled(name, "head"))
+    for line in columns([("plugin", f"{row.plugin} {row.version}".strip())], "  "):
+        typer.echo(line)
+    _show_contract(shown)
 
 
 def _show(row: Row) -> None:

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Final, TypeAlias
 import attrs
 
 from jackfield.cli.payload import BadInput, decode
+from jackfield.cli.remote import Client
 from jackfield.errors import FunctionCrashed, JackfieldError, Outcome
 from jackfield.host import Host
 from jackfield.stack import error_type
@@ -76,7 +77,7 @@ class Run:
     """All calls of one file.
 
     Args:
-        host: started.
+        host: started; or the client of one elsewhere.
         function: the function.
         options: keyword arguments of each call.
         name: what failures call the function.
@@ -95,7 +96,7 @@ class Run:
 
     def __init__(
         self,
-        host: Host,
+        host: Host | Client,
         function: str,
         options: Mapping[str, Any],
         *,

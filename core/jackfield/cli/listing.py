@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from jackfield.cli import remote
 from jackfield.cli.entries import Row, complete_name, matching, read_catalogue, rows
 from jackfield.cli.flows import Flows, flow_rows, flows_of
 from jackfield.cli.output import columns, counted, say, styled, write_json
@@ -26,8 +27,11 @@ def list_entries(
 ) -> None:
     """List what installed packages advertise.
 
-    By plugin, from metadata alone: imports none of them.
+    By plugin, from metadata alone: imports none of them. With --host: what can be called there.
     """
+    if remote.is_asked():
+        _there(pattern, as_json=as_json)
+        return
     catalogue = read_catalogue()
     every = [*rows(catalogue), *flow_rows(config, flows_of(config))]
     found = list(matching(every, pattern)) if pattern else every
@@ -40,6 +44,26 @@ def list_entries(
         say(f"nothing matches {pattern!r}" if pattern else "no installed package advertises anything to jackfield")
     if catalogue.faults:
         say(styled(f"{counted(len(catalogue.faults), 'fault')}: `pluginctl doctor` shows them", "odd"))
+
+
+def _there(pattern: str, *, as_json: bool) -> None:
+    """List the functions of a host elsewhere."""
+    with remote.client() as client:
+        given = client.functions()
+    about = {row["name"]: row["about"] for row in given}
+    every = sorted((Row(row["name"], "function", row["plugin"], row["version"]) for row in given), key=_by_plugin)
+    found = list(matching(every, pattern)) if pattern else every
+    if as_json:
+        write_json([row._asdict() | {"about": about[row.name]} for row in found])
+        return
+    for plugin, entries in groupby(found, lambda row: row.plugin):
+        _show(plugin or "(registered by the host itself)", [row._replace(reference=about[row.name]) for row in entries])
+    if not found:
+        say(f"nothing matches {pattern!r}" if pattern else "nothing can be called there")
+
+
+def _by_plugin(row: Row) -> tuple[str, str]:
+    return row.plugin, row.name
 
 
 def _show(plugin: str, entries: list[Row]) -> None:

@@ -100,10 +100,8 @@ def build(spec: "FunctionSpec", given: Mapping[str, str]) -> Any:
     if not given and spec.shape != "one":
         return None if spec.shape == "none" else {}
     if spec.shape != "one":
-        from jackfield.contract.shapes import parameters
-
-        types = {field.name: field.type for field in parameters(spec.parameters).fields}
-        return {key: _value(text, types.get(key, Any)) for key, text in given.items()}
+        types = _types(spec)
+        return _record(given, types)
     (parameter,) = spec.parameters
     if not given:
         if parameter.default is MISSING and _is_plain(parameter.annotation, none=False):
@@ -111,13 +109,45 @@ def build(spec: "FunctionSpec", given: Mapping[str, str]) -> Any:
         return None
     from jackfield.contract.payload.naming import fields, is_whole
 
+    if spec.remote is not None:
+        if is_whole(spec, given.keys()):
+            return _value(given[parameter.name], str if _is_text(spec.remote.payload) else Any)
+        return _record(given, _texts(spec.remote.payload))
     if is_whole(spec, given.keys()):
         return _value(given[parameter.name], parameter.annotation)
     if _is_plain(parameter.annotation):
         key = next(key for key in given if key != parameter.name)
         raise BadInput(f"unknown key {key[:80]!r}: the function takes {parameter.name}=… and nothing else")
-    known = fields(parameter.annotation)
-    return {key: _value(text, known.get(key, Any)) for key, text in given.items()}
+    return _record(given, fields(parameter.annotation))
+
+
+def _record(given: Mapping[str, str], types: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _value(text, types.get(key, Any)) for key, text in given.items()}
+
+
+def _types(spec: "FunctionSpec") -> Mapping[str, Any]:
+    """Give the types of the parameters of a function that takes several."""
+    if spec.remote is not None:
+        return _texts(spec.remote.payload)
+    from jackfield.contract.shapes import parameters
+
+    return {field.name: field.type for field in parameters(spec.parameters).fields}
+
+
+def _texts(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the fields that are text, by a schema: that is all there is of a function of another process."""
+    from jackfield.contract.reading import Document
+
+    found = Document(schema).resolved(schema)
+    known = {} if isinstance(found, bool) else found.get("properties", {})
+    return {name: str for name, part in known.items() if _is_text(part, schema)}
+
+
+def _is_text(part: Any, root: Mapping[str, Any] | None = None) -> bool:
+    from jackfield.contract.reading import Document
+
+    found = Document(part if root is None else root).resolved(part)
+    return not isinstance(found, bool) and found.get("type") == "string"
 
 
 def _is_plain(annotation: Any, *, none: bool = True) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from jackfield.cli import remote
 from jackfield.cli.output import columns, counted, fail, say, styled, write_json
 from jackfield.cli.running import QUICK, AsJson, Control, ask, follow, told
 from jackfield.cli.taken import number
@@ -48,7 +49,10 @@ def submit(
         raise typer.BadParameter(str(bad)) from None
     payload = sys.stdin.buffer.read(LIMIT + 1) if from_stdin else None if document is None else document.encode()
     options: dict[str, Any] = {"key": key, "timeout": timeout, "tenant": tenant, "version": version}
-    done = ask(control, "console_submit", name=name, typed=typed, document=payload, **options)
+    if remote.is_asked(control=control, tenant=tenant):
+        done = _submitted_there(name, typed, payload, options)
+    else:
+        done = ask(control, "console_submit", name=name, typed=typed, document=payload, **options)
     if as_json:
         write_json(done)
     else:
@@ -69,6 +73,11 @@ def calls(
 
     if status is not None and status not in set(SubmissionState):
         raise typer.BadParameter(f"--status {status}: one of {', '.join(SubmissionState)}")
+    if remote.is_asked(control=control, tenant=tenant):
+        with remote.client() as client:
+            rows = list(client.submissions(function, status=status))
+        _list(rows, as_json=as_json)
+        return
     _list(follow(control, "calls", function=function, status=status, tenant=tenant), as_json=as_json)
 
 
@@ -82,6 +91,11 @@ def result(
     from jackfield.control import ControlClient
     from jackfield.errors import DeadlineExceeded, JackfieldError
 
+    if remote.is_asked(control=control):
+        with remote.client() as client:
+            found = client.submitted(identifier).result(None if wait else 0.0)
+        write_json(found)
+        return
     while True:
         try:
             found = ControlClient(control, None).request(
@@ -102,7 +116,13 @@ def result(
 
 def cancel(identifier: Call, control: Control = None, as_json: AsJson = False) -> None:
     """Cancel a submitted call: it does not run, or ends where it runs."""
-    done = ask(control, "call_cancel", within=QUICK, identifier=identifier)
+    if remote.is_asked(control=control):
+        with remote.client() as client:
+            handle = client.submitted(identifier)
+            asked = handle.cancel()
+            done = {"id": identifier, "cancelled": asked, "status": str(handle.status)}
+    else:
+        done = ask(control, "call_cancel", within=QUICK, identifier=identifier)
     if as_json:
         write_json(done)
     elif done["cancelled"]:
@@ -146,6 +166,20 @@ def drop_dead(identifier: Call, control: Control = None, as_json: AsJson = False
         write_json(done)
     else:
         say(f"call {identifier} is forgotten")
+
+
+def _submitted_there(
+    name: str, typed: dict[str, str], payload: bytes | None, options: dict[str, Any]
+) -> dict[str, Any]:
+    from jackfield.cli.payload import BadInput, decode
+
+    with remote.client() as client:
+        try:
+            made = remote.payload_of(client, name, typed, None if payload is None else (decode(payload),))
+        except BadInput as bad:
+            fail(f"invalid_payload: {name[:200]}: {bad}")
+        handle = client.submit(name, made, **options)
+    return {"id": handle.id, "function": handle.function, "status": "accepted"}
 
 
 def _list(rows: Iterable[dict[str, Any]], *, as_json: bool) -> None:
