@@ -159,13 +159,16 @@ def default(field):
 
 def test_commands_that_pages_show_can_be_given(page):
     """A line with pluginctl has a verb and options that pluginctl has."""
-    verbs = typer.main.get_command(app).commands
+    command = typer.main.get_command(app)
+    verbs = command.commands
     blocks = re.findall(r"^```console\n(.*?)^```", page.path.read_text("utf-8"), re.DOTALL | re.MULTILINE)
     for line in (line.removeprefix("$ ") for block in blocks for line in block.splitlines()):
         words = shlex.split(line, comments=True)
         if "pluginctl" not in words[:3]:
             continue
-        verb, *rest = words[words.index("pluginctl") + 1 :]
-        end = next((index for index, word in enumerate(rest) if word in {"|", ">", "<", ">>", "&&"}), len(rest))
+        given = words[words.index("pluginctl") + 1 :]
+        end = next((index for index, word in enumerate(given) if word in {"|", ">", "<", ">>", "&&"}), len(given))
+        root = command.make_context("pluginctl", given[:end], resilient_parsing=True)
+        verb, *rest = [*root._protected_args, *root.args]
         assert verb in verbs, line
-        verbs[verb].make_context(verb, rest[:end])
+        verbs[verb].make_context(verb, rest)

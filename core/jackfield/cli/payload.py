@@ -75,7 +75,7 @@ def pairs(arguments: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def build(spec: "FunctionSpec", given: Mapping[str, str]) -> Any:
+def build(spec: "FunctionSpec", given: Mapping[str, str]) -> Any:  # noqa: PLR0911  # each shape of a payload is one
     """Make a payload of what was typed as `k=v`.
 
     A value that is JSON is taken as JSON, any other as text; where the function wants text it is always text. For a

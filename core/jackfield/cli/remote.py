@@ -1,4 +1,4 @@
-"""`pluginctl --host URL`: what a host elsewhere answers through its door. The client is an adapter, found when needed."""
+"""`pluginctl --host URL`: what a host elsewhere answers through its door, by a client that an adapter brings."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
