@@ -1,7 +1,6 @@
 """pluginctl: one thin module per verb. What a verb needs is imported when that verb runs."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -111,7 +110,7 @@ def _options(
         str | None, typer.Option(help=f"Ask a host elsewhere: {', '.join(remote.VERBS)}.", metavar="URL")
     ] = None,
     key_file: Annotated[
-        Path | None, typer.Option(help="With --host: the key, instead of $JACKFIELD_KEY.", metavar="FILE")
+        str | None, typer.Option(help="With --host: the key, instead of $JACKFIELD_KEY.", metavar="FILE")
     ] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="With --host: send the key without TLS, too.")] = False,
 ) -> None:

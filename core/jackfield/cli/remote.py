@@ -32,7 +32,7 @@ class Elsewhere(NamedTuple):
     """
 
     url: str
-    key_file: Path | None
+    key_file: str | None
     insecure: bool
 
 
@@ -99,7 +99,7 @@ class Client(Protocol):
 _asked: ContextVar[Elsewhere | None] = ContextVar("pluginctl_host", default=None)
 
 
-def choose(url: str | None, key_file: Path | None, *, insecure: bool, verb: str | None) -> None:
+def choose(url: str | None, key_file: str | None, *, insecure: bool, verb: str | None) -> None:
     """Note which host is asked, for the verb that comes next.
 
     Raises:
@@ -235,7 +235,7 @@ def _key(said: Elsewhere) -> str | None:
     if said.key_file is None:
         return os.environ.get("JACKFIELD_KEY") or None
     try:
-        with said.key_file.open(encoding="utf-8") as file:
+        with Path(said.key_file).open(encoding="utf-8") as file:
             return file.read(_MOST_KEY).strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
