@@ -1,13 +1,16 @@
 """A host that has stopped has let go of its store: what it is asked is refused, or answered and closed again."""
 
+import asyncio
 import gc
 import shutil
 import sqlite3
 import threading
 
 import pytest
+from loguru import logger
 
 from jackfield import Host, Unavailable
+from jackfield.store import SQLiteStore, hosted
 from jackfield.store.looking import look
 
 
@@ -148,3 +151,23 @@ def test_a_stopped_host_that_is_dropped_leaves_the_file_to_others(file):
         other.execute("BEGIN EXCLUSIVE")
         other.execute("ROLLBACK")
     other.close()
+
+
+def test_a_store_that_does_not_close_keeps_no_host_from_its_end(file, monkeypatch):
+    """A disk may take its time: that is told, and all else of the host ends."""
+
+    async def hang(_store):
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(hosted, "ANSWER", 0.05)
+    said = []
+    sink = logger.add(lambda message: said.append(message.record["message"]))
+    try:
+        with Host.from_config(file, observers=()) as host:
+            assert host.history
+            monkeypatch.setattr(SQLiteStore, "close", hang)
+    finally:
+        logger.remove(sink)
+    assert any("the store has not closed" in each for each in said)
+    with pytest.raises(Unavailable):
+        host.start_plugin("greet")

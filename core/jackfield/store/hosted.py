@@ -223,7 +223,10 @@ class HostStore:
         if self._loop is not None:
             if self._opening is not None and self._store is not None:
                 store, self._store = self._store, None
-                self._loop.run(_contained(store.close), timeout)
+                try:
+                    self._loop.run(_contained(store.close), max(timeout, ANSWER))
+                except TimeoutError:  # what is written is on the disk; nobody has a hold on it once this process ends
+                    host_log("WARNING", f"the store has not closed within {max(timeout, ANSWER):g} s, and is left open")
             elif self._store is not None:  # what was counted so far has been told
                 self._store = _timed(self._store)
             self._loop.close(timeout)
