@@ -1,6 +1,7 @@
 """A plugin in workers is the plugin that it is in the host: same code, same callers, same `except` clauses."""
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -550,6 +551,17 @@ def test_a_host_that_was_stopped_is_collected(tmp_path):
     print(seen() is None)
     """
     assert _run(tmp_path, code) == "True\n"
+
+
+def test_a_host_that_is_dropped_before_its_start_leaves_no_process_and_no_zombie(tmp_path):
+    """It has imported its plugin, in a process."""
+    traces = Traces()
+    host = host_of(tmp_path, plug=GOOD)
+    assert host.plugins["plug"].version
+    traces.look()
+    del host
+    gc.collect()
+    assert traces.gone()
 
 
 def test_a_fork_of_the_embedder_does_not_end_the_workers_of_its_parent(tmp_path):

@@ -30,9 +30,32 @@ class _Loop(asyncio.SelectorEventLoop):
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self._clock = clock
+        self.left: dict[object, Callable[[], object]] = {}
 
     def time(self) -> float:
         return self._clock()
+
+    def close(self) -> None:
+        left, self.left = self.left, {}
+        for end in left.values():
+            end()
+        super().close()
+
+
+def at_the_latest(end: Callable[[], object]) -> Callable[[], object]:
+    """Have something done when the control loop that runs here ends, on its thread: nobody may have stopped the host.
+
+    Args:
+        end: what; it must not refer to the host, and raises nothing.
+
+    Returns:
+        What takes that back, on the loop.
+    """
+    loop, key = asyncio.get_running_loop(), object()
+    if not isinstance(loop, _Loop):
+        return lambda: None
+    loop.left[key] = end
+    return lambda: loop.left.pop(key, None)
 
 
 class ControlLoop:

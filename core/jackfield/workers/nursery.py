@@ -11,8 +11,9 @@ import socket
 import sys
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -20,6 +21,7 @@ import msgspec
 
 from jackfield.errors import Unavailable
 from jackfield.log import host_log
+from jackfield.runtime.control import at_the_latest
 from jackfield.sandbox.cgroups import Group
 from jackfield.sandbox.port import Confinement, Launch, Tier
 from jackfield.sandbox.probing import guest_command
@@ -145,6 +147,7 @@ class _Clean:
         drain: of what it says.
         shared: whether it is for whoever comes; else for those of one tier, confinement and tenant, and ends with
             the last.
+        forget: has it no longer ended with the control loop.
     """
 
     pid: int
@@ -152,6 +155,7 @@ class _Clean:
     line: Line
     drain: Drain
     shared: bool
+    forget: Callable[[], object]
 
     async def kill(self, pid: int, patience: float = 5.0) -> None:
         """Kill a plugin's zygote and everything in its process group; wait until it is gone."""
@@ -415,6 +419,7 @@ class Nursery:
         self._begin()
 
     async def _end(self, clean: _Clean) -> None:
+        clean.forget()
         clean.line.close()
         await asyncio.get_running_loop().run_in_executor(None, _reap, clean.pid, clean.launch)
         clean.drain.close()
@@ -449,9 +454,16 @@ class Nursery:
             theirs.close()
             os.close(write)
         drain = Drain(loop, read, "worker", "WARNING")
-        made = _Clean(pid, launch, Line(loop, mine, "worker"), drain, shared)
+        forget = at_the_latest(partial(_leave, mine, pid, launch))
+        made = _Clean(pid, launch, Line(loop, mine, "worker"), drain, shared, forget)
         self._clean[key] = made
         return made
+
+
+def _leave(connection: socket.socket, pid: int, launch: Launch) -> None:
+    """End the clean zygote of a host that nobody has stopped."""
+    connection.close()
+    _reap(pid, launch)
 
 
 def _reap(pid: int, launch: Launch) -> None:
