@@ -41,15 +41,16 @@ class Tenant:
             f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: Bearer {self._key}\r\n"
             f"Content-Type: application/json\r\nX-Timeout: {timeout}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
+        kept = bool(self._idle)
         try:
-            reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection(self._host, self._port)
+            reader, writer = self._idle.pop() if kept else await asyncio.open_connection(self._host, self._port)
             writer.write(head.encode() + body)
             answer = await reader.readuntil(b"\r\n\r\n")
-            length = next(
-                int(line[15:]) for line in answer.split(b"\r\n") if line.lower().startswith(b"content-length:")
-            )
-            await reader.readexactly(length)
-        except (OSError, asyncio.IncompleteReadError):
+            lines = answer.lower().split(b"\r\n")
+            await reader.readexactly(next(int(line[15:]) for line in lines if line.startswith(b"content-length:")))
+        except (OSError, asyncio.IncompleteReadError) as error:
+            if kept and not getattr(error, "partial", b""):  # it was idle for so long that the server has closed it
+                return await self.post(path, body, timeout)
             return 0
         self._idle.append((reader, writer))
         return int(answer[9:12])

@@ -137,9 +137,9 @@ async def _hurt(pid: int, folder: Path, blows: Counter[str]) -> None:
         elif what == "reload":
             await _pluginctl(folder, "reload", "add")
         elif turn % 6 == 0:
-            await _pluginctl(folder, "canary", "start", "add.later", "--version", "2", "--share", "0.5")
+            await _pluginctl(folder, "canary", "add.later", "--version", "2", "--share", "0.5")
         else:
-            await _pluginctl(folder, "canary", "abort", "add.later")
+            await _pluginctl(folder, "canary", "add.later", "--abort")
         blows[what] += 1
 
 
