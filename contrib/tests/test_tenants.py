@@ -187,6 +187,8 @@ def test_what_is_submitted_is_there_for_its_tenant_and_operators(ask):
     while ask("GET", place, ROOT).json()["status"] != "succeeded":
         assert monotonic() < until
     assert ask("GET", place, ALICE).json()["result"][0] == "alice"
+    listed = {key: [row["function"] for row in ask("GET", "/v1/calls", key).json()] for key in (ALICE, BOB, ROOT)}
+    assert listed == {ALICE: ["seen"], BOB: [], ROOT: ["seen"]}
     for method in ("GET", "DELETE"):
         hidden = ask(method, place, BOB)
         assert hidden.status_code == 404

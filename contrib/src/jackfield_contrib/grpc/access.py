@@ -1,13 +1,12 @@
 """Whose an RPC is, and what of its metadata enters the calls."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from time import perf_counter
 from typing import Any, Final
 from urllib.parse import unquote
 
 import attrs
 
-from jackfield import Host
+from jackfield import Host, Submission
 from jackfield.model.entrance import Entrance, entrance
 from jackfield.model.headers import Headers
 from jackfield_contrib.grpc.functions_pb2 import Call
@@ -68,12 +67,13 @@ class Access:
         self._host: Host = host
         self._access = http.Access(host, authenticate, strangers=strangers)
 
-    def asker(self, context: Context, what: str) -> Asker:
+    def asker(self, context: Context, what: str, since: float = 0.0) -> Asker:
         """Tell whose an RPC is.
 
         Args:
             context: of the RPC.
             what: it asks for.
+            since: when its call came, by `perf_counter`; 0 for a session, whose calls come at any time.
 
         Raises:
             Refused: when it is nobody's, and there are tenants.
@@ -81,7 +81,7 @@ class Access:
         """
         metadata: Metadata = context.invocation_metadata()
         subject = b"".join(context.auth_context().get(_SUBJECT, ())).decode("utf-8", "replace")
-        entrance.set(Entrance("grpc", _client(context.peer()), subject, what, perf_counter()))
+        entrance.set(Entrance("grpc", _client(context.peer()), subject, what, since))
         if not self._access.closed:
             return Asker(None, _entering(metadata) or None)
         lines = [(name.encode(), value.encode() if isinstance(value, str) else value) for name, value in metadata]
@@ -89,9 +89,9 @@ class Access:
         traced = tenant in self._host.snapshot.permissions.traced
         return Asker(tenant, _entering(metadata, traced) or None, traced)
 
-    def sees(self, tenant: str | None, owner: str | None) -> bool:
-        """Tell whether what one tenant has submitted is there for another."""
-        return self._access.sees(tenant, owner)
+    def submission(self, identifier: str, tenant: str | None) -> Submission:
+        """Find a submitted call; as for HTTP."""
+        return self._access.submission(identifier, tenant)
 
 
 def _client(peer: str) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -125,7 +125,8 @@ class Functions:
             self._peers[peer := context.peer()] += 1
             try:
                 request = read(kind, raw)
-                made = await answer(request, self._access.asker(context, name), context.time_remaining())
+                asker = self._access.asker(context, name, perf_counter())
+                made = await answer(request, asker, context.time_remaining())
                 return made.SerializeToString()
             except (JackfieldError, Refused) as error:
                 _end(context, statuses.of(error))

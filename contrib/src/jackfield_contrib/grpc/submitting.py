@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from jackfield import Host, Submission
+from jackfield import Host
 from jackfield.errors import JackfieldError
 from jackfield_contrib.grpc import bodies, statuses
 from jackfield_contrib.grpc.access import Access, Asker
@@ -11,10 +11,8 @@ from jackfield_contrib.grpc.bounds import Bounds
 from jackfield_contrib.grpc.calling import time_of
 from jackfield_contrib.grpc.functions_pb2 import Submission as Shown
 from jackfield_contrib.grpc.functions_pb2 import SubmissionRequest, SubmitRequest
-from jackfield_contrib.http.problems import Refused
 
 _KEPT: Final = 5.0  # seconds that reading a result may take, which is there
-_NONE: Final = "there is no such call, or it is not kept any more"
 
 
 class Submitting:
@@ -54,10 +52,10 @@ class Submitting:
         return await self.show(request, asker)
 
     def _cancelled(self, request: SubmissionRequest, asker: Asker) -> None:
-        self._found(request.id, asker.tenant).cancel()
+        self._access.submission(request.id, asker.tenant).cancel()
 
     def _shown(self, request: SubmissionRequest, asker: Asker) -> Shown:
-        handle = self._found(request.id, asker.tenant)
+        handle = self._access.submission(request.id, asker.tenant)
         status = handle.status
         shown = Shown(id=handle.id, function=handle.function, status=status.value)
         if status.settled:
@@ -66,13 +64,3 @@ class Submitting:
             except JackfieldError as error:
                 shown.error.CopyFrom(statuses.of_error(error))
         return shown
-
-    def _found(self, identifier: str, tenant: str | None) -> Submission:
-        """Find a call; those of others are not there for a tenant."""
-        try:
-            handle = self._host.submitted(identifier)
-        except LookupError:
-            raise Refused(404, _NONE) from None
-        if not self._access.sees(tenant, handle.tenant):
-            raise Refused(404, _NONE)
-        return handle

@@ -1,10 +1,11 @@
 """Whose a request is, and what of it counts."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, Final
 
-from jackfield import Host
+from jackfield import Host, Submission
 from jackfield.config.doors_check import is_loopback
 from jackfield.model.entrance import Entrance
 from jackfield_contrib.http.problems import Refused
@@ -66,9 +67,22 @@ class Access:
             return True
         return self.tenant(headers, scope) in self._host.snapshot.permissions.operators
 
-    def sees(self, tenant: str | None, owner: str | None) -> bool:
-        """Tell whether what one tenant has submitted is there for another: it is for operators, and without tenants."""
-        return tenant is None or tenant == owner or tenant in self._host.snapshot.permissions.operators
+    def owner(self, tenant: str | None) -> str | None:
+        """Tell whose submitted calls are there for a tenant: its own; None: everybody's, for operators."""
+        return None if tenant in self._host.snapshot.permissions.operators else tenant
+
+    def submission(self, identifier: str, tenant: str | None) -> Submission:
+        """Find a submitted call.
+
+        Raises:
+            Refused: if there is none, or not for this tenant, which is the same to it.
+        """
+        owner = self.owner(tenant)
+        with suppress(LookupError):
+            handle = self._host.submitted(identifier)
+            if owner is None or owner == handle.tenant:
+                return handle
+        raise Refused(404, "there is no such call, or it is not kept any more")
 
 
 def entrance_of(scope: Mapping[str, Any], path: str) -> Entrance:

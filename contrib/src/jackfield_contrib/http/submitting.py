@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from jackfield import Host, Submission, SubmissionState
+from jackfield import Host, SubmissionState
 from jackfield.errors import JackfieldError
 from jackfield.operations.submissions import calls
 from jackfield_contrib.http import problems
@@ -20,7 +20,6 @@ _KEPT: Final = 5.0  # seconds that reading a result may take, which is there
 _WAIT: Final = 10.0  # seconds that an answer waits at most for the end of a call: a door that closes waits for answers
 _ROWS: Final = 1_000  # calls of one listing
 _MOST_ROWS: Final = 10_000
-_NONE: Final = "there is no such call, or it is not kept any more"
 
 
 class Submitting:
@@ -66,13 +65,13 @@ class Submitting:
 
     async def _ended(self, identifier: str, tenant: str | None, wait: float) -> None:
         """Await the end of a call, or that time."""
-        handle = await asyncio.to_thread(self._found, identifier, tenant)
+        handle = await asyncio.to_thread(self._access.submission, identifier, tenant)
         # How it ended is read again, with where it is: `Cancelled` may be its own end, or the host's.
         with suppress(JackfieldError, LookupError):
             await handle.aresult(wait)
 
     async def each(self, exchange: Exchange) -> None:
-        """Answer `GET /v1/calls?function=PATTERN&status=STATUS&limit=N`: calls of the tenant that are kept."""
+        """Answer `GET /v1/calls?function=PATTERN&status=STATUS&limit=N`: those there are for the tenant."""
         await exchange.result(exchange.written(await asyncio.to_thread(self._listed, exchange)))
 
     def _listed(self, exchange: Exchange) -> list[dict[str, Any]]:
@@ -86,7 +85,7 @@ class Submitting:
             raise Refused(400, f"a status is one of {', '.join(SubmissionState)}, not {ascii(status)[:50]}")
         if not limit.isdecimal() or int(limit) > _MOST_ROWS:
             raise Refused(400, f"a limit is a number up to {_MOST_ROWS:,}, not {ascii(limit)[:50]}")
-        found = calls(self._host, wanted.get("function", "*"), status, exchange.tenant)
+        found = calls(self._host, wanted.get("function", "*"), status, self._access.owner(exchange.tenant))
         return list(islice(found, int(limit)))
 
     async def cancel(self, identifier: str, exchange: Exchange) -> None:
@@ -95,11 +94,11 @@ class Submitting:
         await exchange.result(exchange.written(shown))
 
     def _cancelled(self, identifier: str, tenant: str | None) -> dict[str, Any]:
-        asked = self._found(identifier, tenant).cancel()
+        asked = self._access.submission(identifier, tenant).cancel()
         return {**self._shown(identifier, tenant), "cancelled": asked}
 
     def _shown(self, identifier: str, tenant: str | None) -> dict[str, Any]:
-        handle = self._found(identifier, tenant)
+        handle = self._access.submission(identifier, tenant)
         status = handle.status
         document: dict[str, Any] = {"id": handle.id, "function": handle.function, "status": status.value}
         if not status.settled:
@@ -108,16 +107,6 @@ class Submitting:
             return {**document, "result": handle.result(_KEPT)}
         except JackfieldError as error:
             return {**document, "problem": dict(problems.of_error(error).document)}
-
-    def _found(self, identifier: str, tenant: str | None) -> Submission:
-        """Find a call; those of others are not there for a tenant."""
-        try:
-            handle = self._host.submitted(identifier)
-        except LookupError:
-            raise Refused(404, _NONE) from None
-        if not self._access.sees(tenant, handle.tenant):
-            raise Refused(404, _NONE)
-        return handle
 
 
 def _preferred(said: bytes) -> float:
