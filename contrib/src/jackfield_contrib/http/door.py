@@ -68,6 +68,7 @@ class HttpDoor:
             lifespan="off",
             ws="none",
             server_header=False,
+            proxy_headers=False,  # the connection sees to those
             http=self._guard.protocol,
         )
         config.load()

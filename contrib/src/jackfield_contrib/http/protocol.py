@@ -10,9 +10,9 @@ from contextlib import suppress
 from typing import Any, Final
 
 import attrs
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from jackfield_contrib.http.bounds import Bounds
+from jackfield_contrib.http.connection import Connection
 
 HEAD: Final = 65_536
 """The most bytes of a request's first line and headers, beyond what comes with the first of them."""
@@ -56,7 +56,7 @@ class Guard:
         self._hurried = 0.0
         self.connections: set[Any] = set()
         most = 2 * bounds.body + HEAD  # the rest is how it is cut into chunks
-        self.protocol = type("BoundedProtocol", (_Bounded, AutoHTTPProtocol), {"guard": self, "most": most})
+        self.protocol = type("BoundedProtocol", (_Bounded, Connection), {"guard": self, "most": most})
 
     def open(self, connections: set[Any]) -> None:
         """Begin to look.
@@ -114,7 +114,7 @@ def _look_at(connection: Any, was: _Seen | None, now: float) -> _Seen:
     cycle, size = connection.cycle, connection.transport.get_write_buffer_size()
     idle = stuck = None
     if not size and (
-        cycle is None or cycle.response_complete
+        cycle is None or cycle.complete
     ):  # it waits for the next request, or the rest of the last
         same = was is not None and was.cycle is cycle and was.idle is not None
         idle = was.idle if was is not None and same else now
@@ -164,7 +164,7 @@ class _Bounded:
     def _refuse(self, answer: bytes) -> None:
         """End the connection, with an answer if none has begun."""
         transport = self.transport
-        if answer and not transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
+        if answer and not transport.is_closing() and (self.cycle is None or self.cycle.complete):
             transport.write(answer)
             transport.close()
         else:

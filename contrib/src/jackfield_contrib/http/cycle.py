@@ -1,0 +1,184 @@
+"""One request that has come over a connection, and its answer: what ASGI calls `receive` and `send`."""
+
+import asyncio
+import logging
+from collections.abc import MutableMapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from jackfield_contrib.http.connection import Connection
+
+_log: Final = logging.getLogger(__name__)
+
+_STATUS: Final = {each.value: b"HTTP/1.1 %d %s\r\n" % (each.value, each.phrase.encode("ascii")) for each in HTTPStatus}
+_BODYLESS: Final = frozenset({204, 304})
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CLOSE: Final = b"connection: close\r\n"
+_CHUNKED: Final = b"transfer-encoding: chunked\r\n"
+_LEFT: Final = {"type": "http.disconnect"}
+
+
+class Cycle:
+    """A request and its answer.
+
+    Args:
+        connection: that it has come over.
+        scope: of ASGI.
+        keep: whether the connection is for further requests.
+
+    Attributes:
+        app: that answers it.
+        begun: whether the answer has.
+        complete: whether it has been answered.
+        disconnected: whether the client has left before.
+        expects: whether the client waits for a word before it sends the body.
+        keep: as given; an answer may say otherwise.
+        whole: whether all of the request has come.
+    """
+
+    __slots__ = (
+        "_body", "_bodyless", "_chunked", "_connection", "_given", "_head", "_left", "_scope", "_task", "_waiter",
+        "app", "begun", "complete", "disconnected", "expects", "keep", "whole",
+    )  # fmt: skip
+
+    def __init__(self, connection: "Connection", scope: dict[str, Any], *, keep: bool) -> None:
+        self._connection, self._scope, self.keep = connection, scope, keep
+        self.app = connection.app
+        self.complete = self.disconnected = self.expects = False
+        self._body, self.whole, self._given = b"", False, False
+        self._waiter: asyncio.Future[None] | None = None
+        self.begun = self._chunked = False
+        self._head, self._left = b"", 0
+
+    def start(self) -> None:
+        """Have the application answer."""
+        connection = self._connection
+        self._task = connection.loop.create_task(self._run())
+        connection.state.tasks.add(self._task)
+
+    async def _run(self) -> None:
+        try:
+            await self.app(self._scope, self.receive, self.send)
+            if not self.complete and not self.disconnected:
+                raise RuntimeError("the application ended without an answer")  # noqa: TRY301  # as one that raises
+        except asyncio.CancelledError:
+            self._connection.transport.close()
+            raise
+        except Exception:
+            _log.exception("a request has failed in the door itself")
+            if self.begun:
+                self._connection.transport.close()
+            else:
+                lines = [(b"content-length", b"0"), (b"connection", b"close")]
+                await self.send({"type": "http.response.start", "status": 500, "headers": lines})
+                await self.send({"type": "http.response.body"})
+        finally:
+            self._connection.state.tasks.discard(self._task)
+
+    def feed(self, body: bytes) -> int:
+        """Take a part of the body, and tell how many bytes wait for the application."""
+        self._body = self._body + body if self._body else body
+        self._wake()
+        return len(self._body)
+
+    def end(self) -> None:
+        """Take it that the body is whole."""
+        self.whole = True
+        self._wake()
+
+    def leave(self) -> None:
+        """Take it that the client has left."""
+        if not self.complete:
+            self.disconnected = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        """Wait for the next part of the body, then for the client to leave; for one task at a time."""
+        if self.expects and not self.whole and not self.begun:
+            self.expects = False
+            self._connection.transport.write(_CONTINUE)
+        while not (self.disconnected or self.complete):
+            if self._body or (self.whole and not self._given):
+                body, self._body, self._given = self._body, b"", self.whole
+                return {"type": "http.request", "body": body, "more_body": not self.whole}
+            self._connection.resume_reading()
+            self._waiter = self._connection.loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return _LEFT
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        """Send a part of the answer; the head of one whose length is known goes with its body.
+
+        Raises:
+            RuntimeError: when the application has it wrong.
+        """
+        connection = self._connection
+        while connection.writable is not None and not self.disconnected:
+            await asyncio.shield(connection.writable)  # who gives up waiting does not end it for others
+        if self.disconnected:
+            return
+        kind = message["type"]
+        if kind == "http.response.start" and not self.begun:
+            self._start(message)
+        elif kind == "http.response.body" and self.begun and not self.complete:
+            self._go_on(message.get("body", b""), more=message.get("more_body", False))
+        else:
+            raise RuntimeError(f"{kind} is not what comes next in an answer")
+
+    def _start(self, message: MutableMapping[str, Any]) -> None:
+        status, headers = message["status"], message["headers"]
+        lines, count = [_STATUS[status], self._connection.common_headers()], len(headers) + 3
+        closing, length = not self.keep, None
+        for name, value in headers:
+            lines += (name, b": ", value, b"\r\n")
+            if name == b"content-length":
+                length = int(value)
+            elif name == b"connection" and value == b"close":
+                self.keep = closing = False  # it says so itself
+        if closing:
+            lines.append(_CLOSE)
+            count += 1
+        self._bodyless = status in _BODYLESS or self._scope["method"] == "HEAD"
+        if length is None and not self._bodyless:
+            self._chunked = True
+            lines.append(_CHUNKED)
+            count += 1
+        lines.append(b"\r\n")
+        head = b"".join(lines)
+        if head.count(b"\n") != count or head.count(b"\r") != count:  # one of them would be two
+            raise RuntimeError("a header of an answer is one line")
+        self.begun, self._left = True, length or 0
+        if self._chunked:
+            self._connection.transport.write(head)
+        else:
+            self._head = head
+
+    def _go_on(self, body: bytes, *, more: bool) -> None:
+        transport = self._connection.transport
+        if self._chunked:
+            parts = [b"%x\r\n" % len(body), body, b"\r\n"] if body else []
+            if not more:
+                parts.append(b"0\r\n\r\n")
+            if parts:
+                transport.write(b"".join(parts))
+        elif self._bodyless:
+            transport.write(self._head)
+            self._head = b""
+        else:
+            self._left -= len(body)
+            if self._left < 0 or (self._left and not more):
+                raise RuntimeError("an answer is as long as it says")
+            transport.write(self._head + body)
+            self._head = b""
+        if not more:
+            self.complete = True
+            self._wake()
+            self._connection.answered(self)
