@@ -9,7 +9,7 @@ from jackfield import Host, Submission
 from jackfield.config.doors_check import is_loopback
 from jackfield.model.entrance import Entrance
 from jackfield_contrib.http.problems import Refused
-from jackfield_contrib.identity import Authenticate, Identity, retraced
+from jackfield_contrib.identity import Authenticate, Identity, Memory, retraced
 
 __all__ = ["Access", "Authenticate"]
 
@@ -33,18 +33,20 @@ class Access:
         self._strangers = strangers
         self._host: Host = host
         self._authenticate: Authenticate = authenticate or Identity(host)
+        self._identity = self._authenticate if isinstance(self._authenticate, Identity) else None
 
     @property
     def closed(self) -> bool:
         """Whether calls without a tenant are refused: there are tenants, or should be."""
         return self._strangers or self._host.snapshot.permissions.pickers is not None
 
-    def tenant(self, headers: dict[bytes, bytes], scope: Mapping[str, Any]) -> str | None:
+    def tenant(self, headers: dict[bytes, bytes], scope: Mapping[str, Any], memory: Memory | None = None) -> str | None:
         """Tell whose a request is; None in a host without tenants.
 
         Args:
             headers: of the request, by name; what does not count of a stranger's is changed there.
             scope: of ASGI.
+            memory: of the connection, if that is kept.
 
         Raises:
             Refused: when it is nobody's, and there are tenants.
@@ -53,7 +55,7 @@ class Access:
             return None
         if _is_ambiguous(headers, scope):
             headers[_CREDENTIAL] = b""  # none of them counts
-        tenant = self._authenticate(headers)
+        tenant = self._authenticate(headers) if self._identity is None else self._identity(headers, memory)
         if tenant is None:
             # The same for whatever is wrong: who tries keys learns nothing.
             raise Refused(401, _UNKNOWN, {"www-authenticate": "Bearer"})

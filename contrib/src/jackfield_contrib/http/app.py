@@ -87,7 +87,7 @@ class Application:
                 _only(scope["method"], "POST")
                 await self._hooks.take(path[len(_HOOKS) :], exchange)
             else:
-                exchange.tenant = self._access.tenant(exchange.headers, scope)
+                exchange.tenant = self._access.tenant(exchange.headers, scope, exchange.memory)
                 await self._answer(scope["method"], path, exchange)
         except Refused as refused:
             await exchange.problem(problems.of_request(refused))

@@ -16,6 +16,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.server import ServerState
 
 from jackfield_contrib.http.cycle import Cycle
+from jackfield_contrib.identity import Memory
 
 _BROKEN: Final = b"it is no HTTP/1.1\n"
 _REFUSED: Final = (
@@ -41,6 +42,7 @@ class Connection(asyncio.Protocol):
         cycle: the last request that has begun, and its answer.
         scope: of the request that is being read.
         headers: of the same.
+        memory: what it is remembered by.
         reading: whether what the client sends is read.
         writable: ends when the client has read enough to be sent more; None while it does.
     """
@@ -68,7 +70,7 @@ class Connection(asyncio.Protocol):
         self._ending = False  # whether no further request is read
         self._parser: Any = httptools.HttpRequestParser(self)
         self._waiting: deque[Cycle] = deque()  # requests that came before the one ahead of them was answered
-        self.scope, self.headers = {}, []
+        self.scope, self.headers, self.memory = {}, [], Memory()
 
     def connection_made(self, transport: Any) -> None:
         """Begin."""
@@ -81,7 +83,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002  # whyever it has gone
         """Tell whoever waits that the client has left."""
-        self.state.connections.discard(self)  # type: ignore[arg-type]  # as above
+        self.state.connections.discard(self)
         self._parser = None
         for cycle in (self.cycle, *self._waiting):
             if cycle is not None:

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import MutableMapping
+from collections.abc import Collection, MutableMapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from jackfield_contrib.http.connection import Connection
+
+Lines = Collection[tuple[bytes, bytes]]
 
 _log: Final = logging.getLogger(__name__)
 
@@ -19,8 +21,12 @@ _CHUNKED: Final = b"transfer-encoding: chunked\r\n"
 _LEFT: Final = {"type": "http.disconnect"}
 
 
+class Gone(Exception):
+    """The client went away."""
+
+
 class Cycle:
-    """A request and its answer.
+    """A request and its answer. A block of it is cancelled when the client goes away, and then ends with `Gone`.
 
     Args:
         connection: that it has come over.
@@ -33,23 +39,25 @@ class Cycle:
         complete: whether it has been answered.
         disconnected: whether the client has left before.
         expects: whether the client waits for a word before it sends the body.
+        memory: of the connection.
         keep: as given; an answer may say otherwise.
         whole: whether all of the request has come.
     """
 
     __slots__ = (
         "_body", "_bodyless", "_chunked", "_connection", "_given", "_head", "_left", "_scope", "_task", "_waiter",
-        "app", "begun", "complete", "disconnected", "expects", "keep", "whole",
+        "_watched", "app", "begun", "complete", "disconnected", "expects", "keep", "memory", "whole",
     )  # fmt: skip
 
     def __init__(self, connection: "Connection", scope: dict[str, Any], *, keep: bool) -> None:
         self._connection, self._scope, self.keep = connection, scope, keep
-        self.app = connection.app
+        self.app, self.memory = connection.app, connection.memory
         self.complete = self.disconnected = self.expects = False
         self._body, self.whole, self._given = b"", False, False
         self._waiter: asyncio.Future[None] | None = None
         self.begun = self._chunked = False
         self._head, self._left = b"", 0
+        self._watched = False
 
     def start(self) -> None:
         """Have the application answer."""
@@ -65,7 +73,7 @@ class Cycle:
         except asyncio.CancelledError:
             self._connection.transport.close()
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001  # whatever it is, its client gets an answer, and the log the reason
             _log.exception("a request has failed in the door itself")
             if self.begun:
                 self._connection.transport.close()
@@ -91,11 +99,34 @@ class Cycle:
         """Take it that the client has left."""
         if not self.complete:
             self.disconnected = True
+            if self._watched:
+                self._task.cancel()
         self._wake()
+
+    def __enter__(self) -> None:
+        """Be cancelled from now on when the client leaves."""
+        if self.disconnected:
+            raise Gone
+        self._watched = True
+        self._connection.resume_reading()  # else nobody would see it leave
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Go on, whether or not the client leaves."""
+        self._watched = False
+        if self.disconnected and kind is asyncio.CancelledError:
+            self._task.uncancel()
+            raise Gone
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def taken(self) -> bytes | None:
+        """Give the body, if all of it is here and nobody has had a part of it, without waiting."""
+        if not self.whole or self._given or self.disconnected or self.complete:
+            return None
+        self._given, body, self._body = True, self._body, b""
+        return body
 
     async def receive(self) -> MutableMapping[str, Any]:
         """Wait for the next part of the body, then for the client to leave; for one task at a time."""
@@ -127,14 +158,30 @@ class Cycle:
             return
         kind = message["type"]
         if kind == "http.response.start" and not self.begun:
-            self._start(message)
+            self._start(message["status"], message["headers"])
         elif kind == "http.response.body" and self.begun and not self.complete:
             self._go_on(message.get("body", b""), more=message.get("more_body", False))
         else:
             raise RuntimeError(f"{kind} is not what comes next in an answer")
 
-    def _start(self, message: MutableMapping[str, Any]) -> None:
-        status, headers = message["status"], message["headers"]
+    def answer(self, status: int, headers: Lines, body: bytes) -> bool:
+        """Send a whole answer, if that can be done without waiting.
+
+        Args:
+            status: of HTTP.
+            headers: the length of the body among them.
+            body: for a `HEAD` what would be there.
+
+        Returns:
+            Whether it is done; if not, `send` does it.
+        """
+        if self._connection.writable is not None or self.disconnected or self.begun:
+            return False
+        self._start(status, headers)
+        self._go_on(body, more=False)
+        return True
+
+    def _start(self, status: int, headers: Lines) -> None:
         lines, count = [_STATUS[status], self._connection.common_headers()], len(headers) + 3
         closing, length = not self.keep, None
         for name, value in headers:

@@ -113,9 +113,7 @@ class Guard:
 def _look_at(connection: Any, was: _Seen | None, now: float) -> _Seen:
     cycle, size = connection.cycle, connection.transport.get_write_buffer_size()
     idle = stuck = None
-    if not size and (
-        cycle is None or cycle.complete
-    ):  # it waits for the next request, or the rest of the last
+    if not size and (cycle is None or cycle.complete):  # it waits for the next request, or the rest of the last
         same = was is not None and was.cycle is cycle and was.idle is not None
         idle = was.idle if was is not None and same else now
     if size:

@@ -12,7 +12,7 @@ from jackfield.operations.submissions import calls
 from jackfield_contrib.http import problems
 from jackfield_contrib.http.access import Access
 from jackfield_contrib.http.exchange import Exchange
-from jackfield_contrib.http.presence import Presence
+from jackfield_contrib.http.presence import while_there
 from jackfield_contrib.http.problems import Refused
 
 _CALLS: Final = "/v1/calls/"
@@ -58,7 +58,7 @@ class Submitting:
         shown = await asyncio.to_thread(self._shown, identifier, exchange.tenant)
         wait = _preferred(exchange.headers.get(b"prefer", b""))
         if wait and not SubmissionState(shown["status"]).settled:
-            with Presence(exchange.receive):
+            with while_there(exchange.receive):
                 await self._ended(identifier, exchange.tenant, wait)
             shown = await asyncio.to_thread(self._shown, identifier, exchange.tenant)
         await exchange.result(exchange.written(shown), headers={"preference-applied": "wait"} if wait else None)
