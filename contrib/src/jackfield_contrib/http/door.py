@@ -68,6 +68,7 @@ class HttpDoor:
             lifespan="off",
             ws="none",
             server_header=False,
+            backlog=1,  # what asyncio takes at once of those that wait: see `_listen_on`
             http=self._guard.protocol,
         )
         config.load()
@@ -86,6 +87,7 @@ class HttpDoor:
             await asyncio.sleep(_LOOK)
         if self._serving.done():
             await self._serving
+        _listen_on(listener)
 
     def _listener(self) -> socket.socket:
         settings = self._settings
@@ -135,6 +137,15 @@ class HttpDoor:
         if self._made is not None:
             self._made.unlink(missing_ok=True)
             self._made = None
+
+
+def _listen_on(listener: socket.socket) -> None:
+    """Have the system keep many that wait, though asyncio takes one at a time.
+
+    Of a whole backlog it would take all at once, before anything could be turned away; and when the process has no
+    file left for them, it would log each of them, and try as often again a second later, all at the same time.
+    """
+    listener.listen(_BACKLOG)
 
 
 def _unix(path: str) -> socket.socket:
