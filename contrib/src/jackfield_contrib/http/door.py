@@ -44,7 +44,14 @@ class HttpDoor:
         self._host, self._settings, self._bounds = host, settings, bounds or Bounds()
         self._identity = Identity(host)
         self._beyond = settings.uds is None and not is_loopback(settings.host)
-        self._app = asgi(host, probes=probes, bounds=self._bounds, authenticate=self._identity, strangers=self._beyond)
+        self._app = asgi(
+            host,
+            probes=probes,
+            bounds=self._bounds,
+            authenticate=self._identity,
+            strangers=self._beyond,
+            near=settings.uds is None and not self._beyond,
+        )
         self._guard = Guard(self._bounds)
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
