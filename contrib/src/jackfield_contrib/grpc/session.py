@@ -149,6 +149,9 @@ class Session:
                 await self._context.write(message.SerializeToString())
         except TimeoutError:
             raise Unread from None
+        except grpc.aio.BaseError:  # the client has left, and its calls end: nothing that a log should have a stack of
+            self._end(None, broken=True)
+            return
         room, self._room = self._room, None
         if room is not None and not room.done():
             room.set_result(None)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from jackfield import Host, Submission
 from jackfield.config.doors_check import is_loopback
 from jackfield.model.entrance import Entrance
+from jackfield_contrib.http.pages import is_foreign, is_renamed
 from jackfield_contrib.http.problems import Refused
 from jackfield_contrib.identity import Authenticate, Identity, Memory, retraced
 
@@ -16,6 +17,7 @@ __all__ = ["Access", "Authenticate"]
 _CREDENTIAL: Final = b"authorization"
 _TRACE: Final = b"traceparent"
 _NONE: Final[Mapping[str, Any]] = {}
+_PAGE: Final = "a page of another site asks, and nothing that it has says whose it is: give tenants keys, and send one"
 _UNKNOWN: Final = "this host serves its tenants alone, and the request names none that it knows"
 
 
@@ -27,10 +29,14 @@ class Access:
         authenticate: tells the tenant by a request's headers, or None; by default what the host's configuration says.
         strangers: whether others than this machine can come; then those of nobody are refused without tenants, too,
             as after an apply that took them all away.
+        near: whether this machine's browsers reach it under loopback's own addresses; then what pages of others ask is
+            refused without tenants.
     """
 
-    def __init__(self, host: Host, authenticate: Authenticate | None = None, *, strangers: bool = False) -> None:
-        self._strangers = strangers
+    def __init__(
+        self, host: Host, authenticate: Authenticate | None = None, *, strangers: bool = False, near: bool = False
+    ) -> None:
+        self._strangers, self._near = strangers, near
         self._host: Host = host
         self._authenticate: Authenticate = authenticate or Identity(host)
         self._identity = self._authenticate if isinstance(self._authenticate, Identity) else None
@@ -49,10 +55,15 @@ class Access:
             memory: of the connection, if that is kept.
 
         Raises:
-            Refused: when it is nobody's, and there are tenants.
+            Refused: when it is nobody's, and there are tenants; or when a page of another site would be somebody by
+                where it is asked from alone.
         """
         if not self.closed:
+            if self._near and (is_foreign(headers) or is_renamed(headers)):
+                raise Refused(403, _PAGE)
             return None
+        if _CREDENTIAL not in headers and is_foreign(headers):  # a browser shows its certificate to whoever asks
+            raise Refused(403, _PAGE)
         if _is_ambiguous(headers, scope):
             headers[_CREDENTIAL] = b""  # none of them counts
         tenant = self._authenticate(headers) if self._identity is None else self._identity(headers, memory)

@@ -38,6 +38,7 @@ def asgi(
     bounds: Bounds | None = None,
     authenticate: Authenticate | None = None,
     strangers: bool = False,
+    near: bool = False,
 ) -> "Application":
     """Make an ASGI application of a host's functions, to be served or mounted.
 
@@ -49,12 +50,14 @@ def asgi(
             what the host's configuration says of keys and tokens. As soon as the host has tenants, a request of none
             gets a 401.
         strangers: whether a request of none gets that in a host without tenants, too.
+        near: whether it is served to this machine alone; then a request that a web page of another site makes gets a
+            403 in a host without tenants.
 
     Returns:
         The application: `app.mount("/fn", asgi(host))` in Starlette or FastAPI, or an ASGI server runs it.
     """
     limits = bounds or Bounds()
-    return Application(host, probes or Probes(host), limits, Access(host, authenticate, strangers=strangers))
+    return Application(host, probes or Probes(host), limits, Access(host, authenticate, strangers=strangers, near=near))
 
 
 class Application:

@@ -44,7 +44,14 @@ class HttpDoor:
         self._host, self._settings, self._bounds = host, settings, bounds or Bounds()
         self._identity = Identity(host)
         self._beyond = settings.uds is None and not is_loopback(settings.host)
-        self._app = asgi(host, probes=probes, bounds=self._bounds, authenticate=self._identity, strangers=self._beyond)
+        self._app = asgi(
+            host,
+            probes=probes,
+            bounds=self._bounds,
+            authenticate=self._identity,
+            strangers=self._beyond,
+            near=settings.uds is None and not self._beyond,
+        )
         self._guard = Guard(self._bounds)
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -69,6 +76,7 @@ class HttpDoor:
             ws="none",
             server_header=False,
             proxy_headers=False,  # the connection sees to those
+            backlog=1,  # what asyncio takes at once of those that wait: see `_listen_on`
             http=self._guard.protocol,
         )
         config.load()
@@ -87,6 +95,7 @@ class HttpDoor:
             await asyncio.sleep(_LOOK)
         if self._serving.done():
             await self._serving
+        _listen_on(listener)
 
     def _listener(self) -> socket.socket:
         settings = self._settings
@@ -136,6 +145,15 @@ class HttpDoor:
         if self._made is not None:
             self._made.unlink(missing_ok=True)
             self._made = None
+
+
+def _listen_on(listener: socket.socket) -> None:
+    """Have the system keep many that wait, though asyncio takes one at a time.
+
+    Of a whole backlog it would take all at once, before anything could be turned away; and when the process has no
+    file left for them, it would log each of them, and try as often again a second later, all at the same time.
+    """
+    listener.listen(_BACKLOG)
 
 
 def _unix(path: str) -> socket.socket:

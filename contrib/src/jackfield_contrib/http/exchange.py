@@ -46,6 +46,7 @@ _OF_THE_HOP: Final = frozenset(
 _HELD_BACK: Final = SECRET | _OF_THE_HOP
 
 _TYPES: Final = {kind: (b"content-type", kind.encode("ascii")) for kind in (JSON, MESSAGEPACK, problems.CONTENT_TYPE)}
+_CLOSE: Final = {"connection": "close"}
 _NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 _decode = msgspec.json.Decoder().decode
 
@@ -121,8 +122,8 @@ class Exchange:
             Gone: when the client has left.
         """
         most = self._bounds.body
-        if b"transfer-encoding" in self.headers and b"content-length" in self.headers:  # RFC 9112, 6.1: it is smuggled
-            raise Refused(400, "a body has a length or comes in chunks, and not both", {"connection": "close"})
+        if b"transfer-encoding" in self.headers or b"upgrade" in self.headers:
+            self._refuse_two_ways()
         declared = self.headers.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > most:
             raise Refused(413, f"a body has at most {most:,} bytes")
@@ -150,6 +151,16 @@ class Exchange:
                         return b"".join(parts)
         except TimeoutError:
             raise Refused(408, f"the body has not come within {self._bounds.patience:g} s") from None
+
+    def _refuse_two_ways(self) -> None:
+        """Refuse a body of which it can be told in two ways where it ends, or whose it is."""
+        headers = self.headers
+        chunked, length = b"transfer-encoding" in headers, headers.get(b"content-length")
+        if chunked and length is not None:  # RFC 9112, 6.1: it is smuggled
+            raise Refused(400, "a body has a length or comes in chunks, and not both", _CLOSE)
+        # The parser takes what follows for the other protocol, and leaves the body out.
+        if b"upgrade" in headers.get(b"connection", b"").lower() and (chunked or length not in (None, b"0")):
+            raise Refused(400, "no body is read of a request that would change the protocol: leave out Upgrade", _CLOSE)
 
     def timeout(self) -> float | None:
         """Read `X-Timeout`: seconds that the call may take, or None.

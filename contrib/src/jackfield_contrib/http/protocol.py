@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import attrs
 
+from jackfield_contrib.descriptors import room
 from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.connection import Connection
 
@@ -51,6 +52,7 @@ class Guard:
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
+        self._room = room(bounds.connections)
         self._seen: dict[Any, _Seen] = {}
         self._looking: asyncio.Task[None] | None = None
         self._hurried = 0.0
@@ -85,13 +87,13 @@ class Guard:
 
     def has_room(self) -> bool:
         """Tell whether there is room for the newest connection; if not, those that are idle go first."""
-        if len(self.connections) <= self._bounds.connections:
+        if len(self.connections) <= self._room:
             return True
         now = asyncio.get_running_loop().time()
         if now - self._hurried >= _HURRY / 10:  # it looks at all of them, and thousands may come at once
             self._hurried = now
             self.look(_HURRY)
-        return len(self.connections) <= self._bounds.connections
+        return len(self.connections) <= self._room
 
     def look(self, patience: float) -> None:
         """Look at all connections, and end those that keep the door waiting.

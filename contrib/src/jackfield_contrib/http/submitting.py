@@ -20,6 +20,7 @@ _KEPT: Final = 5.0  # seconds that reading a result may take, which is there
 _WAIT: Final = 10.0  # seconds that an answer waits at most for the end of a call: a door that closes waits for answers
 _ROWS: Final = 1_000  # calls of one listing
 _MOST_ROWS: Final = 10_000
+_DIGITS: Final = 9  # of a number, of which Python reads no more than some thousand
 
 
 class Submitting:
@@ -83,7 +84,7 @@ class Submitting:
         status, limit = wanted.get("status"), wanted.get("limit", str(_ROWS))
         if status is not None and status not in set(SubmissionState):
             raise Refused(400, f"a status is one of {', '.join(SubmissionState)}, not {ascii(status)[:50]}")
-        if not limit.isdecimal() or int(limit) > _MOST_ROWS:
+        if not (limit.isascii() and limit.isdigit() and len(limit) <= _DIGITS) or int(limit) > _MOST_ROWS:
             raise Refused(400, f"a limit is a number up to {_MOST_ROWS:,}, not {ascii(limit)[:50]}")
         found = calls(self._host, wanted.get("function", "*"), status, self._access.owner(exchange.tenant))
         return list(islice(found, int(limit)))
