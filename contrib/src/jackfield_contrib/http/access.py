@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from jackfield import Host, Submission
 from jackfield.config.doors_check import is_loopback
+from jackfield.errors import Unavailable
 from jackfield.model.entrance import Entrance
 from jackfield_contrib.http.problems import Refused
 from jackfield_contrib.identity import Authenticate, Identity, retraced
@@ -16,6 +17,7 @@ __all__ = ["Access", "Authenticate"]
 _CREDENTIAL: Final = b"authorization"
 _TRACE: Final = b"traceparent"
 _NONE: Final[Mapping[str, Any]] = {}
+_NO_STORE: Final = "this host has no store that lasts: whoever runs it adds [store] to its configuration, with a url"
 _UNKNOWN: Final = "this host serves its tenants alone, and the request names none that it knows"
 
 
@@ -70,6 +72,15 @@ class Access:
     def owner(self, tenant: str | None) -> str | None:
         """Tell whose submitted calls are there for a tenant: its own; None: everybody's, for operators."""
         return None if tenant in self._host.snapshot.permissions.operators else tenant
+
+    def accepts(self) -> None:
+        """Refuse calls for later where none would outlive the host.
+
+        Raises:
+            Unavailable: if the host has no store that lasts.
+        """
+        if not self._host.durable_calls.lasts:
+            raise Unavailable("submitted calls", _NO_STORE, "store", ran=False)
 
     def submission(self, identifier: str, tenant: str | None) -> Submission:
         """Find a submitted call.
