@@ -160,6 +160,14 @@ def test_what_never_became_a_call_has_no_outcome(ask, more, status):
     assert document["detail"]
 
 
+def test_what_curl_sends_unasked_is_told_how_to_send_instead(ask):
+    """A form is none of the two, so that no page of somebody else can send one from a browser without asking."""
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    answer = ask("POST", "/v1/functions/math.add", content=b'{"a": 1, "b": 2}', headers=form)
+    assert answer.status_code == 415
+    assert "this one says 'application/x-www-form-urlencoded' (curl has --json for it)" in answer.json()["detail"]
+
+
 async def _parts(parts):
     for part in parts:
         yield part
@@ -465,6 +473,9 @@ def test_an_answer_can_wait_for_the_end_of_a_call(ask, closed):
 
 
 def test_where_the_store_does_not_last_nothing_is_accepted(ask):
-    """And an unknown id is not there."""
-    assert ask("POST", "/v1/submit/math.add", json={"a": 1, "b": 2}).status_code >= 400
+    """It is told what the host lacks; and an unknown id is not there."""
+    refused = ask("POST", "/v1/submit/math.add", json={"a": 1, "b": 2})
+    told = refused.json()
+    assert (refused.status_code, told["outcome"], told["cause"], told["ran"]) == (503, "unavailable", "store", False)
+    assert "this host has no store that lasts: whoever runs it adds [store]" in told["detail"]
     assert ask("GET", "/v1/calls/0123").status_code == 404

@@ -113,7 +113,9 @@ def _lines(state: dict[str, Any], before: dict[str, Any] | None = None) -> Itera
     yield from share_lines(state.get("admission"), before)
     if waiting := state.get("submissions"):
         calls = f"{waiting['waiting']:,} wait, {waiting['running']:,} run"
-        yield f"submitted calls: {calls}; the oldest was submitted {_span(waiting['oldest'])} ago"
+        some = waiting["waiting"] or waiting["running"]
+        oldest = f"; the oldest was submitted {_span(waiting['oldest'])} ago" if some else ""
+        yield f"submitted calls: {calls}{oldest}"
     for build in state.get("building", ()):  # as above
         yield printable(building_line(build))
     for canary in state["canaries"]:

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import attrs
 
+from jackfield.config.adapters import ADAPTERS
 from jackfield.config.doors import DoorsConfig, GrpcDoorConfig, HttpDoorConfig
 from jackfield.config.problems import KeyPath, Problem, quoted
-from jackfield.config.store_check import ADAPTERS
 
 _NAMES: Final = {"http": "HTTP", "grpc": "gRPC"}
 _FILES: Final = ("tls_cert", "tls_key", "client_ca")

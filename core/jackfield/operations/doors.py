@@ -3,13 +3,12 @@
 import asyncio
 import importlib
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from typing import Any, Final, Protocol
 
 import attrs
 
 from jackfield.config import DoorsConfig
-from jackfield.config.store_check import ADAPTERS
+from jackfield.config.adapters import load_adapter
 from jackfield.errors import Unavailable
 from jackfield.host import Host
 from jackfield.log import host_log
@@ -51,7 +50,7 @@ class Doors:
         probes: what each of them answers to those who watch.
 
     Raises:
-        Unavailable: when nothing that is installed has such a door.
+        Unavailable: when nothing that is installed has such a door, or its library is not there.
     """
 
     def __init__(self, host: Host, configuration: DoorsConfig, probes: Probes) -> None:
@@ -111,10 +110,9 @@ async def _closed(kind: str, door: Door, timeout: float) -> None:
 
 
 def _adapter(kind: str) -> Callable[[Host, Any, Probes], Door]:
-    for point in entry_points(group=ADAPTERS, name=f"door:{kind}"):
-        made: Callable[[Host, Any, Probes], Door] = point.load()
-        return made
-    raise Unavailable(f"door {kind}", f"nothing that is installed has one: pip install 'jackfield-contrib[{kind}]'")
+    made: Callable[[Host, Any, Probes], Door]
+    made = load_adapter(f"door:{kind}", f"door {kind}", f"pip install 'jackfield-contrib[{kind}]'")
+    return made
 
 
 def _quick_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -89,6 +89,10 @@ class Access:
         traced = tenant in self._host.snapshot.permissions.traced
         return Asker(tenant, _entering(metadata, traced) or None, traced)
 
+    def accepts(self) -> None:
+        """Refuse calls for later where none would outlive the host; as for HTTP."""
+        self._access.accepts()
+
     def submission(self, identifier: str, tenant: str | None) -> Submission:
         """Find a submitted call; as for HTTP."""
         return self._access.submission(identifier, tenant)

@@ -33,6 +33,7 @@ class Submitting:
         """Accept a call: when this is told, it is kept."""
         call = request.call
         payload = bodies.read(call.payload, call.encoding)
+        self._access.accepts()
         headers = asker.headers
         if call.version or call.headers:
             headers = asker.headers_of(call, self._most)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from jackfield import Host, Submission
 from jackfield.config.doors_check import is_loopback
+from jackfield.errors import Unavailable
 from jackfield.model.entrance import Entrance
 from jackfield_contrib.http.pages import is_foreign, is_renamed
 from jackfield_contrib.http.problems import Refused
@@ -18,6 +19,7 @@ _CREDENTIAL: Final = b"authorization"
 _TRACE: Final = b"traceparent"
 _NONE: Final[Mapping[str, Any]] = {}
 _PAGE: Final = "a page of another site asks, and nothing that it has says whose it is: give tenants keys, and send one"
+_NO_STORE: Final = "this host has no store that lasts: whoever runs it adds [store] to its configuration, with a url"
 _UNKNOWN: Final = "this host serves its tenants alone, and the request names none that it knows"
 
 
@@ -83,6 +85,15 @@ class Access:
     def owner(self, tenant: str | None) -> str | None:
         """Tell whose submitted calls are there for a tenant: its own; None: everybody's, for operators."""
         return None if tenant in self._host.snapshot.permissions.operators else tenant
+
+    def accepts(self) -> None:
+        """Refuse calls for later where none would outlive the host.
+
+        Raises:
+            Unavailable: if the host has no store that lasts.
+        """
+        if not self._host.durable_calls.lasts:
+            raise Unavailable("submitted calls", _NO_STORE, "store", ran=False)
 
     def submission(self, identifier: str, tenant: str | None) -> Submission:
         """Find a submitted call.

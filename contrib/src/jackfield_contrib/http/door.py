@@ -1,6 +1,7 @@
 """The door: a server of the application, on the host's home loop."""
 
 import asyncio
+import errno
 import math
 import os
 import socket
@@ -19,6 +20,7 @@ from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.protocol import Guard
 from jackfield_contrib.http.tls import Renewed, certified
 from jackfield_contrib.identity import Identity
+from jackfield_contrib.identity.certificates import unusable
 
 _BACKLOG: Final = 2_048
 _LEFT: Final = 1.0  # seconds in which requests tell their clients that they have been cancelled
@@ -84,7 +86,7 @@ class HttpDoor:
             try:
                 config.ssl = Renewed(settings)
             except OSError as error:  # ssl's errors are of these
-                raise Unavailable("door http", f"the certificate or its key cannot be used: {error}") from error
+                raise Unavailable("door http", unusable(settings, error)) from error
             if settings.client_ca is not None:
                 config.http_protocol_class = certified(config.http_protocol_class)
         listener = self._listener()
@@ -113,8 +115,7 @@ class HttpDoor:
             # Else a body waits for the client to acknowledge its head: 40 ms.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
-            where = f"{settings.host}:{settings.port}"
-            reason = f"cannot listen on {where}: {error.strerror or error}: choose another port (0 is any free one)"
+            reason = f"cannot listen on {settings.host}:{settings.port}: {_refusal(error)}"
             raise Unavailable("door http", reason) from error
         shown = f"[{settings.host}]" if ":" in settings.host else settings.host
         scheme = "http" if settings.tls_cert is None else "https"
@@ -154,6 +155,14 @@ def _listen_on(listener: socket.socket) -> None:
     file left for them, it would log each of them, and try as often again a second later, all at the same time.
     """
     listener.listen(_BACKLOG)
+
+
+def _refusal(error: OSError) -> str:
+    """Say why an address cannot be listened on, and what to change."""
+    if isinstance(error, socket.gaierror):
+        return f"{error.strerror}: choose another host, as 127.0.0.1"
+    fix = "no address of this machine: choose another host" if error.errno == errno.EADDRNOTAVAIL else ""
+    return f"{os.strerror(error.errno or 0)}: {fix or 'choose another port (0 is any free one)'}"
 
 
 def _unix(path: str) -> socket.socket:

@@ -112,7 +112,9 @@ class Exchange:
             what = "JSON" if kind not in _MESSAGEPACKS else "MessagePack"
             reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
             raise Refused(400, f"the body is no {what}: {reason}") from None
-        raise Refused(415, f"a body is {JSON} or {MESSAGEPACK}", {"accept": f"{JSON}, {MESSAGEPACK}"})
+        came = ascii(kind.decode("latin-1"))[:80]
+        fix = f"a body is {JSON} or {MESSAGEPACK}, and says so in its Content-Type; this one says {came}"
+        raise Refused(415, f"{fix} (curl has --json for it)", {"accept": f"{JSON}, {MESSAGEPACK}"})
 
     async def body(self) -> bytes:
         """Give the body as it came.

@@ -37,6 +37,7 @@ class Submitting:
     async def submit(self, name: str, exchange: Exchange) -> None:
         """Answer `POST /v1/submit/NAME`: when this is told, the call is kept."""
         payload = await exchange.payload()
+        self._access.accepts()
         key = exchange.headers.get(b"idempotency-key")
         try:
             handle = await self._host.asubmit(
