@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from jackfield.config import Configuration, PluginConfig, TenantConfig
     from jackfield.config.apart import EnvironmentsConfig
     from jackfield.config.model import DurableConfig
+    from jackfield.config.part import Part
     from jackfield.desired.applying import Applier
     from jackfield.desired.following import Following
     from jackfield.desired.keeping import DesiredRevision
@@ -149,6 +150,7 @@ class Host(Caller):
         self._strict = False
         self._environments: EnvironmentsConfig | None = None
         self._durable: DurableConfig | None = None
+        self._part: Part | None = None
         self._late: dict[str, Any] = {}  # what is made when it is first needed
         self._stop = threading.Lock()  # held by the stop that is under way, which nobody waits for
         self._home = HomeLoop()
@@ -235,6 +237,7 @@ class Host(Caller):
         executors: Mapping[str, Executor] | None = None,
         store: Store | None = None,
         timeout: float | None = None,
+        part: "Part | None" = None,
     ) -> Self:
         """Make a host of what a configuration file declares.
 
@@ -247,6 +250,7 @@ class Host(Caller):
             executors: as for `Host`; the names that the file may use beside `inline` and `thread`.
             store: as for `Host`.
             timeout: as for `Host`; the file's comes first.
+            part: which of several processes of the file this is; `pluginctl serve` says so to those that it runs.
 
         Raises:
             ConfigError: with every fault of the file.
@@ -259,6 +263,7 @@ class Host(Caller):
         )
         limit = timeout if configuration.timeout is None else configuration.timeout
         host = cls(observers=observers, executors=executors, store=store, timeout=limit)
+        host._part = part
         host._configure(configuration)
         return host
 
@@ -284,11 +289,15 @@ class Host(Caller):
         if configuration.flows:
             self._flows.declare(configuration.flows)
         if configuration.schedules:
-            self._schedules.adopt(configuration)
+            self._follow_schedules(configuration)
         if configuration.deliveries:
             self._deliveries.adopt(configuration)
         self._applier.boot(configuration, restored)
         self._refuse_faults(configuration.strict or switches.strict)
+
+    def _follow_schedules(self, configuration: "Configuration") -> None:
+        if self._part is None or self._part.follows_schedules:
+            self._schedules.adopt(configuration)
 
     def _admit(self, tenants: "Mapping[str, TenantConfig] | None") -> None:
         """Take over who there is, what they may do, and what they are due."""
@@ -297,7 +306,7 @@ class Host(Caller):
             return
         from jackfield.admission import Admission, shares_of  # noqa: PLC0415  # for those who have tenants
 
-        shares = shares_of(tenants)
+        shares = shares_of(tenants if self._part is None else self._part.due(tenants))
         before = self._admission is not None
         if shares or before:
             new = "admission" not in self._late
@@ -1473,8 +1482,8 @@ class Host(Caller):
                 lambda: self._upgrades.rolling if "upgrades" in self._late else {},
                 lambda: self._upgrades.trying if "upgrades" in self._late else {},
                 lambda: self._flows,
-                lambda configuration: self._schedules.adopt(configuration),  # noqa: PLW0108  # made when there are some
-                lambda configuration: self._deliveries.adopt(configuration),  # noqa: PLW0108  # as that
+                self._follow_schedules,
+                lambda configuration: self._deliveries.adopt(configuration),  # noqa: PLW0108  # made when there are some
                 self._admit,
             )
             fresh = Applier(steps)
