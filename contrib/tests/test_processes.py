@@ -11,10 +11,13 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 import trustme
+
+from jackfield.identity import digest_of, new_key
 
 pytestmark = [
     pytest.mark.slow,
@@ -174,7 +177,7 @@ def test_calls_are_spread_evenly_and_counted_exactly(serve):
     assert seen == [30.0] * 4
     assert served.total("jackfield_processes", 'state="serving"') == 2
     shown = served.ctl("status")
-    assert all(re.search(rf"^{number} +{pid} +serving", shown, re.M) for number, pid in pids.items())
+    assert all(re.search(rf"^{number} +{pid} +serving", shown, re.MULTILINE) for number, pid in pids.items())
     assert served.end() == 0
 
 
@@ -284,6 +287,86 @@ def test_sigterm_lets_all_calls_end(serve):
     assert failures == []
 
 
+def test_quotas_go_where_they_are_asked_for(serve):
+    """A tenant whose connections are all at one process has its whole quota there, after a moment, and no more."""
+    key = new_key()
+    tenants = f'[tenants.acme]\nkeys = ["{digest_of(key)}"]\nconcurrency = 5\n'
+    served = serve(FILE + tenants).serves()
+    headers = {"Authorization": f"Bearer {key}"}
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(8) as threads:
+        made = {}
+        for _ in range(12):
+            client = httpx.Client(base_url=served.url, headers=headers, timeout=PATIENCE)
+            made.setdefault(call(stack.enter_context(client), "pid"), []).append(client)
+        clients = next(iter(made.values()))
+        assert len(clients) == 6
+
+        def at_once():
+            waits = [threads.submit(client.post, "/v1/functions/calc.wait", json=1.0) for client in clients]
+            return sorted(each.result(PATIENCE).status_code for each in waits)
+
+        served.until(lambda: at_once() == [200] * 5 + [429], "the whole quota in one process")
+        shown = served.status()["admission"]["tenants"]
+        assert [(each["name"], each["refused"].keys()) for each in shown] == [("acme", {"concurrency"})]
+
+
+def test_only_one_process_follows_the_schedules(serve):
+    """The one that keeps the others; runs may be anybody's."""
+    schedule = '[[schedule]]\nname = "often"\nfunction = "calc.word"\ncron = "* * * * *"\n'
+    served = serve(schedule + FILE).serves()
+    assert [each["name"] for each in json.loads(served.ctl("schedule", "list", "--json"))] == ["often"]
+    for number in served.pids():
+        told = served.ctl("schedule", "list", "--json", "--control", f"{served.control}.{number}")
+        assert json.loads(told) == []
+
+
+SLOW = (
+    PLUGIN
+    + """
+import time
+
+class Calc:
+    def start(self):
+        for name in ("first", "second"):
+            try:
+                os.close(os.open(name, os.O_CREAT | os.O_EXCL))
+                return
+            except FileExistsError:
+                pass
+        while not os.path.exists("go"):
+            if os.path.exists("end"):
+                os._exit(3)
+            time.sleep(0.05)
+"""
+)
+
+
+@pytest.mark.parametrize("word", ["go", "end"])
+def test_it_is_ready_when_all_serve(serve, tmp_path, socket_path, word):
+    """Until then /readyz says so, in those that serve; where one ends instead of that, all end, and it says why."""
+    door = f"{socket_path}.http"
+    text = FILE.replace("./calc.py", "./slow.py:Calc").replace("port = 0", f'uds = "{door}"')
+    (tmp_path / "slow.py").write_text(SLOW)
+    served = serve(text)
+
+    def ready():
+        with httpx.Client(transport=httpx.HTTPTransport(uds=door), base_url="http://door", timeout=2.0) as client:
+            try:
+                return client.get("/readyz")
+            except httpx.HTTPError:
+                return None
+
+    answer = served.until(lambda: (tmp_path / "second").exists() and ready(), "a process that serves")
+    assert (answer.status_code, answer.json()["reason"]) == (503, "not all processes serve yet")
+    (tmp_path / word).touch()
+    if word == "go":
+        served.serves()
+        served.until(lambda: (answer := ready()) and answer.status_code == 200, "ready")
+    else:
+        assert served.process.wait(PATIENCE) == 1
+        served.until(lambda: any("(exit 3) before it served" in line for line in served.said), "the reason")
+
+
 def test_when_it_is_killed_its_processes_end_too(serve):
     """They see that nobody keeps them any more."""
     served = serve().serves()
@@ -326,7 +409,7 @@ def test_the_option_counts_over_unix_sockets_and_tls(serve, socket_path, certifi
             seen.add(call(client, "pid"))
     assert len(seen) == 2
     assert served.end() == 0
-    assert not os.path.exists(door)
+    assert not Path(door).exists()
     tls = f'tls_cert = "{cert}"\ntls_key = "{key}"\n'
     served = serve(FILE + tls).serves()
     seen = set()

@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm  # what type checkers know without an installation
 
     from jackfield.admission import Admission, AdmissionStats
+    from jackfield.admission.leases import Lease
     from jackfield.config import Configuration, PluginConfig, TenantConfig
     from jackfield.config.apart import EnvironmentsConfig
     from jackfield.config.model import DurableConfig
@@ -151,6 +152,8 @@ class Host(Caller):
         self._environments: EnvironmentsConfig | None = None
         self._durable: DurableConfig | None = None
         self._part: Part | None = None
+        self._leases: Mapping[str, Lease] = {}
+        self._tenants: Mapping[str, TenantConfig] | None = None
         self._late: dict[str, Any] = {}  # what is made when it is first needed
         self._stop = threading.Lock()  # held by the stop that is under way, which nobody waits for
         self._home = HomeLoop()
@@ -302,11 +305,24 @@ class Host(Caller):
     def _admit(self, tenants: "Mapping[str, TenantConfig] | None") -> None:
         """Take over who there is, what they may do, and what they are due."""
         self._functions.set_permissions(permissions(tenants))
+        self._tenants, self._leases = tenants, {}
+        self._entitle(tenants)
+
+    def lease(self, leases: "Mapping[str, Lease]") -> None:
+        """Have other parts of what tenants may call: this is one of several processes, and another one divides.
+
+        Args:
+            leases: tenant → what this process has of its quotas from now on; of others it has an equal part.
+        """
+        self._leases = leases
+        self._entitle(self._tenants)
+
+    def _entitle(self, tenants: "Mapping[str, TenantConfig] | None") -> None:
         if tenants is None and "admission" not in self._late:
             return
         from jackfield.admission import Admission, shares_of  # noqa: PLC0415  # for those who have tenants
 
-        shares = shares_of(tenants if self._part is None else self._part.due(tenants))
+        shares = shares_of(tenants if self._part is None else self._part.due(tenants, self._leases))
         before = self._admission is not None
         if shares or before:
             new = "admission" not in self._late

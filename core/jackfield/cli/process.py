@@ -9,11 +9,13 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from signal import Signals as Number
 from time import monotonic
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import msgspec
 
+from jackfield.admission.leases import Lease
 from jackfield.cli.ending import leave
+from jackfield.cli.leasing import ROUND, Demand
 from jackfield.cli.outlet import standard
 from jackfield.cli.serving import beside, open_host, start_beside, told
 from jackfield.cli.signals import Signals
@@ -63,11 +65,15 @@ class Word(msgspec.Struct, frozen=True, omit_defaults=True):
         serving: it serves.
         complete: all serve.
         left: how many calls it has left behind.
+        asked: tenant with quotas → how many calls have come there since the last such word, and are inside.
+        leases: tenant → what the process has of its quotas from now on.
     """
 
     serving: bool = False
     complete: bool = False
     left: int = 0
+    asked: dict[str, tuple[int, int]] | None = None
+    leases: dict[str, Lease] | None = None
 
 
 class Process:
@@ -81,6 +87,7 @@ class Process:
     def __init__(self, life: socket.socket, channel: socket.socket) -> None:
         self._life, self._channel = life, channel
         self._outlet = standard(2)
+        self._outlet.shared = True
         self._threads = Pool()
         self._asked = threading.Event()
         self._complete = False
@@ -103,11 +110,11 @@ class Process:
             if not (first := lines.readline()):
                 return 0  # who keeps it has ended already
             task = msgspec.json.decode(first, type=Task)
-            threading.Thread(target=self._listen, args=(lines,), name="pluginctl-life", daemon=True).start()
             configuration = parse_config(task.content, Path(task.file), executors=BUILT_IN)
             seen = configuration.observability
             self._logged = seen.logs is None or seen.logs.messages
             host, _ = open_host(configuration, seen, self._outlet, stack, Part(task.number, task.of))
+            threading.Thread(target=self._listen, args=(lines, host), name="pluginctl-life", daemon=True).start()
             probes = Probes(host, control=host.control, unready=self._unready)
             door = DoorsConfig(http=HttpDoorConfig(**task.door))
             doors = self._doors = Doors(host, door, probes, {"http": self._channel})
@@ -126,7 +133,10 @@ class Process:
                 doors.open()
                 self._about["state"] = "running"
                 self._say(Word(serving=True))
-                self._asked.wait()
+                demand = Demand(host)
+                while not self._asked.wait(ROUND):
+                    if asked := demand.asked():
+                        self._say(Word(asked=asked))
         finally:
             left = self._stop(host, doors, starter, task.drain)
             self._say(Word(left=left))
@@ -145,11 +155,14 @@ class Process:
             host_log("ERROR", "stopping failed", error)
         return len(host.calls)
 
-    def _listen(self, lines: Any) -> None:
+    def _listen(self, lines: IO[bytes], host: Host) -> None:
         """Hear what the process says that keeps this one, until it says no more."""
         with suppress(OSError, ValueError):
             for line in lines:
-                self._complete = msgspec.json.decode(line, type=Word).complete
+                word = msgspec.json.decode(line, type=Word)
+                self._complete = self._complete or word.complete
+                if word.leases is not None:
+                    host.lease(word.leases)
         self._asked.set()
 
     def _say(self, word: Word) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from jackfield.cli.leasing import ROUND, Leasing
 from jackfield.cli.process import Task, Word
 from jackfield.config import HttpDoorConfig
 from jackfield.control import ControlClient
@@ -85,6 +86,7 @@ class Processes:
         self._complete = False
         self._failed: Unavailable | None = None
         self._deaths: Counter[str] = Counter()
+        self._leasing = Leasing(host, len(self._children))
 
     def start(self, asked: threading.Event) -> None:
         """Start them all, and wait until they serve.
@@ -103,6 +105,7 @@ class Processes:
                 self._changed.wait(0.05)
         if self._failed is not None:
             raise self._failed
+        self._pool.start("pluginctl-leases", self._lease)
 
     def end(self, timeout: float) -> int:
         """Accept no more connections, and let all processes end in order; those that do not are killed.
@@ -231,6 +234,7 @@ class Processes:
                 cause = self._live(child)
             except OSError as error:
                 cause = f"not started: {error.strerror or error}"
+            self._leasing.forget(child.number)
             self._move(child, "down")
             if self._ending.is_set():
                 return
@@ -247,6 +251,12 @@ class Processes:
             self._ending.wait(pause)
             pause = min(2 * pause, _MOST)
             child.restarts += 1
+
+    def _lease(self) -> None:
+        """Divide the quotas of tenants again and again, by what is asked of whom."""
+        while not self._ending.wait(ROUND):
+            for number, leases in self._leasing.divided().items():
+                self._children[number - 1].say(Word(leases=leases))
 
     def _live(self, child: _Child) -> str:
         """Run one process to its end, and say how it ended."""
@@ -293,6 +303,8 @@ class Processes:
 
     def _heard(self, child: _Child, word: Word, channel: socket.socket) -> None:
         child.left = word.left
+        if word.asked is not None:
+            self._leasing.hear(child.number, word.asked)
         if not word.serving:
             return
         self._acceptor.add(channel)

@@ -47,6 +47,7 @@ def open_host(
     """
     logs = seen.logs or LogsConfig()
     outlet = _outlet_of_logs(logs, outlet, stack)
+    outlet.shared = part is not None
     telemetry = open_telemetry(spans=seen.traces)
     stack.callback(open_messages(outlet, shown=logs.messages, further=telemetry.message))
     stack.callback(telemetry.close)

@@ -42,6 +42,7 @@ class Acceptor:
         self._listener = listener
         self._asked: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._waking, self._wakened = socket.socketpair()
+        self._deaf = threading.Event()  # it listens no more
         # All that follows belongs to the thread.
         self._selector = selectors.DefaultSelector()
         self._lines: deque[_Line] = deque()  # the one whose turn it is first
@@ -73,8 +74,9 @@ class Acceptor:
         Args:
             timeout: seconds for that.
         """
-        self._ask(self._end)
         if self._thread.is_alive():
+            self._ask(self._end)
+            self._deaf.wait()
             self._thread.join(timeout)
         self._listener.close()
 
@@ -85,7 +87,7 @@ class Acceptor:
 
     def _run(self) -> None:
         try:
-            while not (self._closing and not any(line.unanswered for line in self._lines)):
+            while not self._is_over():
                 self._listen(wanted=not self._closing and self._next() is not None)
                 for key, _ in self._selector.select():
                     if key.fileobj is self._listener:
@@ -98,6 +100,7 @@ class Acceptor:
                         self._hear(key.data)
                 self._hand_on()
         finally:
+            self._deaf.set()
             for line in list(self._lines):
                 line.channel.close()
             for connection in self._held:
@@ -105,6 +108,14 @@ class Acceptor:
             self._selector.close()
             self._waking.close()
             self._wakened.close()
+
+    def _is_over(self) -> bool:
+        """When it closes: hand on what is held, tell all that there will be no more, and wait until it is taken."""
+        if not self._closing or (self._held and any(line.open for line in self._lines)):
+            return False
+        for line in self._lines:
+            line.finish()
+        return not any(line.unanswered for line in self._lines)
 
     def _listen(self, *, wanted: bool) -> None:
         if wanted != self._listening:
@@ -167,12 +178,10 @@ class Acceptor:
     def _end(self) -> None:
         while self._accept():
             pass
-        self._hand_on()
         self._listen(wanted=False)
-        self._closing = True
         self._listener.close()
-        for line in self._lines:
-            line.finish()
+        self._closing = True
+        self._deaf.set()
 
 
 class _Line:
