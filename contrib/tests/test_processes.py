@@ -367,23 +367,45 @@ def test_it_is_ready_when_all_serve(serve, tmp_path, socket_path, word):
         served.until(lambda: any("(exit 3) before it served" in line for line in served.said), "the reason")
 
 
-def test_when_it_is_killed_its_processes_end_too(serve):
-    """They see that nobody keeps them any more."""
+def gone(pids):
+    """Tell whether no process runs any more; one that nobody has collected does not."""
+    for pid in pids.values():
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                return False
+    return True
+
+
+def test_when_it_is_killed_its_processes_end_too(serve, tmp_path, monkeypatch):
+    """They see that nobody keeps them any more, and leave no files behind."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     served = serve().serves()
     pids = served.pids()
+    assert [*(tmp_path / "tmp").glob("jackfield-metrics-*")]
     served.process.kill()
     served.process.wait()
+    served.until(lambda: gone(pids), "the processes to end")
+    assert not [*(tmp_path / "tmp").glob("jackfield-metrics-*")]
 
-    def gone():
-        for pid in pids.values():
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
-                continue
-            return False
-        return True
 
-    served.until(gone, "the processes to end")
+def test_a_second_signal_ends_all_at_once(serve, tmp_path, monkeypatch):
+    """Whatever is under way; so does Ctrl-C, which a terminal sends to this process alone."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    served = serve(FILE, "--drain", "60").serves()
+    pids = served.pids()
+    with ThreadPoolExecutor(1) as threads, httpx.Client(base_url=served.url, timeout=PATIENCE) as client:
+        waiting = threads.submit(client.post, "/v1/functions/calc.wait", json=50.0)
+        served.until(lambda: served.status()["calls"] == 1, "a call inside")
+        served.process.send_signal(signal.SIGINT)
+        served.until(lambda: any("SIGINT: ending within" in line for line in served.said), "the end to begin")
+        served.process.send_signal(signal.SIGINT)
+        assert served.process.wait(PATIENCE) == 130
+        with pytest.raises(httpx.HTTPError):
+            waiting.result(PATIENCE)
+    served.until(lambda: gone(pids), "the processes to end")
+    assert not [*(tmp_path / "tmp").glob("jackfield-metrics-*")]
 
 
 def test_a_store_of_one_process_is_refused(serve):

@@ -1,6 +1,7 @@
 """One of several processes that serve the HTTP door of one configuration: what `processes` starts."""
 
 import os
+import shutil
 import socket
 import sys
 import threading
@@ -46,6 +47,7 @@ class Task(msgspec.Struct, frozen=True):
         address: where the process that keeps this one listens.
         control: where this one listens for verbs.
         drain: seconds that calls have to end.
+        metrics: the folder of the metrics of all, where that is only there for them; else "".
     """
 
     file: str
@@ -56,6 +58,7 @@ class Task(msgspec.Struct, frozen=True):
     address: str
     control: str
     drain: float
+    metrics: str = ""
 
 
 class Word(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -110,6 +113,7 @@ class Process:
             if not (first := lines.readline()):
                 return 0  # who keeps it has ended already
             task = msgspec.json.decode(first, type=Task)
+            stack.callback(_tidy, os.getppid(), task.metrics)
             configuration = parse_config(task.content, Path(task.file), executors=BUILT_IN)
             seen = configuration.observability
             self._logged = seen.logs is None or seen.logs.messages
@@ -180,6 +184,12 @@ class Process:
     def _told(self) -> dict[str, Any]:
         traffic = {} if self._doors is None else self._doors.traffic
         return {**self._about, "seconds": round(time.time() - self._about["started"], 3), "traffic": traffic}
+
+
+def _tidy(keeper: int, folder: str) -> None:
+    """Take the folder of the metrics away, where the process that would do so was killed."""
+    if folder and os.getppid() != keeper:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def main() -> None:

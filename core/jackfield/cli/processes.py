@@ -1,5 +1,6 @@
 """Several processes that serve the HTTP door of one host file, and the one that keeps them: see decision 0074."""
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -66,6 +67,7 @@ class Processes:
         control: where this process listens for verbs; they do so beside it.
         drain: seconds that calls have to end.
         pool: this process's threads.
+        metrics: the folder of the metrics of all, where it goes with this process; else "".
 
     Attributes:
         address: where the door listens.
@@ -74,8 +76,10 @@ class Processes:
         Unavailable: when it cannot listen there.
     """
 
-    def __init__(self, host: Host, door: HttpDoorConfig, control: Path, drain: float, pool: Pool) -> None:
-        self._host, self._door, self._drain, self._pool = host, door, drain, pool
+    def __init__(
+        self, host: Host, door: HttpDoorConfig, control: Path, drain: float, pool: Pool, metrics: str = ""
+    ) -> None:
+        self._host, self._door, self._drain, self._pool, self._metrics = host, door, drain, pool, metrics
         self._listening = listen("http", host, door)
         self.address = self._listening.address
         self._acceptor = Acceptor(self._listening.socket)
@@ -139,6 +143,13 @@ class Processes:
         self._ending.set()
         self._listening.close()
         self.kill()
+
+    def abandon(self) -> None:
+        """End them at once, and leave nothing behind: this process ends, too."""
+        self._ending.set()
+        self.kill()
+        if self._metrics:
+            shutil.rmtree(self._metrics, ignore_errors=True)
 
     def kill(self) -> None:
         """End them at once."""
@@ -328,7 +339,7 @@ class Processes:
         assert configuration is not None  # noqa: S101  # it is a host of a file
         return Task(
             str(configuration.file), configuration.content, child.number, len(self._children),
-            attrs.asdict(self._door), self.address, str(child.control), self._drain,
+            attrs.asdict(self._door), self.address, str(child.control), self._drain, self._metrics,
         )  # fmt: skip
 
 

@@ -110,8 +110,6 @@ class Service:
             signals = stack.enter_context(Signals(self._act))
             found, self._seen = read(self._file, BUILT_IN)
             configuration = with_processes(found, self._wanted)
-            if shared_door(configuration) is not None:
-                share_metrics(stack)
             host = self._open_host(configuration, stack)
             self._opened.set()
             signals.claim()  # plugins were imported in this thread
@@ -152,7 +150,7 @@ class Service:
                 self._threads.start("pluginctl-reread", self.reread)
         elif self._asked.is_set():
             if self._processes is not None:
-                self._processes.kill()
+                self._processes.abandon()
             os._exit(128 + number)  # whoever asks twice does not want to wait
         else:
             self._by = number.name
@@ -167,10 +165,11 @@ class Service:
         self._logged = seen.logs is None or seen.logs.messages
         door = shared_door(configuration)
         part = None if door is None else Part(0, door.processes)
+        folder = "" if door is None else share_metrics(stack)  # before there are any metrics
         host, metrics = open_host(self._file, seen, self._outlet, stack, part)
         if door is not None:
             control = control_path(self._control_path)
-            self._processes = Processes(host, door, control, self._drain, self._threads)
+            self._processes = Processes(host, door, control, self._drain, self._threads, folder)
             stack.callback(self._processes.close)
             metrics.watch_processes(self._processes.counts)
         self._open_doors(configuration, host)

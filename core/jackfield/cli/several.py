@@ -48,13 +48,18 @@ def shared_door(configuration: Configuration) -> HttpDoorConfig | None:
     return None if http is None or http.processes == 1 else http
 
 
-def share_metrics(stack: ExitStack) -> None:
+def share_metrics(stack: ExitStack) -> str:
     """Have the metrics of this process and of those that it starts added up by whichever is scraped.
 
     Args:
         stack: takes the files away at the end.
+
+    Returns:
+        The folder of the files; "" where somebody has set one, who takes care of it.
     """
-    if not multiprocess.is_shared():
-        folder = tempfile.mkdtemp(prefix="jackfield-metrics-")
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        multiprocess.share(Path(folder))
+    if multiprocess.is_shared():
+        return ""
+    folder = tempfile.mkdtemp(prefix="jackfield-metrics-")
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    multiprocess.share(Path(folder))
+    return folder
