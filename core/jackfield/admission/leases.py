@@ -29,9 +29,9 @@ def divide(
 ) -> tuple[Lease, ...]:
     """Divide a tenant's quotas among processes.
 
-    All rates add up to the whole one. Of `concurrency` each process has what is inside already, and at least one call
-    if any was asked of it: so it is exceeded where more processes are asked than it has calls. Those that nobody asks
-    have one too, where that leaves the others at least half.
+    All rates add up to the whole one. Of `concurrency` each process has what is inside already, and at least one call:
+    so it is exceeded where more processes are asked than it has calls. The one of those that nobody asks comes on top,
+    since it is only there so that their first call is not refused; once that has come, it counts.
 
     Args:
         rate: calls a second, of all; None for no bound.
@@ -50,9 +50,9 @@ def divide(
     rates = [None if rate is None else rate * (even + (1 - _EVEN) * part) for part in parts]
     if concurrency is None:
         return tuple(Lease(each, None) for each in rates)
-    spare = concurrency >= 2 * len(held)
-    least = [max(inside, int(spare or wanted > 0)) for inside, wanted in zip(held, asked, strict=True)]
-    more = _whole(max(concurrency - sum(least), 0), parts)
+    least = [max(inside, 1) for inside in held]
+    spare = sum(not (inside or wanted) for inside, wanted in zip(held, asked, strict=True))
+    more = _whole(max(concurrency + spare - sum(least), 0), parts)
     return tuple(Lease(each, few + further) for each, few, further in zip(rates, least, more, strict=True))
 
 

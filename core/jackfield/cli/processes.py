@@ -44,7 +44,7 @@ class _Child:
 
     def __init__(self, number: int, control: Path) -> None:
         self.number, self.control = number, control
-        self.state = "starting"
+        self.state = "down"
         self.since = monotonic()
         self.restarts = 0
         self.left = 0
@@ -56,6 +56,12 @@ class _Child:
         with suppress(OSError):
             if self.life is not None:
                 self.life.sendall(msgspec.json.encode(word) + b"\n")
+
+    def end(self) -> None:
+        """Have it end in order."""
+        with suppress(OSError):  # it is gone
+            if self.life is not None:
+                self.life.shutdown(socket.SHUT_WR)
 
 
 class Processes:
@@ -125,9 +131,7 @@ class Processes:
         self._acceptor.close(min(timeout, _LAST))
         self._listening.close()
         for child in self._children:
-            if child.life is not None:
-                with suppress(OSError):  # it is gone
-                    child.life.shutdown(socket.SHUT_WR)
+            child.end()
         with self._changed:
             while any(child.state != "down" for child in self._children) and monotonic() < until:
                 self._changed.wait(max(until - monotonic(), 0.0))
@@ -226,14 +230,7 @@ class Processes:
         for number, said in self.ask(verb, None, arguments).items():
             if isinstance(said, JackfieldError):
                 host_log("WARNING", f"process {number}: {verb} failed, and another process takes its place", said)
-                self._replace(number)
-
-    def _replace(self, number: int) -> None:
-        """End a process in order; as ever another takes its place."""
-        life = self._children[number - 1].life
-        if life is not None:
-            with suppress(OSError):  # it is gone
-                life.shutdown(socket.SHUT_WR)
+                self._children[number - 1].end()
 
     # --- Keeping ------------------------------------------------------------------------------------------------------
 
@@ -292,6 +289,10 @@ class Processes:
             its_channel.close()
             self._move(child, "starting")
             life.sendall(msgspec.json.encode(self._task(child)) + b"\n")
+            if (
+                self._ending.is_set()
+            ):  # since it was looked at: whoever ends them all may have come too early for this one
+                child.end()
             heard = threading.Event()
             self._pool.start(f"pluginctl-life-{child.number}", partial(self._hear, child, life, channel, heard))
             code = process.wait()
@@ -307,8 +308,8 @@ class Processes:
             with life.makefile("rb") as lines:
                 for line in lines:
                     self._heard(child, msgspec.json.decode(line, type=Word), channel)
-        except OSError:
-            pass  # it was killed
+        except (OSError, msgspec.DecodeError):
+            pass  # it was killed, maybe in the middle of a word
         finally:
             heard.set()
 

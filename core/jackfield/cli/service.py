@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
@@ -230,10 +231,7 @@ class Service:
             self._say(f"{self._by}: ending within {self._drain:g} s; a second signal ends at once")
         left = 0
         try:
-            if self._processes is not None:
-                left = self._processes.end(self._drain)
-            if self._doors is not None:
-                self._doors.close(self._drain)  # while the host still takes the calls of those who have come in
+            left = self._close_doors()  # while the hosts still take the calls of those who have come in
             host.stop(max(until - monotonic(), 0.1))
             if self._starter is not None:
                 self._starter.join(max(until - monotonic(), 0.1))
@@ -244,6 +242,14 @@ class Service:
         if self._by:
             self._say(f"ended; {left} calls were left behind" if left else "ended")
         return left
+
+    def _close_doors(self) -> int:
+        """Close the doors, and end the processes that serve one, all at once; tell how many calls these left behind."""
+        with ThreadPoolExecutor(1, "pluginctl-end") as threads:
+            others = None if self._processes is None else threads.submit(self._processes.end, self._drain)
+            if self._doors is not None:
+                self._doors.close(self._drain)
+            return 0 if others is None else others.result()
 
     def _say(self, text: str) -> None:
         self._outlet.say(text)
