@@ -43,6 +43,7 @@ class Connection(asyncio.Protocol):
         scope: of the request that is being read.
         headers: of the same.
         memory: what it is remembered by.
+        leaving: whether the door closes, and each answer is the last of its connection.
         reading: whether what the client sends is read.
         writable: ends when the client has read enough to be sent more; None while it does.
     """
@@ -53,6 +54,7 @@ class Connection(asyncio.Protocol):
     transport: asyncio.Transport
     reading = True
     writable: asyncio.Future[None] | None = None
+    leaving = False
     _common: ClassVar[tuple[list[tuple[bytes, bytes]], bytes]] = ([], b"")
 
     def __init__(

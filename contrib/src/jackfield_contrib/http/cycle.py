@@ -183,6 +183,8 @@ class Cycle:
 
     def _start(self, status: int, headers: Lines) -> None:
         lines, count = [_STATUS[status], self._connection.common_headers()], len(headers) + 3
+        if self._connection.leaving:
+            self.keep = False
         closing, length = not self.keep, None
         for name, value in headers:
             lines += (name, b": ", value, b"\r\n")

@@ -69,6 +69,10 @@ class Guard:
         self.connections = connections
         self._looking = asyncio.get_running_loop().create_task(self._look_on(), name="jackfield-http-guard")
 
+    def leave(self) -> None:
+        """Have each connection end with the next answer that goes over it."""
+        self.protocol.leaving = True
+
     async def close(self) -> None:
         """Look no more, and let go of all connections that there are still."""
         if self._looking is not None:
