@@ -22,6 +22,7 @@ from jackfield_contrib.grpc.functions_pb2 import (
     Call,
     Calls,
     DescribeRequest,
+    ListSubmissionsRequest,
     Replies,
     Reply,
     SubmissionRequest,
@@ -81,6 +82,9 @@ class Functions:
             ),
             "CancelSubmission": self._unary(
                 "CancelSubmission", SubmissionRequest, lambda request, asker, _: later.cancel(request, asker)
+            ),
+            "ListSubmissions": self._unary(
+                "ListSubmissions", ListSubmissionsRequest, lambda request, asker, _: later.each(request, asker)
             ),
             "Describe": self._unary(
                 "Describe", DescribeRequest, lambda request, asker, _: about.describe(request, asker)
@@ -166,6 +170,7 @@ class Functions:
         except (JackfieldError, Refused) as error:
             _end(context, statuses.of(error))
             return
+        await context.send_initial_metadata(())  # so a client knows that it has a session before it sends a call
 
         def ask() -> Asker:
             nonlocal asker, since
