@@ -17,7 +17,7 @@ from jackfield.errors import Unavailable
 from jackfield_contrib.client import statuses
 from jackfield_contrib.client.address import Address
 from jackfield_contrib.client.messages import MOST_ROWS, Request
-from jackfield_contrib.client.session import Session, fill
+from jackfield_contrib.client.session import Session, told
 from jackfield_contrib.client.transport import Tls
 from jackfield_contrib.grpc.functions_pb2 import (
     ENCODING_MESSAGEPACK,
@@ -184,7 +184,7 @@ class _Link:
 
 
 def _submit(request: Request) -> Message:
-    return SubmitRequest(call=fill(Call(), request, 0.0), key=request.key or "")
+    return SubmitRequest(call=told(request, 0.0), key=request.key or "")
 
 
 def _which(request: Request) -> Message:
@@ -243,7 +243,7 @@ _UNAVAILABLE: Final[int] = grpc.StatusCode.UNAVAILABLE.value[0]
 _RPCS: Final[Mapping[str, _Rpc]] = {
     "call": (
         "Invoke",
-        lambda request: fill(Call(), request, monotonic()),
+        lambda request: Call(**told(request, monotonic())),
         Reply,
         lambda answer, request, url: statuses.value(answer.result, request, url),
     ),

@@ -12,10 +12,11 @@ from google.rpc.status_pb2 import Status
 from jackfield.errors import JackfieldError, Unavailable
 from jackfield_contrib.client import statuses
 from jackfield_contrib.client.messages import Request
-from jackfield_contrib.grpc.functions_pb2 import ENCODING_MESSAGEPACK, Call, Calls, Replies
+from jackfield_contrib.grpc.functions_pb2 import ENCODING_MESSAGEPACK, Calls, Replies
 
 _CALLS: Final = 256  # of a message
 _BYTES: Final = 256 * 1024  # after so many a message is sent
+_LEAVE: Final = 1.0  # seconds that a door has to end a session when that is asked for
 _UNDER_WAY: Final = 1_000  # as many as a door has under way before it reads no more; then it would hear of no end, too
 
 
@@ -76,8 +77,11 @@ class Session:
     async def close(self) -> None:
         """End it; what is under way ends with `Unavailable`."""
         self._end(Status(code=grpc.StatusCode.CANCELLED.value[0], message="the client was closed meanwhile"))
-        self._stream.cancel()
-        await asyncio.wait((self._reading, self._writing))
+        # Ended by the door all that grpcio has begun is over; cancelled here, that comes to a loop that may be closed.
+        _, late = await asyncio.wait((self._reading, self._writing), timeout=_LEAVE)
+        if late:
+            self._stream.cancel()
+            await asyncio.wait(late)
 
     def _tell(self) -> None:
         news, self._news = self._news, None
@@ -85,17 +89,17 @@ class Session:
             news.set_result(None)
 
     async def _write(self) -> None:
-        while not self._over:
-            message = self._message()
-            if message is None:
-                self._news = self._loop.create_future()
-                await self._news
-                continue
-            self.messages += 1
-            try:
-                await self._stream.write(message.SerializeToString())
-            except (grpc.aio.BaseError, asyncio.InvalidStateError):  # it has ended, as whoever reads learns
-                return
+        try:
+            while (message := self._message()) is not None or not self._over:
+                if message is None:
+                    self._news = self._loop.create_future()
+                    await self._news
+                else:
+                    self.messages += 1
+                    await self._stream.write(message.SerializeToString())
+            await self._stream.done_writing()
+        except (grpc.aio.BaseError, asyncio.InvalidStateError):  # it has ended, as whoever reads learns
+            return
 
     def _message(self) -> Calls | None:
         """Take what has queued, as far as there is room; None when that is nothing."""
@@ -106,7 +110,7 @@ class Session:
             number, request, reply = queue.popleft()
             if reply.done():  # nobody waits for it any more
                 continue
-            fill(add(id=number), request, now)
+            add(id=number, **told(request, now))
             sent[number] = request, reply
             count += 1
             size += len(request.payload)
@@ -136,7 +140,6 @@ class Session:
         finally:
             self._end(status)
             self._stream.cancel()
-            await self._stream.code()  # what grpcio has begun ends before the loop does, which may be why this ends
 
     def _end(self, status: Status) -> None:
         """Tell everybody who waits; what was not sent can be asked for again."""
@@ -149,6 +152,7 @@ class Session:
         for _, _, reply in self._queue:
             if not reply.done():
                 reply.set_exception(Unavailable(self._url, "the session ended before it was sent", _AWAY, ran=False))
+        self._given_up.extend(self._sent)
         self._sent.clear()
         self._queue.clear()
         self._tell()
@@ -159,21 +163,18 @@ class Session:
         return statuses.error(status, request, self._url, ran=None)
 
 
-def fill(call: Call, request: Request, now: float) -> Call:
-    """Write what a call is; `now` is what `time.monotonic` says."""
-    call.function = request.name
-    call.encoding = ENCODING_MESSAGEPACK
-    call.payload = request.payload
+def told(request: Request, now: float) -> dict[str, Any]:
+    """Give the fields of a call but its id; `now` is what `time.monotonic` says."""
+    fields: dict[str, Any] = {"function": request.name, "encoding": ENCODING_MESSAGEPACK, "payload": request.payload}
     if request.verb == "submit":
-        if request.timeout is not None:
-            call.timeout = request.timeout
+        fields["timeout"] = request.timeout
     elif request.deadline is not None:
-        call.timeout = max(request.deadline - now, 1e-6)
+        fields["timeout"] = max(request.deadline - now, 1e-6)
     if request.version is not None:
-        call.version = request.version
-    for name, said in request.headers.items():
-        call.headers[name.lower()] = said
-    return call
+        fields["version"] = request.version
+    if request.headers:
+        fields["headers"] = {name.lower(): said for name, said in request.headers.items()}
+    return fields
 
 
 _NOBODY: Final = (None, None)

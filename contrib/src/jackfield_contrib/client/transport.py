@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Union
 
 from jackfield.errors import DeadlineExceeded, JackfieldError, Unavailable
 from jackfield_contrib.client.address import Address
+from jackfield_contrib.client.deadlines import Deadline, Deadlines
 from jackfield_contrib.client.messages import Request
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Transport:
     def __init__(self, address: Address, key: str | None, tls: Tls) -> None:
         self.url: Final = address.url
         self._wire = _wire(address, key, tls)
+        self._loops: dict[asyncio.AbstractEventLoop, Deadlines] = {}
         self._process = os.getpid()
         self._closed = False
 
@@ -79,11 +81,20 @@ class Transport:
         if left <= 0:
             raise DeadlineExceeded(request.what, -left, "it was not sent")
         try:
-            async with asyncio.timeout(left):
+            with Deadline(self._deadlines(), request.deadline):
                 return await self._tries(request)
         except TimeoutError:
             overdue = monotonic() - request.deadline
             raise DeadlineExceeded(request.what, overdue, "no answer came; the door is told") from None
+
+    def _deadlines(self) -> Deadlines:
+        loop = asyncio.get_running_loop()
+        found = self._loops.get(loop)
+        if found is None:
+            for other in [each for each in self._loops if each.is_closed()]:
+                del self._loops[other]
+            found = self._loops[loop] = Deadlines(loop)
+        return found
 
     async def _tries(self, request: Request) -> Any:
         attempt = 1
