@@ -1,11 +1,11 @@
-"""Deadlines of many tasks by few timers: a timer each would cost a call more than all else that is done for it."""
+"""Deadlines of many tasks by few timers: a timer each would cost a call as much as all else that is done for it."""
 
 import asyncio
 from time import monotonic
 from types import TracebackType
 from typing import Final
 
-_STEP: Final = 1 / 64  # seconds that a deadline may be late; those that are nearer to one another share a timer
+_STEPS: Final = 64  # a second: deadlines that are nearer to one another share a timer, and may be late by so much
 
 
 class Deadlines:
@@ -17,43 +17,42 @@ class Deadlines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._steps: dict[int, tuple[dict[Deadline, None], asyncio.TimerHandle]] = {}
+        self._steps: dict[int, dict[Deadline, None]] = {}
+        self._timers: dict[int, asyncio.TimerHandle] = {}
 
-    def add(self, entry: "Deadline") -> None:
-        """Watch a deadline."""
-        step = self._steps.get(entry.step)
-        if step is None:
-            timer = self._loop.call_later(max((entry.step + 1) * _STEP - monotonic(), 0.0), self._fire, entry.step)
-            step = self._steps[entry.step] = {}, timer
-        step[0][entry] = None
+    def step(self, number: int) -> "dict[Deadline, None]":
+        """Give those that have the same timer."""
+        found = self._steps.get(number)
+        if found is None:
+            found = self._steps[number] = {}
+            left = max((number + 1) / _STEPS - monotonic(), 0.0)
+            self._timers[number] = self._loop.call_later(left, self._fire, number)
+        return found
 
-    def remove(self, entry: "Deadline") -> None:
-        """Watch it no more."""
-        step = self._steps.get(entry.step)
-        if step is not None:
-            step[0].pop(entry, None)
-            if not step[0]:
-                step[1].cancel()
-                del self._steps[entry.step]
+    def drop(self, number: int) -> None:
+        """Let go of a timer that nobody has any more."""
+        if self._steps.pop(number, None) is not None:
+            self._timers.pop(number).cancel()
 
     def _fire(self, number: int) -> None:
-        for entry in self._steps.pop(number, ({}, None))[0]:
+        del self._timers[number]
+        for entry in list(self._steps.pop(number)):
             entry.fire()
 
 
 class Deadline:
-    """Raises `TimeoutError` out of a block, as `asyncio.timeout_at` does, when the time is up.
+    """Raises `TimeoutError` out of a block when the time is up, as `asyncio.timeout_at` does.
 
     Args:
         watch: watches it.
         at: when that is, on `time.monotonic`'s clock.
     """
 
-    __slots__ = ("_cancelling", "_fired", "_task", "_watch", "step")
+    __slots__ = ("_cancelling", "_fired", "_number", "_step", "_task", "_watch")
 
     def __init__(self, watch: Deadlines, at: float) -> None:
         self._watch = watch
-        self.step = int(at / _STEP)
+        self._number = int(at * _STEPS)
         self._fired = False
 
     def fire(self) -> None:
@@ -67,12 +66,17 @@ class Deadline:
         if task is None:
             raise RuntimeError("a deadline is of a task")
         self._task, self._cancelling = task, task.cancelling()
-        self._watch.add(self)
+        self._step = self._watch.step(self._number)
+        self._step[self] = None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _tb: TracebackType | None
     ) -> None:
         """End, with `TimeoutError` if that is why."""
-        self._watch.remove(self)
-        if self._fired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
-            raise TimeoutError from error
+        if self._fired:
+            if self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+                raise TimeoutError from error
+            return
+        del self._step[self]
+        if not self._step:
+            self._watch.drop(self._number)

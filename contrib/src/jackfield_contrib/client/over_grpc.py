@@ -34,6 +34,7 @@ from jackfield_contrib.grpc.functions_pb2 import (
 )
 
 _SERVICE: Final = "/jackfield.v1.Functions/"
+_SESSION: Final = "jackfield-session"
 _CONNECT: Final = 10.0  # seconds until a machine that does not answer at all counts as not there
 _LARGE: Final = 256 * 1024  # bytes of a payload that goes by itself: in a session all others would wait behind it
 _OPTIONS: Final = (
@@ -130,19 +131,23 @@ class _Link:
         return session
 
     async def _open(self) -> Status | None:
+        """Open a session; give what was in the way, if anything was."""
         try:
             channel = self._channel = self._channel or self._made()
             stream: Any = channel.stream_stream(f"{_SERVICE}Session")(metadata=self._metadata)
             try:
                 async with asyncio.timeout(_CONNECT):
-                    await stream.wait_for_connection()
+                    most = await _begun(stream)
             except TimeoutError:
                 failed = Status(code=_UNAVAILABLE, message=f"nothing answers within {_CONNECT:.0f} s")
             except grpc.aio.AioRpcError as error:
                 failed = statuses.of_rpc(error)
             else:
-                self._session = Session(stream, self._address.url)
-                return None
+                if most:
+                    self._session = Session(stream, self._address.url, most)
+                    return None
+                failed = Status(code=_UNIMPLEMENTED, message="a session of it does not begin as those of jackfield do")
+            stream.cancel()
             if failed.code == _UNAVAILABLE:  # grpcio would wait, ever longer, before it tries again
                 self._channel = None
                 await channel.close()
@@ -181,6 +186,15 @@ class _Link:
             await session.close()
         if channel is not None:
             await channel.close()
+
+
+async def _begun(stream: Any) -> int:
+    """Await the beginning of a session; give how many calls it takes at once, 0 when it is none."""
+    said = (await stream.initial_metadata()).get(_SESSION, "")
+    if not said.isdecimal():
+        await stream.read()  # it has ended: this raises how
+        return 0
+    return int(said)
 
 
 def _submit(request: Request) -> Message:
@@ -239,6 +253,7 @@ def _contract(answer: Any, request: Request, url: str) -> dict[str, Any]:
 
 _Rpc = tuple[str, Callable[[Request], Message], type[Message], Callable[[Any, Request, str], Any]]
 
+_UNIMPLEMENTED: Final[int] = grpc.StatusCode.UNIMPLEMENTED.value[0]
 _UNAVAILABLE: Final[int] = grpc.StatusCode.UNAVAILABLE.value[0]
 _RPCS: Final[Mapping[str, _Rpc]] = {
     "call": (

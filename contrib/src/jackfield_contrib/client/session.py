@@ -17,7 +17,8 @@ from jackfield_contrib.grpc.functions_pb2 import ENCODING_MESSAGEPACK, Calls, Re
 _CALLS: Final = 256  # of a message
 _BYTES: Final = 256 * 1024  # after so many a message is sent
 _LEAVE: Final = 1.0  # seconds that a door has to end a session when that is asked for
-_UNDER_WAY: Final = 1_000  # as many as a door has under way before it reads no more; then it would hear of no end, too
+_MASKED: Final = "Internal error from Core"  # what grpcio says of how an RPC ended when it was writing
+_UNMASKED: Final = 0.01, 100  # seconds between two looks at how it ended, and so many
 
 
 class Session:
@@ -28,14 +29,15 @@ class Session:
     Args:
         stream: of grpc.aio, without serializers; the door has begun to read it.
         url: of the door, for people.
+        most: calls under way at once. A door reads no more when there are more: not even which are given up.
 
     Attributes:
         calls: how many have been sent.
         messages: in how many messages.
     """
 
-    def __init__(self, stream: Any, url: str) -> None:
-        self._stream, self._url = stream, url
+    def __init__(self, stream: Any, url: str, most: int) -> None:
+        self._stream, self._url, self._most = stream, url, most
         self._loop = asyncio.get_running_loop()
         self._queue: deque[tuple[int, Request, asyncio.Future[Any]]] = deque()
         self._sent: dict[int, tuple[Request, asyncio.Future[Any]]] = {}
@@ -98,7 +100,11 @@ class Session:
                     self.messages += 1
                     await self._stream.write(message.SerializeToString())
             await self._stream.done_writing()
-        except (grpc.aio.BaseError, asyncio.InvalidStateError):  # it has ended, as whoever reads learns
+        except (
+            grpc.aio.AioRpcError,
+            grpc.aio.BaseError,
+            asyncio.InvalidStateError,
+        ):  # whoever reads learns how it ended
             return
 
     def _message(self) -> Calls | None:
@@ -106,7 +112,7 @@ class Session:
         message, count, size = Calls(), 0, 0
         add, queue, sent = message.calls.add, self._queue, self._sent
         now = monotonic()
-        while queue and count < _CALLS and size < _BYTES and len(sent) < _UNDER_WAY:
+        while queue and count < _CALLS and size < _BYTES and len(sent) < self._most:
             number, request, reply = queue.popleft()
             if reply.done():  # nobody waits for it any more
                 continue
@@ -134,12 +140,25 @@ class Session:
                 if self._news is not None and self._queue:  # there is room again
                     self._tell()
         except grpc.aio.AioRpcError as error:
-            status = statuses.of_rpc(error)
+            status = await self._ended(error)
         except DecodeError:
             status = Status(code=grpc.StatusCode.INTERNAL.value[0], message="what it sends are no replies")
         finally:
             self._end(status)
             self._stream.cancel()
+
+    async def _ended(self, error: grpc.aio.AioRpcError) -> Status:
+        """Tell how the RPC has ended; where grpcio was writing then, it learns that a moment later."""
+        pause, most = _UNMASKED
+        looks = 0
+        while error.details() == _MASKED and looks < most:
+            await asyncio.sleep(pause)
+            looks += 1
+            try:
+                await self._stream.read()
+            except grpc.aio.AioRpcError as found:
+                error = found
+        return statuses.of_rpc(error)
 
     def _end(self, status: Status) -> None:
         """Tell everybody who waits; what was not sent can be asked for again."""

@@ -97,7 +97,8 @@ class FunctionsServicer(object):
 
     def Session(self, request_iterator, context):
         """Calls as long as the stream is open, many in a message, both ways; each reply comes as soon as its call has ended.
-        The server sends its initial metadata at once: then it knows whose the calls are, and reads them.
+        The server's initial metadata comes at once, when it knows whose the calls are; its `jackfield-session` is how many
+        calls may be under way before it reads no more.
         When the client has closed its side, the stream ends after the last reply. When the server ends it first, calls
         without a reply were not begun if the status has a google.rpc.ErrorInfo with the reason DRAINING, and may have run
         otherwise.

@@ -38,6 +38,9 @@ M = TypeVar("M", bound=Message)
 NAME: Final[str] = DESCRIPTOR.services_by_name["Functions"].full_name
 """Of the service."""
 
+SESSION: Final = "jackfield-session"
+"""The metadata that a session begins with: how many of its calls may be under way."""
+
 _AGAIN: Final = 1.0  # seconds after which a session is asked again whose it is: keys end
 
 
@@ -170,7 +173,8 @@ class Functions:
         except (JackfieldError, Refused) as error:
             _end(context, statuses.of(error))
             return
-        await context.send_initial_metadata(())  # so a client knows that it has a session before it sends a call
+        # So a client knows that it has a session before it sends a call.
+        await context.send_initial_metadata(((SESSION, str(self._bounds.session)),))
 
         def ask() -> Asker:
             nonlocal asker, since
