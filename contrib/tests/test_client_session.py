@@ -49,16 +49,14 @@ class Sessions:
     """
 
     def __init__(self, *script, invoke=None):
-        self._script, self._invoke = list(script), invoke
+        self._script = list(script)
         self.opened, self.messages = 0, []
         self._server = grpc.server(futures.ThreadPoolExecutor(8))
         handlers = {
             "Session": grpc.stream_stream_rpc_method_handler(
                 self._session, Calls.FromString, Replies.SerializeToString
             ),
-            "Invoke": grpc.unary_unary_rpc_method_handler(
-                lambda call, context: self._invoke(call, context), Call.FromString, Reply.SerializeToString
-            ),
+            "Invoke": grpc.unary_unary_rpc_method_handler(invoke, Call.FromString, Reply.SerializeToString),
         }
         service = grpc.method_handlers_generic_handler("jackfield.v1.Functions", handlers)
         self._server.add_generic_rpc_handlers((service,))
@@ -317,9 +315,9 @@ def test_who_waits_for_a_server_that_says_nothing_waits_until_the_deadline():
             client.call("f", timeout=0.3)
         assert cancelled.get(timeout=LIMIT) == 1
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        with Client(f"grpc://127.0.0.1:{listener.getsockname()[1]}") as client:
-            with pytest.raises(DeadlineExceeded):
-                client.call("f", timeout=0.3)
+        url = f"grpc://127.0.0.1:{listener.getsockname()[1]}"
+        with Client(url) as client, pytest.raises(DeadlineExceeded):
+            client.call("f", timeout=0.3)
 
 
 def test_one_that_has_given_up_keeps_its_place_until_the_door_has_answered():

@@ -136,7 +136,7 @@ def _wire(address: Address, key: str | None, tls: Tls) -> Wire:
     """Give what speaks to that door; its library is imported only now, since nobody needs both."""
     try:
         if address.kind == "grpc":
-            import jackfield_contrib.grpc  # noqa: PLC0415  # before grpcio, to say how that is to be in a fork
+            import jackfield_contrib.grpc  # noqa: F401, PLC0415  # before grpcio: it says how that is in a fork
             from jackfield_contrib.client.over_grpc import OverGrpc  # noqa: PLC0415  # as said
 
             return OverGrpc(address, key, tls)
