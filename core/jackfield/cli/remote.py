@@ -172,6 +172,8 @@ def client() -> Iterator[Client]:
         made = make(said.url, key=_key(said), insecure=said.insecure)
     except ValueError as error:
         raise typer.BadParameter(f"--host: {error}") from None
+    except JackfieldError as error:
+        fail(told(error))
     try:
         with made as opened:
             yield opened

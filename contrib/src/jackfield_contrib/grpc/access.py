@@ -97,6 +97,10 @@ class Access:
         """Find a submitted call; as for HTTP."""
         return self._access.submission(identifier, tenant)
 
+    def owner(self, tenant: str | None) -> str | None:
+        """Tell whose submitted calls are there for a tenant; as for HTTP."""
+        return self._access.owner(tenant)
+
 
 def _client(peer: str) -> str:
     """Give the address of `ipv4:127.0.0.1:9090` and `ipv6:%5B::1%5D:9090`; others have none."""
