@@ -50,7 +50,7 @@ class Admission:
         self._crowded: dict[Line, None] = {}  # where somebody waits
         self._owed: dict[Tenant, None] = {}  # who waits and has seats of its own
         self._wanted = 0.0  # the weights of all who wait
-        self._limit = Gradient(first)
+        self._limit = Gradient(first, alone=1.0)  # of what lines tell: how much longer than alone
         self._inside = 0
         self._present = 0.0
 
