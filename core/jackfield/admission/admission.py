@@ -231,7 +231,7 @@ class Admission:
             if tenant.seats:
                 self._owed[tenant] = None
         tenant.waiting += 1
-        line.turns.push(waiter)
+        line.turns.push(tenant, waiter)
         self._crowded[line] = None
         return waiter
 
@@ -276,7 +276,7 @@ class Admission:
         return (tenant.waiting + 1) * line.typical / seats
 
     def _leave_queue(self, line: Line, waiter: Waiter) -> None:
-        if line.turns.remove(waiter):
+        if line.turns.remove(waiter.tenant, waiter):
             self._out_of_queue(waiter, line)
 
     def _out_of_queue(self, waiter: Waiter, line: Line) -> None:
