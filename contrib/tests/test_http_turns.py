@@ -36,16 +36,22 @@ async def hold(seconds: float) -> float:
 
 @pytest.fixture
 def host(tmp_path):
+    """Make one that is to be started on the loop that requests come to, so that their functions run there."""
     (tmp_path / "work.py").write_text(WORK, "utf-8")
     (tmp_path / "jackfield.toml").write_text(CONFIG, "utf-8")
-    with Host.from_config(tmp_path / "jackfield.toml", observers=()) as made:
-        yield made
+    return Host.from_config(tmp_path / "jackfield.toml", observers=())
 
 
 @pytest.fixture
 def door(host):
     known = {name.encode(): name for name in ("flood", "gold", "quiet")}
     return asgi(host, authenticate=lambda headers: known.get(headers.get(b"authorization", b"")))
+
+
+async def started(host, visit):
+    """Do something while a host runs on this loop."""
+    async with host:
+        return await visit()
 
 
 class Visitors:
@@ -82,7 +88,7 @@ async def rounds(number):
 
 
 @pytest.mark.parametrize("who", ["flood", "a stranger"])
-def test_who_asks_for_little_waits_for_nobody(door, who):
+def test_who_asks_for_little_waits_for_nobody(host, door, who):
     """A request is among the next, however many of others came before it, with a key or without one."""
 
     async def visit():
@@ -96,7 +102,7 @@ def test_who_asks_for_little_waits_for_nobody(door, who):
         assert visitors.place("quiet") - before <= 64 * 4
         assert set(visitors.answered) == {("quiet", 200), (who, 200 if who == "flood" else 401)}
 
-    asyncio.run(visit())
+    asyncio.run(started(host, visit))
 
 
 def test_turns_go_by_weight(host, door, tmp_path):
@@ -108,13 +114,16 @@ def test_turns_go_by_weight(host, door, tmp_path):
         some = [who for who, _ in visitors.answered[40:440]]  # the first had come before there was anything to choose
         return some.count("gold") / some.count("flood")
 
-    assert asyncio.run(visit()) == pytest.approx(3.0, rel=0.1)
-    (tmp_path / "jackfield.toml").write_text(CONFIG.replace("weight = 3.0", "weight = 0.5"), "utf-8")
-    host.apply(tmp_path / "jackfield.toml")
-    assert asyncio.run(visit()) == pytest.approx(0.5, rel=0.1)
+    async def both():
+        before = await visit()
+        (tmp_path / "jackfield.toml").write_text(CONFIG.replace("weight = 3.0", "weight = 0.5"), "utf-8")
+        await asyncio.to_thread(host.apply, tmp_path / "jackfield.toml")
+        return before, await visit()
+
+    assert asyncio.run(started(host, both)) == (pytest.approx(3.0, rel=0.1), pytest.approx(0.5, rel=0.1))
 
 
-def test_the_wait_for_a_turn_is_part_of_the_time_that_a_call_has(door):
+def test_the_wait_for_a_turn_is_part_of_the_time_that_a_call_has(host, door):
     """Its client has waited for as long."""
 
     async def visit():
@@ -123,10 +132,10 @@ def test_the_wait_for_a_turn_is_part_of_the_time_that_a_call_has(door):
         await asyncio.gather(*long, *visitors.come("flood", x_timeout="0.02"))
         assert [status for _, status in visitors.answered].count(504) == 1
 
-    asyncio.run(visit())
+    asyncio.run(started(host, visit))
 
 
-def test_who_leaves_while_it_waits_holds_up_nobody(door):
+def test_who_leaves_while_it_waits_holds_up_nobody(host, door):
     """Its place is the next one's."""
 
     async def visit():
@@ -139,10 +148,10 @@ def test_who_leaves_while_it_waits_holds_up_nobody(door):
         await asyncio.gather(*visitors.come("flood", 300))
         assert len(visitors.answered) >= 400
 
-    asyncio.run(visit())
+    asyncio.run(started(host, visit))
 
 
-def test_an_application_may_run_on_one_loop_after_another(door):
+def test_an_application_may_run_on_one_loop_after_another(host, door):
     """What still waited on the first is forgotten."""
 
     async def leave():
@@ -154,5 +163,5 @@ def test_an_application_may_run_on_one_loop_after_another(door):
         await asyncio.gather(*visitors.come("flood", 300))
         assert len(visitors.answered) == 300
 
-    asyncio.run(leave())
-    asyncio.run(visit())
+    asyncio.run(started(host, leave))
+    asyncio.run(started(host, visit))
