@@ -1,6 +1,7 @@
 """The functions of a host over HTTP: what each request gets, through the application as a server calls it."""
 
 import asyncio
+import gc
 import json
 import threading
 from time import monotonic
@@ -13,6 +14,7 @@ from starlette.applications import Starlette
 from jackfield import Call, Host, Rejected, ResourceExhausted, current_call
 from jackfield.testing import no_leaks
 from jackfield_contrib.http import Bounds, asgi
+from jackfield_contrib.http.presence import Presence
 
 
 def add(a: int, b: int) -> int:
@@ -221,6 +223,43 @@ def test_a_client_that_goes_away_cancels_its_call(host):
     asyncio.run(visit())
     assert ended.wait(20)
     assert sent == []
+
+
+def test_a_slow_call_leaves_no_garbage(host):
+    """All that it was made of goes with its end: under load a collection of it would hold up everybody."""
+    looked_after = threading.Event()
+
+    async def slowly() -> int:
+        await asyncio.to_thread(looked_after.wait, 20)
+        return 1
+
+    host.register("slowly", slowly)
+
+    async def visit() -> int:
+        messages = [{"type": "http.request", "body": b"", "more_body": False}]
+
+        async def receive():
+            if messages:
+                return messages.pop()
+            looked_after.set()
+            return await asyncio.Event().wait()
+
+        async def send(message):
+            pass
+
+        scope = {"type": "http", "method": "POST", "path": "/v1/functions/slowly", "headers": []}
+        await asgi(host)(scope, receive, send)
+        for _ in range(5):  # what was cancelled has to end
+            await asyncio.sleep(0)
+        return sum(isinstance(each, Presence) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(visit()) == 0
+    finally:
+        gc.enable()
+    assert looked_after.is_set()
 
 
 # --- Batches ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from time import monotonic
 from typing import Any, Final
 
 import msgspec
@@ -66,7 +67,7 @@ class Exchange:
         begun: whether a response has.
     """
 
-    __slots__ = ("_bounds", "_cycle", "_scope", "begun", "headers", "receive", "send", "tenant")
+    __slots__ = ("_bounds", "_cycle", "_scope", "_waited", "begun", "headers", "receive", "send", "tenant")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, bounds: Bounds) -> None:
         self._scope, self.receive, self.send, self._bounds = scope, receive, send, bounds
@@ -75,6 +76,7 @@ class Exchange:
             self.headers = _joined(scope["headers"])
         self.tenant: str | None = None
         self.begun = False
+        self._waited = 0.0
         cycle = getattr(receive, "__self__", None)  # of a connection of ours: much of it need not be waited for
         self._cycle = cycle if type(cycle) is Cycle else None
 
@@ -82,6 +84,12 @@ class Exchange:
     def memory(self) -> Memory | None:
         """What the connection is remembered by, if that is kept."""
         return None if self._cycle is None else self._cycle.memory
+
+    async def wait(self, turn: Awaitable[None]) -> None:
+        """Wait for the turn of this request; that is part of the time that it has."""
+        since = monotonic()
+        await turn
+        self._waited = monotonic() - since
 
     async def payload(self) -> Any:
         """Read the body as what its content type says; None when it is empty.
@@ -180,7 +188,7 @@ class Exchange:
         if not 0.0 < seconds <= LONGEST:
             shown = ascii(said.decode("latin-1"))[:50]
             raise Refused(400, f"X-Timeout is a positive number of seconds, of at most {LONGEST:,.0f}, not {shown}")
-        return seconds
+        return max(seconds - self._waited, 0.0) if self._waited else seconds
 
     def passed_on(self) -> Headers | None:
         """Give the headers that enter a call: none that holds a secret or is about the connection.

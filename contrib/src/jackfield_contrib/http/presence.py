@@ -51,8 +51,9 @@ class Presence:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Stop looking."""
         self._watch.discard(self)
-        if self._watcher is not None:
-            self._watcher.cancel()
+        if (watcher := self._watcher) is not None:
+            self._watcher = None  # it holds the error that ends it, whose frame holds this: garbage for each slow call
+            watcher.cancel()
         if self._left and kind is asyncio.CancelledError:
             self._task.uncancel()
             raise Gone
