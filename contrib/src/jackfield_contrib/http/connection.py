@@ -7,7 +7,7 @@ a timer after each answer, which together takes as long as the rest of a request
 
 import asyncio
 from collections import deque
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import unquote
 
 import httptools
@@ -16,15 +16,27 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.server import ServerState
 
 from jackfield_contrib.http.cycle import Cycle
+from jackfield_contrib.http.tls import client_of
 from jackfield_contrib.identity import Memory
 
-_BROKEN: Final = b"it is no HTTP/1.1\n"
-_REFUSED: Final = (
-    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n"
-    b"content-length: %d\r\n\r\n%s" % (len(_BROKEN), _BROKEN)
-)
+if TYPE_CHECKING:
+    from jackfield_contrib.http.protocol import Guard
+
+
+def _refusal(status: str) -> bytes:
+    return f"HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".encode("ascii")
+
+
+_BROKEN: Final = _refusal("400 Bad Request")
+_LARGE: Final = _refusal("431 Request Header Fields Too Large")
+_FULL: Final = _refusal("503 Service Unavailable")
+
+HEAD: Final = 65_536
+"""The most bytes of a request's first line and headers, beyond what comes with the first of them."""
+
 _FORWARDED: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})
 _MUCH: Final = 65_536  # bytes of a body that wait for the application before no more are read
+_AHEAD: Final = 16  # requests that wait behind one another before no more are read; else nobody would see it leave
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -32,6 +44,7 @@ class Connection(asyncio.Protocol):
     """One client's connection.
 
     Args:
+        guard: bounds it.
         config: of uvicorn's server, with the application.
         server_state: of the server: its connections and tasks, and the headers that all answers have.
         app_state: what the application has said of itself when it began; none does.
@@ -43,7 +56,6 @@ class Connection(asyncio.Protocol):
         scope: of the request that is being read.
         headers: of the same.
         memory: what it is remembered by.
-        leaving: whether the door closes, and each answer is the last of its connection.
         reading: whether what the client sends is read.
         writable: ends when the client has read enough to be sent more; None while it does.
     """
@@ -54,16 +66,17 @@ class Connection(asyncio.Protocol):
     transport: asyncio.Transport
     reading = True
     writable: asyncio.Future[None] | None = None
-    leaving = False
     _common: ClassVar[tuple[list[tuple[bytes, bytes]], bytes]] = ([], b"")
 
     def __init__(
         self,
+        guard: "Guard",
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],  # noqa: ARG002  # the server gives it by name
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
+        self.guard, self._got = guard, 0
         self.loop = _loop or asyncio.get_running_loop()
         self.app: Any = config.loaded_app
         self.state = server_state
@@ -71,6 +84,7 @@ class Connection(asyncio.Protocol):
         self._behind: Any = None
         self._ending = False  # whether no further request is read
         self._parser: Any = httptools.HttpRequestParser(self)
+        self._answering: Cycle | None = None
         self._waiting: deque[Cycle] = deque()  # requests that came before the one ahead of them was answered
         self.scope, self.headers, self.memory = {}, [], Memory()
 
@@ -81,13 +95,17 @@ class Connection(asyncio.Protocol):
         where, peer = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
         self._server = tuple(where[:2]) if isinstance(where, tuple) else None
         self._client = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
-        self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        secured = transport.get_extra_info("ssl_object")
+        self._scheme = "http" if secured is None else "https"
+        self._extensions = {} if secured is None else client_of(secured)
+        if not self.guard.has_room():
+            self._hang_up(_FULL)
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002  # whyever it has gone
         """Tell whoever waits that the client has left."""
         self.state.connections.discard(self)
         self._parser = None
-        for cycle in (self.cycle, *self._waiting):
+        for cycle in (self._answering, *self._waiting):
             if cycle is not None:
                 cycle.leave()
         self._waiting.clear()
@@ -95,8 +113,28 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what the client has sent."""
-        if self._ending:  # nobody knows any more what it is
+        if self._ending or self.transport.is_closing():  # nobody knows any more what it is
             return
+        before = self.scope
+        self._read(data)
+        if self.scope is not before:  # a request has begun, with what may be the end of another
+            self._got = 0
+            return
+        self._got += len(data)
+        if self._got > HEAD:
+            whole = "path" in self.scope
+            if not whole or self._got > self.guard.most:
+                self._hang_up(b"" if whole else _LARGE)
+
+    def _hang_up(self, answer: bytes) -> None:
+        """End the connection, with an answer if none has begun."""
+        if answer and not self.transport.is_closing() and (self.cycle is None or self.cycle.complete):
+            self.transport.write(answer)
+            self.transport.close()
+        else:
+            self.transport.abort()
+
+    def _read(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -117,7 +155,7 @@ class Connection(asyncio.Protocol):
                 self._waiting.pop()
                 return
         if cycle is None or cycle.complete or not cycle.begun:
-            self.transport.write(_REFUSED)
+            self.transport.write(_BROKEN)
         self.transport.close()
 
     def on_message_begin(self) -> None:
@@ -164,7 +202,9 @@ class Connection(asyncio.Protocol):
             "headers": self.headers,
             "client": self._client,
             "server": self._server,
+            "extensions": self._extensions,
         }
+        self.headers = []  # what the parser takes for headers from now on are trailers, which enter nothing
         ahead = self.cycle
         cycle = self.cycle = Cycle(self, self.scope, keep=version != "1.0" and parser.should_keep_alive())
         cycle.expects = self._expects
@@ -173,10 +213,12 @@ class Connection(asyncio.Protocol):
                 self._behind = ProxyHeadersMiddleware(self.app, self._trusted)
             cycle.app = self._behind
         if ahead is None or ahead.complete:
+            self._answering = cycle
             cycle.start()
         else:
-            self.pause_reading()
             self._waiting.append(cycle)
+            if len(self._waiting) >= _AHEAD:
+                self.pause_reading()
 
     def on_body(self, body: bytes) -> None:
         """Read a part of its body."""
@@ -209,7 +251,9 @@ class Connection(asyncio.Protocol):
         if not cycle.keep:
             self.transport.close()
         elif self._waiting:
-            self._waiting.popleft().start()
+            self._answering = self._waiting.popleft()
+            self._answering.start()
+            self.resume_reading()
         elif self._ending:
             self.transport.close()
         elif not self.reading:
@@ -230,7 +274,7 @@ class Connection(asyncio.Protocol):
 
     def resume_reading(self) -> None:
         """Read on."""
-        if not self.reading and not self._waiting and not self.transport.is_closing():
+        if not self.reading and len(self._waiting) < _AHEAD and not self.transport.is_closing():
             self.reading = True
             self.transport.resume_reading()
 

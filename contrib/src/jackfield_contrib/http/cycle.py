@@ -183,7 +183,7 @@ class Cycle:
 
     def _start(self, status: int, headers: Lines) -> None:
         lines, count = [_STATUS[status], self._connection.common_headers()], len(headers) + 3
-        if self._connection.leaving:
+        if self._connection.guard.leaving:
             self.keep = False
         closing, length = not self.keep, None
         for name, value in headers:

@@ -17,7 +17,7 @@ from jackfield_contrib.http.app import asgi
 from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.listening import Listening, is_beyond
 from jackfield_contrib.http.protocol import Guard
-from jackfield_contrib.http.tls import Renewed, certified
+from jackfield_contrib.http.tls import Renewed
 from jackfield_contrib.identity import Identity
 from jackfield_contrib.identity.certificates import unusable
 
@@ -117,7 +117,7 @@ class HttpDoor:
             server_header=False,
             proxy_headers=False,  # the connection sees to those
             backlog=1,  # what asyncio takes at once of those that wait: see `Listening.open`
-            http=self._guard.protocol,
+            http=self._guard.protocol,  # type: ignore[arg-type]  # it is called, as a class would be
         )
         config.load()
         if self._settings.tls_cert is not None:
@@ -125,8 +125,6 @@ class HttpDoor:
                 config.ssl = Renewed(self._settings)
             except OSError as error:  # ssl's errors are of these
                 raise Unavailable("door http", unusable(self._settings, error)) from error
-            if self._settings.client_ca is not None:
-                config.http_protocol_class = certified(config.http_protocol_class)
         return config
 
     def _take(self, channel: socket.socket, server: uvicorn.Server) -> None:
@@ -176,7 +174,7 @@ class HttpDoor:
 
         Whoever keeps connections open sends the next request without asking: closed on top of it, it would be lost.
         """
-        self._guard.leave()
+        self._guard.leaving = True
         if self._channel is not None:
             self._take(self._channel, server)
             asyncio.get_running_loop().remove_reader(self._channel)
