@@ -204,6 +204,7 @@ def test_headers_go_along_and_those_of_the_request_are_not_a_callers(client):
     [
         (lambda c: c.call(7), TypeError),
         (lambda c: c.call("add", version=2), TypeError),
+        (lambda c: c.call("\ud800"), ValueError),
         (lambda c: c.call("add", timeout="1"), TypeError),
         (lambda c: c.call("add", timeout=float("nan")), ValueError),
         (lambda c: c.call("add", headers=["x"]), TypeError),

@@ -362,9 +362,9 @@ def replies(**fields):
         (replies(error=Status(code=999)), Unavailable, {"cause": "protocol", "ran": None}),
         (replies(result=b"\xc1"), Unavailable, {"cause": "protocol", "ran": None}),
         (ends(Status(code=16, message="its key has ended")), PermissionDenied, {"reason": "its key has ended"}),
-        (ends(Status(code=12, message="no such method")), Unavailable, {"cause": "protocol", "ran": False}),
-        (ends(Status(code=8, message="Concurrent RPC limit exceeded!")), ResourceExhausted, {"function": "f"}),
-        (ends(Status(code=13, message="odd")), Unavailable, {"cause": "protocol", "ran": None}),
+        (replies(error=Status(code=8, message="RPC limit exceeded")), ResourceExhausted, {"function": "f"}),
+        (ends(Status(code=3, message="no message")), Unavailable, {"cause": "unreachable", "ran": None}),
+        (ends(Status(code=8, message="it has read nothing")), Unavailable, {"cause": "unreachable", "ran": None}),
         (lambda messages, _: iter(next(messages).calls[:0]), Unavailable, {"cause": "unreachable", "ran": None}),
     ],
 )

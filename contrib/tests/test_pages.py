@@ -19,6 +19,7 @@ EXAMPLES = [
     ("serve-http.md", "app.py"),
     ("webhooks.md", "events.py"),
     ("client.md", "elsewhere.py"),
+    ("client.md", "many.py"),
 ]
 
 

@@ -128,6 +128,7 @@ def _function(
 ) -> Request:
     if not isinstance(name, str):
         raise TypeError(f"a function's name is a str, not {type(name).__name__}")
+    name.encode()  # ValueError: half of a surrogate pair goes nowhere
     if version is not None:
         if not isinstance(version, str):
             raise TypeError(f"a version is a str, not {type(version).__name__}")

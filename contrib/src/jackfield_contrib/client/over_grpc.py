@@ -125,7 +125,10 @@ class _Link:
         while (session := self.session) is None:
             if self._opening is None:
                 self._opening = asyncio.create_task(self._open(), name="jackfield-client-open")
-            failed = await asyncio.shield(self._opening)
+            try:
+                failed = await asyncio.shield(self._opening)
+            except asyncio.CancelledError:
+                raise self._closed(ran=False) from None
             if failed is not None:
                 raise statuses.error(failed, request, self._address.url, ran=False)
         return session
@@ -172,11 +175,15 @@ class _Link:
         except grpc.aio.AioRpcError as error:
             raise statuses.error(statuses.of_rpc(error), request, self._address.url, ran=None) from None
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise statuses.lost(self._address.url, "the client was closed meanwhile", ran=None) from None
+            raise self._closed(ran=None) from None
         return read(answer, request, self._address.url)
+
+    def _closed(self, *, ran: bool | None) -> Unavailable:
+        """Tell why something was cancelled: whoever waits was, or the client was closed."""
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError
+        return Unavailable(self._address.url, "the client was closed meanwhile", "unreachable", ran=ran)
 
     async def close(self) -> None:
         if self._opening is not None:

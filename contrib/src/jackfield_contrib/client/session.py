@@ -1,7 +1,7 @@
 """A session with a door for gRPC: the calls of many callers in each message, and the replies to them."""
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from time import monotonic
 from typing import Any, Final
 
@@ -9,7 +9,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc.status_pb2 import Status
 
-from jackfield.errors import JackfieldError, Unavailable
+from jackfield.errors import Unavailable
 from jackfield_contrib.client import statuses
 from jackfield_contrib.client.messages import Request
 from jackfield_contrib.grpc.functions_pb2 import ENCODING_MESSAGEPACK, Calls, Replies
@@ -39,7 +39,7 @@ class Session:
     def __init__(self, stream: Any, url: str, most: int) -> None:
         self._stream, self._url, self._most = stream, url, most
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[tuple[int, Request, asyncio.Future[Any]]] = deque()
+        self._queue: OrderedDict[int, tuple[Request, asyncio.Future[Any]]] = OrderedDict()
         self._sent: dict[int, tuple[Request, asyncio.Future[Any]]] = {}
         self._given_up: list[int] = []
         self._news: asyncio.Future[None] | None = None
@@ -60,14 +60,17 @@ class Session:
             JackfieldError: what the call raised there.
             Unavailable: when the session has ended before the reply came.
         """
+        if self._over:
+            raise self._unsent()
         self._last = number = self._last + 1
         reply: asyncio.Future[Any] = self._loop.create_future()
-        self._queue.append((number, request, reply))
+        self._queue[number] = request, reply
         if self._news is not None:
             self._tell()
         try:
             found = await reply
         except asyncio.CancelledError:
+            self._queue.pop(number, None)
             if number in self._sent:  # its place is free when the door has answered that it has given up, too
                 self._given_up.append(number)
                 self._tell()
@@ -100,12 +103,11 @@ class Session:
                     self.messages += 1
                     await self._stream.write(message.SerializeToString())
             await self._stream.done_writing()
-        except (
-            grpc.aio.AioRpcError,
-            grpc.aio.BaseError,
-            asyncio.InvalidStateError,
-        ):  # whoever reads learns how it ended
-            return
+        except (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
+            return  # whoever reads learns how it ended
+        except BaseException:
+            self._stream.cancel()  # nobody is to wait for what is never sent
+            raise
 
     def _message(self) -> Calls | None:
         """Take what has queued, as far as there is room; None when that is nothing."""
@@ -113,11 +115,9 @@ class Session:
         add, queue, sent = message.calls.add, self._queue, self._sent
         now = monotonic()
         while queue and count < _CALLS and size < _BYTES and len(sent) < self._most:
-            number, request, reply = queue.popleft()
-            if reply.done():  # nobody waits for it any more
-                continue
-            add(id=number, **told(request, now))
-            sent[number] = request, reply
+            number, waiting = queue.popitem(last=False)
+            add(id=number, **told(request := waiting[0], now))
+            sent[number] = waiting
             count += 1
             size += len(request.payload)
         if self._given_up:
@@ -167,19 +167,17 @@ class Session:
         self._over = True
         for request, reply in self._sent.values():
             if not reply.done():
-                reply.set_exception(self._error(status, request))
-        for _, _, reply in self._queue:
+                reply.set_exception(statuses.ended(status, request, self._url))
+        for _, reply in self._queue.values():
             if not reply.done():
-                reply.set_exception(Unavailable(self._url, "the session ended before it was sent", _AWAY, ran=False))
+                reply.set_exception(self._unsent())
         self._given_up.extend(self._sent)
         self._sent.clear()
         self._queue.clear()
         self._tell()
 
-    def _error(self, status: Status, request: Request) -> JackfieldError:
-        if statuses.drains(status):
-            return Unavailable(self._url, status.message, "stopped", ran=False)
-        return statuses.error(status, request, self._url, ran=None)
+    def _unsent(self) -> Unavailable:
+        return Unavailable(self._url, "the session ended before this was sent", "unreachable", ran=False)
 
 
 def told(request: Request, now: float) -> dict[str, Any]:
@@ -197,4 +195,3 @@ def told(request: Request, now: float) -> dict[str, Any]:
 
 
 _NOBODY: Final = (None, None)
-_AWAY: Final = "unreachable"

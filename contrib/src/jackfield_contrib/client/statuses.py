@@ -96,6 +96,20 @@ def error(status: Status, request: Request, url: str, *, ran: bool | None) -> Ja
             return _foreign(url, f"it answered {code.name}: {said}", ran=ran)
 
 
+def ended(status: Status, request: Request, url: str) -> JackfieldError:
+    """Make the error of a call whose session has ended before its reply came.
+
+    What a door has taken it answers, unless it breaks off; so a key that has ended, or a drain, says that this was not.
+    """
+    code = _CODES.get(status.code, Code.UNKNOWN)
+    said = printable(status.message[:_SAID]) or code.name
+    if _drains(status):
+        return Unavailable(url, said, "stopped", ran=False)
+    if code in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED):
+        return PermissionDenied(request.what, said)
+    return lost(url, said, ran=None)
+
+
 def lost(url: str, said: str, *, ran: bool | None) -> Unavailable:
     """Tell that there is no connection: `ran` is False when there was none that the request could have gone by."""
     if ran is None:
@@ -105,8 +119,7 @@ def lost(url: str, said: str, *, ran: bool | None) -> Unavailable:
     return Unavailable(url, f"no connection to it: {said}: does it run, and is the URL right?", "unreachable", ran=ran)
 
 
-def drains(status: Status) -> bool:
-    """Tell whether a session has ended since its host takes no more calls: those without a reply were not begun."""
+def _drains(status: Status) -> bool:
     info = ErrorInfo()
     return any(detail.Unpack(info) and info.reason == _DRAINING for detail in status.details)
 

@@ -8,8 +8,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol, Union
 
 from jackfield.errors import DeadlineExceeded, JackfieldError, Unavailable
+from jackfield.model.deadline import CancelTimer
 from jackfield_contrib.client.address import Address
-from jackfield_contrib.client.deadlines import Deadline, Deadlines
 from jackfield_contrib.client.messages import Request
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ class Transport:
     def __init__(self, address: Address, key: str | None, tls: Tls) -> None:
         self.url: Final = address.url
         self._wire = _wire(address, key, tls)
-        self._loops: dict[asyncio.AbstractEventLoop, Deadlines] = {}
         self._process = os.getpid()
         self._closed = False
 
@@ -80,21 +79,18 @@ class Transport:
         left = request.deadline - monotonic()
         if left <= 0:
             raise DeadlineExceeded(request.what, -left, "it was not sent")
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # a coroutine that runs is in one
+        timer = CancelTimer(task.get_loop(), task, request.deadline)
         try:
-            with Deadline(self._deadlines(), request.deadline):
-                return await self._tries(request)
-        except TimeoutError:
-            overdue = monotonic() - request.deadline
-            raise DeadlineExceeded(request.what, overdue, "no answer came; the door is told") from None
-
-    def _deadlines(self) -> Deadlines:
-        loop = asyncio.get_running_loop()
-        found = self._loops.get(loop)
-        if found is None:
-            for other in [each for each in self._loops if each.is_closed()]:
-                del self._loops[other]
-            found = self._loops[loop] = Deadlines(loop)
-        return found
+            answer = await self._tries(request)
+        except BaseException as error:
+            if timer.settle(error):
+                overdue = monotonic() - request.deadline
+                raise DeadlineExceeded(request.what, overdue, "no answer came; the door is told") from None
+            raise
+        timer.settle(None)
+        return answer
 
     async def _tries(self, request: Request) -> Any:
         attempt = 1
