@@ -474,6 +474,6 @@ def test_what_has_not_ended_goes_on_and_can_be_cancelled(lasting):
 
 
 def test_where_the_store_does_not_last_the_host_says_that_it_cannot(client):
-    """What is wrong with a host is for its own log."""
-    with pytest.raises(FunctionCrashed, match="log"):
+    """And who can change that."""
+    with pytest.raises(Unavailable, match="no store that lasts"):
         client.submit("add", {"a": 1, "b": 2})
