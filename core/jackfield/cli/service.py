@@ -1,6 +1,5 @@
 """The life of `pluginctl serve`: one host, its control socket, its metrics, and its orderly end."""
 
-import gc
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from typing import Any, Final, TextIO, cast
 
 from jackfield.cli.consoles import consoles
 from jackfield.cli.ending import leave
+from jackfield.cli.garbage import look_seldom
 from jackfield.cli.messages import open_messages
 from jackfield.cli.notify import Notifier
 from jackfield.cli.outlet import Outlet, standard
@@ -42,11 +42,6 @@ from jackfield.text import printable
 
 _REPLIES: Final = 1.0  # seconds that the last replies have to leave
 _LINES: Final = 1.0  # and the last lines of the log
-
-# What calls have under way makes Python look for garbage all the time, and at last at everything: a tenth of a second
-# for a few hundred thousand objects, in which no call goes on. There is hardly any: what ends is freed at once.
-_GARBAGE: Final = (10_000, 10, 3)
-"""Objects, looks at the youngest, looks at the younger half, after which Python looks for garbage."""
 
 
 class Service:
@@ -122,7 +117,6 @@ class Service:
             self._manager.tell("READY=1", f"STATUS={self._about['state']}")
 
     def _run(self) -> int:
-        gc.set_threshold(*_GARBAGE)  # before plugins, which may know better
         with ExitStack() as stack:
             signals = stack.enter_context(Signals(self._act))
             configuration, self._seen = read(self._file, BUILT_IN)
@@ -204,6 +198,7 @@ class Service:
         if telemetry.record is not None:
             records.add_sink(telemetry.record)
         observers = (*((Spans(),) if seen.traces else ()), Metrics(), records)
+        look_seldom()
         host = Host.from_config(self._file, observers=observers)
         stack.callback(host.control.keep())  # the control socket and the probes answer until the very end
         self._open_doors(configuration, host)
