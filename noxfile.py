@@ -77,7 +77,7 @@ def samples(session: nox.Session) -> None:
 def contrib(session: nox.Session) -> None:
     """Run the tests of the adapters, which are a distribution of their own."""
     session.install("-e", ".", "-e", f"{CONTRIB}[all,test]")
-    session.run("pytest", "-c", "contrib/pyproject.toml", "contrib/tests", *session.posargs)
+    session.run("pytest", "-n", "auto", "-c", "contrib/pyproject.toml", "contrib/tests", *session.posargs)
 
 
 @nox.session

@@ -4,9 +4,11 @@ A test says that they are what the source gives. They are plain SVG: nothing has
 has colours for light and for dark.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from itertools import pairwise
+from itertools import groupby, pairwise
+from math import log10
 from pathlib import Path
 
 from jackfield import Analysis, CanaryState, PluginState
@@ -231,7 +233,77 @@ def canary() -> str:
     return drawing.save()
 
 
-PICTURES = {"walk": walk, "life": life, "canary": canary}
+MEASURED = FOLDER / "fair.json"
+"""What `nox -s bench_doors -- --only fairness --json docs/pictures/fair.json` has found."""
+
+WORKS = {
+    "5 ms, bare uvicorn": "Calls of 5 ms in 40 threads, by hand behind bare uvicorn",
+    "5 ms in a thread": "The same function behind the door",
+    "5 ms, the flood is refused": "The flood is above its quota, and comes again at once when it is refused",
+    "async, on the loop": "An async function that only computes",
+}
+WHEN = {"quiet": "good", "flood": "main"}
+
+
+def fair() -> str:
+    """Draw what tenants wait for while one floods, and their shares when all want everything, as it was measured."""
+    table = json.loads(MEASURED.read_text("utf-8"))["benches"]["fairness"]["table"]
+    rows = [list(row.values()) for row in table]
+    waits = [row for row in rows if row[2] in WHEN]
+    left, wide, row_high = 150, 540, 26
+    tenants = {work: [name for name, _ in groupby(row[1] for row in waits if row[0] == work)] for work in WORKS}
+    high = 66 + sum(34 + row_high * len(names) for names in tenants.values())
+    drawing = Drawing("fair", "What calls take while one tenant floods, and the shares of three", 720, high + 150)
+
+    def at(milliseconds: float) -> float:
+        return left + wide * (log10(milliseconds) - log10(0.5)) / (log10(1000) - log10(0.5))
+
+    for mark in (1, 10, 100, 1000):
+        drawing.line(f"M{at(mark):.1f} 36V{high - 30}", "line", 0.4, head=False)
+        drawing.text(at(mark), high - 14, f"{mark:,} ms", "soft", "middle", SMALL)
+    for number, (when, said) in enumerate((("quiet", "alone"), ("flood", "while 512 connections flood"))):
+        x = left + 60 * number
+        drawing.dot(x, 14, 4, WHEN[when])
+        drawing.text(x + 10, 18, said, "soft", more=SMALL)
+    drawing.text(left + wide, 18, "● half of the calls take less   ○ 99 of 100 do", "soft", "end", SMALL)
+    y = 48.0
+    for work, title in WORKS.items():
+        drawing.text(12, y + 4, title, more=BOLD)
+        y += 24
+        for name in tenants[work]:
+            drawing.text(left - 14, y + 4, name, anchor="end")
+            for _, _, when, _, half, most, _ in (row for row in waits if row[:2] == [work, name]):
+                colour = "bad" if name == "the flood" else WHEN[when]
+                place = y + (0 if name == "the flood" else -5 if when == "quiet" else 5)
+                drawing.line(f"M{at(half):.1f} {place:g}H{at(most):.1f}", colour, 2, head=False)
+                drawing.dot(at(half), place, 3.5, colour)
+                drawing.dot(at(most), place, 3.5, colour, "box")
+            y += row_high
+        y += 10
+    _shares(drawing, [row for row in rows if row[2].startswith("due")], left, high + 20, wide)
+    return drawing.save()
+
+
+def _shares(drawing: Drawing, rows: Sequence[Sequence[str]], left: float, y: float, wide: float) -> None:
+    """Draw what three tenants are due, and what each got of each kind of work."""
+    drawing.text(12, y, "Three tenants of weights 1, 2 and 3 that all want everything", more=BOLD)
+    got: dict[str, Mapping[str, float]] = {"due": {row[1]: float(row[2].split()[1]) for row in rows}}
+    got |= {work: {row[1]: float(row[3].split()[1]) for row in rows if row[0] == work} for work in WORKS}
+    for label, work in (
+        ("due", "due"),
+        ("5 ms in a thread", "5 ms in a thread"),
+        ("on the loop", "async, on the loop"),
+    ):
+        y += 30
+        x = left
+        drawing.text(left - 14, y + 5, label, anchor="end")
+        for share in got[work].values():
+            drawing.box(x, y - 10, wide * share - 3, 22, "line" if work == "due" else "main")
+            drawing.text(x + wide * share / 2, y + 5, f"{share:.1%}".replace("%", " %"), anchor="middle", more=SMALL)
+            x += wide * share
+
+
+PICTURES = {"walk": walk, "life": life, "canary": canary, "fair": fair}
 
 
 def main() -> None:

@@ -32,6 +32,11 @@ def get(key: str) -> str:
 def refuse(number: int, more: int = 0) -> int:
     raise Rejected("not that one", code="unlucky")
 
+@function
+def thresholds() -> list[int]:
+    import gc
+    return list(gc.get_threshold())
+
 @function(executor="thread")
 def slow(started: str, secret: str, until: str) -> str:
     open(started, "w").close()
@@ -157,6 +162,12 @@ def test_functions_are_called_in_it(served):
     assert "not JSON" in served.ctl("call", "store.get", "--json", "{", "--running", code=1).stderr
     assert "did you mean 'store.get'" in served.ctl("call", "store.gett", "key=1", "--running", code=1).stderr
     assert "in this process" in served.ctl("call", "store.get", "--lines", "-", "--running", code=2).stderr
+
+
+def test_it_seldom_looks_for_garbage(served):
+    """What is under way by the hundred would else have it look through everything, while no call goes on."""
+    youngest, *_ = json.loads(served.ctl("call", "store.thresholds", "--running").stdout)
+    assert youngest == 10_000
 
 
 def test_metrics_are_exposed_on_loopback(served):

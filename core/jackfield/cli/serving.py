@@ -8,6 +8,7 @@ from pathlib import Path
 from traceback import format_exception
 from typing import Final, TextIO, cast
 
+from jackfield.cli.garbage import look_seldom
 from jackfield.cli.messages import open_messages
 from jackfield.cli.outlet import Outlet, standard
 from jackfield.cli.output import counted
@@ -55,6 +56,7 @@ def open_host(
     records = Logs(stream, successes=logs.successes, messages=logs.error_messages)
     if telemetry.record is not None:
         records.add_sink(telemetry.record)
+    look_seldom()
     metrics = Metrics()
     observers = (*((Spans(),) if seen.traces else ()), metrics, records)
     host = Host.from_config(source, observers=observers, part=part)

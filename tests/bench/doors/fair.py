@@ -3,97 +3,151 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import Awaitable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+import attrs
 import servers
 from clients import Answer, Tenant, percentile
 from harness import Effort
-from load import wrk
+from load import Load, wrk
 from results import Check, Section, Table
 
-_WORK = "/v1/functions/add.work"
-_BODY = b"0.005"
-_NAMES = ("vip", "ordinary", "flood", "one", "two", "three")
+_NAMES = ("vip", "ordinary", "flood", "greedy", "one", "two", "three")
 _SHARES = {
     "vip": "weight = 4.0\nseats = 4",
     "ordinary": "",
     "flood": "",
+    "greedy": "concurrency = 20",
     "one": "",
     "two": "weight = 2.0",
     "three": "weight = 3.0",
 }
 _VIP, _ORDINARY = 0.012, 0.037  # seconds that the 99th percentile may be above that of a quiet host
 _CLOSE = 0.05  # as far a share may be from what is due
-_PRESSURE = 128
+_FLOOD, _PRESSURE = 512, 128  # connections
+
+
+@attrs.frozen
+class _Work:
+    """What is called.
+
+    Attributes:
+        what: it is.
+        path: of the function.
+        body: of each call.
+        flood: who floods.
+    """
+
+    what: str
+    path: str
+    body: str
+    flood: str
+
+
+_SLEEP = _Work("5 ms in a thread", "/v1/functions/add.work", "0.005", "flood")
+_LOOP = _Work("async, on the loop", "/v1/functions/add.later", '{"a": 1, "b": 2}', "flood")
+_REFUSED = _Work("5 ms, the flood is refused", "/v1/functions/add.work", "0.005", "greedy")
+_BARE = _Work("5 ms, bare uvicorn", "/", "0.005", "flood")
 
 
 def fairness(effort: Effort) -> Section:
-    """A flood of a thousand calls for each one of the others; then three tenants that all want everything."""
+    """A flood of hundreds of calls for each one of the others; then three tenants that all want everything."""
     seconds = 2.0 if effort.quick else 20.0
-    with tempfile.TemporaryDirectory() as folder, servers.jackfield(Path(folder), tenants=_tenants()) as server:
-        quiet = asyncio.run(_steady(server.url, seconds))
-        with ThreadPoolExecutor(1) as beside:  # the flood has a process of its own: it must not be what is slow
-            key = {"Authorization": "Bearer flood"}
-            loading = beside.submit(wrk, f"{server.url}{_WORK}", _BODY.decode(), key, seconds + 3.0, 512)
-            time.sleep(2.0)
-            loud = asyncio.run(_steady(server.url, seconds))
-            flood = loading.result()
-        shares = asyncio.run(_contest(server.url, seconds))
     rows: list[tuple[str | float, ...]] = []
-    for name in ("vip", "ordinary"):
-        for what, answers in (("quiet", quiet[name]), ("flood", loud[name])):
-            times = (_ms(percentile(answers, part)) for part in (0.5, 0.99))
-            rows.append((f"{name}, {what}", len(answers), *times, _bad(answers)))
-    rows.append(("flood", round(flood.rate * (seconds + 3.0)), _ms(flood.p50), _ms(flood.p99), flood.bad))
-    due, whole = {"one": 1 / 6, "two": 2 / 6, "three": 3 / 6}, sum(shares.values())
-    rows += [
-        (f"{name}, due {due[name]:.3f}", count, f"share {count / whole:.3f}", "", 0) for name, count in shares.items()
-    ]
-    later = {name: percentile(loud[name], 0.99) - percentile(quiet[name], 0.99) for name in ("vip", "ordinary")}
-    checks = [
-        Check(f"VIP: p99 is {later['vip'] * 1e3:+.1f} ms (+ 12)", int(later["vip"] > _VIP), 1),
-        Check(f"ordinary: p99 is {later['ordinary'] * 1e3:+.1f} ms (+ 37)", int(later["ordinary"] > _ORDINARY), 1),
-        Check("calls of those who do not flood that were refused", sum(map(_bad, loud.values())), len(loud["vip"])),
-        Check(
-            "shares that are not within 5 % of what is due",
-            sum(abs(count / whole / due[name] - 1) > _CLOSE for name, count in shares.items()),
-            len(shares),
-        ),
-    ]
+    checks: list[Check] = []
+    with servers.uvicorn("sleeping") as rival:
+        rows += _rows(_BARE, ("ordinary",), *_flooded(rival.url, _BARE, ("ordinary",), seconds))
+    with tempfile.TemporaryDirectory() as folder, servers.jackfield(Path(folder), tenants=_tenants()) as server:
+        for work in (_SLEEP, _LOOP, _REFUSED):
+            found = _flooded(server.url, work, ("vip", "ordinary"), seconds)
+            rows += _rows(work, ("vip", "ordinary"), *found)
+            checks += _late(work, *found[:2])
+        for work in (_SLEEP, _LOOP):
+            rates, due = _contest(server.url, work, seconds), {"one": 1 / 6, "two": 2 / 6, "three": 3 / 6}
+            shares = {name: rate / sum(rates.values()) for name, rate in rates.items()}
+            rows += [
+                (work.what, name, f"due {due[name]:.3f}", f"got {share:.3f}", "", "", 0)
+                for name, share in shares.items()
+            ]
+            far = sum(abs(share / due[name] - 1) > _CLOSE for name, share in shares.items())
+            checks.append(Check(f"{work.what}: shares that are not within 5 % of what is due", far, len(shares)))
     return Section(
         "Fair shares, saturated",
-        "Calls that take 5 ms. VIP and ordinary call 20 times a second each; the flood keeps 512 connections busy. Then"
-        f" three tenants with weights 1, 2, 3 and {_PRESSURE} calls at once each.",
+        f"VIP and ordinary call 20 times a second each; the flood keeps {_FLOOD} connections busy. Then three tenants"
+        f" with weights 1, 2, 3 keep {_PRESSURE} each.",
         [],
         checks=checks,
-        table=Table(("tenant", "calls", "p50, ms", "p99, ms", "not 200"), rows),
+        table=Table(("work", "tenant", "when", "calls", "p50, ms", "p99, ms", "not 200"), rows),
     )
+
+
+_Steady = dict[str, list[Answer]]
+
+
+def _flooded(url: str, work: _Work, names: tuple[str, ...], seconds: float) -> tuple[_Steady, _Steady, Load]:
+    """Call at a steady pace, first alone and then beside a flood."""
+    asyncio.run(_steady(url, work, names, 1.0))
+    quiet = asyncio.run(_steady(url, work, names, seconds))
+    with _pressing(url, work, {work.flood: _FLOOD}, seconds + 3.0) as loading:
+        time.sleep(2.0)
+        loud = asyncio.run(_steady(url, work, names, seconds))
+        return quiet, loud, loading[work.flood]()
+
+
+async def _steady(url: str, work: _Work, names: tuple[str, ...], seconds: float) -> _Steady:
+    calls = (Tenant(url, name).pace(20.0, seconds, work.path, work.body.encode()) for name in names)
+    return dict(zip(names, await asyncio.gather(*calls), strict=True))
+
+
+def _contest(url: str, work: _Work, seconds: float) -> dict[str, float]:
+    """Have tenants press that all want more than there is; give how many calls a second each gets."""
+    with _pressing(url, work, dict.fromkeys(("one", "two", "three"), _PRESSURE), seconds) as loading:
+        return {name: load.rate - load.bad / seconds for name, waits in loading.items() if (load := waits())}
+
+
+@contextmanager
+def _pressing(url: str, work: _Work, whose: dict[str, int], seconds: float) -> Iterator[dict[str, Callable[[], Load]]]:
+    """Keep connections busy from processes of their own, which must not be what is slow; give what waits for each."""
+    with ThreadPoolExecutor(len(whose)) as beside:
+        yield {
+            name: beside.submit(
+                wrk, f"{url}{work.path}", work.body, {"Authorization": f"Bearer {name}"}, seconds, connections
+            ).result
+            for name, connections in whose.items()
+        }
+
+
+def _rows(
+    work: _Work, names: tuple[str, ...], quiet: _Steady, loud: _Steady, flood: Load
+) -> list[tuple[str | float, ...]]:
+    rows: list[tuple[str | float, ...]] = []
+    for name in names:
+        for when, answers in (("quiet", quiet[name]), ("flood", loud[name])):
+            times = (_ms(percentile(answers, part)) for part in (0.5, 0.99))
+            rows.append((work.what, name, when, len(answers), *times, _bad(answers)))
+    rows.append((work.what, "the flood", "flood", f"{flood.rate:.0f}/s", _ms(flood.p50), _ms(flood.p99), flood.bad))
+    return rows
+
+
+def _late(work: _Work, quiet: _Steady, loud: _Steady) -> list[Check]:
+    checks = []
+    for name, bar in (("vip", _VIP), ("ordinary", _ORDINARY)):
+        later = percentile(loud[name], 0.99) - percentile(quiet[name], 0.99)
+        checks.append(
+            Check(f"{work.what}: p99 of {name} is {later * 1e3:+.1f} ms (+ {bar * 1e3:.0f})", int(later > bar), 1)
+        )
+    refused = sum(map(_bad, loud.values()))
+    checks.append(
+        Check(f"{work.what}: calls of those who do not flood that were refused", refused, sum(map(len, loud.values())))
+    )
+    return checks
 
 
 def _tenants() -> str:
     return "\n".join(f"[tenants.{name}]\n{servers.keys(name)}\n{_SHARES[name]}" for name in _NAMES)
-
-
-async def _steady(url: str, seconds: float) -> dict[str, list[Answer]]:
-    return await _together({name: Tenant(url, name).pace(20.0, seconds, _WORK, _BODY) for name in ("vip", "ordinary")})
-
-
-async def _contest(url: str, seconds: float) -> dict[str, int]:
-    ends = time.perf_counter() + seconds
-    found = await _together(
-        {
-            name: Tenant(url, name).press(_PRESSURE, lambda: time.perf_counter() > ends, _WORK, _BODY)
-            for name in ("one", "two", "three")
-        }
-    )
-    return {name: sum(each.status == 200 for each in answers) for name, answers in found.items()}
-
-
-async def _together(calls: dict[str, Awaitable[Any]]) -> dict[str, Any]:
-    return dict(zip(calls, await asyncio.gather(*calls.values()), strict=True))
 
 
 def _bad(answers: list[Answer]) -> int:

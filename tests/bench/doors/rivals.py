@@ -1,7 +1,9 @@
 """The same work by hand: a bare ASGI application, one that uses a thread pool, and one of FastAPI."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -33,6 +35,16 @@ async def bare_pool(scope: Scope, receive: Receive, send: Send) -> None:
     payload = _decode((await receive())["body"])
     loop = asyncio.get_running_loop()
     await _respond(send, await loop.run_in_executor(None, _add, payload["a"], payload["b"]))
+
+
+_threads = ThreadPoolExecutor(40)  # as many as the executor `thread` has
+
+
+async def sleeping(scope: Scope, receive: Receive, send: Send) -> None:
+    """Take time in a thread, as a database does."""
+    seconds = _decode((await receive())["body"])
+    await asyncio.get_running_loop().run_in_executor(_threads, time.sleep, seconds)
+    await _respond(send, seconds)
 
 
 def fastapi() -> Any:
