@@ -17,6 +17,7 @@ from jackfield_contrib.client import answers
 from jackfield_contrib.client.address import Address
 from jackfield_contrib.client.answers import Answer
 from jackfield_contrib.client.messages import MESSAGEPACK, Request
+from jackfield_contrib.client.reading import whole
 
 _ATTEMPTS: Final = 3
 _PAUSE: Final = 0.05  # seconds before the second attempt; twice as long before the next
@@ -92,7 +93,7 @@ class Transport:
             async with self._pool().request(
                 request.method, url, data=request.body or None, headers=headers, allow_redirects=False
             ) as response:
-                body = await response.read()
+                body = await whole(response, self.url)
                 said = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status, said, body)
         except aiohttp.ClientConnectorCertificateError as error:
