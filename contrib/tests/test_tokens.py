@@ -7,6 +7,7 @@ import hmac
 import json
 import ssl
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
 from time import monotonic, time
@@ -395,9 +396,14 @@ def published(monkeypatch, tmp_path):
                 self.send_header("Location", "/jwks")
                 self.end_headers()
                 return
-            self.send_response(200 if self.path == "/jwks" else 500)
+            self.send_response(500 if self.path == "/broken" else 200)
             self.end_headers()
-            self.wfile.write(jwks(RSA))
+            with suppress(OSError):  # whoever has asked has left
+                while self.path == "/drips" and not ended.wait(0.05):
+                    self.wfile.write(b" ")
+                while self.path == "/endless" and not ended.is_set():
+                    self.wfile.write(b" " * 65_536)
+                self.wfile.write(jwks(RSA))
 
         def log_message(self, *_):
             return
@@ -411,8 +417,9 @@ def published(monkeypatch, tmp_path):
         servers.append(server)
         return f"https://127.0.0.1:{server.server_address[1]}"
 
-    servers = []
+    servers, ended = [], threading.Event()
     yield serve
+    ended.set()
     for server in servers:
         server.shutdown()
         server.server_close()
@@ -432,11 +439,15 @@ def waited(keys, said):
         ("127.0.0.1", "/jwks", ""),
         ("127.0.0.1", "/moved", "302"),
         ("127.0.0.1", "/broken", "500"),
+        ("127.0.0.1", "/endless", "it has more than"),
+        ("127.0.0.1", "/drips", "it has not answered within 0.5 s"),
         ("other.example.com", "/jwks", "cannot be had"),
     ],
 )
-def test_keys_come_from_where_the_configuration_says_and_from_nowhere_else(published, name, path, fault):
-    """Over TLS that is verified, without following anybody."""
+def test_keys_come_from_where_the_configuration_says_and_from_nowhere_else(published, monkeypatch, name, path, fault):
+    """Over TLS that is verified, without following anybody, and none that has no end."""
+    if path == "/drips":
+        monkeypatch.setattr("jackfield_contrib.identity.jwks._WHOLE", 0.5)
     said = []
     remove = install(lambda message: said.append(message.text))
     found = waited(UrlKeys(published(name) + path), said)

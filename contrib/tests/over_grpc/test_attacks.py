@@ -1,6 +1,7 @@
 """What strangers do with HTTP/2 itself, frame by frame: the next one is served, and nothing grows."""
 
 import gzip
+import socket
 import struct
 import threading
 import time
@@ -11,6 +12,11 @@ import pytest
 from attacked import MB, Attacked
 from support_grpc import LIMIT, target
 
+from jackfield import Host
+from jackfield.config import GrpcDoorConfig
+from jackfield.identity import digest_of
+from jackfield_contrib.grpc import Bounds
+from jackfield_contrib.grpc.door import GrpcDoor
 from jackfield_contrib.grpc.functions_pb2 import Call, Calls
 from jackfield_contrib.grpc.functions_pb2_grpc import FunctionsStub
 
@@ -221,7 +227,7 @@ def asked(attacked, *parts):
 
 FINE = SUM.SerializeToString()
 OK, CANCELLED, UNKNOWN, INVALID, LATE, EXHAUSTED, UNIMPLEMENTED, INTERNAL = 0, 1, 2, 3, 4, 8, 12, 13
-NOT_FOUND = 5
+NOT_FOUND, UNAUTHENTICATED = 5, 16
 
 MESSAGES = {
     "longer than it says": (message(FINE, says=3), {INVALID}),
@@ -386,3 +392,74 @@ def test_files_that_run_out_turn_clients_away():
             for each in idle:
                 each.close()
         assert works(attacked)
+
+
+# --- Messages that do not come ----------------------------------------------------------------------------------------
+
+
+def test_whose_an_rpc_is_is_known_before_its_message_is_read(tmp_path):
+    """Else anybody could have the door hold as many megabytes as there may be streams."""
+    (tmp_path / "jackfield.toml").write_text(f'[tenants.t]\nkeys = ["{digest_of("jf_x")}"]\n')
+    with Host.from_config(tmp_path / "jackfield.toml", observers=()) as host:
+        door = GrpcDoor(host, GrpcDoorConfig(port=0))
+        host.run_at_home(door.open(), LIMIT)
+        try:
+            assert asked(At(door), ASK) == UNAUTHENTICATED  # and no byte of a message was sent
+        finally:
+            host.run_at_home(door.close(0.0), LIMIT)
+
+
+def test_a_message_that_does_not_come_is_not_waited_for(opened):
+    """Nor is one taken for empty that is not there."""
+    door = At(opened(bounds=Bounds(patience=0.5)))
+    assert asked(door, ASK, frame(DATA, 0, 1, message(b"x", says=1_000))) == LATE
+    assert asked(door, ASK, frame(DATA, END_STREAM, 1)) == INVALID
+
+
+class At:
+    """Where a door of this process is."""
+
+    def __init__(self, door):
+        host, _, port = target(door).rpartition(":")
+        self._address = (host, int(port))
+
+    def connect(self):
+        return socket.create_connection(self._address, timeout=LIMIT)
+
+
+@pytest.mark.slow
+def test_a_stop_under_load_loses_no_call_that_was_begun(host, opened, connect):
+    """Each client has its result, or is told that there is nobody any more."""
+    begun, told, lock, stop = [], [], threading.Lock(), threading.Event()
+
+    def work(number: int) -> int:
+        with lock:
+            begun.append(number)
+        time.sleep(0.02)
+        return number
+
+    host.register("work", work)
+    door = opened()
+
+    def ask(first):
+        stub = FunctionsStub(connect(door, ALONE))
+        for number in count(first, 100):
+            if stop.is_set():
+                return
+            try:
+                reply = stub.Invoke(Call(function="work", payload=b"%d" % number), timeout=LIMIT)
+            except grpc.RpcError:
+                return
+            with lock:
+                told.append(int(reply.result))
+
+    clients = [threading.Thread(target=ask, args=(first,)) for first in range(8)]
+    for each in clients:
+        each.start()
+    while len(begun) < 50:
+        time.sleep(0.01)
+    host.run_at_home(door.close(20.0), LIMIT)
+    stop.set()
+    for each in clients:
+        each.join(LIMIT)
+    assert set(told) == set(begun)

@@ -49,7 +49,7 @@ def list_entries(
 def _there(pattern: str, *, as_json: bool) -> None:
     """List the functions of a host elsewhere."""
     with remote.client() as client:
-        given = client.functions()
+        given = remote.checked(client.functions(), "name", "plugin", "version", "about")
     about = {row["name"]: row["about"] for row in given}
     every = sorted((Row(row["name"], "function", row["plugin"], row["version"]) for row in given), key=_by_plugin)
     found = list(matching(every, pattern)) if pattern else every

@@ -183,6 +183,25 @@ def client() -> Iterator[Client]:
         fail(str(error.args[0]) if error.args else "it is not there")
 
 
+def checked(rows: Sequence[Mapping[str, Any]], *names: str, maybe: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Give rows of a host elsewhere that have what is shown of them.
+
+    Args:
+        rows: as they came.
+        *names: what is text in each.
+        maybe: what is text or nothing.
+
+    Raises:
+        typer.Exit: if one has not: then no door of jackfield has answered.
+    """
+    for row in rows:
+        texts = all(isinstance(row.get(name), str) for name in names)
+        if not texts or not all(isinstance(row.get(name), str | None) for name in maybe):
+            said = _asked.get()
+            fail(f"what {'' if said is None else said.url} answered is not what a door of jackfield answers")
+    return [{**dict.fromkeys(maybe), **row} for row in rows]
+
+
 def payload_of(there: Client, name: str, typed: Mapping[str, str], document: tuple[Any] | None) -> Any:
     """Make a payload of what was typed, by the contract there.
 

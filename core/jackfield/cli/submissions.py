@@ -11,6 +11,7 @@ from jackfield.cli import remote
 from jackfield.cli.output import columns, counted, fail, say, styled, write_json
 from jackfield.cli.running import QUICK, AsJson, Control, ask, follow, told
 from jackfield.cli.taken import number
+from jackfield.text import printable, printable_json
 
 _ROLES: Final = {"succeeded": "good", "failed": "bad", "dead": "bad", "cancelled": "odd", "running": "odd"}
 _LOOK: Final = 5.0  # seconds that the host waits for an end before it is asked again
@@ -56,7 +57,7 @@ def submit(
     if as_json:
         write_json(done)
     else:
-        typer.echo(done["id"])
+        typer.echo(printable(done["id"]))
 
 
 def calls(
@@ -75,7 +76,8 @@ def calls(
         raise typer.BadParameter(f"--status {status}: one of {', '.join(SubmissionState)}")
     if remote.is_asked(control=control, tenant=tenant):
         with remote.client() as client:
-            rows = list(client.submissions(function, status=status))
+            given = list(client.submissions(function, status=status))
+        rows = remote.checked(given, "id", "function", "status", "submitted", maybe=("reason", "tenant", "key"))
         _list(rows, as_json=as_json)
         return
     _list(follow(control, "calls", function=function, status=status, tenant=tenant), as_json=as_json)
@@ -190,12 +192,13 @@ def _list(rows: Iterable[dict[str, Any]], *, as_json: bool) -> None:
     for row in rows:
         count += 1
         if as_json:
-            typer.echo(shown_json(row).decode())
+            typer.echo(printable_json(shown_json(row).decode()))
             continue
         why = f" ({row['reason']})" if row["reason"] else ""
-        state = styled(f"{row['status']}{why}".ljust(16), _ROLES.get(row["status"], "quiet"))
+        state = styled(printable(f"{row['status']}{why}").ljust(16), _ROLES.get(row["status"], "quiet"))
         tenant = f" for {row['tenant']}" if row["tenant"] else ""
         key = f" key {row['key']}" if row["key"] else ""
-        typer.echo(f"{row['id']}  {state}  {row['submitted']}  {row['function']}{tenant}{key}")
+        which = printable(f"{row['submitted']}  {row['function']}{tenant}{key}")
+        typer.echo(f"{printable(row['id'])}  {state}  {which}")
     if not as_json:
         say(counted(count, "call") if count else "no calls")

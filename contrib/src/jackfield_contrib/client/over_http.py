@@ -16,6 +16,7 @@ from jackfield_contrib.client import answers
 from jackfield_contrib.client.address import Address
 from jackfield_contrib.client.answers import Answer
 from jackfield_contrib.client.messages import MOST_ROWS, Request
+from jackfield_contrib.client.reading import whole
 from jackfield_contrib.client.transport import Tls
 
 _MESSAGEPACK: Final = "application/msgpack"
@@ -57,7 +58,7 @@ class OverHttp:
             async with self._pool().request(
                 method, url, data=request.payload or None, headers=headers, allow_redirects=False
             ) as response:
-                body = await response.read()
+                body = await whole(response, self._address.url)
                 said = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status, said, body)
         except aiohttp.ClientConnectorCertificateError as error:

@@ -127,12 +127,12 @@ class Functions:
         """
         read = self._calls if kind is Calls else messages.one
 
-        async def handler(raw: bytes, context: Context) -> bytes:
+        async def handler(_requests: object, context: Context) -> bytes:
             self._under_way += 1
             self._peers[peer := context.peer()] += 1
             try:
-                request = read(kind, raw)
                 asker = self._access.asker(context, name, perf_counter())
+                request = read(kind, await self._message(context))
                 made = await answer(request, asker, context.time_remaining())
                 return made.SerializeToString()
             except (JackfieldError, Refused) as error:
@@ -143,8 +143,24 @@ class Functions:
                 self._answered += 1
                 self._left(peer)
 
-        # Requests come as bytes: grpcio would tell a client nothing but UNKNOWN of those that are no message.
-        return grpc.unary_unary_rpc_method_handler(handler, None, None)
+        # Requests come as bytes: grpcio would tell a client nothing but UNKNOWN of those that are no message. And it
+        # would read the message of an RPC of one before anybody has asked whose it is: thousands of them, of any size.
+        return grpc.stream_unary_rpc_method_handler(handler, None, None)
+
+    async def _message(self, context: Context) -> bytes:
+        """Read the message of an RPC of one.
+
+        Raises:
+            Refused: if there is none, or it does not come.
+        """
+        try:
+            async with asyncio.timeout(self._bounds.patience):
+                raw = await context.read()
+        except TimeoutError:
+            raise Refused(408, f"the message has not come within {self._bounds.patience:g} s") from None
+        if raw is grpc.aio.EOF:
+            raise Refused(400, "there is no message")
+        return bytes(raw)
 
     def _calls(self, _kind: object, raw: bytes) -> Any:
         return messages.many(raw, self._bounds.batch)

@@ -21,7 +21,8 @@ _MOST: Final = 100  # keys of it
 _PUBLIC: Final = frozenset({"RSA", "EC", "OKP"})
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
 _RSA: Final = 2_048  # bits that a key must have (RFC 7518, section 3.3); a sign of base64 is six
-_SECONDS: Final = 5.0  # that a request may take
+_SECONDS: Final = 5.0  # that each step of a request may take
+_WHOLE: Final = 30.0  # and all of it: an answer that comes a byte at a time would keep newer keys away for ever
 _EVERY: Final = 300.0  # seconds after which they are fetched again
 _AGAIN: Final = 10.0  # seconds at least between two requests because a token names a key that is not there
 _LONGEST: Final = 300.0  # pause after failures
@@ -191,8 +192,13 @@ def _fetched(url: str) -> bytes:
     context = ssl.create_default_context()
     opener = urllib.request.build_opener(_NowhereElse, urllib.request.HTTPSHandler(context=context))
     try:
+        until = monotonic() + _WHOLE
         with opener.open(url, timeout=_SECONDS) as answer:
-            data: bytes = answer.read(_LIMIT + 1)
+            data = b""
+            while len(data) <= _LIMIT and (part := answer.read1(_LIMIT)):
+                data += part
+                if monotonic() > until:
+                    raise TimeoutError(f"it has not answered within {_WHOLE:g} s")
     except HTTPError as error:
         error.close()
         raise OSError(f"it answers with {error.code}") from None
