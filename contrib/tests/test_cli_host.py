@@ -102,8 +102,11 @@ def test_what_cannot_be_is_told(url, arguments, said):
 
 def test_a_wrong_key_and_nobody_there_are_told_apart(url):
     """And a key goes to nobody beyond this machine without TLS."""
-    assert "names none that it knows" in pluginctl("list", "--host", url, key="jf_wrong").stderr
+    wrong = pluginctl("list", "--host", url, key="jf_wrong").stderr
+    assert "this host serves its tenants alone: a request has the key or token of one" in wrong
+    assert "JACKFIELD_KEY" not in wrong
+    assert "$JACKFIELD_KEY is the key, or --key-file names its file" in pluginctl("list", "--host", url, key="").stderr
     scheme = url.partition(":")[0]
     assert "no connection" in pluginctl("list", "--host", f"{scheme}://127.0.0.1:1").stderr
-    assert "insecure" in pluginctl("list", "--host", f"{scheme}://192.0.2.1:80").stderr
+    assert "--insecure of pluginctl" in pluginctl("list", "--host", f"{scheme}://192.0.2.1:80").stderr
     assert "--key-file" in pluginctl("list", "--host", url, "--key-file", "/nowhere").stderr

@@ -164,6 +164,33 @@ async def empty():
     return {"type": "http.request", "body": b"", "more_body": False}
 
 
+def test_each_report_is_told_while_the_function_goes_on(host):
+    """The function goes on when its client has read the one before: each comes by itself, however many there are."""
+    read = threading.Semaphore(0)
+
+    def paced() -> str:
+        for number in range(5):
+            current_call().progress(number, 5)
+            assert read.acquire(timeout=30)
+        return "done"
+
+    host.register("paced", paced)
+    told = []
+
+    async def send(message):
+        for kind, document in events_of(message.get("body", b"").decode()):
+            told.append(document["done"] if kind == "progress" else document)
+            read.release()
+
+    messages = [empty()]
+
+    async def receive():
+        return await (messages.pop() if messages else asyncio.Event().wait())
+
+    asyncio.run(asyncio.wait_for(visited(host, "paced", receive, send), 60))
+    assert told == [0, 1, 2, 3, 4, "done"]
+
+
 def test_silence_is_broken(host, waiting):
     """By comments, which clients leave out."""
     sent = []

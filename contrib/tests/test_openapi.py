@@ -15,8 +15,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from jackfield import Host, to_json
 from jackfield.errors import OUTCOMES, Outcome
+from jackfield_contrib.http import problems
 from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.catalogue import Catalogue
+from jackfield_contrib.http.problems import Refused
 from jackfield_contrib.http.schemas import Components
 
 
@@ -140,6 +142,19 @@ def test_every_outcome_has_its_document(outcome):
     assert schema in [said, *said.get("anyOf", [])]
     assert f"`{outcome.value}`" in response["description"]
     assert ("Retry-After" in response.get("headers", {})) == (outcome is Outcome.RESOURCE_EXHAUSTED)
+
+
+def test_what_never_became_a_call_has_a_document_of_its_own():
+    """One without an outcome, and what is answered is that."""
+    document = document_of(("f", function_of(int, int)))
+    made = document["components"]["responses"]["Problem415"]["content"]["application/problem+json"]["schema"]
+    told = problems.of_request(Refused(415, "a body is JSON")).document
+    validator = jsonschema.Draft202012Validator({**made, "components": document["components"]})
+    validator.validate(told)
+    for wrong in ({**told, "status": 400}, {**told, "type": "urn:jackfield:outcome:rejected"}):
+        assert not validator.is_valid(wrong)
+    assert "outcome" not in document["components"]["schemas"]["Refusal"]["properties"]
+    assert "description" not in posted(document, "f")  # it would be the summary again
 
 
 def test_what_is_not_of_one_function_is_there():

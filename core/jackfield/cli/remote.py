@@ -163,13 +163,13 @@ def client() -> Iterator[Client]:
         typer.BadParameter: if there can be no such client.
     """
     from jackfield.cli.running import told
-    from jackfield.errors import JackfieldError
+    from jackfield.errors import JackfieldError, PermissionDenied
 
     said = _asked.get()
     assert said is not None  # noqa: S101  # who asks has looked
-    make = _adapter()
+    make, key = _adapter(), _key(said)
     try:
-        made = make(said.url, key=_key(said), insecure=said.insecure)
+        made = make(said.url, key=key, insecure=said.insecure)
     except ValueError as error:
         raise typer.BadParameter(f"--host: {error}") from None
     except JackfieldError as error:
@@ -177,6 +177,8 @@ def client() -> Iterator[Client]:
     try:
         with made as opened:
             yield opened
+    except PermissionDenied as error:
+        fail(told(error) if key else f"{told(error)}; $JACKFIELD_KEY is the key, or --key-file names its file")
     except JackfieldError as error:
         fail(told(error))
     except LookupError as error:

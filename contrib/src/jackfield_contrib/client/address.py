@@ -101,6 +101,7 @@ def checked_key(key: str | None, address: Address, *, insecure: bool) -> str | N
     if not address.private and not insecure:
         raise ValueError(
             f"{address.url} is beyond this machine, and all who are between could read the key: use"
-            f" {'grpcs' if address.kind == 'grpc' else 'https'}://, or say insecure=True"
+            f" {'grpcs' if address.kind == 'grpc' else 'https'}://, or say insecure=True, which is --insecure of"
+            " pluginctl"
         )
     return key

@@ -20,7 +20,9 @@ _TRACE: Final = b"traceparent"
 _NONE: Final[Mapping[str, Any]] = {}
 _PAGE: Final = "a page of another site asks, and nothing that it has says whose it is: give tenants keys, and send one"
 _NO_STORE: Final = "this host has no store that lasts: whoever runs it adds [store] to its configuration, with a url"
-_UNKNOWN: Final = "this host serves its tenants alone, and the request names none that it knows"
+_UNKNOWN: Final = (
+    "this host serves its tenants alone: a request has the key or token of one, as in `Authorization: Bearer KEY`"
+)
 
 
 class Access:

@@ -1,6 +1,7 @@
 """The functions of a host as an OpenAPI 3.1 document, for people, and for programs that make clients and tests."""
 
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any, Final, Literal
 
 from jackfield import SubmissionState
@@ -129,11 +130,7 @@ def document(
 
 def _called(name: str, versions: Versions, components: Components, *, picks: bool) -> dict[str, Any]:
     specs = list(versions.values())
-    about = [specs[0].summary] if specs[0].summary else []
     parameters = [_parameter("Timeout"), _parameter("Traceparent")]
-    if len(versions) > 1:
-        first, *others = versions
-        about.append(f"Versions: {first} (by default), {', '.join(others)}.")
     if picks:
         parameters.append(_version(versions))
     operation: dict[str, Any] = {
@@ -153,8 +150,11 @@ def _called(name: str, versions: Versions, components: Components, *, picks: boo
             **_refused(*OUTCOMES, 408, 413, 415, 431),
         },
     }
-    if about:
-        operation["summary"], operation["description"] = about[0], "\n\n".join(about)
+    if specs[0].summary:
+        operation["summary"] = specs[0].summary
+    if len(versions) > 1:
+        first, *others = versions
+        operation["description"] = f"Versions: {first} (by default), {', '.join(others)}."
     return operation
 
 
@@ -226,7 +226,7 @@ def _general() -> dict[str, Any]:
                 "parameters": [_query("function", _TEXT), _query("status", _STATUS), _query("limit", _LIMIT)],
                 "responses": {
                     "200": {
-                        "description": "They.",
+                        "description": "Some of them, in no order.",
                         "content": _content({"type": "array", "items": {"type": "object"}}),
                     },
                     **_refused(400, Outcome.UNAVAILABLE, Outcome.CRASHED),
@@ -270,7 +270,7 @@ def _general() -> dict[str, Any]:
                 "summary": "Describe a function, with its schemas",
                 "parameters": [name],
                 "responses": {
-                    "200": {"description": "It.", "content": _content(_schema("Function"))},
+                    "200": {"description": "What is known of it.", "content": _content(_schema("Function"))},
                     **_refused(Outcome.NOT_FOUND),
                 },
             }
@@ -319,9 +319,16 @@ def _problem_schemas() -> dict[str, Any]:
         "detail": _TEXT,
         "outcome": {"enum": [outcome.value for outcome in outcomes]},
     }
-    made = {"Problem": _object(base, "type", "title", "status")}
+    refusal = {**base, "type": {"const": "about:blank"}}
+    del refusal["outcome"]
+    made = {"Problem": _object(base, "type", "title", "status"), "Refusal": _object(refusal, *refusal)}
     for outcome in outcomes:
-        own = {"outcome": {"const": outcome.value}, "status": {"const": OUTCOMES[outcome].http}}
+        own = {
+            "type": {"const": problems.TYPE + outcome.value},
+            "title": {"const": problems.TITLES[outcome]},
+            "status": {"const": OUTCOMES[outcome].http},
+            "outcome": {"const": outcome.value},
+        }
         fields = _object({**own, **_FIELDS.get(outcome, {})}, "outcome")
         made[f"Problem.{outcome.value}"] = {"allOf": [_schema("Problem"), fields]}
     return made
@@ -334,7 +341,8 @@ def _responses() -> Iterable[tuple[str, Any]]:
         schemas = [_schema(f"Problem.{outcome.value}") for outcome in outcomes]
         if status in _REFUSALS:
             said.append(_REFUSALS[status])
-            schemas.append(_schema("Problem"))
+            refused = {"title": {"const": HTTPStatus(status).phrase}, "status": {"const": status}}
+            schemas.append({"allOf": [_schema("Refusal"), {"properties": refused}]})
         response: dict[str, Any] = {
             "description": " ".join(said),
             "content": {problems.CONTENT_TYPE: {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}},

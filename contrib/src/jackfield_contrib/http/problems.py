@@ -12,6 +12,8 @@ from jackfield.errors import OUTCOMES, FunctionCrashed, JackfieldError, Outcome,
 from jackfield_contrib.problems import members_of
 
 CONTENT_TYPE: Final = "application/problem+json"
+TYPE: Final = "urn:jackfield:outcome:"
+"""What the type of an outcome's document begins with."""
 
 TITLES: Final[Mapping[Outcome, str]] = {
     Outcome.REJECTED: "The function refused",
@@ -76,7 +78,7 @@ def of_error(error: JackfieldError) -> Problem:
     outcome = error.outcome
     status = OUTCOMES[outcome].http
     document: dict[str, Any] = {
-        "type": f"urn:jackfield:outcome:{outcome.value}",
+        "type": TYPE + outcome.value,
         "title": TITLES[outcome],
         "status": status,
         "outcome": outcome.value,

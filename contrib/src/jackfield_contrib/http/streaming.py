@@ -60,11 +60,11 @@ class Streaming:
                 exchange.begun = True
                 await self._send(exchange, {"type": "http.response.start", "status": 200, "headers": _HEADERS})
                 while not call.done():
-                    if await self._come(news):
-                        await self._tell(exchange, latest.take())
-                        await asyncio.wait({call}, timeout=_PACE)
-                    else:
+                    if not await self._come(news):
                         await self._write(exchange, _BEAT)
+                    while said := latest.take():  # it wakes nobody again before it was found empty
+                        await self._tell(exchange, said)
+                        await asyncio.wait({call}, timeout=_PACE)
                 await self._tell(exchange, latest.close())
                 await self._write(exchange, _end(name, call), more=False)
         finally:
