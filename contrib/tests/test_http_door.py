@@ -15,6 +15,7 @@ from standardwebhooks import Webhook
 from jackfield import Host
 from jackfield.config import HttpDoorConfig
 from jackfield.errors import Unavailable
+from jackfield.log import install
 from jackfield.testing import no_leaks
 from jackfield_contrib.http.door import HttpDoor
 
@@ -87,6 +88,17 @@ def test_a_port_that_is_taken_is_named(opened):
     port = int(opened().address.rpartition(":")[2])
     with pytest.raises(Unavailable, match="choose another port"):
         opened(port=port)
+
+
+def test_one_process_that_is_to_be_several_says_that_it_serves_alone(opened):
+    """`pluginctl serve` starts others; whoever embeds a host does so himself."""
+    heard = []
+    remove = install(heard.append)
+    try:
+        opened(processes=2)
+    finally:
+        remove()
+    assert any("processes = 2 is for `pluginctl serve`" in message.text for message in heard)
 
 
 def test_closing_lets_what_is_under_way_end(host):

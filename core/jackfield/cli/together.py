@@ -72,13 +72,15 @@ def _added_up(own: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]
         states += [said] if said else []
     doors = [state.get("traffic", {}).get("http", {}) for state in states]
     http = {key: sum(door.get(key, 0) for door in doors) for key in ("connections", "under_way", "requests")}
-    inside = Counter({plugin["name"]: 0 for plugin in own["plugins"]})
+    inside, workers = Counter[str](), Counter[str]()
     for state in states:
         inside.update({plugin["name"]: plugin["calls"] for plugin in state["plugins"]})
+        workers.update(worker["plugin"] for worker in state["workers"])
+    each = [{"calls": inside[plugin["name"]], "workers": workers[plugin["name"]]} for plugin in own["plugins"]]
     return {
         **own,
         "calls": sum(state["calls"] for state in states),
-        "plugins": [{**plugin, "calls": inside[plugin["name"]]} for plugin in own["plugins"]],
+        "plugins": [{**plugin, **counts} for plugin, counts in zip(own["plugins"], each, strict=True)],
         "workers": [worker for state in states for worker in state["workers"]],
         "admission": _admission([state["admission"] for state in states if state["admission"]]),
         "traffic": {**own.get("traffic", {}), "http": http},
