@@ -15,6 +15,7 @@ from standardwebhooks import Webhook
 from jackfield import Host
 from jackfield.config import HttpDoorConfig
 from jackfield.errors import Unavailable
+from jackfield.log import install
 from jackfield.testing import no_leaks
 from jackfield_contrib.http.door import HttpDoor
 
@@ -98,6 +99,17 @@ def test_an_address_of_another_machine_is_told_as_that(tmp_path):
         for name in ("192.0.2.1", "host.invalid"):
             with pytest.raises(Unavailable, match="choose another host"):
                 host.run_at_home(HttpDoor(host, HttpDoorConfig(host=name, port=0)).open(), 60.0)
+
+
+def test_one_process_that_is_to_be_several_says_that_it_serves_alone(opened):
+    """`pluginctl serve` starts others; whoever embeds a host does so himself."""
+    heard = []
+    remove = install(heard.append)
+    try:
+        opened(processes=2)
+    finally:
+        remove()
+    assert any("processes = 2 is for `pluginctl serve`" in message.text for message in heard)
 
 
 def test_closing_lets_what_is_under_way_end(host):

@@ -928,6 +928,17 @@ class Host(Caller):
         """
         return self._applier.undo(revision)
 
+    def follow(self) -> "Plan | None":
+        """Do what another host on the same store has written, now: one that runs does so by itself, a moment later.
+
+        Returns:
+            What that took; None if there was nothing.
+
+        Raises:
+            Unavailable: if the store is away, or while an apply is under way.
+        """
+        return self._applier.follow()
+
     def read_configuration(self, path: str | os.PathLike[str]) -> "Configuration":
         """Read a configuration file as this host would, with the executors that it has.
 

@@ -69,6 +69,9 @@ def test_a_door_has_defaults_and_absolute_files(tmp_path, adapters):
         ('tls_key = "cert.pem"', "doors.http.tls_key", "add tls_cert"),
         ('tls_cert = "no.pem"\ntls_key = "cert.pem"', "doors.http.tls_cert", "create it"),
         ('uds = "no/http.sock"', "doors.http.uds", "create it"),
+        ("processes = 2", "doors.http.processes", "sqlite:"),
+        ("processes = 0", "doors.http.processes", ""),
+        ("processes = 257", "doors.http.processes", ""),
     ],
 )
 def test_what_is_wrong_is_told_with_its_fix(tmp_path, adapters, text, key, fix):
@@ -131,3 +134,10 @@ def test_a_missing_adapter_is_named_with_its_installation(tmp_path, adapters, ki
 def test_loopback_is_told_without_asking_anybody(host, near):
     """A name may be anywhere."""
     assert is_loopback(host) is near
+
+
+def test_several_processes_need_a_store_that_all_can_open(tmp_path, adapters):
+    """One process needs none, and any number may have a file."""
+    assert parsed("[doors.http]\nprocesses = 1", tmp_path).doors.http.processes == 1
+    text = '[store]\nurl = "sqlite:jackfield.db"\n[doors.http]\nprocesses = 4'
+    assert parsed(text, tmp_path).doors.http.processes == 4

@@ -24,6 +24,7 @@ from jackfield.cli.streams import free_stdout, open_streams
 from jackfield.config import DoorsConfig, HttpDoorConfig, parse_config
 from jackfield.config.part import Part
 from jackfield.control import ControlServer
+from jackfield.errors import Unavailable
 from jackfield.executors.places import BUILT_IN
 from jackfield.host import Host
 from jackfield.log import host_log
@@ -33,6 +34,8 @@ from jackfield.operations.probes import Probes
 from jackfield.runtime.pool import Pool
 
 _REPLIES: Final = 1.0  # seconds that the last replies have to leave
+_FOLLOWING: Final = 60.0  # seconds that following what is desired may take, for whoever waits for it
+_AGAIN: Final = 0.02  # seconds between two attempts
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -125,7 +128,8 @@ class Process:
             signals.claim()
             self._about = {"config": task.file, "pid": os.getpid(), "started": time.time(), "state": "starting"}
             self._about |= {"process": task.number, "control": task.control, "doors": {"http": task.address}}
-            server = ControlServer(task.control, verbs(host, self._told), loop=host.control, pool=self._threads).start()
+            table = {**verbs(host, self._told), "follow": lambda _: _follow(host)}
+            server = ControlServer(task.control, table, loop=host.control, pool=self._threads).start()
             stack.callback(server.close, _REPLIES)
             return beside(signals, lambda: self._serve(host, doors, task))
 
@@ -184,6 +188,20 @@ class Process:
     def _told(self) -> dict[str, Any]:
         traffic = {} if self._doors is None else self._doors.traffic
         return {**self._about, "seconds": round(time.time() - self._about["started"], 3), "traffic": traffic}
+
+
+def _follow(host: Host) -> None:
+    """Bring a host to what is desired now, for whoever waits for that; it may be about to do so itself."""
+    until = monotonic() + _FOLLOWING
+    while True:
+        try:
+            host.follow()
+        except Unavailable:
+            if monotonic() >= until:
+                raise
+            time.sleep(_AGAIN)
+        else:
+            return
 
 
 def _tidy(keeper: int, folder: str) -> None:

@@ -30,6 +30,9 @@ from jackfield.operations.doors import listen
 from jackfield.operations.handing import Acceptor
 from jackfield.runtime.pool import Pool
 
+ANSWER: Final = 120.0
+"""Seconds that a process may take to do what the one that keeps it has done."""
+
 _CHILD: Final = "import sys; sys.path[:] = {path!r}; from jackfield.cli.process import main; main()"
 _FIRST: Final = 0.5  # seconds until a process takes the place of one that has died
 _MOST: Final = 30.0  # and at most, when one after the other does
@@ -193,12 +196,12 @@ class Processes:
             for child in self._children
         ]
 
-    def ask(self, verb: str, within: float | None, arguments: Mapping[str, Any]) -> dict[int, Any]:
+    def ask(self, verb: str, within: float, arguments: Mapping[str, Any]) -> dict[int, Any]:
         """Ask all that serve the same, at once.
 
         Args:
             verb: what.
-            within: seconds, or None for as long as it takes.
+            within: seconds.
             arguments: of the verb.
 
         Returns:
@@ -227,7 +230,7 @@ class Processes:
         """
         with self._changed:
             self._changed.wait_for(lambda: all(child.state != "starting" for child in self._children), _STARTING)
-        for number, said in self.ask(verb, None, arguments).items():
+        for number, said in self.ask(verb, ANSWER, arguments).items():
             if isinstance(said, JackfieldError):
                 host_log("WARNING", f"process {number}: {verb} failed, and another process takes its place", said)
                 self._children[number - 1].end()

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from jackfield.cli.processes import Processes
+from jackfield.cli.processes import ANSWER, Processes
 from jackfield.model.stored import Durations
 
 Verb = Callable[[Mapping[str, Any]], Any]
@@ -13,7 +13,13 @@ _LOOK: Final = 5.0  # seconds
 _TRACES: Final = 20  # that are shown unless somebody wants more
 _MOST: Final = 0.99
 _EVERYWHERE: Final = ("reload", "restart")
-"""What concerns the code and the processes of plugins, which no store has; all else each process follows there."""
+"""What concerns the code and the processes of plugins, which no store has: each process is told to do it."""
+
+_DESIRED: Final = (
+    "start", "stop", "unload", "reroute", "rollback", "upgrade", "canary_start", "canary_ramp", "canary_promote",
+    "canary_abort", "apply", "undo",
+)  # fmt: skip
+"""What each process follows from the store by itself; whoever asks for it is answered when all have."""
 
 
 def together(own: Mapping[str, Verb], processes: Processes) -> Mapping[str, Verb]:
@@ -32,6 +38,14 @@ def together(own: Mapping[str, Verb], processes: Processes) -> Mapping[str, Verb
 
         return verb
 
+    def followed(name: str) -> Verb:
+        def verb(arguments: Mapping[str, Any]) -> Any:
+            done = own[name](arguments)
+            processes.ask("follow", ANSWER, {})  # one that cannot says so in its log, and goes on trying
+            return done
+
+        return verb
+
     def seen(name: str) -> Verb:
         return lambda arguments: _added_up(own[name](arguments), processes.rows())
 
@@ -43,8 +57,8 @@ def together(own: Mapping[str, Verb], processes: Processes) -> Mapping[str, Verb
         found.sort(key=lambda each: each["ms" if slowest else "at"], reverse=True)
         return found[: arguments.get("limit", _TRACES)]
 
-    reloads = {name: everywhere(name) for name in _EVERYWHERE}
-    return {**own, **reloads, "status": seen("status"), "dump_state": seen("dump_state"), "trace": trace}
+    changes = {name: everywhere(name) for name in _EVERYWHERE} | {name: followed(name) for name in _DESIRED}
+    return {**own, **changes, "status": seen("status"), "dump_state": seen("dump_state"), "trace": trace}
 
 
 def _added_up(own: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -58,13 +72,15 @@ def _added_up(own: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]
         states += [said] if said else []
     doors = [state.get("traffic", {}).get("http", {}) for state in states]
     http = {key: sum(door.get(key, 0) for door in doors) for key in ("connections", "under_way", "requests")}
-    inside = Counter({plugin["name"]: 0 for plugin in own["plugins"]})
+    inside, workers = Counter[str](), Counter[str]()
     for state in states:
         inside.update({plugin["name"]: plugin["calls"] for plugin in state["plugins"]})
+        workers.update(worker["plugin"] for worker in state["workers"])
+    each = [{"calls": inside[plugin["name"]], "workers": workers[plugin["name"]]} for plugin in own["plugins"]]
     return {
         **own,
         "calls": sum(state["calls"] for state in states),
-        "plugins": [{**plugin, "calls": inside[plugin["name"]]} for plugin in own["plugins"]],
+        "plugins": [{**plugin, **counts} for plugin, counts in zip(own["plugins"], each, strict=True)],
         "workers": [worker for state in states for worker in state["workers"]],
         "admission": _admission([state["admission"] for state in states if state["admission"]]),
         "traffic": {**own.get("traffic", {}), "http": http},

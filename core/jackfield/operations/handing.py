@@ -16,11 +16,13 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
+from time import monotonic
 from typing import Final
 
 from jackfield.log import host_log
 
 _AHEAD: Final = 64  # connections that may be on the way to one process
+_LAGS: Final = 1.0  # seconds without taking one, after which a process is passed over while others take theirs
 _ACKS: Final = 4_096
 _PAUSE: Final = 0.5  # seconds without new connections when the system gives no more descriptors
 _TAKEN: Final = b"."
@@ -140,16 +142,20 @@ class Acceptor:
     def _hand_on(self) -> None:
         while self._held and (line := self._next()) is not None:
             line.give(self._held.popleft())
-            self._lines.rotate(-1)
+            self._lines.remove(line)
+            self._lines.append(line)
 
     def _next(self) -> "_Line | None":
         """Give the line whose turn it is, passing over those whose processes do not keep up."""
+        first: _Line | None = None
         for _ in range(len(self._lines)):
             line = self._lines[0]
             if line.open and len(line.unanswered) < _AHEAD:
-                return line
+                if not line.lags():
+                    return line
+                first = first or line
             self._lines.rotate(-1)
-        return None
+        return first
 
     def _add(self, line: "_Line") -> None:
         if self._closing:
@@ -192,9 +198,16 @@ class _Line:
         self.channel = channel
         self.open = True
         self.unanswered: deque[socket.socket] = deque()
+        self._since = 0.0  # when the first of them was given, or the one before it taken
+
+    def lags(self) -> bool:
+        """Tell whether the process has taken nothing for a while."""
+        return bool(self.unanswered) and monotonic() - self._since > _LAGS
 
     def give(self, connection: socket.socket) -> None:
         """Send a connection; where that fails it stays, and goes to another process when this one is gone."""
+        if not self.unanswered:
+            self._since = monotonic()
         self.unanswered.append(connection)
         try:
             socket.send_fds(self.channel, [_TAKEN], [connection.fileno()])
@@ -211,6 +224,7 @@ class _Line:
             return False
         for _ in answers:
             self.unanswered.popleft().close()
+        self._since = monotonic()
         return bool(answers)
 
     def finish(self) -> None:
