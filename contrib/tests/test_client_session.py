@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import hashlib
+import json
 import os
 import queue
 import socket
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import threading
 from concurrent import futures
+from time import monotonic
 
 import grpc
 import msgspec
@@ -432,6 +435,37 @@ def test_a_wrong_key_is_told_as_that(tmp_path):
         assert type(failing(door.address, key="jf_wrong")) is PermissionDenied
         with Client(door.address) as client, pytest.raises(PermissionDenied, match="names none"):
             client.functions()
+
+
+@pytest.mark.slow
+def test_a_key_that_ends_is_good_for_nothing_in_a_session_either(tmp_path):
+    """Within a second or two; what was taken before is answered."""
+    waits = Waits()
+    file = tmp_path / "jackfield.toml"
+
+    def keys(*said):
+        digests = [f"sha256:{hashlib.sha256(key.encode()).hexdigest()}" for key in said]
+        file.write_text(f"[tenants.t]\nkeys = {json.dumps(digests)}\n")
+
+    keys("jf_first", "jf_next")
+    with Host.from_config(file, observers=()) as host:
+        host.register("waits", waits.wait)
+        with (
+            open_door(host, "grpc") as door,
+            Client(door.address, key="jf_first", timeout=LIMIT) as client,
+            futures.ThreadPoolExecutor(1) as pool,
+        ):
+            taken = pool.submit(client.call, "waits")
+            assert waits.begun.acquire(timeout=LIMIT)
+            keys("jf_next")
+            assert host.apply(file).changes
+            until = monotonic() + LIMIT
+            with pytest.raises(PermissionDenied):
+                while monotonic() < until:
+                    with contextlib.suppress(FunctionNotFound):
+                        client.call("none")
+            waits.let_go(host)
+            assert taken.result(LIMIT) == "done "
 
 
 FORKS = """
