@@ -3,6 +3,7 @@
 import inspect
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 
 import attrs
@@ -346,3 +347,23 @@ def test_what_is_said_of_tls_is_for_what_is_spoken(certificate, scheme, other):
     """Neither library can read what is for the other."""
     with pytest.raises(TypeError, match="tls"):
         Client(f"{scheme}://127.0.0.1:1", tls=TRUSTED[other](certificate["tls_cert"]))
+
+
+@pytest.mark.parametrize(
+    ("url", "library", "extra"), [("http://127.0.0.1:1", "aiohttp", "client"), ("grpc://127.0.0.1:1", "grpc", "grpc")]
+)
+def test_what_is_not_installed_is_told_with_the_extra_that_brings_it(url, library, extra):
+    """And only what this URL needs."""
+    lines = [
+        f"import sys; sys.modules[{library!r}] = None",
+        "from jackfield.errors import Unavailable",
+        "from jackfield_contrib.client import AsyncClient, Client",
+        "try:",
+        f"    Client({url!r})",
+        "except Unavailable as error:",
+        "    print(error)",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert f"pip install 'jackfield-contrib[{extra}]'" in done.stdout, done.stderr

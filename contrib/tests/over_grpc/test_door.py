@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from support_grpc import FUNCTIONS, LIMIT, failed, target, told
+from support_grpc import FUNCTIONS, LIMIT, failed, target, told, unpacked
 
 from jackfield import Host
 from jackfield.errors import Unavailable
@@ -326,7 +326,7 @@ def failed_with(channel):
 
 
 def test_what_a_session_sends_while_the_door_closes_is_not_begun(host, opened, connect, waits, talk):
-    """And the status of the stream says so."""
+    """It is answered so, and the status of the stream says so of what came too late for that."""
     door = opened()
     watched = health_pb2_grpc.HealthStub(connect(door)).Watch(health_pb2.HealthCheckRequest(), timeout=LIMIT)
     assert next(watched).status == SERVING
@@ -337,7 +337,10 @@ def test_what_a_session_sends_while_the_door_closes_is_not_begun(host, opened, c
     closing.start()
     assert next(watched).status == NOT_SERVING
     watched.cancel()
+    assert next(session.stream).draining
     session.say(Call(id=2, function="waits"))
+    late = session.hear(1)[2].error
+    assert unpacked(late)[ErrorInfo].metadata["ran"] == "false"
     waits.let_go(host)
     assert session.hear(1).keys() == {1}
     with pytest.raises(grpc.RpcError) as caught:

@@ -75,11 +75,7 @@ def grpc(effort: Effort) -> Section:
             },
         )
     bar = Series(tuple(1 / 17_000 for _ in found["Invoke"]))
-    rows = [
-        Row(what, "17,000 a second", _times(found[what]), bar, 1.0)
-        for what in found
-        if what != "Invoke"
-    ]
+    rows = [Row(what, "17,000 a second", _times(found[what]), bar, 1.0) for what in found if what != "Invoke"]
     about = "128 calls under way at once. `Session` is a stream by hand, `the client` is `AsyncClient`, a task a call."
     return Section("gRPC, from Python", about, rows, table=_table(found))
 

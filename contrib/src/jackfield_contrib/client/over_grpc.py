@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from time import monotonic
@@ -111,14 +112,16 @@ class _Link:
     ) -> None:
         self._address, self._credentials, self._metadata = address, credentials, metadata
         self._channel: grpc.aio.Channel | None = None
+        self._channels: weakref.WeakSet[grpc.aio.Channel] = weakref.WeakSet()
         self._session: Session | None = None
+        self._sessions: list[Session] = []  # those that drain, too
         self._opening: asyncio.Task[Status | None] | None = None
 
     @property
     def session(self) -> Session | None:
         """The session, or None when there is none that takes calls."""
         session = self._session
-        return None if session is None or session.over else session
+        return session if session is not None and session.open else None
 
     async def opened(self, request: Request) -> Session:
         """Open a session, unless somebody does so already."""
@@ -136,7 +139,10 @@ class _Link:
     async def _open(self) -> Status | None:
         """Open a session; give what was in the way, if anything was."""
         try:
-            channel = self._channel = self._channel or self._made()
+            # A new one each time connects at once, where the one before would wait, longer and longer, to try again.
+            # What is under way on that keeps it alive.
+            channel = self._channel = self._made()
+            self._channels.add(channel)
             stream: Any = channel.stream_stream(f"{_SERVICE}Session")(metadata=self._metadata)
             try:
                 async with asyncio.timeout(_CONNECT):
@@ -148,12 +154,10 @@ class _Link:
             else:
                 if most:
                     self._session = Session(stream, self._address.url, most)
+                    self._sessions = [each for each in (*self._sessions, self._session) if not each.over]
                     return None
                 failed = Status(code=_UNIMPLEMENTED, message="a session of it does not begin as those of jackfield do")
             stream.cancel()
-            if failed.code == _UNAVAILABLE:  # grpcio would wait, ever longer, before it tries again
-                self._channel = None
-                await channel.close()
             return failed
         finally:
             self._opening = None
@@ -188,11 +192,11 @@ class _Link:
     async def close(self) -> None:
         if self._opening is not None:
             self._opening.cancel()
-        session, channel, self._session, self._channel = self._session, self._channel, None, None
-        if session is not None:
-            await session.close()
-        if channel is not None:
-            await channel.close()
+        sessions, self._sessions, self._session = self._sessions, [], None
+        await asyncio.gather(*[each.close() for each in sessions])
+        self._channel = None
+        while self._channels:
+            await self._channels.pop().close()
 
 
 async def _begun(stream: Any) -> int:

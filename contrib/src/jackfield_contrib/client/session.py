@@ -17,8 +17,6 @@ from jackfield_contrib.grpc.functions_pb2 import ENCODING_MESSAGEPACK, Calls, Re
 _CALLS: Final = 256  # of a message
 _BYTES: Final = 256 * 1024  # after so many a message is sent
 _LEAVE: Final = 1.0  # seconds that a door has to end a session when that is asked for
-_MASKED: Final = "Internal error from Core"  # what grpcio says of how an RPC ended when it was writing
-_UNMASKED: Final = 0.01, 100  # seconds between two looks at how it ended, and so many
 
 
 class Session:
@@ -30,10 +28,6 @@ class Session:
         stream: of grpc.aio, without serializers; the door has begun to read it.
         url: of the door, for people.
         most: calls under way at once. A door reads no more when there are more: not even which are given up.
-
-    Attributes:
-        calls: how many have been sent.
-        messages: in how many messages.
     """
 
     def __init__(self, stream: Any, url: str, most: int) -> None:
@@ -43,14 +37,19 @@ class Session:
         self._sent: dict[int, tuple[Request, asyncio.Future[Any]]] = {}
         self._given_up: list[int] = []
         self._news: asyncio.Future[None] | None = None
-        self._last = self.calls = self.messages = 0
-        self._over = False
+        self._last = 0
+        self._over = self._drains = False
         self._writing = self._loop.create_task(self._write(), name="jackfield-client-write")
         self._reading = self._loop.create_task(self._read(), name="jackfield-client-read")
 
     @property
+    def open(self) -> bool:
+        """Whether it takes calls."""
+        return not self._over and not self._drains
+
+    @property
     def over(self) -> bool:
-        """Whether it takes no more calls."""
+        """Whether nobody waits for anything of it."""
         return self._over
 
     async def call(self, request: Request) -> Any:
@@ -60,7 +59,7 @@ class Session:
             JackfieldError: what the call raised there.
             Unavailable: when the session has ended before the reply came.
         """
-        if self._over:
+        if not self.open:
             raise self._unsent()
         self._last = number = self._last + 1
         reply: asyncio.Future[Any] = self._loop.create_future()
@@ -100,7 +99,6 @@ class Session:
                     self._news = self._loop.create_future()
                     await self._news
                 else:
-                    self.messages += 1
                     await self._stream.write(message.SerializeToString())
             await self._stream.done_writing()
         except (grpc.aio.AioRpcError, grpc.aio.BaseError, asyncio.InvalidStateError):
@@ -125,56 +123,50 @@ class Session:
             self._given_up.clear()
         elif not count:
             return None
-        self.calls += count
         return message
 
     async def _read(self) -> None:
         status = Status(code=grpc.StatusCode.UNAVAILABLE.value[0], message="the session has ended")
-        sent, read = self._sent, self._stream.read
+        sent = self._sent
         try:
-            while (raw := await read()) is not grpc.aio.EOF:
-                for reply in Replies.FromString(raw).replies:
+            async for raw in self._stream:  # `read` would leave what has come before an end that is known
+                message = Replies.FromString(raw)
+                for reply in message.replies:
                     _, waiting = sent.pop(reply.id, _NOBODY)
                     if waiting is not None and not waiting.done():
                         waiting.set_result(reply)
+                if message.draining:
+                    self._drains = True
+                    self._refuse()
                 if self._news is not None and self._queue:  # there is room again
                     self._tell()
         except grpc.aio.AioRpcError as error:
-            status = await self._ended(error)
+            status = statuses.of_rpc(error)
         except DecodeError:
             status = Status(code=grpc.StatusCode.INTERNAL.value[0], message="what it sends are no replies")
         finally:
             self._end(status)
             self._stream.cancel()
 
-    async def _ended(self, error: grpc.aio.AioRpcError) -> Status:
-        """Tell how the RPC has ended; where grpcio was writing then, it learns that a moment later."""
-        pause, most = _UNMASKED
-        looks = 0
-        while error.details() == _MASKED and looks < most:
-            await asyncio.sleep(pause)
-            looks += 1
-            try:
-                await self._stream.read()
-            except grpc.aio.AioRpcError as found:
-                error = found
-        return statuses.of_rpc(error)
-
     def _end(self, status: Status) -> None:
-        """Tell everybody who waits; what was not sent can be asked for again."""
+        """Tell everybody who waits."""
         if self._over:
             return
         self._over = True
-        for request, reply in self._sent.values():
+        for _, reply in self._sent.values():
             if not reply.done():
-                reply.set_exception(statuses.ended(status, request, self._url))
+                reply.set_exception(statuses.ended(status, self._url))
+        self._given_up.extend(self._sent)
+        self._sent.clear()
+        self._refuse()
+        self._tell()
+
+    def _refuse(self) -> None:
+        """Send nothing more of what has queued: it is for another session."""
         for _, reply in self._queue.values():
             if not reply.done():
                 reply.set_exception(self._unsent())
-        self._given_up.extend(self._sent)
-        self._sent.clear()
         self._queue.clear()
-        self._tell()
 
     def _unsent(self) -> Unavailable:
         return Unavailable(self._url, "the session ended before this was sent", "unreachable", ran=False)

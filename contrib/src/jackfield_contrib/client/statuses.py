@@ -96,17 +96,15 @@ def error(status: Status, request: Request, url: str, *, ran: bool | None) -> Ja
             return _foreign(url, f"it answered {code.name}: {said}", ran=ran)
 
 
-def ended(status: Status, request: Request, url: str) -> JackfieldError:
+def ended(status: Status, url: str) -> Unavailable:
     """Make the error of a call whose session has ended before its reply came.
 
-    What a door has taken it answers, unless it breaks off; so a key that has ended, or a drain, says that this was not.
+    What a door has taken it answers, unless it breaks off: one that drains has not begun what has no reply.
     """
     code = _CODES.get(status.code, Code.UNKNOWN)
     said = printable(status.message[:_SAID]) or code.name
     if _drains(status):
         return Unavailable(url, said, "stopped", ran=False)
-    if code in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED):
-        return PermissionDenied(request.what, said)
     return lost(url, said, ran=None)
 
 

@@ -59,10 +59,12 @@ class Calls(_message.Message):
     def __init__(self, calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ..., cancel: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Replies(_message.Message):
-    __slots__ = ("replies",)
+    __slots__ = ("replies", "draining")
     REPLIES_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
     replies: _containers.RepeatedCompositeFieldContainer[Reply]
-    def __init__(self, replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ...) -> None: ...
+    draining: bool
+    def __init__(self, replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., draining: bool = ...) -> None: ...
 
 class SubmitRequest(_message.Message):
     __slots__ = ("call", "key")

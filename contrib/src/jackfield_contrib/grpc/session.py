@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
@@ -14,7 +14,7 @@ from jackfield_contrib.grpc import messages, statuses
 from jackfield_contrib.grpc.access import Asker
 from jackfield_contrib.grpc.bounds import Bounds
 from jackfield_contrib.grpc.calling import Calling
-from jackfield_contrib.grpc.functions_pb2 import Call, Replies
+from jackfield_contrib.grpc.functions_pb2 import Call, Calls, Replies
 from jackfield_contrib.http.problems import Refused
 
 _REPLIES: Final = 256  # of a message
@@ -47,7 +47,7 @@ class Session:
         self._news: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self._status: Status | None = None
-        self._no_more = self._broken = False
+        self._no_more = self._broken = self._drains = False
         self.answered = 0
 
     async def run(self) -> Status | None:
@@ -62,7 +62,7 @@ class Session:
         reading = self._loop.create_task(self._read(), name="jackfield-grpc-session")
         try:
             while not self._broken:
-                if self._ready:
+                if self._ready or self._drains:
                     await self._write()
                 elif self._no_more and not self._under_way:
                     break
@@ -81,7 +81,8 @@ class Session:
         return len(self._under_way)
 
     def drain(self) -> None:
-        """Take no more calls; it ends when those that are under way have their replies."""
+        """Take no more calls, and say so; it ends when those that are under way have their replies."""
+        self._drains = not self._no_more
         self._end(statuses.draining())
 
     def _end(self, status: Status | None, *, broken: bool = False) -> None:
@@ -92,18 +93,7 @@ class Session:
     async def _read(self) -> None:
         try:
             while (raw := await self._context.read()) is not grpc.aio.EOF:
-                message = messages.many(raw, self._bounds.batch)
-                self._cancel(message.cancel)
-                asker = self._asker()
-                if asker is None:
-                    return
-                for call in message.calls:
-                    while len(self._under_way) + len(self._ready) >= self._bounds.session:
-                        self._room = self._loop.create_future()
-                        await self._room
-                    if self._no_more:
-                        return
-                    self._begin(call, asker)
+                await self._take(messages.many(raw, self._bounds.batch))
         except (Refused, JackfieldError) as error:
             self._end(statuses.of(error), broken=True)
         except grpc.aio.BaseError:  # the RPC has ended
@@ -111,18 +101,26 @@ class Session:
         else:
             self._end(None)
 
-    def _cancel(self, identifiers: Iterable[int]) -> None:
-        for identifier in identifiers:
+    async def _take(self, message: Calls) -> None:
+        """Begin the calls of a message; those of nobody, and all in a drain, are answered with that."""
+        for identifier in message.cancel:
             if (task := self._under_way.get(identifier)) is not None:
                 task.cancel()
-
-    def _asker(self) -> Asker | None:
-        """Tell who asks; None when that is nobody any more: then what came before is answered, and it ends."""
         try:
-            return self._ask()
-        except (Refused, JackfieldError) as error:
-            self._end(statuses.of(error))
-            return None
+            asker, refused = self._ask(), None
+        except (Refused, JackfieldError) as error:  # its key has ended
+            asker, refused = None, statuses.of(error)
+        for call in message.calls:
+            while len(self._under_way) + len(self._ready) >= self._bounds.session:
+                self._room = self._loop.create_future()
+                await self._room
+            if self._no_more:
+                asker, refused = None, statuses.not_begun()
+            if asker is not None:
+                self._begin(call, asker)
+            else:
+                self._ready.append((call.id, b"", refused))
+                self._tell()
 
     def _begin(self, call: Call, asker: Asker) -> None:
         identifier = call.id
@@ -147,7 +145,8 @@ class Session:
             news.set_result(None)
 
     async def _write(self) -> None:
-        message, size = Replies(), 0
+        message, size = Replies(draining=self._drains), 0
+        self._drains = False
         add, ready = message.replies.add, self._ready
         for _ in range(min(len(ready), _REPLIES)):
             identifier, result, failed = ready[0]

@@ -10,7 +10,7 @@ from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from jackfield import to_json
-from jackfield.errors import OUTCOMES, JackfieldError, PayloadError, ResourceExhausted
+from jackfield.errors import OUTCOMES, JackfieldError, PayloadError, ResourceExhausted, Unavailable
 from jackfield_contrib.http import problems
 from jackfield_contrib.http.problems import Refused
 
@@ -82,6 +82,11 @@ def draining() -> Status:
     status = Status(code=grpc.StatusCode.UNAVAILABLE.value[0], message="this host takes no more calls")
     _add(status, ErrorInfo(reason="DRAINING", domain=DOMAIN, metadata={"ran": "false"}))
     return status
+
+
+def not_begun() -> Status:
+    """Describe the end of a call that came to a session when its server took no more."""
+    return of_error(Unavailable("the host", "it takes no more calls", "stopped", ran=False))
 
 
 def trailing(status: Status) -> grpc.Status:
