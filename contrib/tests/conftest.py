@@ -9,6 +9,8 @@ from pathlib import Path
 import attrs
 import pytest
 
+import jackfield_contrib.grpc  # noqa: F401  # before any test imports grpcio: it says how that is in a fork
+
 
 @pytest.fixture
 def socket_path():

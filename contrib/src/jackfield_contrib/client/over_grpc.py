@@ -87,7 +87,7 @@ class OverGrpc:
             reason = "gRPC was used by the process that this one was forked from, and cannot be here"
             fix = "fork before, start processes by `spawn`, or give a URL of HTTP"
             raise Unavailable(self._address.url, f"{reason}: {fix}", "blocked", ran=False)
-        for other in [each for each in self._links if each.is_closed()]:
+        for other in [each for each in list(self._links) if each.is_closed()]:
             del self._links[other]
         link = self._links[asyncio.get_running_loop()] = _Link(self._address, self._credentials, self._metadata)
         return link
@@ -158,6 +158,7 @@ class _Link:
                     return None
                 failed = Status(code=_UNIMPLEMENTED, message="a session of it does not begin as those of jackfield do")
             stream.cancel()
+            self._channel = None  # it would go on trying
             return failed
         finally:
             self._opening = None

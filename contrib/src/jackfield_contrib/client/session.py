@@ -73,6 +73,8 @@ class Session:
             if number in self._sent:  # its place is free when the door has answered that it has given up, too
                 self._given_up.append(number)
                 self._tell()
+            if not reply.cancelled():
+                reply.exception()  # it came at the same moment: so it is not told as one that nobody has asked for
             raise
         if found.HasField("error"):
             raise statuses.error(found.error, request, self._url, ran=None)
