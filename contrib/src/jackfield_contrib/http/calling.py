@@ -52,7 +52,7 @@ class Calling:
 
         async def some() -> None:
             for number, call in left:
-                if (turn := self._turns.ask(exchange.tenant or NOBODY)) is not None:  # as each request by itself
+                if (turn := self._turns.ask_again(exchange.tenant or NOBODY)) is not None:
                     await turn
                 answers[number] = await self._entry(exchange, call, headers, whole)
 

@@ -76,6 +76,11 @@ class Turns:
         rounds.begun = begun + 1
         return None
 
+    def ask_again(self, tenant: str) -> asyncio.Future[None] | None:
+        """Take a turn for a further call of a request: as for `ask`, unless there is one tenant only."""
+        known, rounds = self._latest
+        return None if rounds.alone and known is get_running_loop() else self.ask(tenant)
+
     def _rounds_of(self, loop: asyncio.AbstractEventLoop) -> "_Rounds":
         """Give the rounds of a loop; those of loops that have ended are forgotten."""
         rounds = self._loops.get(loop)
@@ -97,6 +102,7 @@ class _Rounds:
         begun: how many requests have begun in this round, or in some before it when they were few.
         look: at how many of them a next round is prepared.
         most: how many may begin.
+        alone: whether there is one tenant only.
         waiting: how many wait.
     """
 
@@ -107,6 +113,7 @@ class _Rounds:
         self._each = _FIRST
         self.most = int(ALONE / _FIRST)
         self.look = _FEW
+        self.alone = True
         self._mixed = float("-inf")  # when there was a second tenant
         self._configuration: object = None
         self._weights: dict[str, float] = {}
@@ -119,7 +126,7 @@ class _Rounds:
     def changed(self, tenant: str) -> None:
         """Take note that a request is not of the tenant that the one before it was of."""
         if self.latest is not None:
-            self._mixed = perf_counter()
+            self._mixed, self.alone = perf_counter(), False
         self.latest = tenant
 
     def queued(self, name: str) -> asyncio.Future[None] | None:
@@ -141,7 +148,8 @@ class _Rounds:
         if self._since:
             each = (now - self._since) / self._waited
             self._each += (each - self._each) * _SMOOTH
-        whole = SHARED if now - self._mixed < _REMEMBERED else ALONE
+        self.alone = now - self._mixed > _REMEMBERED
+        whole = ALONE if self.alone else SHARED
         self.most = max(1, int(whole / max(self._each, _LEAST)))
         self.look = min(_FEW, self.most - 1)
         self.begun, self._since = 0, 0.0
