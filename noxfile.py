@@ -162,7 +162,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def wheels(session: nox.Session) -> None:
-    """Build the wheels, install one, and run what goes through the whole of it: editable installs hide missing files."""
+    """Build the wheels, install one, and run what goes through all of it: editable installs hide missing files."""
     out = Path(session.create_tmp()) / "wheels"
     shutil.rmtree(out, ignore_errors=True)
     session.install("build", *_group("test"))

@@ -8,10 +8,10 @@ goes on. Hardly any of it is garbage: what a call was made of is freed when it e
 import gc
 from typing import Final
 
-_THRESHOLDS: Final = (10_000, 10, 3)
-"""New objects until the youngest are looked through; of such looks until the younger half is, and then all may be."""
+_OBJECTS: Final = 10_000
+"""New objects until the newest are looked through; Python's own number is 700, or 2,000."""
 
 
 def look_seldom() -> None:
     """Have this process look for garbage less often; a plugin that knows better may say so afterwards."""
-    gc.set_threshold(*_THRESHOLDS)
+    gc.set_threshold(_OBJECTS)

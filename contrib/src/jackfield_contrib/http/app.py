@@ -72,7 +72,7 @@ class Application:
 
     def __init__(self, host: Host, probes: Probes, bounds: Bounds, access: Access) -> None:
         self._probes, self._bounds, self._access, self._turns = probes, bounds, access, Turns(host)
-        self._calling, self._catalogue = Calling(host, bounds), Catalogue(host, bounds)
+        self._calling, self._catalogue = Calling(host, bounds, self._turns), Catalogue(host, bounds)
         self._submitting, self._streaming, self._hooks = Submitting(host, access), Streaming(host, bounds), Hooks(host)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

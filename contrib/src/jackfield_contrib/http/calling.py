@@ -11,6 +11,7 @@ from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.exchange import Exchange
 from jackfield_contrib.http.presence import while_there
 from jackfield_contrib.http.problems import Problem, Refused
+from jackfield_contrib.http.turns import NOBODY, Turns
 
 _FIELDS: Final = frozenset({"function", "payload", "version", "timeout"})
 
@@ -21,10 +22,11 @@ class Calling:
     Args:
         host: whose.
         bounds: of a request.
+        turns: of requests, which calls of a batch have as well.
     """
 
-    def __init__(self, host: Host, bounds: Bounds) -> None:
-        self._host, self._bounds = host, bounds
+    def __init__(self, host: Host, bounds: Bounds, turns: Turns) -> None:
+        self._host, self._bounds, self._turns = host, bounds, turns
 
     async def one(self, name: str, exchange: Exchange) -> None:
         """Answer `POST /v1/functions/NAME`."""
@@ -45,14 +47,17 @@ class Calling:
         """Answer `POST /v1/calls:batch`: each call by itself, in the order that they came in."""
         wanted = self._read(await exchange.payload())
         headers, whole = exchange.passed_on(), exchange.timeout()
-        places = asyncio.Semaphore(self._bounds.parallel)
+        answers: list[dict[str, Any]] = [{}] * len(wanted)
+        left = iter(enumerate(wanted))
 
-        async def each(call: Mapping[str, Any]) -> dict[str, Any]:
-            async with places:
-                return await self._entry(exchange, call, headers, whole)
+        async def some() -> None:
+            for number, call in left:
+                if (turn := self._turns.ask_again(exchange.tenant or NOBODY)) is not None:
+                    await turn
+                answers[number] = await self._entry(exchange, call, headers, whole)
 
         with while_there(exchange.receive):
-            answers = await asyncio.gather(*map(each, wanted))
+            await asyncio.gather(*(some() for _ in range(min(self._bounds.parallel, len(wanted)))))
         await exchange.results(answers)
 
     async def _entry(
