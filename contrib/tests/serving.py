@@ -4,14 +4,19 @@ import contextlib
 import socket
 import threading
 
-from jackfield.config import HttpDoorConfig
+from jackfield.config import GrpcDoorConfig, HttpDoorConfig
+from jackfield_contrib.grpc.door import GrpcDoor
 from jackfield_contrib.http.door import HttpDoor
+
+_DOORS = {"http": (HttpDoor, HttpDoorConfig), "grpc": (GrpcDoor, GrpcDoorConfig)}
+KINDS = tuple(_DOORS)
 
 
 @contextlib.contextmanager
-def open_door(host, **settings):
-    """Serve a host over HTTP, on any free port."""
-    door = HttpDoor(host, HttpDoorConfig(**{"port": 0, **settings}))
+def open_door(host, kind="http", **settings):
+    """Serve a host over HTTP or gRPC, on any free port."""
+    made, config = _DOORS[kind]
+    door = made(host, config(**{"port": 0, **settings}))
     host.run_at_home(door.open(), 20.0)
     try:
         yield door

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from serving import open_door
+from serving import KINDS, open_door
 
 from jackfield import Host
 
@@ -37,12 +37,12 @@ keys = ["sha256:{digest}"]
 KEY = "jf_a_key_of_t"
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
+@pytest.fixture(scope="module", params=KINDS)
+def url(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("host")
     (folder / "text.py").write_text(PLUGIN)
     (folder / "jackfield.toml").write_text(CONFIG.format(digest=hashlib.sha256(KEY.encode()).hexdigest()))
-    with Host.from_config(folder / "jackfield.toml", observers=()) as host, open_door(host) as door:
+    with Host.from_config(folder / "jackfield.toml", observers=()) as host, open_door(host, request.param) as door:
         yield door.address
 
 
@@ -103,6 +103,7 @@ def test_what_cannot_be_is_told(url, arguments, said):
 def test_a_wrong_key_and_nobody_there_are_told_apart(url):
     """And a key goes to nobody beyond this machine without TLS."""
     assert "names none that it knows" in pluginctl("list", "--host", url, key="jf_wrong").stderr
-    assert "no connection" in pluginctl("list", "--host", "http://127.0.0.1:1").stderr
-    assert "insecure" in pluginctl("list", "--host", "http://192.0.2.1:80").stderr
+    scheme = url.partition(":")[0]
+    assert "no connection" in pluginctl("list", "--host", f"{scheme}://127.0.0.1:1").stderr
+    assert "insecure" in pluginctl("list", "--host", f"{scheme}://192.0.2.1:80").stderr
     assert "--key-file" in pluginctl("list", "--host", url, "--key-file", "/nowhere").stderr

@@ -1,8 +1,10 @@
 """The executor `remote`: functions of this host that run on another one."""
 
 import asyncio
+import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +15,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from serving import open_door
+from serving import KINDS, open_door
 
 from jackfield import Host, Rejected, Spans, current_call
 from jackfield.config import ExecutorSettings
@@ -35,6 +37,8 @@ NAMES = ("echo", "crash", "hold", "describe")
 class TestRemote(ExecutorSuite):
     """Every executor does this."""
 
+    kind = "http"
+
     def make(self):
         """Make the other host, too: it has the same functions, where they run as anywhere."""
         self.elsewhere = Host(observers=())
@@ -45,7 +49,7 @@ class TestRemote(ExecutorSuite):
                 plain = type(target)(target.__code__, target.__globals__, target.__name__)  # without the mark
                 plain.__annotations__ = target.__annotations__
                 self.elsewhere.register(f"{colour}.{name}", plain)
-        self.door = open_door(self.elsewhere)
+        self.door = open_door(self.elsewhere, self.kind)
         return RemoteExecutor(ExecutorSettings(suite.NAME, "remote", self.door.__enter__().address))
 
     def end(self, executor):
@@ -62,6 +66,12 @@ class TestRemote(ExecutorSuite):
                 assert (seen["tenant"], seen["header"]) == (None, "h")
                 assert 0.0 < seen["left"] <= 60.0
                 assert len(seen["id"]) == 32
+
+
+class TestRemoteOverGrpc(TestRemote):
+    """By whichever door."""
+
+    kind = "grpc"
 
 
 # --- Two hosts in this process ----------------------------------------------------------------------------------------
@@ -143,11 +153,18 @@ def other():
 
         host.register("ocr.wait", wait)
         yield host
+        gc.collect()  # grpcio leaves cycles, and a thread as long as they live
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    """What is spoken: everything is the same."""
+    return request.param
 
 
 @pytest.fixture
-def host(other, tmp_path):
-    with open_door(other) as door, Host.from_config(file_of(tmp_path, door.address), observers=()) as made:
+def host(other, kind, tmp_path):
+    with open_door(other, kind) as door, Host.from_config(file_of(tmp_path, door.address), observers=()) as made:
         yield made
 
 
@@ -202,14 +219,14 @@ def test_headers_go_along_but_not_what_is_about_this_host(host):
     assert found["tenant"] is None
 
 
-def test_the_trace_goes_on_there(other, tmp_path):
+def test_the_trace_goes_on_there(kind, tmp_path):
     """One trace: the span there is a child of the one here."""
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     with Host(observers=[Spans(provider)]) as there:
         there.register("ocr.read", read)
-        with open_door(there) as door:
+        with open_door(there, kind) as door:
             file = file_of(tmp_path, door.address, functions=["read"])
             with Host.from_config(file, observers=[Spans(provider)]) as host:
                 assert host.call("ocr.read", {"text": "a"})["text"] == "A"
@@ -225,9 +242,9 @@ def test_the_trace_goes_on_there(other, tmp_path):
         (PLUGIN.replace("number: int = 1", "number: str = ''"), "does not take what it takes here"),
     ],
 )
-def test_another_contract_is_refused_at_registration(other, tmp_path, plugin, reason):
+def test_another_contract_is_refused_at_registration(other, kind, tmp_path, plugin, reason):
     """By the schemas: what one host takes and gives the other one must."""
-    with open_door(other) as door:
+    with open_door(other, kind) as door:
         file = file_of(tmp_path, door.address, plugin, functions=["read"])
         with Host.from_config(file, observers=()) as host:
             assert "ocr.read" not in host.snapshot.functions
@@ -323,12 +340,21 @@ def double(number: int) -> int:
 """
 
 
-def serving(folder, socket):
+def place(kind, path):
+    """Give a URL, and the door that is there."""
+    if kind == "http":
+        return f"http+unix://{path}", f'[doors.http]\nuds = "{path}"\n'
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    return f"grpc://127.0.0.1:{port}", f"[doors.grpc]\nport = {port}\n"
+
+
+def serving(folder, door):
     """Run a host with a door in a process of its own; give it once it listens."""
     (folder / "there.py").write_text(SERVED)
     (folder / "there.toml").write_text(
         f'[[plugin]]\nname = "far"\npath = "./there.py"\n[plugin.functions]\n"far.wait" = "wait"\n'
-        f'"far.double" = "double"\n[doors.http]\nuds = "{socket}"\n'
+        f'"far.double" = "double"\n{door}'
     )
     command = [sys.executable, "-m", "jackfield", "serve", str(folder / "there.toml"), "--control", str(folder / "c")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -354,14 +380,15 @@ def end(process):
 
 
 @pytest.mark.slow
-def test_a_host_that_is_killed_is_away_and_back_when_it_runs_again(tmp_path, socket_path):
+def test_a_host_that_is_killed_is_away_and_back_when_it_runs_again(tmp_path, kind, socket_path):
     """What was under way may have run; what comes while it is away has not; then it is as before."""
     here = tmp_path / "here"
     here.mkdir()
     plugin = "async def wait(seconds: float) -> str: ...\ndef double(number: int) -> int: ...\n"
-    file = file_of(here, f"http+unix://{socket_path}", plugin, functions=["wait", "double"])
+    url, door = place(kind, socket_path)
+    file = file_of(here, url, plugin, functions=["wait", "double"])
     file.write_text(file.read_text().replace('"ocr.', '"far.'))
-    process = serving(tmp_path, socket_path)
+    process = serving(tmp_path, door)
     try:
         with Host.from_config(file, observers=()) as host:
             assert host.call("far.double", 21, timeout=60.0) == 42
@@ -383,7 +410,7 @@ def test_a_host_that_is_killed_is_away_and_back_when_it_runs_again(tmp_path, soc
             with pytest.raises(Unavailable) as away:
                 host.call("far.double", 21, timeout=60.0)
             assert (away.value.cause, away.value.ran) == ("unreachable", False)
-            process = serving(tmp_path, socket_path)
+            process = serving(tmp_path, door)
             assert host.call("far.double", 4, timeout=60.0) == 8
             assert asyncio.run(host.acall("far.double", 5, timeout=60.0)) == 10
     finally:

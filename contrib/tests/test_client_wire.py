@@ -3,10 +3,13 @@
 import inspect
 import ssl
 import subprocess
+from pathlib import Path
 
 import attrs
+import grpc
 import msgspec
 import pytest
+from google.rpc.status_pb2 import Status
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry import trace
@@ -26,6 +29,8 @@ from jackfield.errors import (
     Unavailable,
 )
 from jackfield_contrib.client import AsyncClient, Client
+from jackfield_contrib.client.statuses import problem
+from jackfield_contrib.grpc import statuses as grpc_statuses
 from jackfield_contrib.http.problems import of_error
 from jackfield_contrib.problems import NOT_TOLD, error_of
 
@@ -87,7 +92,12 @@ def test_every_error_that_a_call_can_end_with_is_itself_again_on_the_other_side(
     """But for what a function's own exception says, and the faults of files and plugins: these are a crash."""
     error = data.draw(made(kind))
     document = msgspec.json.decode(to_json(of_error(error).document))
-    again = error_of(document, "f")
+    status = Status.FromString(grpc_statuses.of_error(error).SerializeToString())
+    for again in (error_of(document, "f"), error_of(problem(status), "f")):
+        itself(again, error, kind)
+
+
+def itself(again, error, kind):
     assert again.outcome is error.outcome
     if kind is FunctionCrashed:
         said = {"message": "its log record says why", "remote_stack": ""}
@@ -147,23 +157,23 @@ def test_json_is_read_where_something_between_has_made_it_that():
 # --- Another try ------------------------------------------------------------------------------------------------------
 
 
-def problem(error):
+def problem_of(error):
     found = of_error(error)
     return answer(found.status, to_json(found.document), PROBLEM)
 
 
 def test_what_has_not_run_is_tried_again_and_nothing_else():
     """A lost connection may have been lost after the function ran."""
-    stopped = problem(Unavailable("text", "it restarts", "stopped", ran=False))
+    stopped = problem_of(Unavailable("text", "it restarts", "stopped", ran=False))
     found, requests = call(stopped, stopped, DONE)
     assert (found, len(requests)) == ("done", 3)
     found, requests = call(stopped)
     assert (found.what, found.cause, len(requests)) == ("text", "stopped", 3)
-    found, requests = call(problem(Unavailable("text", "killed", "killed", ran=None)), DONE)
+    found, requests = call(problem_of(Unavailable("text", "killed", "killed", ran=None)), DONE)
     assert (found.cause, len(requests)) == ("killed", 1)
     found, requests = call(None, DONE)
     assert (found.cause, found.ran, len(requests)) == ("unreachable", None, 1)
-    found, requests = call(problem(ResourceExhausted("f", "full", 2.5)), DONE)
+    found, requests = call(problem_of(ResourceExhausted("f", "full", 2.5)), DONE)
     assert (found.retry_after, len(requests)) == (2.5, 1)
 
 
@@ -259,6 +269,10 @@ def test_a_key_is_in_nothing_that_is_shown(caplog):
         ("http://", {}, "it is http://"),
         ("http://127.0.0.1:port", {}, "it is http://"),
         ("http+unix://run/s", {}, "whole path"),
+        ("grpc://gpu-1:9090", {"key": "s3cr3t"}, "use grpcs://"),
+        ("grpc://127.0.0.1", {}, "grpc://HOST:PORT"),
+        ("grpc://127.0.0.1:9090/fn", {}, "nothing behind it"),
+        ("grpcs://user:s3cr3t@127.0.0.1:9090", {}, "give the key as key="),
         ("http://127.0.0.1", {"key": ""}, "printable"),
         ("http://127.0.0.1", {"key": "s3cr3t\r\nX-Evil: 1"}, "printable"),
     ],
@@ -279,6 +293,8 @@ def test_what_would_not_reach_a_door_or_give_a_key_away_is_refused_at_once(kind,
         ("http://[::1]:8080", {"key": "k"}),
         ("http://localhost", {"key": "k"}),
         ("http+unix:///run/s", {"key": "k"}),
+        ("grpc://[::1]:9090", {"key": "k"}),
+        ("grpcs://gpu-1:9090", {"key": "k"}),
     ],
 )
 def test_a_key_may_go_where_nobody_else_reads_it(url, more):
@@ -291,22 +307,42 @@ def test_statuses_are_those_of_the_outcome_table():
     assert {row.http for row in OUTCOMES.values()} >= {403, 404, 422, 429, 500, 503, 504}
 
 
-def test_tls_is_as_the_context_says(tmp_path):
-    """A certificate that nobody has vouched for is refused, and so is what speaks no TLS; neither is tried again."""
+@pytest.fixture
+def certificate(tmp_path):
+    """Make one that nobody has vouched for."""
     key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2"]
     more = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)]
     subprocess.run([*made, *more], check=True, capture_output=True, timeout=60)
+    return {"tls_cert": str(cert), "tls_key": str(key)}
+
+
+TRUSTED = {
+    "http": lambda cert: ssl.create_default_context(cafile=cert),
+    "grpc": lambda cert: grpc.ssl_channel_credentials(Path(cert).read_bytes()),
+}
+
+
+@pytest.mark.parametrize("kind", TRUSTED)
+def test_tls_is_as_it_is_said(certificate, kind):
+    """A certificate that nobody has vouched for is refused, and so is what speaks no TLS; neither is tried again."""
     with Host(observers=()) as host:
         host.register("f", lambda: "done")
-        with open_door(host, tls_cert=str(cert), tls_key=str(key)) as door:
-            assert door.address.startswith("https:")
-            with Client(door.address, tls=ssl.create_default_context(cafile=str(cert))) as client:
+        with open_door(host, kind, **certificate) as door:
+            assert door.address.startswith(f"{kind}s:")
+            with Client(door.address, tls=TRUSTED[kind](certificate["tls_cert"])) as client:
                 assert client.call("f", timeout=60.0) == "done"
             with Client(door.address) as client, pytest.raises(Unavailable, match="not to be trusted") as caught:
                 client.call("f", timeout=60.0)
             assert (caught.value.cause, caught.value.ran) == ("protocol", False)
-        with open_door(host) as door, Client(door.address.replace("http:", "https:")) as client:
+        with open_door(host, kind) as door, Client(door.address.replace(f"{kind}:", f"{kind}s:")) as client:
             with pytest.raises(Unavailable, match="TLS") as caught:
                 client.call("f", timeout=60.0)
             assert (caught.value.cause, caught.value.ran) == ("protocol", False)
+
+
+@pytest.mark.parametrize(("scheme", "other"), [("https", "grpc"), ("grpcs", "http")])
+def test_what_is_said_of_tls_is_for_what_is_spoken(certificate, scheme, other):
+    """Neither library can read what is for the other."""
+    with pytest.raises(TypeError, match="tls"):
+        Client(f"{scheme}://127.0.0.1:1", tls=TRUSTED[other](certificate["tls_cert"]))

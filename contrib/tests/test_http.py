@@ -1,6 +1,7 @@
 """The functions of a host over HTTP: what each request gets, through the application as a server calls it."""
 
 import asyncio
+import gc
 import json
 import threading
 from time import monotonic
@@ -13,6 +14,7 @@ from starlette.applications import Starlette
 from jackfield import Call, Host, Rejected, ResourceExhausted, current_call
 from jackfield.testing import no_leaks
 from jackfield_contrib.http import Bounds, asgi
+from jackfield_contrib.http.presence import Presence
 
 
 def add(a: int, b: int) -> int:
@@ -160,6 +162,14 @@ def test_what_never_became_a_call_has_no_outcome(ask, more, status):
     assert document["detail"]
 
 
+def test_what_curl_sends_unasked_is_told_how_to_send_instead(ask):
+    """A form is none of the two, so that no page of somebody else can send one from a browser without asking."""
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    answer = ask("POST", "/v1/functions/math.add", content=b'{"a": 1, "b": 2}', headers=form)
+    assert answer.status_code == 415
+    assert "this one says 'application/x-www-form-urlencoded' (curl has --json for it)" in answer.json()["detail"]
+
+
 async def _parts(parts):
     for part in parts:
         yield part
@@ -213,6 +223,43 @@ def test_a_client_that_goes_away_cancels_its_call(host):
     asyncio.run(visit())
     assert ended.wait(20)
     assert sent == []
+
+
+def test_a_slow_call_leaves_no_garbage(host):
+    """All that it was made of goes with its end: under load a collection of it would hold up everybody."""
+    looked_after = threading.Event()
+
+    async def slowly() -> int:
+        await asyncio.to_thread(looked_after.wait, 20)
+        return 1
+
+    host.register("slowly", slowly)
+
+    async def visit() -> int:
+        messages = [{"type": "http.request", "body": b"", "more_body": False}]
+
+        async def receive():
+            if messages:
+                return messages.pop()
+            looked_after.set()
+            return await asyncio.Event().wait()
+
+        async def send(message):
+            pass
+
+        scope = {"type": "http", "method": "POST", "path": "/v1/functions/slowly", "headers": []}
+        await asgi(host)(scope, receive, send)
+        for _ in range(5):  # what was cancelled has to end
+            await asyncio.sleep(0)
+        return sum(isinstance(each, Presence) for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(visit()) == 0
+    finally:
+        gc.enable()
+    assert looked_after.is_set()
 
 
 # --- Batches ----------------------------------------------------------------------------------------------------------
@@ -465,6 +512,9 @@ def test_an_answer_can_wait_for_the_end_of_a_call(ask, closed):
 
 
 def test_where_the_store_does_not_last_nothing_is_accepted(ask):
-    """And an unknown id is not there."""
-    assert ask("POST", "/v1/submit/math.add", json={"a": 1, "b": 2}).status_code >= 400
+    """It is told what the host lacks; and an unknown id is not there."""
+    refused = ask("POST", "/v1/submit/math.add", json={"a": 1, "b": 2})
+    told = refused.json()
+    assert (refused.status_code, told["outcome"], told["cause"], told["ran"]) == (503, "unavailable", "store", False)
+    assert "this host has no store that lasts: whoever runs it adds [store]" in told["detail"]
     assert ask("GET", "/v1/calls/0123").status_code == 404

@@ -85,8 +85,19 @@ def test_it_listens_on_a_unix_socket(opened, socket_path):
 def test_a_port_that_is_taken_is_named(opened):
     """With what would help."""
     port = int(opened().address.rpartition(":")[2])
-    with pytest.raises(Unavailable, match="choose another port"):
+    with pytest.raises(
+        Unavailable, match=r"^door http: cannot listen on 127.0.0.1:\d+: Address already in use: choose"
+    ):
         opened(port=port)
+
+
+def test_an_address_of_another_machine_is_told_as_that(tmp_path):
+    """Another port would not help."""
+    (tmp_path / "jackfield.toml").write_text("[tenants.t]\nkeys = []\n")
+    with Host.from_config(tmp_path / "jackfield.toml", observers=()) as host:
+        for name in ("192.0.2.1", "host.invalid"):
+            with pytest.raises(Unavailable, match="choose another host"):
+                host.run_at_home(HttpDoor(host, HttpDoorConfig(host=name, port=0)).open(), 60.0)
 
 
 def test_closing_lets_what_is_under_way_end(host):

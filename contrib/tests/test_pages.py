@@ -15,9 +15,11 @@ from jackfield_contrib.problems import _TOLD
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 EXAMPLES = [
     ("serve-grpc.md", "client.py"),
+    ("serve-grpc.md", "reflected.py"),
     ("serve-http.md", "app.py"),
     ("webhooks.md", "events.py"),
     ("client.md", "elsewhere.py"),
+    ("client.md", "many.py"),
 ]
 
 

@@ -13,12 +13,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, TraceIdRatioBased
 
 from jackfield import Host, current_call
+from jackfield.config import HttpDoorConfig
 from jackfield.identity import digest_of, new_key
 from jackfield.log import install
 from jackfield.observe.logs import Logs
 from jackfield.observe.spans import Spans
 from jackfield.testing import no_leaks
 from jackfield_contrib.http import asgi
+from jackfield_contrib.http.door import HttpDoor
 from jackfield_contrib.identity import retraced
 
 ALICE, BOB, ROOT, NEXT = (new_key() for _ in range(4))
@@ -329,3 +331,29 @@ def test_of_a_strangers_trace_the_id_counts_and_the_flag_does_not(ask, sampler, 
 def test_what_is_no_traceparent_stays_one(odd):
     """Nobody will read it."""
     assert retraced(odd) == odd
+
+
+def test_a_connection_is_whose_key_it_sends_now(tmp_path):
+    """What a connection is remembered by counts for the same key alone, and until an apply takes the key away."""
+    file = tmp_path / "jackfield.toml"
+    file.write_text(TENANTS)
+    with Host.from_config(file) as host:
+        host.register("seen", seen)
+        door = HttpDoor(host, HttpDoorConfig(port=0))
+        host.run_at_home(door.open(), 20.0)
+        try:
+            with httpx.Client(base_url=door.address, limits=httpx.Limits(max_connections=1), timeout=60) as client:
+
+                def whose(key):
+                    answer = client.post("/v1/functions/seen", headers={"authorization": f"Bearer {key}"})
+                    return answer.json()[0] if answer.status_code == 200 else answer.status_code
+
+                assert [whose(key) for key in (ALICE, ALICE, ROOT, ALICE, "jf_nobody", ALICE)] == [
+                    "alice", "alice", "root", "alice", 401, "alice",
+                ]  # fmt: skip
+                file.write_text(TENANTS.replace(digest_of(ALICE), digest_of(NEXT)))
+                assert host.apply(file).changes
+                assert [whose(key) for key in (ALICE, NEXT)] == [401, "alice"]
+                assert door.stats()["connections"] == 1
+        finally:
+            host.run_at_home(door.close(0.0), 30.0)

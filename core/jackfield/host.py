@@ -74,9 +74,11 @@ if TYPE_CHECKING:
     from typing_extensions import TypeForm  # what type checkers know without an installation
 
     from jackfield.admission import Admission, AdmissionStats
+    from jackfield.admission.leases import Lease
     from jackfield.config import Configuration, PluginConfig, TenantConfig
     from jackfield.config.apart import EnvironmentsConfig
     from jackfield.config.model import DurableConfig
+    from jackfield.config.part import Part
     from jackfield.desired.applying import Applier
     from jackfield.desired.following import Following
     from jackfield.desired.keeping import DesiredRevision
@@ -149,6 +151,9 @@ class Host(Caller):
         self._strict = False
         self._environments: EnvironmentsConfig | None = None
         self._durable: DurableConfig | None = None
+        self._part: Part | None = None
+        self._leases: Mapping[str, Lease] = {}
+        self._tenants: Mapping[str, TenantConfig] | None = None
         self._late: dict[str, Any] = {}  # what is made when it is first needed
         self._stop = threading.Lock()  # held by the stop that is under way, which nobody waits for
         self._home = HomeLoop()
@@ -235,6 +240,7 @@ class Host(Caller):
         executors: Mapping[str, Executor] | None = None,
         store: Store | None = None,
         timeout: float | None = None,
+        part: "Part | None" = None,
     ) -> Self:
         """Make a host of what a configuration file declares.
 
@@ -247,6 +253,7 @@ class Host(Caller):
             executors: as for `Host`; the names that the file may use beside `inline` and `thread`.
             store: as for `Host`.
             timeout: as for `Host`; the file's comes first.
+            part: which of several processes of the file this is; `pluginctl serve` says so to those that it runs.
 
         Raises:
             ConfigError: with every fault of the file.
@@ -259,6 +266,7 @@ class Host(Caller):
         )
         limit = timeout if configuration.timeout is None else configuration.timeout
         host = cls(observers=observers, executors=executors, store=store, timeout=limit)
+        host._part = part
         host._configure(configuration)
         return host
 
@@ -284,20 +292,37 @@ class Host(Caller):
         if configuration.flows:
             self._flows.declare(configuration.flows)
         if configuration.schedules:
-            self._schedules.adopt(configuration)
+            self._follow_schedules(configuration)
         if configuration.deliveries:
             self._deliveries.adopt(configuration)
         self._applier.boot(configuration, restored)
         self._refuse_faults(configuration.strict or switches.strict)
 
+    def _follow_schedules(self, configuration: "Configuration") -> None:
+        if self._part is None or self._part.follows_schedules:
+            self._schedules.adopt(configuration)
+
     def _admit(self, tenants: "Mapping[str, TenantConfig] | None") -> None:
         """Take over who there is, what they may do, and what they are due."""
         self._functions.set_permissions(permissions(tenants))
+        self._tenants, self._leases = tenants, {}
+        self._entitle(tenants)
+
+    def lease(self, leases: "Mapping[str, Lease]") -> None:
+        """Have other parts of what tenants may call: this is one of several processes, and another one divides.
+
+        Args:
+            leases: tenant → what this process has of its quotas from now on; of others it has an equal part.
+        """
+        self._leases = leases
+        self._entitle(self._tenants)
+
+    def _entitle(self, tenants: "Mapping[str, TenantConfig] | None") -> None:
         if tenants is None and "admission" not in self._late:
             return
         from jackfield.admission import Admission, shares_of  # noqa: PLC0415  # for those who have tenants
 
-        shares = shares_of(tenants)
+        shares = shares_of(tenants if self._part is None else self._part.due(tenants, self._leases))
         before = self._admission is not None
         if shares or before:
             new = "admission" not in self._late
@@ -1473,8 +1498,8 @@ class Host(Caller):
                 lambda: self._upgrades.rolling if "upgrades" in self._late else {},
                 lambda: self._upgrades.trying if "upgrades" in self._late else {},
                 lambda: self._flows,
-                lambda configuration: self._schedules.adopt(configuration),  # noqa: PLW0108  # made when there are some
-                lambda configuration: self._deliveries.adopt(configuration),  # noqa: PLW0108  # as that
+                self._follow_schedules,
+                lambda configuration: self._deliveries.adopt(configuration),  # noqa: PLW0108  # made when there are some
                 self._admit,
             )
             fresh = Applier(steps)

@@ -20,6 +20,7 @@ from typing import Any
 
 import apart
 import cost
+import door
 import durable
 import live
 from loguru import logger
@@ -63,13 +64,18 @@ def main() -> None:
             "11 · Harm that stays in a sandbox: a segfault, a fork bomb, a leak of 2 GB",
             'executor = "worker"   # memory = "256Mi", pids = 32; another plugin is called all the while',
         )
-        apart.harm(Path(folder))
+        sandboxed = apart.harm(Path(folder))
         step(
             f"12 · Calls that survive: {durable.RECORDS:,} are accepted, the process is killed, the next finishes them",
             'host.submit("flights.record", row, key="flight-7")   # [store] url = "sqlite:calls.db"',
         )
         durable.survive(Path(folder))
-        step("13 · What it costs, beside the same by hand", "one function of no work, in this process, in turns")
+        step(
+            "13 · Through the door: two tenants call a host over HTTP, and each gets its share",
+            "pluginctl key gold; pluginctl key free; pluginctl serve door.toml",
+        )
+        door.serve(Path(folder), sandboxed=sandboxed)
+        step("14 · What it costs, beside the same by hand", "one function of no work, in this process, in turns")
         cost.compare()
     console.print()
     console.rule(f"[bold]Done in {perf_counter() - began:.0f} s")

@@ -66,8 +66,8 @@ HARM = {
 }
 
 
-def harm(folder: Path) -> None:
-    """Do harm in a worker, three times, while a thread calls another plugin as fast as it can."""
+def harm(folder: Path) -> bool:
+    """Do harm in a worker, three times, while a thread calls another plugin; tell whether there is a sandbox here."""
     for name, code in (("steady", STEADY), ("harmful", HARMFUL)):
         (folder / f"{name}.py").write_text(code, "utf-8")
     (folder / "apart.toml").write_text(CONFIGURATION, "utf-8")
@@ -76,7 +76,7 @@ def harm(folder: Path) -> None:
             console.print(f"[yellow]here not all can be had: {fault.reason}[/]")
         if {"steady.add", "harmful.well"} - host.snapshot.functions.keys():
             console.print("without a sandbox nothing harmful is run: `pluginctl sandbox` shows what is missing")
-            return
+            return False
         tier = host.worker_tiers["harmful"]
         console.print(f"a sandbox of the tier [bold]{tier}[/]; the host's process is {_memory()}")
         with _serving(host) as outcomes:
@@ -89,6 +89,7 @@ def harm(folder: Path) -> None:
         f"meanwhile {outcomes['ok']:,} calls of the other plugin succeeded: [bold]{failed} failed[/];"
         f" the host's process is {_memory()}"
     )
+    return True
 
 
 def _end(host: Host, name: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from loguru import logger
 from records import flights
 from rich.table import Table
 from shown import console
@@ -66,6 +67,7 @@ def _end(host: Host, identifier: str) -> str:
 
 def submit(file: Path) -> None:
     """Submit records from several threads; say the id of each that is on disk."""
+    logger.remove()  # what each call came to is told by the one who finishes them
     with Host.from_config(file, observers=()) as host, ThreadPoolExecutor(32) as threads:
 
         def one(numbered: tuple[int, dict[str, Any]]) -> str:

@@ -20,7 +20,7 @@ def step(title: str, how: str) -> None:
     """Announce a step."""
     console.print()
     console.rule(f"[bold]{title}", align="left")
-    console.print(f"[cyan]{how}[/]", markup=True)
+    console.print(how, style="cyan", markup=False)
     console.print()
 
 

@@ -9,6 +9,7 @@ from tests.support.in_workers import apart, until
 
 from jackfield import Host, ResourceExhausted
 from jackfield.cli.shares import share_lines
+from jackfield.cli.status import _lines
 from jackfield.config import DoorsConfig
 from jackfield.operations import verbs
 from jackfield.operations.doors import Doors
@@ -71,6 +72,18 @@ def test_without_shares_nothing_is_said_of_them():
         state = asked(host)
         assert state["admission"] is state["submissions"] is None
         assert list(share_lines(state["admission"])) == []
+
+
+def test_of_no_submitted_call_none_is_the_oldest(tmp_path):
+    """It is told of when there is one that has not ended."""
+    (tmp_path / "jackfield.toml").write_text('[durable]\nconcurrency = 0\n\n[store]\nurl = "sqlite:calls.db"\n')
+    with Host.from_config(tmp_path / "jackfield.toml", observers=()) as host:
+        host.register("text.upper", str.upper)
+        assert list(host.submissions()) == []
+        assert "submitted calls: 0 wait, 0 run" in list(_lines(asked(host)))
+        host.submit("text.upper", "a")
+        shown = next(line for line in _lines(asked(host)) if line.startswith("submitted calls"))
+    assert shown.startswith("submitted calls: 1 wait, 0 run; the oldest was submitted ")
 
 
 def test_a_door_that_tells_is_asked():

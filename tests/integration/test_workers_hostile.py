@@ -9,6 +9,7 @@ import pytest
 
 from jackfield import FunctionCrashed, Unavailable
 from jackfield.errors import DeadlineExceeded, JackfieldError
+from jackfield.log import install
 from jackfield.sandbox import probing
 from support.apart import Traces, host_of, until, why_not, zombies
 
@@ -323,6 +324,22 @@ def nested(name: str, tenant: str | None = None, caller: Caller = inject()) -> i
 async def anested(name: str, tenant: str | None = None, caller: Caller = inject()) -> int:
     return await caller.acall(name, tenant=tenant)
 """
+
+
+def test_of_a_grant_that_is_missing_the_log_says_which_once(tmp_path):
+    """What its caller hears of it is a crash, and of that no record has the text."""
+    said = []
+    remove = install(said.append)
+    try:
+        with host_of(tmp_path, good=GOOD, bad=(REACHING, "")) as host:
+            for name in ("good.ok", "good.ok", *(f"good.no{number}" for number in range(200))):
+                with pytest.raises(JackfieldError):
+                    host.call("bad.nested", {"name": name, "tenant": None}, timeout=60.0)
+    finally:
+        remove()
+    told = [each.text for each in said if "may not call it from its worker" in each.text]
+    assert 'good.ok: the plugin bad may not call it from its worker: allow = ["calls:good.ok"] under' in told[0]
+    assert len(told) == len(set(told)) == 100
 
 
 @pytest.mark.parametrize("name", ["bad.nested", "bad.anested"])

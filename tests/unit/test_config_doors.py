@@ -4,9 +4,11 @@ from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
+from jackfield import Host, Probes, config
 from jackfield.config import GrpcDoorConfig, HttpDoorConfig, doors_check, parse_config
 from jackfield.config.doors_check import is_loopback
-from jackfield.errors import ConfigError
+from jackfield.errors import ConfigError, Unavailable
+from jackfield.operations.doors import Doors
 
 INSTALLED = EntryPoints(
     [EntryPoint(f"door:{kind}", "nothing:at_all", "jackfield.adapters") for kind in ("http", "grpc")]
@@ -22,6 +24,17 @@ def adapters(monkeypatch):
 
     have(INSTALLED)
     return have
+
+
+def test_without_its_library_a_door_says_what_to_install(tmp_path, adapters, monkeypatch):
+    """The distribution is there, and the extra is not: that is no fault of jackfield's own."""
+    monkeypatch.setattr(config.adapters, "entry_points", INSTALLED.select)
+    for kind in ("http", "grpc"):
+        doors = parsed(f"[doors.{kind}]", tmp_path).doors
+        with Host(observers=()) as host, pytest.raises(Unavailable) as refused:
+            Doors(host, doors, Probes(host))
+        missing = "it cannot be imported: No module named 'nothing'"
+        assert str(refused.value) == f"door {kind}: {missing}: pip install 'jackfield-contrib[{kind}]'"
 
 
 def parsed(text, folder):

@@ -4,7 +4,7 @@ from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
-from jackfield import ContractError, Host
+from jackfield import ContractError, Host, config
 from jackfield.config import ExecutorSettings, executors_check, parse_config
 from jackfield.config.secrets import Secret
 from jackfield.errors import ConfigError, Unavailable
@@ -68,7 +68,9 @@ def adapters(monkeypatch):
 
     def have(points):
         monkeypatch.setattr(executors_check, "entry_points", lambda **_: points)
-        monkeypatch.setattr(configured, "entry_points", lambda name, **_: [one for one in points if one.name == name])
+        monkeypatch.setattr(
+            config.adapters, "entry_points", lambda name, **_: [one for one in points if one.name == name]
+        )
 
     Elsewhere.made = ()
     have([Adapter()])

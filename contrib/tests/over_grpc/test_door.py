@@ -13,6 +13,8 @@ import grpc
 import pytest
 import trustme
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from support_grpc import FUNCTIONS, LIMIT, failed, target, told
@@ -150,6 +152,15 @@ def test_a_certificate_that_is_none_is_told_when_it_opens(opened, certificate, t
     """Not when the first client comes."""
     (tmp_path / "cert.pem").write_bytes(says)
     with pytest.raises(Unavailable, match="certificate"):
+        opened(certificate)
+
+
+def test_nobody_is_asked_for_the_passphrase_of_a_key(opened, certificate, tmp_path):
+    """The door does not open: whoever starts it may have no terminal."""
+    made = ec.generate_private_key(ec.SECP256R1())
+    secret = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    (tmp_path / "key.pem").write_bytes(secret)
+    with pytest.raises(Unavailable, match=r"key\.pem cannot be used: .*passphrase"):
         opened(certificate)
 
 

@@ -94,8 +94,10 @@ def test_what_cannot_be_kept_is_refused_at_once(kept, stub):
         (Call(function="math.add", payload=b"{"), "INVALID_ARGUMENT"),
     ):
         assert failed(kept.Submit, SubmitRequest(call=call), **by("t"))[0] == code
-    code, _, _ = failed(stub.Submit, SubmitRequest(call=Call(function="math.add", payload=b'{"a": 1, "b": 2}')))
-    assert code == "INTERNAL"  # the configuration is at fault
+    call = Call(function="math.add", payload=b'{"a": 1, "b": 2}')
+    code, message, details = failed(stub.Submit, SubmitRequest(call=call))
+    assert (code, details[ErrorInfo].metadata["cause"]) == ("UNAVAILABLE", "store")
+    assert "whoever runs it adds [store]" in message
 
 
 def test_a_tenant_sees_what_it_may_call(kept):

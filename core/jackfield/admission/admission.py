@@ -50,7 +50,7 @@ class Admission:
         self._crowded: dict[Line, None] = {}  # where somebody waits
         self._owed: dict[Tenant, None] = {}  # who waits and has seats of its own
         self._wanted = 0.0  # the weights of all who wait
-        self._limit = Gradient(first)
+        self._limit = Gradient(first, alone=1.0)  # of what lines tell: how much longer than alone
         self._inside = 0
         self._present = 0.0
 
@@ -231,7 +231,7 @@ class Admission:
             if tenant.seats:
                 self._owed[tenant] = None
         tenant.waiting += 1
-        line.turns.push(waiter)
+        line.turns.push(tenant, waiter)
         self._crowded[line] = None
         return waiter
 
@@ -276,7 +276,7 @@ class Admission:
         return (tenant.waiting + 1) * line.typical / seats
 
     def _leave_queue(self, line: Line, waiter: Waiter) -> None:
-        if line.turns.remove(waiter):
+        if line.turns.remove(waiter.tenant, waiter):
             self._out_of_queue(waiter, line)
 
     def _out_of_queue(self, waiter: Waiter, line: Line) -> None:

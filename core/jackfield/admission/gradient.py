@@ -6,7 +6,7 @@ change, too: so now and then a quarter of them is let in for a moment (as BBR lo
 al., 2016). Where that makes them no quicker, they are not what makes one another slow.
 """
 
-from math import sqrt
+from math import ceil, sqrt
 from typing import Final
 
 WINDOW: Final = 16
@@ -14,7 +14,8 @@ WINDOW: Final = 16
 
 _TOLERATED: Final = 1.5  # as much longer than alone nobody is troubled
 _SMOOTH: Final = 0.3  # how much of each look counts
-_PROBE_EVERY: Final = 40  # looks at calls that are slow
+_PROBE_EVERY: Final = 40  # looks at calls that are slow, at least
+_PROBE_AFTER: Final = 5.0  # and seconds of them: while it looks, less is done
 _NO_QUICKER: Final = 0.8
 
 
@@ -25,17 +26,20 @@ class Gradient:
         first: the limit to begin with.
         least: what it never falls below.
         most: what it never exceeds.
+        alone: what they take alone, where that is known; else it is found out.
 
     Attributes:
         limit: how many may be inside now.
     """
 
-    __slots__ = ("_alone", "_least", "_most", "_probing", "_slow", "_usual", "limit")
+    __slots__ = ("_alone", "_known", "_least", "_most", "_probing", "_slow", "_slow_for", "_usual", "limit")
 
-    def __init__(self, first: float = 8.0, least: float = 2.0, most: float = 1000.0) -> None:
+    def __init__(
+        self, first: float = 8.0, least: float = 2.0, most: float = 1000.0, alone: float | None = None
+    ) -> None:
         self.limit, self._least, self._most = first, least, most
-        self._alone = 0.0
-        self._slow = 0  # looks at slow calls since the last probe
+        self._alone, self._known = alone or 0.0, alone is not None
+        self._slow, self._slow_for = 0, 0.0  # looks at slow calls since the last probe, and about how long these took
         self._probing = 0  # looks that this probe has left
         self._usual = (first, 0.0)  # the limit and the mean before it
 
@@ -49,24 +53,36 @@ class Gradient:
         Returns:
             How much longer than alone they took, as a factor; 1.0 while that is not known.
         """
-        if not self._alone or mean < self._alone:
-            self._alone = mean
+        if not self._known:
+            self._learn(mean, few=not full and not self._probing)
         if self._probing:
             self._probe(mean)
-        elif not full:  # so few are inside that this is what they take
-            self._alone += (mean - self._alone) * _SMOOTH
-        elif mean > 0.0:
-            slope = max(0.5, min(1.0, _TOLERATED * self._alone / mean))
-            wanted = self.limit * slope + sqrt(self.limit)
-            self._set(self.limit + (wanted - self.limit) * _SMOOTH)
-            self._slow += slope < 1.0
-            if self._slow >= _PROBE_EVERY:
-                self._slow, self._probing, self._usual = 0, 2, (self.limit, mean)
-                self._set(self.limit / 4)
+        elif full and mean > 0.0:
+            self._adapt(mean)
         return mean / self._alone if self._alone else 1.0
 
+    def _learn(self, mean: float, *, few: bool) -> None:
+        """Find out what they take alone: the least that was seen, or what they take while so few are inside."""
+        if not self._alone or mean < self._alone:
+            self._alone = mean
+        elif few:
+            self._alone += (mean - self._alone) * _SMOOTH
+
+    def _adapt(self, mean: float) -> None:
+        slope = max(0.5, min(1.0, _TOLERATED * self._alone / mean))
+        wanted = self.limit * slope + sqrt(self.limit)
+        self._set(self.limit + (wanted - self.limit) * _SMOOTH)
+        if slope == 1.0 or self._known:
+            return
+        self._slow += 1
+        self._slow_for += mean * WINDOW / self.limit
+        if self._slow >= _PROBE_EVERY and self._slow_for >= _PROBE_AFTER:
+            self._slow, self._slow_for, self._usual = 0, 0.0, (self.limit, mean)
+            self._probing = ceil(self.limit / WINDOW) + 1
+            self._set(self.limit / 4)
+
     def _probe(self, mean: float) -> None:
-        """Look at a quarter of them; the first look is at calls some of which began before."""
+        """Look at a quarter of them. Only the last look counts: in those before it end those that began among all."""
         self._probing -= 1
         if not self._probing:
             limit, before = self._usual

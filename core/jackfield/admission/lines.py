@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 from jackfield.admission.gradient import WINDOW, Gradient
 from jackfield.admission.turns import Turns
-from jackfield.admission.waiting import TaskWaiter, ThreadWaiter
+from jackfield.admission.waiting import TaskWaiter, ThreadWaiter, Waiter
 from jackfield.model.admitted import FunctionStats
 from jackfield.model.call import Call
 from jackfield.model.seen import note
 
 if TYPE_CHECKING:
     from jackfield.admission.admission import Admission
-    from jackfield.admission.seats import Ticket
+    from jackfield.admission.seats import Tenant, Ticket
 
 
 class Line:
@@ -35,7 +35,7 @@ class Line:
         self.key = key
         self._admission = admission
         self.gradient = Gradient()
-        self.turns = Turns()
+        self.turns: Turns[Tenant, Waiter] = Turns()
         self.inside = 0
         self.typical = 0.0
         self._sum, self._count, self._full = 0.0, 0, False

@@ -23,6 +23,16 @@ class Bucket:
         self._rate, self._most = rate, max(rate if most is None else most, 1.0)
         self._left, self._at = self._most, now
 
+    def change(self, rate: float, now: float) -> None:
+        """Go on at another rate; what is left of the burst stays, as far as it is not more than a burst is now.
+
+        Args:
+            rate: as above, and so many at once.
+            now: monotonic seconds.
+        """
+        self._left = min(self._most, self._left + max(now - self._at, 0.0) * self._rate, max(rate, 1.0))
+        self._rate, self._most, self._at = rate, max(rate, 1.0), now
+
     def take(self, now: float) -> float:
         """Take one call.
 

@@ -28,12 +28,16 @@ class Tenant:
         self.admitted = self.left = 0
         self.waits = [0] * len(BOUNDS)  # of those whose turn did not come at once
         self.refused: dict[str, int] = {}
+        self.bucket: Bucket | None = None
         self.entitle(share, now)
 
     def entitle(self, share: Share, now: float) -> None:
         """Give it another share."""
         self.share, self.seats, self.price = share, share.seats, 1.0 / share.weight
-        self.bucket = None if share.rate is None else Bucket(share.rate, now)
+        if self.bucket is not None and share.rate is not None:
+            self.bucket.change(share.rate, now)
+        else:
+            self.bucket = None if share.rate is None else Bucket(share.rate, now)
 
     def refuse(self, reason: str) -> None:
         """Count a call that gets no seat."""

@@ -1,6 +1,7 @@
 """Where `pluginctl serve` writes: a standard stream of its own, by a thread of its own, so that nobody waits for it."""
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ from jackfield.text import printable
 
 _HELD: Final = 4 * 1024 * 1024  # bytes that may wait
 _PIECE: Final = 64 * 1024  # bytes that are written at once
+_WHOLE: Final = getattr(select, "PIPE_BUF", 512)  # bytes that a pipe takes as a whole
 
 
 class Outlet:
@@ -30,12 +32,14 @@ class Outlet:
     Attributes:
         name: the same.
         terminal: whether it is to have readable text: at first, whether it is a terminal.
+        shared: whether other processes write to it: then no line of theirs comes within one of these, up to 4 KiB.
         lost: how many lines have been lost since one could be written.
     """
 
     def __init__(self, descriptor: int, name: str, *, encoding: str | None = None) -> None:
         self.name = name
         self.lost = 0
+        self.shared = False
         self._encoding = encoding or "utf-8"
         try:
             self._descriptor = os.dup(descriptor)  # whatever becomes of `sys.stderr`, or of the descriptor itself
@@ -117,7 +121,8 @@ class Outlet:
                 self._changed.wait()
             batch: list[bytes] = []
             size = 0
-            while self._lines and size < _PIECE:
+            most = _WHOLE if self.shared else _PIECE
+            while self._lines and (not batch or size + len(self._lines[0]) <= most):
                 batch.append(self._lines.popleft())
                 size += len(batch[-1])
             self._held -= size
@@ -142,6 +147,4 @@ def standard(number: int) -> Outlet:
 
 
 def _wait_for_room(descriptor: int) -> None:
-    import select
-
     select.select([], [descriptor], [], 1.0)

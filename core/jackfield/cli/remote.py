@@ -172,6 +172,8 @@ def client() -> Iterator[Client]:
         made = make(said.url, key=_key(said), insecure=said.insecure)
     except ValueError as error:
         raise typer.BadParameter(f"--host: {error}") from None
+    except JackfieldError as error:
+        fail(told(error))
     try:
         with made as opened:
             yield opened
@@ -236,17 +238,14 @@ def described(spec: "FunctionSpec") -> dict[str, Any]:
 
 
 def _adapter() -> Callable[..., Client]:
-    from importlib.metadata import entry_points
+    from jackfield.config.adapters import load_adapter
+    from jackfield.errors import Unavailable
 
-    from jackfield.config.store_check import ADAPTERS
-
-    point = next(iter(entry_points(group=ADAPTERS, name="client:http")), None)
+    made: Callable[..., Client]
     try:
-        made: Callable[..., Client] | None = None if point is None else point.load()
-    except ImportError:
-        made = None
-    if made is None:
-        fail("--host needs a client: pip install 'jackfield-contrib[client]'")
+        made = load_adapter("client:http", "the client", "pip install 'jackfield-contrib[client]'")
+    except Unavailable as error:
+        fail(f"--host needs a client: {error.reason}")
     return made
 
 

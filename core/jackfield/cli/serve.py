@@ -23,6 +23,12 @@ def serve(
     drain: Annotated[
         float, typer.Option(parser=number(0), help="Seconds that calls and plugins have to end.", metavar="S")
     ] = 10.0,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole(1, 256), help="How many processes serve the HTTP door; by default the file's.", metavar="N"
+        ),
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Apply the file whenever it changes, or a plugin's file or folder.")
     ] = False,
@@ -41,4 +47,4 @@ def serve(
     from jackfield.cli.streams import free_stdout
 
     free_stdout()
-    leave(Service(config, control, metrics_port, drain, watch=watch).run())
+    leave(Service(config, control, metrics_port, drain, watch=watch, processes=processes).run())

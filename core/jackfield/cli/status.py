@@ -108,12 +108,15 @@ def _lines(state: dict[str, Any], before: dict[str, Any] | None = None) -> Itera
             yield f"  {key:<9} {state[key]}"
     for kind, address in state.get("doors", {}).items():
         yield f"  {kind:<9} {address}{_traffic(state.get('traffic', {}).get(kind))}"
+    yield from _processes(state.get("processes", ()))
     yield from _plugins(state["plugins"])
     yield from _workers(state.get("workers", ()))  # a host of an older version has none
     yield from share_lines(state.get("admission"), before)
     if waiting := state.get("submissions"):
         calls = f"{waiting['waiting']:,} wait, {waiting['running']:,} run"
-        yield f"submitted calls: {calls}; the oldest was submitted {_span(waiting['oldest'])} ago"
+        some = waiting["waiting"] or waiting["running"]
+        oldest = f"; the oldest was submitted {_span(waiting['oldest'])} ago" if some else ""
+        yield f"submitted calls: {calls}{oldest}"
     for build in state.get("building", ()):  # as above
         yield printable(building_line(build))
     for canary in state["canaries"]:
@@ -156,6 +159,28 @@ def _traffic(traffic: dict[str, int] | None) -> str:
         return ""
     words = f"{counted(traffic['connections'], 'connection')}, {counted(traffic['under_way'], 'request')} under way"
     return f"  {words}, {traffic['requests']:,} so far"
+
+
+def _processes(processes: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Render the processes that serve the HTTP door, where there are several."""
+    if not processes:
+        return
+    rows = [("PROCESS", "PID", "STATE", "FOR", "RESTARTS", "CONNECTIONS", "UNDER WAY", "REQUESTS")]
+    rows += [
+        (
+            str(each["number"]),
+            "-" if each["pid"] is None else str(each["pid"]),
+            each["state"],
+            _span(each["seconds"]),
+            str(each["restarts"]),
+            *(f"{each.get(key, 0):,}" for key in ("connections", "under_way", "requests")),
+        )
+        for each in processes
+    ]
+    head, *lines = columns(rows)
+    yield styled(head, "quiet")
+    for each, line in zip(processes, lines, strict=True):
+        yield line if each["state"] == "serving" else styled(line, "bad")
 
 
 def _workers(workers: Sequence[dict[str, Any]]) -> Iterator[str]:

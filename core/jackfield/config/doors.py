@@ -2,7 +2,7 @@
 
 import attrs
 
-from jackfield.config.leaves import Port, Text
+from jackfield.config.leaves import Port, Processes, Text
 
 
 @attrs.frozen
@@ -17,6 +17,7 @@ class HttpDoorConfig:
             other two.
         tls_key: its private key, relative to the file.
         client_ca: who signs the certificates by which clients may say who they are, relative to the file.
+        processes: how many processes of `pluginctl serve` take the calls; several need a store that all can open.
     """
 
     host: Text = "127.0.0.1"
@@ -25,6 +26,7 @@ class HttpDoorConfig:
     tls_cert: Text | None = None
     tls_key: Text | None = None
     client_ca: Text | None = None
+    processes: Processes = 1
 
 
 @attrs.frozen

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import attrs
 
+from jackfield.config.adapters import ADAPTERS
 from jackfield.config.doors import DoorsConfig, GrpcDoorConfig, HttpDoorConfig
+from jackfield.config.model import StoreConfig
 from jackfield.config.problems import KeyPath, Problem, quoted
-from jackfield.config.store_check import ADAPTERS
 
 _NAMES: Final = {"http": "HTTP", "grpc": "gRPC"}
 _FILES: Final = ("tls_cert", "tls_key", "client_ca")
@@ -31,12 +32,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_doors(doors: DoorsConfig, folder: Path, *, tenants: bool) -> tuple[DoorsConfig, list[Problem]]:
+def check_doors(
+    doors: DoorsConfig, folder: Path, store: StoreConfig, *, tenants: bool
+) -> tuple[DoorsConfig, list[Problem]]:
     """Make the files of doors absolute, and look for what is wrong with them.
 
     Args:
         doors: the table.
         folder: that of the configuration file.
+        store: what the host keeps things in.
         tenants: whether there are any.
 
     Returns:
@@ -53,7 +57,21 @@ def check_doors(doors: DoorsConfig, folder: Path, *, tenants: bool) -> tuple[Doo
                 if said := getattr(door, key, None):
                     files[key] = str(folder / said)
             absolute[kind] = attrs.evolve(door, **files)
+    problems += process_problems(doors, store)
     return (attrs.evolve(doors, **absolute) if absolute else doors), problems
+
+
+def process_problems(doors: DoorsConfig, store: StoreConfig) -> Iterator[Problem]:
+    """Find what keeps several processes from serving.
+
+    Args:
+        doors: the table.
+        store: what the host keeps things in.
+    """
+    if doors.http is not None and doors.http.processes > 1 and store.url == "memory:":
+        reason = f"{doors.http.processes} processes need a store that all of them can open, and 'memory:' is one's own"
+        fix = 'add [store] with url = "sqlite:jackfield.db", or take `processes` away'
+        yield Problem(("doors", "http", "processes"), reason, fix)
 
 
 def _problems(kind: str, door: HttpDoorConfig | GrpcDoorConfig, folder: Path, tenants: bool) -> Iterator[Problem]:

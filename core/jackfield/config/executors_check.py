@@ -5,11 +5,11 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
 
+from jackfield.config.adapters import ADAPTERS
 from jackfield.config.executors import ExecutorConfig, ExecutorSettings
 from jackfield.config.model import EXECUTORS
 from jackfield.config.problems import PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
 from jackfield.config.secrets import Secret, resolve_secrets
-from jackfield.config.store_check import ADAPTERS
 
 _KIND: Final = "executor:"
 _PLAIN: Final = "put it into an environment variable or a file and write 'env:NAME' or 'file:/path' here"

@@ -14,6 +14,7 @@ Seconds = Annotated[
 ]
 Count = Annotated[int, Meta(ge=0, le=1_000_000, description="a whole number from 0 to 1,000,000")]
 Positive = Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1,000,000")]
+Processes = Annotated[int, Meta(ge=1, le=256, description="a whole number from 1 to 256")]
 Share = Annotated[float, Meta(ge=0, le=1, description="a share from 0 to 1 (0.2 is 20 %)")]
 Weight = Annotated[float, Meta(gt=0, le=1_000_000, description="a number above 0 (and at most 1,000,000), as in 2.0")]
 Port = Annotated[int, Meta(ge=0, le=65_535, description="a port number from 0 (any free one) to 65535")]

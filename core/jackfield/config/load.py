@@ -90,7 +90,7 @@ def parse_config(data: bytes, file: Path, *, executors: Collection[str] = EXECUT
     plugins, environments, more = check(document, here.parent, (*executors, *places))
     flows, flawed = check_flows(document.flows) if document.flows else ({}, [])
     store, unstored = check_store_url(document.store, here.parent)
-    doors, unhung = check_doors(document.doors, here.parent, tenants=document.tenants is not None)
+    doors, unhung = check_doors(document.doors, here.parent, document.store, tenants=document.tenants is not None)
     auth, unproven = check_auth(document.auth, here.parent, tenants=document.tenants is not None)
     webhooks, unsigned = check_webhooks(document.webhooks, here.parent, document.tenants)
     deliveries, unsent = check_deliveries(document.deliveries, here.parent)

@@ -6,11 +6,9 @@ from typing import Final
 
 import attrs
 
+from jackfield.config.adapters import ADAPTERS
 from jackfield.config.model import StoreConfig
 from jackfield.config.problems import PLACEHOLDER, Problem, did_you_mean, quoted
-
-ADAPTERS: Final = "jackfield.adapters"
-"""The group of entry points in which installed packages advertise adapters, as in `store:etcd`."""
 
 _OURS: Final = ("memory", "sqlite")
 _URL: Final = ("store", "url")

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
+from jackfield.config.adapters import ADAPTERS
 from jackfield.config.problems import PLACEHOLDER, KeyPath, Problem, did_you_mean, quoted
 from jackfield.config.secrets import Secret, resolve_secrets
-from jackfield.config.store_check import ADAPTERS
 from jackfield.config.webhooks import DELIVERIES, Delivery, DeliveryConfig, Webhook, WebhookConfig
 from jackfield.errors import ConfigError
 from jackfield.model.names import name_fault

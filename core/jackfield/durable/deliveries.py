@@ -8,14 +8,13 @@ ended for nothing, it does nothing. What it sends, and how, an adapter knows.
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from hashlib import blake2b
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 
 from jackfield import contract
 from jackfield.config import Configuration, Delivery
-from jackfield.config.store_check import ADAPTERS
+from jackfield.config.adapters import load_adapter
 from jackfield.config.webhooks import DELIVERIES
 from jackfield.durable.ledger import Entry
 from jackfield.durable.records import State, Submitted
@@ -234,7 +233,5 @@ def _gone(delivery: Delivery) -> str:
 
 
 def _adapter() -> Sender:
-    for point in entry_points(group=ADAPTERS, name="delivery:http"):
-        made: Callable[[], Sender] = point.load()
-        return made()
-    raise Unavailable("deliveries", "nothing that is installed can send results: pip install 'jackfield-contrib[http]'")
+    made: Callable[[], Sender] = load_adapter("delivery:http", "deliveries", "pip install 'jackfield-contrib[http]'")
+    return made()

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from jackfield.errors import DeadlineExceeded
+from jackfield.model.alarms import Alarm
 from jackfield.model.call import Call, current
 
 LONGEST: Final = threading.TIMEOUT_MAX
@@ -107,13 +108,13 @@ class CancelTimer:
     cost: one object, no context manager of its own.
     """
 
-    __slots__ = ("_cancelling", "_handle", "_task", "fired")
+    __slots__ = ("_alarm", "_cancelling", "_task", "fired")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, task: "asyncio.Task[object]", at: float) -> None:
         self.fired = False
         self._task = task
         self._cancelling = task.cancelling()
-        self._handle = loop.call_later(at - monotonic(), self._fire)
+        self._alarm = Alarm(loop, at, self._fire)
 
     def _fire(self) -> None:
         self.fired = True
@@ -129,7 +130,7 @@ class CancelTimer:
             Whether `error` is this timer's own cancel and nobody else cancelled meanwhile: it becomes
             `DeadlineExceeded`.
         """
-        self._handle.cancel()
+        self._alarm.cancel()
         if not self.fired:
             return False
         others = self._task.uncancel() > self._cancelling

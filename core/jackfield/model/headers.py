@@ -38,6 +38,17 @@ class Headers(Mapping[str, str]):
             fields[name.lower() if name.isascii() else name] = name, value
         self.fields = fields
 
+    @classmethod
+    def in_lower_case(cls, given: Mapping[str, str]) -> "Headers":
+        """Make headers of what is known to be text, with names in lower case, as HTTP's servers have them.
+
+        Args:
+            given: name → value.
+        """
+        made = cls.__new__(cls)
+        made.fields = {name: (name, value) for name, value in given.items()}
+        return made
+
     def __getitem__(self, name: str) -> str:
         """Give the value of a header, whatever the case of its name."""
         try:

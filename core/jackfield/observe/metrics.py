@@ -18,6 +18,7 @@ from jackfield.model.stored import StoreCounts
 from jackfield.observe.admitted import PRIORITIES, QUEUE, AdmissionCollector, as_executor
 from jackfield.observe.hosts import HostCollector, WatchedHost
 from jackfield.observe.multiprocess import copies
+from jackfield.observe.processes import ProcessCollector, ProcessCounts
 from jackfield.observe.scheduler import NORMAL, SchedulerCollector
 from jackfield.observe.series import CallCollector
 from jackfield.observe.stored import StoreCollector
@@ -147,6 +148,17 @@ class Metrics:
         """
         return _last_copied(_collector(self._registry, StoreCollector).watch(counts))
 
+    def watch_processes(self, counts: Callable[[], ProcessCounts]) -> Callable[[], None]:
+        """Expose how the processes fare that serve beside this one. `pluginctl serve` does this where it has several.
+
+        Args:
+            counts: gives the counts of the moment.
+
+        Returns:
+            A function that ends it; calling it again does nothing.
+        """
+        return _last_copied(_collector(self._registry, ProcessCollector).watch(counts))
+
     def watch_host(self, host: WatchedHost) -> Callable[[], None]:
         """Expose what a host knows of itself; it is asked when the registry is scraped. A host that starts does this.
 
@@ -215,7 +227,7 @@ def _collectors(registry: CollectorRegistry, bounds: tuple[float, ...], clock: C
     return found
 
 
-L = TypeVar("L", AdmissionCollector, SubmissionCollector, StoreCollector)
+L = TypeVar("L", AdmissionCollector, SubmissionCollector, StoreCollector, ProcessCollector)
 
 _late: WeakKeyDictionary[CollectorRegistry, dict[type[Any], Any]] = WeakKeyDictionary()
 

@@ -29,7 +29,7 @@ _SHARE: Final = 50  # pauses are this many times longer than copies: at most 2 %
 _HIGHEST: Final = frozenset(
     {
         "jackfield_revision", "jackfield_canary_share", "jackfield_build", "scheduler_admission_weight",
-        "scheduler_admission_reserved_seats",
+        "scheduler_admission_reserved_seats", "jackfield_submissions", "jackfield_submission_oldest_seconds",
     }
 )  # fmt: skip
 _MODES: Final = {True: "livemax", False: "livesum"}
@@ -52,6 +52,16 @@ class Renewable(Protocol):
 def is_shared() -> bool:
     """Tell whether prometheus-client keeps metrics in files, which it decides when it is imported."""
     return values.ValueClass is not values.MutexValue
+
+
+def share(folder: Path) -> None:
+    """Keep the metrics of this process, and of those that it starts, in the files of a folder, before there are any.
+
+    Args:
+        folder: an empty one.
+    """
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]  # what the client does when imported
 
 
 def process_registry() -> CollectorRegistry:

@@ -2,14 +2,14 @@
 
 import asyncio
 import importlib
+import socket
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from typing import Any, Final, Protocol
 
 import attrs
 
 from jackfield.config import DoorsConfig
-from jackfield.config.store_check import ADAPTERS
+from jackfield.config.adapters import load_adapter
 from jackfield.errors import Unavailable
 from jackfield.host import Host
 from jackfield.log import host_log
@@ -42,6 +42,21 @@ class Door(Protocol):
         """Listen no more, and let the requests that are under way end, for so many seconds."""
 
 
+class Listening(Protocol):
+    """A listening socket of a door whose connections are handed to several processes.
+
+    Attributes:
+        socket: it.
+        address: as a URL.
+    """
+
+    socket: socket.socket
+    address: str
+
+    def close(self) -> None:
+        """Listen no more, and take what there is of it in the file system away."""
+
+
 class Doors:
     """The doors of a configuration.
 
@@ -49,17 +64,26 @@ class Doors:
         host: whose.
         configuration: the table `[doors]`.
         probes: what each of them answers to those who watch.
+        channels: kind → where a door gets its connections from instead of listening: it is one of several processes.
 
     Raises:
-        Unavailable: when nothing that is installed has such a door.
+        Unavailable: when nothing that is installed has such a door, or its library is not there.
     """
 
-    def __init__(self, host: Host, configuration: DoorsConfig, probes: Probes) -> None:
+    def __init__(
+        self,
+        host: Host,
+        configuration: DoorsConfig,
+        probes: Probes,
+        channels: Mapping[str, socket.socket] | None = None,
+    ) -> None:
         self._host = host
         self._doors: dict[str, Door] = {}
         for kind, table in attrs.asdict(configuration, recurse=False).items():
             if table is not None:
-                self._doors[kind] = _adapter(kind)(host, table, probes)
+                channel = (channels or {}).get(kind)
+                further = {} if channel is None else {"channel": channel}
+                self._doors[kind] = _adapter(kind)(host, table, probes, **further)
         if self._doors and (factory := _quick_loop()) is not None:
             host.use_loop(factory)
 
@@ -102,6 +126,21 @@ class Doors:
         await asyncio.gather(*(_closed(kind, door, timeout) for kind, door in self._doors.items()))
 
 
+def listen(kind: str, host: Host, table: Any) -> Listening:
+    """Listen for a door that several processes serve.
+
+    Args:
+        kind: which.
+        host: whose.
+        table: of the configuration.
+
+    Raises:
+        Unavailable: when it cannot listen there, or nothing that is installed has such a door.
+    """
+    made: Listening = _adapter(kind).listen(host, table)
+    return made
+
+
 async def _closed(kind: str, door: Door, timeout: float) -> None:
     try:
         async with asyncio.timeout(timeout + _CLOSING):
@@ -110,11 +149,8 @@ async def _closed(kind: str, door: Door, timeout: float) -> None:
         host_log("WARNING", f"the door {kind} has not closed within {timeout + _CLOSING:g} s")
 
 
-def _adapter(kind: str) -> Callable[[Host, Any, Probes], Door]:
-    for point in entry_points(group=ADAPTERS, name=f"door:{kind}"):
-        made: Callable[[Host, Any, Probes], Door] = point.load()
-        return made
-    raise Unavailable(f"door {kind}", f"nothing that is installed has one: pip install 'jackfield-contrib[{kind}]'")
+def _adapter(kind: str) -> Any:
+    return load_adapter(f"door:{kind}", f"door {kind}", f"pip install 'jackfield-contrib[{kind}]'")
 
 
 def _quick_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

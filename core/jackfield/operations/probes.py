@@ -63,6 +63,7 @@ class Probes:
         pool: where metrics are rendered; by default one of its own.
         names: whether `/readyz` names plugins, their states, and the stage of their faults; for strangers it counts
             them.
+        unready: says why others should send no calls yet, beside what the host knows; "" when nothing keeps them.
         patience: seconds that a loop, or the state of the plugins, may take; those who watch wait a little longer:
             Kubernetes a second, unless it is told otherwise.
 
@@ -84,6 +85,7 @@ class Probes:
         control: ControlLoop | None = None,
         pool: Pool | None = None,
         names: bool = False,
+        unready: Callable[[], str] = str,
         patience: float = 0.8,
     ) -> None:
         self._host = host
@@ -91,6 +93,7 @@ class Probes:
         self._control = control
         self._pool = pool or Pool()
         self._names = names
+        self._unready = unready
         self._patience = patience
         self._lock = threading.Lock()
         self._under_way: Counter[str] = Counter()
@@ -136,9 +139,11 @@ class Probes:
     def _readiness(self) -> Answer:
         wanted = [r for r in self._host.plugins.values() if r.auto_start and r.state not in _NOT_WANTED]
         failing = [record for record in wanted if record.state is not PluginState.RUNNING]
-        if self._host.running and not failing:
+        further = self._unready()
+        if self._host.running and not failing and not further:
             return _json(200)
         reasons = [] if self._host.running else ["the host does not take calls: it has not started, or it stops"]
+        reasons += [further] if further else []
         reasons += [f"{len(failing)} of {len(wanted)} plugins do not run"] if failing else []
         if not (failing and self._names):
             return _json(503, reason="; ".join(reasons))

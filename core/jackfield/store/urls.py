@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import entry_points
 
-from jackfield.config.store_check import ADAPTERS
+from jackfield.config.adapters import ADAPTERS
 from jackfield.ports import Store
 from jackfield.store.checking import check_store
 

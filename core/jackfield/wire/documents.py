@@ -140,7 +140,7 @@ def _refusal(leaf: Any, path: str, reason: str) -> TypeError:
 
 
 def _written(value: Any, odd: Odd) -> bytes:
-    made = plain(value, _JSON, odd)
+    made = value if type(value) in _JSON.quick else plain(value, _JSON, odd)
     try:
         return msgspec.json.encode(made)
     except (ValueError, TypeError):  # a lone surrogate, an endless integer, a list that another thread has changed

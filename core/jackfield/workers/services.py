@@ -21,6 +21,7 @@ from jackfield.workers.messages import TEXT, CallRequest, Said, Spans
 from jackfield.workers.spans import hand_over, within
 
 _NAME: Final = 200  # characters of the name of a module or function
+_REFUSED: Final = 100  # names of which is said that they were refused: a worker may ask for any
 _LEVELS: Final = frozenset({"DEBUG", "INFO", "WARNING", "ERROR"})
 
 
@@ -50,6 +51,7 @@ class HostServices:
         self._events = events
         self._plugin, self._caller, self._pool, self._calls, self._own = plugin, caller, pool, calls, own
         self._wrong: set[str] = set()
+        self._refused: set[str] = set()
         self._running: set[object] = set()  # one for each thread that works for them
         self._secrets = {secret.reference: secret for secret in _secrets(options)}
 
@@ -140,7 +142,15 @@ class HostServices:
         if name not in self._own or self._caller.whose(name, options["version"], options["headers"]) != self._plugin:
             shown = printable(name[:200])
             fix = f'allow = ["calls:{shown}"] under [plugin.worker] of {self._plugin} lets it'
-            raise PermissionDenied(shown, f"the plugin {self._plugin} may not call it from its worker: {fix}")
+            reason = f"the plugin {self._plugin} may not call it from its worker: {fix}"
+            self._tell_refused(shown, reason)
+            raise PermissionDenied(shown, reason)
+
+    def _tell_refused(self, name: str, reason: str) -> None:
+        """Say once what lacks a grant: what comes of it is a crash of the function, whose text is in no log."""
+        if name not in self._refused and len(self._refused) < _REFUSED:
+            self._refused.add(name)
+            log.host_log("WARNING", f"{name}: {reason} (said once)", plugin=self._plugin, func_name=name)
 
     def _simple(self, kind: str, body: Any) -> Any:
         if kind == "secret":

@@ -9,10 +9,12 @@ from google.protobuf.message import Message
 from load import Load
 from servers import KEY
 
+from jackfield_contrib.client import AsyncClient
 from jackfield_contrib.grpc import functions_pb2 as messages
 
 _UNDER_WAY = 128
 _METADATA = (("authorization", f"Bearer {KEY}"),)
+_ARGUMENTS = {"a": 1, "b": 2}
 _PAYLOAD = b'{"a":1,"b":2}'
 _SERVICE = "/jackfield.v1.Functions/"
 
@@ -80,6 +82,27 @@ async def _session(address: str, function: str, seconds: float) -> Load:
                 await stream.write(some(len(replies.replies)))
         await stream.done_writing()
     return _load(taken, seconds, bad)
+
+
+def client(address: str, function: str, seconds: float) -> Load:
+    """Call by the client library, as many at once as `session` has under way; arguments as for it."""
+    return asyncio.run(_client(address, function, seconds))
+
+
+async def _client(address: str, function: str, seconds: float) -> Load:
+    names = [f"many.f{number}" for number in range(2_800)] if function == "many" else [function]
+    taken: list[float] = []
+    async with AsyncClient(f"grpc://{address}", key=KEY, timeout=60.0) as made:
+        ends = time.perf_counter() + seconds
+
+        async def caller(number: int) -> None:
+            while (since := time.perf_counter()) < ends:
+                await made.acall(names[number % len(names)], _ARGUMENTS)
+                taken.append(time.perf_counter() - since)
+                number += _UNDER_WAY
+
+        await asyncio.gather(*map(caller, range(_UNDER_WAY)))
+    return _load(taken, seconds, 0)
 
 
 def _load(taken: list[float], seconds: float, bad: int) -> Load:

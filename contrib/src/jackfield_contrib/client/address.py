@@ -1,13 +1,15 @@
 """Where a host is, as a URL says it, and whether a key may be sent there."""
 
-from typing import Final, Self
+from typing import Final, Literal, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import attrs
 
 from jackfield.config.doors_check import is_loopback
 
-_FORMS: Final = "http://HOST:PORT, https://HOST:PORT or http+unix:///PATH/OF/SOCKET"
+_FORMS: Final = (
+    "http://HOST:PORT, https://HOST:PORT, http+unix:///PATH/OF/SOCKET, grpc://HOST:PORT or grpcs://HOST:PORT"
+)
 
 
 @attrs.frozen
@@ -16,13 +18,17 @@ class Address:
 
     Attributes:
         url: for people; it never holds a secret.
-        base: what paths are appended to.
+        base: what paths are appended to; for gRPC host and port.
         socket: the Unix socket, or None.
+        kind: what is spoken there.
+        secure: whether it is by TLS.
     """
 
     url: str
     base: str
     socket: str | None = None
+    kind: Literal["http", "grpc"] = "http"
+    secure: bool = False
 
     @classmethod
     def parse(cls, url: str) -> Self:
@@ -30,7 +36,8 @@ class Address:
 
         Args:
             url: `http://HOST:PORT` or `https://HOST:PORT`, with the path below which the door is mounted if there is
-                one; `http+unix:///PATH`, or `unix:/PATH` as `pluginctl status` writes it.
+                one; `http+unix:///PATH`, or `unix:/PATH` as `pluginctl status` writes it; `grpc://HOST:PORT`, and
+                `grpcs://HOST:PORT` with TLS.
 
         Raises:
             TypeError: if it is no text.
@@ -46,7 +53,7 @@ class Address:
             raise TypeError(f"the URL of a host is a str, not {type(url).__name__}")
         try:
             parts = urlsplit(url)
-            scheme, host, _port = parts.scheme, parts.hostname, parts.port
+            scheme, host, port = parts.scheme, parts.hostname, parts.port
         except ValueError as error:
             raise ValueError(f"this is no URL of a host ({error}): it is {_FORMS}") from None
         if parts.username is not None or parts.password is not None:
@@ -55,10 +62,14 @@ class Address:
             raise ValueError(f"a URL of a host has no query and no fragment: it is {_FORMS}")
         if scheme in ("http+unix", "unix"):
             return cls._unix(parts)
+        if scheme in ("grpc", "grpcs") and host:
+            if not port or parts.path.strip("/"):
+                raise ValueError(f"a door for gRPC is {scheme}://HOST:PORT, and nothing behind it")
+            return cls(f"{scheme}://{parts.netloc}", parts.netloc, kind="grpc", secure=scheme == "grpcs")
         if scheme not in ("http", "https") or not host:
             raise ValueError(f"this is no URL of a host: {ascii(url)[:80]}: it is {_FORMS}")
         base = f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-        return cls(base, base)
+        return cls(base, base, secure=scheme == "https")
 
     @classmethod
     def _unix(cls, parts: SplitResult) -> Self:
@@ -71,8 +82,7 @@ class Address:
     @property
     def private(self) -> bool:
         """Whether nobody beyond this machine can read what is sent there, and nobody else can answer."""
-        parts = urlsplit(self.base)
-        return self.socket is not None or parts.scheme == "https" or is_loopback(parts.hostname or "")
+        return self.socket is not None or self.secure or is_loopback(urlsplit(self.url).hostname or "")
 
 
 def checked_key(key: str | None, address: Address, *, insecure: bool) -> str | None:
@@ -90,7 +100,7 @@ def checked_key(key: str | None, address: Address, *, insecure: bool) -> str | N
         raise ValueError("a key is printable ASCII without spaces")
     if not address.private and not insecure:
         raise ValueError(
-            f"{address.url} is beyond this machine, and all who are between could read the key: use https://, or say"
-            " insecure=True"
+            f"{address.url} is beyond this machine, and all who are between could read the key: use"
+            f" {'grpcs' if address.kind == 'grpc' else 'https'}://, or say insecure=True"
         )
     return key

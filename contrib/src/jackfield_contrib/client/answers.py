@@ -1,4 +1,4 @@
-"""What a door has answered: a result, or the very error that the call raised there."""
+"""What a door has answered over HTTP: a result, or the very error that the call raised there."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,6 +10,7 @@ from jackfield.errors import JackfieldError, PayloadError, PermissionDenied, Res
 from jackfield.text import printable
 from jackfield.wire.crossing import unpack
 from jackfield_contrib.client.messages import Request
+from jackfield_contrib.client.transport import NotThere
 from jackfield_contrib.problems import error_of
 
 _SAID: Final = 500  # characters of what an answer says that is no problem document
@@ -44,10 +45,6 @@ class Answer:
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-class NotThere(JackfieldError):
-    """There is no such submitted call; it never leaves the client, which raises `LookupError`."""
-
-
 def value(answer: Answer, request: Request, url: str) -> Any:
     """Read what an answer that is `ok` gives.
 
@@ -79,7 +76,7 @@ def error(answer: Answer, request: Request, url: str) -> JackfieldError:  # noqa
     match answer.status:
         case 401 | 403:
             return PermissionDenied(request.what, said)
-        case 404 if document and request.path.startswith("/v1/calls/"):
+        case 404 if document and request.verb in ("submitted", "cancel"):
             return NotThere(said)
         case 413 | 431:
             return PayloadError(request.what, "$", "what the door takes", said)

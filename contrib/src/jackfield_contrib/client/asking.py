@@ -8,10 +8,9 @@ from typing import Any, Final
 from jackfield import SubmissionState
 from jackfield.errors import DeadlineExceeded, JackfieldError, Unavailable
 from jackfield.model.deadline import seconds_of
-from jackfield_contrib.client import answers, messages
-from jackfield_contrib.client.answers import NotThere
+from jackfield_contrib.client import messages
 from jackfield_contrib.client.messages import Request
-from jackfield_contrib.client.transport import Transport
+from jackfield_contrib.client.transport import NotThere, Transport
 from jackfield_contrib.problems import error_of
 
 _WAIT: Final = 5.0  # seconds that a door is asked to wait for an end: one that is to stop is not to wait longer
@@ -36,10 +35,9 @@ class Asking:
             LookupError: if there is no such submitted call.
         """
         try:
-            answer = await self._transport.exchange(request)
+            return await self._transport.exchange(request)
         except NotThere as error:
             raise LookupError(str(error)) from None
-        return answers.value(answer, request, self._transport.url)
 
     async def table(self, request: Request) -> Mapping[str, Any]:
         """Ask for something that is a table; as `value`."""

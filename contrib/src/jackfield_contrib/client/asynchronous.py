@@ -1,6 +1,5 @@
 """The client for event loops."""
 
-import ssl
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
@@ -10,7 +9,7 @@ from jackfield_contrib.client import messages
 from jackfield_contrib.client.address import Address, checked_key
 from jackfield_contrib.client.asking import Asking
 from jackfield_contrib.client.submissions import AsyncRemoteSubmission, identified
-from jackfield_contrib.client.transport import Transport
+from jackfield_contrib.client.transport import Tls, Transport
 from jackfield_contrib.contracts import converter, spec_of
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class AsyncClient:
         key: str | None = None,
         timeout: float | None = None,
         insecure: bool = False,
-        tls: ssl.SSLContext | None = None,
+        tls: Tls = None,
     ) -> None:
         address = Address.parse(url)
         self._timeout = None if timeout is None else seconds_of(timeout)

@@ -1,7 +1,6 @@
 """The client for threads, and for any event loop."""
 
 import asyncio
-import ssl
 from collections.abc import Coroutine, Mapping
 from concurrent import futures
 from types import TracebackType
@@ -15,7 +14,7 @@ from jackfield_contrib.client.address import Address, checked_key
 from jackfield_contrib.client.asking import Asking
 from jackfield_contrib.client.loop import LoopThread
 from jackfield_contrib.client.submissions import RemoteSubmission, identified
-from jackfield_contrib.client.transport import Transport
+from jackfield_contrib.client.transport import Tls, Transport
 from jackfield_contrib.contracts import converter, spec_of
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class Client:
         key: str | None = None,
         timeout: float | None = None,
         insecure: bool = False,
-        tls: ssl.SSLContext | None = None,
+        tls: Tls = None,
     ) -> None:
         address = Address.parse(url)
         self._timeout = None if timeout is None else seconds_of(timeout)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _END = 5.0  # seconds that what is closed may take
+_LAST = 2.0  # seconds of them that its tasks have to end by themselves
 
 
 class LoopThread:
@@ -73,7 +74,9 @@ def _close(
 
 async def _finish(end: Callable[[], Coroutine[Any, Any, None]]) -> None:
     await end()
-    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    rest = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+    if rest:  # what was closed ends by itself, and grpcio has to see how
+        _, rest = await asyncio.wait(rest, timeout=_LAST)
     for task in rest:
         task.cancel()
     await asyncio.gather(*rest, return_exceptions=True)

@@ -1,10 +1,9 @@
-"""What is asked of a door: each question as one request over HTTP. Nothing here waits."""
+"""What is asked of a door, whichever it is: each question as one request. Nothing here waits."""
 
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any, Final
-from urllib.parse import quote, urlencode
+from typing import Any, Final, Literal
 
 import attrs
 
@@ -13,7 +12,8 @@ from jackfield.model.deadline import seconds_of, tighten
 from jackfield.model.headers import Headers
 from jackfield.wire.crossing import pack
 
-MESSAGEPACK: Final = "application/msgpack"
+Verb = Literal["call", "submit", "submitted", "cancel", "submissions", "functions", "describe"]
+
 MOST_ROWS: Final = 10_000
 """The most submitted calls that a door lists at once."""
 
@@ -31,6 +31,7 @@ _NOT_A_CALLS: Final = frozenset(
 _TRACE: Final = frozenset({"traceparent", "tracestate", "baggage"})
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.1
 _VALUE: Final = re.compile(r"[\x20-\x7e\t]*")  # and 5.5: what is beyond ASCII each server reads as it likes
+_NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 @attrs.frozen
@@ -38,23 +39,32 @@ class Request:
     """One request.
 
     Attributes:
+        verb: what is asked.
         what: what is asked for, as errors name it: a function, or a submitted call.
-        method: the HTTP method.
-        path: below the door, with its query.
-        headers: without those that every request has.
-        body: MessagePack; empty for none.
-        deadline: until when there must be an answer, on `time.monotonic`'s clock, or None.
-        tells_time: whether the door is told how much time is left, for the call that it makes.
+        name: the function, the id of the submitted call, or the pattern that functions are looked for by.
+        payload: of a call: MessagePack; empty for none.
+        headers: of a call.
+        version: of the function, or None.
+        key: stands for a call that is submitted, or None.
+        timeout: seconds that a submitted call has from when it is accepted, or None.
+        wait: seconds that the door is asked to wait for the end of a submitted call.
+        status: of the submitted calls that are looked for, or None.
+        deadline: until when there must be an answer, on `time.monotonic`'s clock, or None. Of a call the door learns
+            how much time is left.
         repeatable: whether asking twice is as good as asking once.
     """
 
+    verb: Verb
     what: str
-    method: str
-    path: str
-    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
-    body: bytes = attrs.field(default=b"", repr=False)
+    name: str = ""
+    payload: bytes = attrs.field(default=b"", repr=False)
+    headers: Mapping[str, str] = attrs.field(default=_NO_HEADERS, repr=False)
+    version: str | None = None
+    key: str | None = None
+    timeout: float | None = None
+    wait: float = 0.0
+    status: str | None = None
     deadline: float | None = None
-    tells_time: bool = False
     repeatable: bool = False
 
 
@@ -72,9 +82,7 @@ def call(
         TypeError: if an argument has the wrong type, or the payload has no form that can be sent.
         ValueError: if the timeout or a header cannot be one, or a tenant is named.
     """
-    return _function(
-        "/v1/functions/", name, payload, tenant, version, headers, deadline=_until(timeout), tells_time=True
-    )
+    return _function("call", name, payload, tenant, version, headers, deadline=_until(timeout))
 
 
 def submit(
@@ -92,17 +100,25 @@ def submit(
     """
     if key is not None and not isinstance(key, str):
         raise TypeError(f"a key is a str, not {type(key).__name__}")
-    more = {} if key is None else {"Idempotency-Key": _value("a key", key)}
-    if timeout is not None:
-        more["X-Timeout"] = repr(float(seconds_of(timeout)))
-    request = _function(
-        "/v1/submit/", name, payload, tenant, version, headers, deadline=_until(_ANSWER), repeatable=key is not None
+    if key is not None:
+        _value("a key", key)
+    seconds = None if timeout is None else float(seconds_of(timeout))
+    return _function(
+        "submit",
+        name,
+        payload,
+        tenant,
+        version,
+        headers,
+        key=key,
+        timeout=seconds,
+        deadline=_until(_ANSWER),
+        repeatable=key is not None,
     )
-    return attrs.evolve(request, headers={**request.headers, **more})
 
 
 def _function(
-    path: str,
+    verb: Verb,
     name: str,
     payload: Any,
     tenant: str | None,
@@ -112,20 +128,18 @@ def _function(
 ) -> Request:
     if not isinstance(name, str):
         raise TypeError(f"a function's name is a str, not {type(name).__name__}")
-    if version is not None and not isinstance(version, str):
-        raise TypeError(f"a version is a str, not {type(version).__name__}")
+    name.encode()  # ValueError: half of a surrogate pair goes nowhere
+    if version is not None:
+        if not isinstance(version, str):
+            raise TypeError(f"a version is a str, not {type(version).__name__}")
+        _value("a version", version)
     if tenant is not None:
         raise ValueError("whom a call over a network is for its key says, not its caller: leave tenant out")
     sent = _trace()
     if headers is not None:
-        sent |= _checked(headers)
-    if version is not None:
-        sent["x-version"] = _value("a version", version)
-    body = b""
-    if payload is not None:
-        body = pack(payload)
-        sent["Content-Type"] = MESSAGEPACK
-    return Request(name, "POST", path + quote(name, safe=""), sent, body, **more)
+        sent = {**sent, **_checked(headers)}
+    body = b"" if payload is None else pack(payload)
+    return Request(verb, name, name, body, sent, version, **more)
 
 
 def _until(timeout: float | None) -> float | None:
@@ -147,56 +161,53 @@ def passed_on(call: Call) -> Request:
         for name, value in call.headers.items()
         if name.lower() not in dropped and _NAME.fullmatch(name) and _VALUE.fullmatch(value)
     }
-    body, sent = b"", headers | trace
-    if call.payload is not None:
-        body, sent["Content-Type"] = pack(call.payload), MESSAGEPACK
-    path = f"/v1/functions/{quote(call.name, safe='')}"
-    return Request(call.name, "POST", path, sent, body, deadline=call.deadline, tells_time=True)
+    body = b"" if call.payload is None else pack(call.payload)
+    return Request("call", call.name, call.name, body, {**headers, **trace}, deadline=call.deadline)
 
 
 def submitted(identifier: str, function: str, wait: float = 0.0) -> Request:
-    """Ask where a submitted call is, and have the answer wait for its end for a while (`Prefer`, RFC 7240)."""
-    headers = {"Prefer": f"wait={wait:.0f}"} if wait >= 1.0 else {}
-    return _look(function or identifier, _call(identifier), headers)
+    """Ask where a submitted call is, and have the answer wait for its end for a while."""
+    return _look("submitted", function or identifier, _identifier(identifier), wait=wait)
 
 
 def cancel(identifier: str, function: str) -> Request:
     """Ask for a submitted call to be cancelled."""
-    return attrs.evolve(_look(function or identifier, _call(identifier)), method="DELETE")
+    return _look("cancel", function or identifier, _identifier(identifier))
 
 
 def submissions(function: str, status: str | None) -> Request:
     """Ask which submitted calls there are."""
-    wanted = {"function": function, "limit": str(MOST_ROWS)} | ({} if status is None else {"status": status})
-    return _look("submitted calls", f"/v1/calls?{urlencode(wanted)}")
+    return _look("submissions", "submitted calls", function, status=status)
 
 
 def functions() -> Request:
     """Ask what can be called."""
-    return _look("functions", "/v1/functions")
+    return _look("functions", "functions")
 
 
 def description(name: str) -> Request:
     """Ask for the contract of a function."""
     if not isinstance(name, str):
         raise TypeError(f"a function's name is a str, not {type(name).__name__}")
-    return _look(name, f"/v1/functions/{quote(name, safe='')}")
+    return _look("describe", name, name)
 
 
-def _look(what: str, path: str, headers: Mapping[str, str] | None = None) -> Request:
-    return Request(what, "GET", path, headers or {}, deadline=_until(_ANSWER), repeatable=True)
+def _look(verb: Verb, what: str, name: str = "", **more: Any) -> Request:
+    return Request(verb, what, name, deadline=_until(_ANSWER), repeatable=True, **more)
 
 
-def _call(identifier: str) -> str:
+def _identifier(identifier: str) -> str:
     if not isinstance(identifier, str):
         raise TypeError(f"the id of a call is a str, not {type(identifier).__name__}")
-    return f"/v1/calls/{quote(identifier, safe='')}"
+    return identifier
 
 
-def _trace() -> dict[str, str]:
+def _trace() -> Mapping[str, str]:
     """Give what continues the current trace there; nothing where nobody traces."""
-    if "opentelemetry.trace" not in sys.modules:  # then there is no current span either, and importing it takes 20 ms
-        return {}
+    context = sys.modules.get("opentelemetry.context")
+    # Where nobody has imported it there is no current span either, and importing it takes 20 ms.
+    if context is None or not context.get_current():
+        return _NO_HEADERS
     from opentelemetry import propagate  # noqa: PLC0415  # as said
 
     carrier: dict[str, str] = {}
@@ -208,14 +219,12 @@ def _checked(headers: Mapping[str, str]) -> dict[str, str]:
     given = headers if type(headers) is Headers else Headers(headers)
     for name in given:
         if not _NAME.fullmatch(name) or name.lower() in _NOT_A_CALLS:
-            raise ValueError(f"{ascii(name)[:80]} is no header that a call over HTTP can have")
+            raise ValueError(f"{ascii(name)[:80]} is no header that a call over a network can have")
     return {name: _value(name, value) for name, value in given.items()}
 
 
 def _value(name: str, value: str) -> str:
     """Check what a header says; it is not part of the error, since it may be a secret."""
     if not _VALUE.fullmatch(value):
-        raise ValueError(
-            f"what {name[:80]} says cannot be in a header of HTTP: that is ASCII without control characters"
-        )
+        raise ValueError(f"what {name[:80]} says cannot be in a header: that is ASCII without control characters")
     return value

@@ -1,54 +1,72 @@
-"""How requests get to a door: pooled connections, a deadline that holds, and another try where that is safe."""
+"""How requests get to a door: a deadline that holds, and another try where that is safe, whatever lies between."""
 
 import asyncio
 import os
 import random
-import socket
 import ssl
-from contextlib import suppress
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, Union
 
-import aiohttp
-from yarl import URL
-
-from jackfield.errors import DeadlineExceeded, Unavailable
-from jackfield_contrib.client import answers
+from jackfield.errors import DeadlineExceeded, JackfieldError, Unavailable
+from jackfield.model.deadline import CancelTimer
 from jackfield_contrib.client.address import Address
-from jackfield_contrib.client.answers import Answer
-from jackfield_contrib.client.messages import MESSAGEPACK, Request
-from jackfield_contrib.client.reading import whole
+from jackfield_contrib.client.messages import Request
+
+if TYPE_CHECKING:
+    import grpc
+
+Tls = Union[ssl.SSLContext, "grpc.ChannelCredentials", None]  # the latter need not be installed
 
 _ATTEMPTS: Final = 3
 _PAUSE: Final = 0.05  # seconds before the second attempt; twice as long before the next
-_CONNECT: Final = 10.0  # seconds until a machine that does not answer at all counts as not there
-_IDLE: Final = 4.0  # seconds that a connection is kept: a door drops it after five, and would do so at the wrong moment
-_CONNECTIONS: Final = 100
-_PEER_GONE: Final = ((15, "TCP_KEEPIDLE"), (5, "TCP_KEEPINTVL"), (3, "TCP_KEEPCNT"))
-"""A machine that went away without a word is noticed after 30 s, though a call has no deadline."""
+
+
+class NotThere(JackfieldError):
+    """There is no such submitted call; it never leaves the client, which raises `LookupError`."""
+
+
+class Wire(Protocol):
+    """Sends requests, and reads what comes back; an event loop that asks has connections of its own."""
+
+    async def ask(self, request: Request) -> Any:
+        """Send a request once, and give what the answer gives; cancelled, it lets the door know.
+
+        Raises:
+            JackfieldError: what the call raised there.
+            NotThere: if there is no such submitted call.
+            Unavailable: when there was no answer; `ran` is False when the door cannot have had the request.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close all connections; what is under way ends with `Unavailable`."""
+        ...
 
 
 class Transport:
     """Sends requests to a door.
 
-    An event loop that asks has connections of its own.
-
     Args:
         address: where the door is.
         key: tells the door whose requests these are, or None.
-        tls: how the door's certificate is checked, and what this side shows; by default what the system trusts.
+        tls: how the door's certificate is checked, and what this side shows.
+
+    Attributes:
+        url: where the door is, for people.
+
+    Raises:
+        Unavailable: if what this way needs is not installed.
+        TypeError: if `tls` is nothing that this way can use.
     """
 
-    def __init__(self, address: Address, key: str | None, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, address: Address, key: str | None, tls: Tls) -> None:
         self.url: Final = address.url
-        self._address, self._tls = address, tls
-        self._headers = {"Accept": MESSAGEPACK} | ({} if key is None else {"Authorization": f"Bearer {key}"})
-        self._pools: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
+        self._wire = _wire(address, key, tls)
         self._process = os.getpid()
         self._closed = False
 
-    async def exchange(self, request: Request) -> Answer:
-        """Ask something, and await the answer.
+    async def exchange(self, request: Request) -> Any:
+        """Ask something, and give what the answer gives.
 
         Raises:
             JackfieldError: what the call raised there.
@@ -61,21 +79,24 @@ class Transport:
         left = request.deadline - monotonic()
         if left <= 0:
             raise DeadlineExceeded(request.what, -left, "it was not sent")
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # a coroutine that runs is in one
+        timer = CancelTimer(task.get_loop(), task, request.deadline)
         try:
-            async with asyncio.timeout(left):
-                return await self._tries(request)
-        except TimeoutError:
-            overdue = monotonic() - request.deadline
-            raise DeadlineExceeded(request.what, overdue, "no answer came; the door is told") from None
+            answer = await self._tries(request)
+        except BaseException as error:
+            if timer.settle(error):
+                overdue = monotonic() - request.deadline
+                raise DeadlineExceeded(request.what, overdue, "no answer came; the door is told") from None
+            raise
+        timer.settle(None)
+        return answer
 
-    async def _tries(self, request: Request) -> Answer:
+    async def _tries(self, request: Request) -> Any:
         attempt = 1
         while True:
             try:
-                answer = await self._once(request)
-                if answer.ok:
-                    return answer
-                raise answers.error(answer, request, self.url)
+                return await self._wire.ask(request)
             except Unavailable as error:
                 pause = _PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
                 late = request.deadline is not None and monotonic() + pause >= request.deadline
@@ -83,34 +104,6 @@ class Transport:
                     raise
             await asyncio.sleep(pause)
             attempt += 1
-
-    async def _once(self, request: Request) -> Answer:
-        headers = {**request.headers, **self._headers}
-        if request.tells_time and request.deadline is not None:
-            headers["X-Timeout"] = f"{max(request.deadline - monotonic(), 1e-6):.6f}"
-        url = URL(self._address.base + request.path, encoded=True)
-        try:
-            async with self._pool().request(
-                request.method, url, data=request.body or None, headers=headers, allow_redirects=False
-            ) as response:
-                body = await whole(response, self.url)
-                said = {name.lower(): value for name, value in response.headers.items()}
-                return Answer(response.status, said, body)
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise self._lost("protocol", f"its certificate is not to be trusted: {error}", ran=False) from error
-        except aiohttp.ClientSSLError as error:
-            raise self._lost("protocol", f"TLS cannot be spoken with it: {error}", ran=False) from error
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            reason = f"no connection to it: {getattr(error, 'strerror', None) or error}"
-            raise self._lost("unreachable", f"{reason}: does it run, and is the URL right?", ran=False) from error
-        except aiohttp.ClientResponseError as error:
-            raise self._lost("protocol", f"what it answered is no HTTP: {error.message}", ran=None) from error
-        except (aiohttp.ClientError, OSError) as error:
-            reason = "the connection was lost before the answer came"
-            raise self._lost("unreachable", f"{reason} ({type(error).__name__})", ran=None) from error
-
-    def _lost(self, cause: str, reason: str, *, ran: bool | None) -> Unavailable:
-        return Unavailable(self.url, reason, cause, ran=ran)
 
     def check(self) -> None:
         """Refuse a client that is closed, or another process's.
@@ -124,30 +117,6 @@ class Transport:
         if self._closed:
             raise Unavailable(self.url, "the client has been closed: make another", "unreachable", ran=False)
 
-    def _pool(self) -> aiohttp.ClientSession:
-        loop = asyncio.get_running_loop()
-        pool = self._pools.get(loop)
-        if pool is None:
-            for other in [each for each in self._pools if each.is_closed()]:
-                _drop(self._pools.pop(other))
-            pool = self._pools[loop] = aiohttp.ClientSession(
-                connector=self._connector(),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT),
-                auto_decompress=False,
-                skip_auto_headers=("User-Agent", "Accept-Encoding", "Content-Type"),
-                max_line_size=65_536,
-                max_field_size=65_536,
-            )
-        return pool
-
-    def _connector(self) -> aiohttp.BaseConnector:
-        if self._address.socket is not None:
-            return aiohttp.UnixConnector(self._address.socket, limit=_CONNECTIONS, keepalive_timeout=_IDLE)
-        return aiohttp.TCPConnector(
-            ssl=self._tls or True, limit=_CONNECTIONS, keepalive_timeout=_IDLE, socket_factory=_socket
-        )
-
     def shut(self) -> None:
         """Take no more requests."""
         self._closed = True
@@ -155,18 +124,25 @@ class Transport:
     async def close(self) -> None:
         """Close all connections; what is under way ends with `Unavailable`."""
         self.shut()
-        if os.getpid() != self._process:  # they are the other process's
-            return
-        here = asyncio.get_running_loop()
-        while self._pools:
-            loop, pool = self._pools.popitem()
-            if loop is here:
-                await pool.close()
-            elif loop.is_running():
-                with suppress(RuntimeError):  # it has been closed meanwhile
-                    asyncio.run_coroutine_threadsafe(pool.close(), loop)
-            else:
-                _drop(pool)
+        if os.getpid() == self._process:  # else they are the other process's
+            await self._wire.close()
+
+
+def _wire(address: Address, key: str | None, tls: Tls) -> Wire:
+    """Give what speaks to that door; its library is imported only now, since nobody needs both."""
+    try:
+        if address.kind == "grpc":
+            import jackfield_contrib.grpc  # noqa: F401, PLC0415  # before grpcio: it says how that is in a fork
+            from jackfield_contrib.client.over_grpc import OverGrpc  # noqa: PLC0415  # as said
+
+            return OverGrpc(address, key, tls)
+        from jackfield_contrib.client.over_http import OverHttp  # noqa: PLC0415  # as said
+
+        return OverHttp(address, key, tls)
+    except ModuleNotFoundError as error:
+        extra = "grpc" if address.kind == "grpc" else "client"
+        reason = f"{error.name} is not installed: pip install 'jackfield-contrib[{extra}]'"
+        raise Unavailable(address.url, reason, "blocked", ran=False) from error
 
 
 def _again(request: Request, error: Unavailable) -> bool:
@@ -174,21 +150,3 @@ def _again(request: Request, error: Unavailable) -> bool:
     if error.cause == "protocol":
         return False
     return error.ran is False or (request.repeatable and error.cause == "unreachable")
-
-
-def _drop(pool: aiohttp.ClientSession) -> None:
-    """Let go of connections whose loop is over: nothing of it can be awaited any more."""
-    connector = pool.connector
-    pool.detach()
-    if connector is not None:
-        connector.__exit__(None, None, None)  # what `close` does before it waits
-
-
-def _socket(found: Any) -> socket.socket:
-    family, kind, protocol, _, _ = found
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for value, name in _PEER_GONE:
-        if (option := getattr(socket, name, None)) is not None:  # not every system has each
-            made.setsockopt(socket.IPPROTO_TCP, option, value)
-    return made

@@ -89,9 +89,17 @@ class Access:
         traced = tenant in self._host.snapshot.permissions.traced
         return Asker(tenant, _entering(metadata, traced) or None, traced)
 
+    def accepts(self) -> None:
+        """Refuse calls for later where none would outlive the host; as for HTTP."""
+        self._access.accepts()
+
     def submission(self, identifier: str, tenant: str | None) -> Submission:
         """Find a submitted call; as for HTTP."""
         return self._access.submission(identifier, tenant)
+
+    def owner(self, tenant: str | None) -> str | None:
+        """Tell whose submitted calls are there for a tenant; as for HTTP."""
+        return self._access.owner(tenant)
 
 
 def _client(peer: str) -> str:

@@ -4,11 +4,11 @@ import asyncio
 from typing import Final
 
 from jackfield import Host, to_json
-from jackfield.contract.payload import payload_schema, result_schema
 from jackfield.errors import FunctionNotFound
 from jackfield.model.spec import FunctionSpec
+from jackfield_contrib.contracts import contract_of
 from jackfield_contrib.grpc.access import Asker
-from jackfield_contrib.grpc.functions_pb2 import DescribeRequest, Description, Descriptions
+from jackfield_contrib.grpc.functions_pb2 import DescribeRequest, Description, Descriptions, Parameter
 
 _PICKS: Final = False  # no version
 
@@ -37,10 +37,7 @@ class Describing:
         if name:
             if permissions.denial(name, tenant, _PICKS):
                 raise FunctionNotFound(name)
-            spec = self._host.describe(name)
-            shown = _shown(spec)
-            shown.payload_schema, shown.result_schema = to_json(payload_schema(spec)), to_json(result_schema(spec))
-            return Descriptions(functions=[shown])
+            return Descriptions(functions=[_described(self._host.describe(name))])
         found = []
         for each in sorted(self._host.snapshot.functions):
             if not permissions.denial(each, tenant, _PICKS):
@@ -49,6 +46,15 @@ class Describing:
                 except FunctionNotFound:  # it went meanwhile
                     continue
         return Descriptions(functions=found)
+
+
+def _described(spec: FunctionSpec) -> Description:
+    shown, contract = _shown(spec), contract_of(spec)
+    shown.shape, shown.returns, shown.idempotent = contract["shape"], contract["returns"], contract["idempotent"]
+    shown.parameters.extend(Parameter(**each) for each in contract["parameters"])
+    shown.payload_schema = to_json(contract["payload_schema"])
+    shown.result_schema = to_json(contract["result_schema"])
+    return shown
 
 
 def _shown(spec: FunctionSpec) -> Description:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cjackfield/v1/functions.proto\x12\x0cjackfield.v1\x1a\x17google/rpc/status.proto\"\xf4\x01\n\x04\x43\x61ll\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x0f\n\x07payload\x18\x03 \x01(\x0c\x12(\n\x08\x65ncoding\x18\x04 \x01(\x0e\x32\x16.jackfield.v1.Encoding\x12\x14\n\x07timeout\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x30\n\x07headers\x18\x07 \x03(\x0b\x32\x1f.jackfield.v1.Call.HeadersEntry\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\n\n\x08_timeout\"F\n\x05Reply\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06result\x18\x02 \x01(\x0c\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\":\n\x05\x43\x61lls\x12!\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x12.jackfield.v1.Call\x12\x0e\n\x06\x63\x61ncel\x18\x02 \x03(\x04\"/\n\x07Replies\x12$\n\x07replies\x18\x01 \x03(\x0b\x32\x13.jackfield.v1.Reply\">\n\rSubmitRequest\x12 \n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x12.jackfield.v1.Call\x12\x0b\n\x03key\x18\x02 \x01(\t\"I\n\x11SubmissionRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12(\n\x08\x65ncoding\x18\x02 \x01(\x0e\x32\x16.jackfield.v1.Encoding\"m\n\nSubmission\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x0e\n\x06result\x18\x04 \x01(\x0c\x12!\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.Status\"#\n\x0f\x44\x65scribeRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\"<\n\x0c\x44\x65scriptions\x12,\n\tfunctions\x18\x01 \x03(\x0b\x32\x19.jackfield.v1.Description\"z\n\x0b\x44\x65scription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06plugin\x18\x03 \x01(\t\x12\r\n\x05\x61\x62out\x18\x04 \x01(\t\x12\x16\n\x0epayload_schema\x18\x05 \x01(\x0c\x12\x15\n\rresult_schema\x18\x06 \x01(\x0c*7\n\x08\x45ncoding\x12\x11\n\rENCODING_JSON\x10\x00\x12\x18\n\x14\x45NCODING_MESSAGEPACK\x10\x01\x32\xd7\x03\n\tFunctions\x12\x31\n\x06Invoke\x12\x12.jackfield.v1.Call\x1a\x13.jackfield.v1.Reply\x12\x39\n\x0bInvokeBatch\x12\x13.jackfield.v1.Calls\x1a\x15.jackfield.v1.Replies\x12\x39\n\x07Session\x12\x13.jackfield.v1.Calls\x1a\x15.jackfield.v1.Replies(\x01\x30\x01\x12?\n\x06Submit\x12\x1b.jackfield.v1.SubmitRequest\x1a\x18.jackfield.v1.Submission\x12J\n\rGetSubmission\x12\x1f.jackfield.v1.SubmissionRequest\x1a\x18.jackfield.v1.Submission\x12M\n\x10\x43\x61ncelSubmission\x12\x1f.jackfield.v1.SubmissionRequest\x1a\x18.jackfield.v1.Submission\x12\x45\n\x08\x44\x65scribe\x12\x1d.jackfield.v1.DescribeRequest\x1a\x1a.jackfield.v1.Descriptionsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cjackfield/v1/functions.proto\x12\x0cjackfield.v1\x1a\x17google/rpc/status.proto\"\xf4\x01\n\x04\x43\x61ll\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x0f\n\x07payload\x18\x03 \x01(\x0c\x12(\n\x08\x65ncoding\x18\x04 \x01(\x0e\x32\x16.jackfield.v1.Encoding\x12\x14\n\x07timeout\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07version\x18\x06 \x01(\t\x12\x30\n\x07headers\x18\x07 \x03(\x0b\x32\x1f.jackfield.v1.Call.HeadersEntry\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\n\n\x08_timeout\"F\n\x05Reply\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06result\x18\x02 \x01(\x0c\x12!\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.Status\":\n\x05\x43\x61lls\x12!\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x12.jackfield.v1.Call\x12\x0e\n\x06\x63\x61ncel\x18\x02 \x03(\x04\"/\n\x07Replies\x12$\n\x07replies\x18\x01 \x03(\x0b\x32\x13.jackfield.v1.Reply\">\n\rSubmitRequest\x12 \n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x12.jackfield.v1.Call\x12\x0b\n\x03key\x18\x02 \x01(\t\"W\n\x11SubmissionRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12(\n\x08\x65ncoding\x18\x02 \x01(\x0e\x32\x16.jackfield.v1.Encoding\x12\x0c\n\x04wait\x18\x03 \x01(\x01\"\x80\x01\n\nSubmission\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x0e\n\x06result\x18\x04 \x01(\x0c\x12!\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x12.google.rpc.Status\x12\x11\n\tcancelled\x18\x06 \x01(\x08\"I\n\x16ListSubmissionsRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\r\n\x05limit\x18\x03 \x01(\r\"B\n\x0eSubmissionList\x12\x30\n\x0bsubmissions\x18\x01 \x03(\x0b\x32\x1b.jackfield.v1.SubmissionRow\"\xcb\x01\n\rSubmissionRow\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x66unction\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x13\n\x06tenant\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x10\n\x03key\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x0e\n\x06status\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x08 \x01(\r\x12\x11\n\tsubmitted\x18\t \x01(\t\x12\r\n\x05since\x18\n \x01(\tB\t\n\x07_tenantB\x06\n\x04_key\"#\n\x0f\x44\x65scribeRequest\x12\x10\n\x08\x66unction\x18\x01 \x01(\t\"<\n\x0c\x44\x65scriptions\x12,\n\tfunctions\x18\x01 \x03(\x0b\x32\x19.jackfield.v1.Description\"\xdb\x01\n\x0b\x44\x65scription\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06plugin\x18\x03 \x01(\t\x12\r\n\x05\x61\x62out\x18\x04 \x01(\t\x12\x16\n\x0epayload_schema\x18\x05 \x01(\x0c\x12\x15\n\rresult_schema\x18\x06 \x01(\x0c\x12\r\n\x05shape\x18\x07 \x01(\t\x12+\n\nparameters\x18\x08 \x03(\x0b\x32\x17.jackfield.v1.Parameter\x12\x0f\n\x07returns\x18\t \x01(\t\x12\x12\n\nidempotent\x18\n \x01(\x08\"H\n\tParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x10\n\x08required\x18\x03 \x01(\x08\x12\r\n\x05shown\x18\x04 \x01(\t*7\n\x08\x45ncoding\x12\x11\n\rENCODING_JSON\x10\x00\x12\x18\n\x14\x45NCODING_MESSAGEPACK\x10\x01\x32\xae\x04\n\tFunctions\x12\x31\n\x06Invoke\x12\x12.jackfield.v1.Call\x1a\x13.jackfield.v1.Reply\x12\x39\n\x0bInvokeBatch\x12\x13.jackfield.v1.Calls\x1a\x15.jackfield.v1.Replies\x12\x39\n\x07Session\x12\x13.jackfield.v1.Calls\x1a\x15.jackfield.v1.Replies(\x01\x30\x01\x12?\n\x06Submit\x12\x1b.jackfield.v1.SubmitRequest\x1a\x18.jackfield.v1.Submission\x12J\n\rGetSubmission\x12\x1f.jackfield.v1.SubmissionRequest\x1a\x18.jackfield.v1.Submission\x12M\n\x10\x43\x61ncelSubmission\x12\x1f.jackfield.v1.SubmissionRequest\x1a\x18.jackfield.v1.Submission\x12U\n\x0fListSubmissions\x12$.jackfield.v1.ListSubmissionsRequest\x1a\x1c.jackfield.v1.SubmissionList\x12\x45\n\x08\x44\x65scribe\x12\x1d.jackfield.v1.DescribeRequest\x1a\x1a.jackfield.v1.Descriptionsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CALL_HEADERSENTRY']._loaded_options = None
   _globals['_CALL_HEADERSENTRY']._serialized_options = b'8\001'
-  _globals['_ENCODING']._serialized_start=972
-  _globals['_ENCODING']._serialized_end=1027
+  _globals['_ENCODING']._serialized_start=1527
+  _globals['_ENCODING']._serialized_end=1582
   _globals['_CALL']._serialized_start=72
   _globals['_CALL']._serialized_end=316
   _globals['_CALL_HEADERSENTRY']._serialized_start=258
@@ -49,15 +49,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBMITREQUEST']._serialized_start=499
   _globals['_SUBMITREQUEST']._serialized_end=561
   _globals['_SUBMISSIONREQUEST']._serialized_start=563
-  _globals['_SUBMISSIONREQUEST']._serialized_end=636
-  _globals['_SUBMISSION']._serialized_start=638
-  _globals['_SUBMISSION']._serialized_end=747
-  _globals['_DESCRIBEREQUEST']._serialized_start=749
-  _globals['_DESCRIBEREQUEST']._serialized_end=784
-  _globals['_DESCRIPTIONS']._serialized_start=786
-  _globals['_DESCRIPTIONS']._serialized_end=846
-  _globals['_DESCRIPTION']._serialized_start=848
-  _globals['_DESCRIPTION']._serialized_end=970
-  _globals['_FUNCTIONS']._serialized_start=1030
-  _globals['_FUNCTIONS']._serialized_end=1501
+  _globals['_SUBMISSIONREQUEST']._serialized_end=650
+  _globals['_SUBMISSION']._serialized_start=653
+  _globals['_SUBMISSION']._serialized_end=781
+  _globals['_LISTSUBMISSIONSREQUEST']._serialized_start=783
+  _globals['_LISTSUBMISSIONSREQUEST']._serialized_end=856
+  _globals['_SUBMISSIONLIST']._serialized_start=858
+  _globals['_SUBMISSIONLIST']._serialized_end=924
+  _globals['_SUBMISSIONROW']._serialized_start=927
+  _globals['_SUBMISSIONROW']._serialized_end=1130
+  _globals['_DESCRIBEREQUEST']._serialized_start=1132
+  _globals['_DESCRIBEREQUEST']._serialized_end=1167
+  _globals['_DESCRIPTIONS']._serialized_start=1169
+  _globals['_DESCRIPTIONS']._serialized_end=1229
+  _globals['_DESCRIPTION']._serialized_start=1232
+  _globals['_DESCRIPTION']._serialized_end=1451
+  _globals['_PARAMETER']._serialized_start=1453
+  _globals['_PARAMETER']._serialized_end=1525
+  _globals['_FUNCTIONS']._serialized_start=1585
+  _globals['_FUNCTIONS']._serialized_end=2143
 # @@protoc_insertion_point(module_scope)

@@ -65,6 +65,11 @@ class FunctionsStub(object):
                 request_serializer=jackfield_dot_v1_dot_functions__pb2.SubmissionRequest.SerializeToString,
                 response_deserializer=jackfield_dot_v1_dot_functions__pb2.Submission.FromString,
                 _registered_method=True)
+        self.ListSubmissions = channel.unary_unary(
+                '/jackfield.v1.Functions/ListSubmissions',
+                request_serializer=jackfield_dot_v1_dot_functions__pb2.ListSubmissionsRequest.SerializeToString,
+                response_deserializer=jackfield_dot_v1_dot_functions__pb2.SubmissionList.FromString,
+                _registered_method=True)
         self.Describe = channel.unary_unary(
                 '/jackfield.v1.Functions/Describe',
                 request_serializer=jackfield_dot_v1_dot_functions__pb2.DescribeRequest.SerializeToString,
@@ -92,6 +97,8 @@ class FunctionsServicer(object):
 
     def Session(self, request_iterator, context):
         """Calls as long as the stream is open, many in a message, both ways; each reply comes as soon as its call has ended.
+        The server's initial metadata comes at once, when it knows whose the calls are; its `jackfield-session` is how many
+        calls may be under way before it reads no more.
         When the client has closed its side, the stream ends after the last reply. When the server ends it first, calls
         without a reply were not begun if the status has a google.rpc.ErrorInfo with the reason DRAINING, and may have run
         otherwise.
@@ -108,7 +115,7 @@ class FunctionsServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetSubmission(self, request, context):
-        """Tells where a submitted call is, and how it has ended.
+        """Tells where a submitted call is, and how it has ended; a while later, if that is asked for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,6 +123,13 @@ class FunctionsServicer(object):
 
     def CancelSubmission(self, request, context):
         """Cancels a submitted call unless it has ended, and tells where it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSubmissions(self, request, context):
+        """Tells which submitted calls are kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,6 +174,11 @@ def add_FunctionsServicer_to_server(servicer, server):
                     servicer.CancelSubmission,
                     request_deserializer=jackfield_dot_v1_dot_functions__pb2.SubmissionRequest.FromString,
                     response_serializer=jackfield_dot_v1_dot_functions__pb2.Submission.SerializeToString,
+            ),
+            'ListSubmissions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSubmissions,
+                    request_deserializer=jackfield_dot_v1_dot_functions__pb2.ListSubmissionsRequest.FromString,
+                    response_serializer=jackfield_dot_v1_dot_functions__pb2.SubmissionList.SerializeToString,
             ),
             'Describe': grpc.unary_unary_rpc_method_handler(
                     servicer.Describe,
@@ -330,6 +349,33 @@ class Functions(object):
             '/jackfield.v1.Functions/CancelSubmission',
             jackfield_dot_v1_dot_functions__pb2.SubmissionRequest.SerializeToString,
             jackfield_dot_v1_dot_functions__pb2.Submission.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSubmissions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/jackfield.v1.Functions/ListSubmissions',
+            jackfield_dot_v1_dot_functions__pb2.ListSubmissionsRequest.SerializeToString,
+            jackfield_dot_v1_dot_functions__pb2.SubmissionList.FromString,
             options,
             channel_credentials,
             insecure,

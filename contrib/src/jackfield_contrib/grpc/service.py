@@ -22,6 +22,7 @@ from jackfield_contrib.grpc.functions_pb2 import (
     Call,
     Calls,
     DescribeRequest,
+    ListSubmissionsRequest,
     Replies,
     Reply,
     SubmissionRequest,
@@ -36,6 +37,9 @@ M = TypeVar("M", bound=Message)
 
 NAME: Final[str] = DESCRIPTOR.services_by_name["Functions"].full_name
 """Of the service."""
+
+SESSION: Final = "jackfield-session"
+"""The metadata that a session begins with: how many of its calls may be under way."""
 
 _AGAIN: Final = 1.0  # seconds after which a session is asked again whose it is: keys end
 
@@ -81,6 +85,9 @@ class Functions:
             ),
             "CancelSubmission": self._unary(
                 "CancelSubmission", SubmissionRequest, lambda request, asker, _: later.cancel(request, asker)
+            ),
+            "ListSubmissions": self._unary(
+                "ListSubmissions", ListSubmissionsRequest, lambda request, asker, _: later.each(request, asker)
             ),
             "Describe": self._unary(
                 "Describe", DescribeRequest, lambda request, asker, _: about.describe(request, asker)
@@ -182,6 +189,8 @@ class Functions:
         except (JackfieldError, Refused) as error:
             _end(context, statuses.of(error))
             return
+        # So a client knows that it has a session before it sends a call.
+        await context.send_initial_metadata(((SESSION, str(self._bounds.session)),))
 
         def ask() -> Asker:
             nonlocal asker, since

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import grpc
@@ -93,10 +93,10 @@ class Session:
         try:
             while (raw := await self._context.read()) is not grpc.aio.EOF:
                 message = messages.many(raw, self._bounds.batch)
-                for identifier in message.cancel:
-                    if (task := self._under_way.get(identifier)) is not None:
-                        task.cancel()
-                asker = self._ask()
+                self._cancel(message.cancel)
+                asker = self._asker()
+                if asker is None:
+                    return
                 for call in message.calls:
                     while len(self._under_way) + len(self._ready) >= self._bounds.session:
                         self._room = self._loop.create_future()
@@ -110,6 +110,19 @@ class Session:
             return
         else:
             self._end(None)
+
+    def _cancel(self, identifiers: Iterable[int]) -> None:
+        for identifier in identifiers:
+            if (task := self._under_way.get(identifier)) is not None:
+                task.cancel()
+
+    def _asker(self) -> Asker | None:
+        """Tell who asks; None when that is nobody any more: then what came before is answered, and it ends."""
+        try:
+            return self._ask()
+        except (Refused, JackfieldError) as error:
+            self._end(statuses.of(error))
+            return None
 
     def _begin(self, call: Call, asker: Asker) -> None:
         identifier = call.id

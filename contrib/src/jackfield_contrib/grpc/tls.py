@@ -12,6 +12,7 @@ import grpc
 from jackfield.config import GrpcDoorConfig
 from jackfield.errors import Unavailable
 from jackfield.log import host_log
+from jackfield_contrib.identity.certificates import unusable
 
 _UNREAD: Final[tuple[object, ...]] = ()
 
@@ -28,8 +29,7 @@ def credentials(settings: GrpcDoorConfig) -> grpc.ServerCredentials | None:
     try:
         first = files.read()
     except OSError as error:  # ssl's errors are of these
-        reason = f"the certificate, its key or the authority of clients cannot be used: {error}"
-        raise Unavailable("door grpc", reason) from error
+        raise Unavailable("door grpc", unusable(settings, error)) from error
     asks = settings.client_ca is not None
     return grpc.dynamic_ssl_server_credentials(first, files.changed, asks)  # type: ignore[arg-type]  # None is: no other
 
@@ -57,7 +57,8 @@ class Files:
         self._seen = self._stamps()
         # grpcio says of what it cannot use only that it cannot, and of what it reads later nothing.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self._cert, self._key)
+        # A key with a passphrase is an error: OpenSSL would ask the terminal for one.
+        context.load_cert_chain(self._cert, self._key, password=b"")
         if self._authority is not None:
             context.load_verify_locations(self._authority)
         pair = Path(self._key).read_bytes(), Path(self._cert).read_bytes()

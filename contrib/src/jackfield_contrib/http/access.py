@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from jackfield import Host, Submission
 from jackfield.config.doors_check import is_loopback
+from jackfield.errors import Unavailable
 from jackfield.model.entrance import Entrance
 from jackfield_contrib.http.pages import is_foreign, is_renamed
 from jackfield_contrib.http.problems import Refused
-from jackfield_contrib.identity import Authenticate, Identity, retraced
+from jackfield_contrib.identity import Authenticate, Identity, Memory, retraced
 
 __all__ = ["Access", "Authenticate"]
 
@@ -18,6 +19,7 @@ _CREDENTIAL: Final = b"authorization"
 _TRACE: Final = b"traceparent"
 _NONE: Final[Mapping[str, Any]] = {}
 _PAGE: Final = "a page of another site asks, and nothing that it has says whose it is: give tenants keys, and send one"
+_NO_STORE: Final = "this host has no store that lasts: whoever runs it adds [store] to its configuration, with a url"
 _UNKNOWN: Final = "this host serves its tenants alone, and the request names none that it knows"
 
 
@@ -39,18 +41,20 @@ class Access:
         self._strangers, self._near = strangers, near
         self._host: Host = host
         self._authenticate: Authenticate = authenticate or Identity(host)
+        self._identity = self._authenticate if isinstance(self._authenticate, Identity) else None
 
     @property
     def closed(self) -> bool:
         """Whether calls without a tenant are refused: there are tenants, or should be."""
         return self._strangers or self._host.snapshot.permissions.pickers is not None
 
-    def tenant(self, headers: dict[bytes, bytes], scope: Mapping[str, Any]) -> str | None:
+    def tenant(self, headers: dict[bytes, bytes], scope: Mapping[str, Any], memory: Memory | None = None) -> str | None:
         """Tell whose a request is; None in a host without tenants.
 
         Args:
             headers: of the request, by name; what does not count of a stranger's is changed there.
             scope: of ASGI.
+            memory: of the connection, if that is kept.
 
         Raises:
             Refused: when it is nobody's, and there are tenants; or when a page of another site would be somebody by
@@ -64,7 +68,7 @@ class Access:
             raise Refused(403, _PAGE)
         if _is_ambiguous(headers, scope):
             headers[_CREDENTIAL] = b""  # none of them counts
-        tenant = self._authenticate(headers)
+        tenant = self._authenticate(headers) if self._identity is None else self._identity(headers, memory)
         if tenant is None:
             # The same for whatever is wrong: who tries keys learns nothing.
             raise Refused(401, _UNKNOWN, {"www-authenticate": "Bearer"})
@@ -81,6 +85,15 @@ class Access:
     def owner(self, tenant: str | None) -> str | None:
         """Tell whose submitted calls are there for a tenant: its own; None: everybody's, for operators."""
         return None if tenant in self._host.snapshot.permissions.operators else tenant
+
+    def accepts(self) -> None:
+        """Refuse calls for later where none would outlive the host.
+
+        Raises:
+            Unavailable: if the host has no store that lasts.
+        """
+        if not self._host.durable_calls.lasts:
+            raise Unavailable("submitted calls", _NO_STORE, "store", ran=False)
 
     def submission(self, identifier: str, tenant: str | None) -> Submission:
         """Find a submitted call.

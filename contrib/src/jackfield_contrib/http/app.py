@@ -18,6 +18,7 @@ from jackfield_contrib.http.presence import Gone, Receive
 from jackfield_contrib.http.problems import Refused
 from jackfield_contrib.http.streaming import Streaming
 from jackfield_contrib.http.submitting import Submitting
+from jackfield_contrib.http.turns import NOBODY, Turns
 
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -70,7 +71,7 @@ class Application:
     closing = False
 
     def __init__(self, host: Host, probes: Probes, bounds: Bounds, access: Access) -> None:
-        self._probes, self._bounds, self._access = probes, bounds, access
+        self._probes, self._bounds, self._access, self._turns = probes, bounds, access, Turns(host)
         self._calling, self._catalogue = Calling(host, bounds), Catalogue(host, bounds)
         self._submitting, self._streaming, self._hooks = Submitting(host, access), Streaming(host, bounds), Hooks(host)
 
@@ -90,10 +91,12 @@ class Application:
                 _only(scope["method"], "POST")
                 await self._hooks.take(path[len(_HOOKS) :], exchange)
             else:
-                exchange.tenant = self._access.tenant(exchange.headers, scope)
+                tenant = exchange.tenant = self._access.tenant(exchange.headers, scope, exchange.memory)
+                if tenant is not None and (turn := self._turns.ask(tenant)) is not None:
+                    await exchange.wait(turn)
                 await self._answer(scope["method"], path, exchange)
         except Refused as refused:
-            await exchange.problem(problems.of_request(refused))
+            await self._refuse(refused, exchange)
         except JackfieldError as error:
             await exchange.problem(problems.of_error(error))
         except Gone:
@@ -134,6 +137,12 @@ class Application:
             await exchange.result(exchange.written(await asyncio.to_thread(made, exchange.tenant)))
         else:
             raise Refused(404, "there is nothing here: functions are below /v1/functions/, /openapi.json lists them")
+
+    async def _refuse(self, refused: Refused, exchange: Exchange) -> None:
+        """Answer what never became a call; requests of nobody have their turn among the others."""
+        if exchange.tenant is None and (turn := self._turns.ask(NOBODY)) is not None:
+            await turn
+        await exchange.problem(problems.of_request(refused))
 
     async def _opened(self, scope: Scope, path: str, exchange: Exchange) -> None:
         """Answer what needs no key: those who watch, and the page that shows what whoever reads it may call."""

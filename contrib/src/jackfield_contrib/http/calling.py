@@ -9,7 +9,7 @@ from jackfield.errors import FunctionCrashed, JackfieldError
 from jackfield_contrib.http import problems
 from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.exchange import Exchange
-from jackfield_contrib.http.presence import Presence
+from jackfield_contrib.http.presence import while_there
 from jackfield_contrib.http.problems import Problem, Refused
 
 _FIELDS: Final = frozenset({"function", "payload", "version", "timeout"})
@@ -31,7 +31,7 @@ class Calling:
         payload = await exchange.payload()
         timeout, headers = exchange.timeout(), exchange.passed_on()
         try:
-            with Presence(exchange.receive):
+            with while_there(exchange.receive):
                 result = await self._host.acall(name, payload, timeout, exchange.tenant, None, headers)
             written = exchange.written(result)
         except JackfieldError as error:
@@ -51,7 +51,7 @@ class Calling:
             async with places:
                 return await self._entry(exchange, call, headers, whole)
 
-        with Presence(exchange.receive):
+        with while_there(exchange.receive):
             answers = await asyncio.gather(*map(each, wanted))
         await exchange.results(answers)
 

@@ -2,27 +2,28 @@
 
 import asyncio
 import math
-import os
 import socket
-import stat
-from pathlib import Path
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
 
 import uvicorn
 
 from jackfield import Host, Probes
 from jackfield.config import HttpDoorConfig
-from jackfield.config.doors_check import is_loopback
 from jackfield.errors import Unavailable
+from jackfield.log import host_log
+from jackfield.operations.handing import take
 from jackfield_contrib.http.app import asgi
 from jackfield_contrib.http.bounds import Bounds
+from jackfield_contrib.http.listening import Listening, is_beyond
 from jackfield_contrib.http.protocol import Guard
-from jackfield_contrib.http.tls import Renewed, certified
+from jackfield_contrib.http.tls import Renewed
 from jackfield_contrib.identity import Identity
+from jackfield_contrib.identity.certificates import unusable
 
-_BACKLOG: Final = 2_048
 _LEFT: Final = 1.0  # seconds in which requests tell their clients that they have been cancelled
 _LOOK: Final = 0.05  # seconds between two looks whether the server has begun
+_LAST: Final = 0.3  # seconds in which what has been sent on open connections is answered, and each is closed by that
 
 
 class HttpDoor:
@@ -33,30 +34,47 @@ class HttpDoor:
         settings: where it listens.
         probes: what it answers to those who watch; by default those of the host, without names.
         bounds: of requests and connections.
+        channel: where it gets its connections from, as `jackfield.operations.handing` has it, instead of listening: it
+            is one of several processes.
 
     Attributes:
-        address: where it listens, as a URL; of a Unix socket `unix:` and its path.
+        address: where it listens, as a URL; of a Unix socket `unix:` and its path; "" where another process does.
     """
 
     def __init__(
-        self, host: Host, settings: HttpDoorConfig, probes: Probes | None = None, bounds: Bounds | None = None
+        self,
+        host: Host,
+        settings: HttpDoorConfig,
+        probes: Probes | None = None,
+        bounds: Bounds | None = None,
+        channel: socket.socket | None = None,
     ) -> None:
-        self._host, self._settings, self._bounds = host, settings, bounds or Bounds()
+        self._host, self._settings, self._bounds, self._channel = host, settings, bounds or Bounds(), channel
         self._identity = Identity(host)
-        self._beyond = settings.uds is None and not is_loopback(settings.host)
+        beyond = is_beyond(settings)
         self._app = asgi(
             host,
             probes=probes,
             bounds=self._bounds,
             authenticate=self._identity,
-            strangers=self._beyond,
-            near=settings.uds is None and not self._beyond,
+            strangers=beyond,
+            near=settings.uds is None and not beyond,
         )
         self._guard = Guard(self._bounds)
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
-        self._made: Path | None = None
+        self._listening: Listening | None = None
+        self._welcomes: set[asyncio.Task[None]] = set()
         self.address = ""
+
+    @staticmethod
+    def listen(host: Host, settings: HttpDoorConfig) -> Listening:
+        """Listen, for several processes that are handed the connections.
+
+        Raises:
+            Unavailable: when the address cannot be listened on.
+        """
+        return Listening(settings, tenants=host.snapshot.permissions.pickers is not None)
 
     async def open(self) -> None:
         """Listen.
@@ -66,7 +84,29 @@ class HttpDoor:
                 verified here.
         """
         self._identity.prepare()
-        settings = self._settings
+        config = self._config()
+        sockets: list[socket.socket] = []
+        if self._channel is None:
+            if self._settings.processes > 1:
+                text = f"processes = {self._settings.processes} is for `pluginctl serve`: this process serves alone"
+                host_log("WARNING", f"door http: {text}")
+            self._listening = self.listen(self._host, self._settings)
+            self.address = self._listening.address
+            sockets.append(self._listening.socket)
+        self._server = uvicorn.Server(config)
+        self._guard.open(self._server.server_state.connections)
+        self._serving = asyncio.create_task(self._server.serve(sockets), name="jackfield-http")
+        while not self._server.started and not self._serving.done():  # noqa: ASYNC110  # it has no event for that
+            await asyncio.sleep(_LOOK)
+        if self._serving.done():
+            await self._serving
+        if self._listening is not None:
+            self._listening.open()
+        if self._channel is not None:
+            self._channel.settimeout(0)
+            asyncio.get_running_loop().add_reader(self._channel, self._take, self._channel, self._server)
+
+    def _config(self) -> uvicorn.Config:
         config = uvicorn.Config(
             self._app,
             log_config=None,
@@ -75,50 +115,31 @@ class HttpDoor:
             lifespan="off",
             ws="none",
             server_header=False,
-            backlog=1,  # what asyncio takes at once of those that wait: see `_listen_on`
-            http=self._guard.protocol,
+            proxy_headers=False,  # the connection sees to those
+            backlog=1,  # what asyncio takes at once of those that wait: see `Listening.open`
+            http=self._guard.protocol,  # type: ignore[arg-type]  # it is called, as a class would be
         )
         config.load()
-        if settings.tls_cert is not None:
+        if self._settings.tls_cert is not None:
             try:
-                config.ssl = Renewed(settings)
+                config.ssl = Renewed(self._settings)
             except OSError as error:  # ssl's errors are of these
-                raise Unavailable("door http", f"the certificate or its key cannot be used: {error}") from error
-            if settings.client_ca is not None:
-                config.http_protocol_class = certified(config.http_protocol_class)
-        listener = self._listener()
-        self._server = uvicorn.Server(config)
-        self._guard.open(self._server.server_state.connections)
-        self._serving = asyncio.create_task(self._server.serve([listener]), name="jackfield-http")
-        while not self._server.started and not self._serving.done():  # noqa: ASYNC110  # it has no event for that
-            await asyncio.sleep(_LOOK)
-        if self._serving.done():
-            await self._serving
-        _listen_on(listener)
+                raise Unavailable("door http", unusable(self._settings, error)) from error
+        return config
 
-    def _listener(self) -> socket.socket:
-        settings = self._settings
-        if settings.uds is not None:
-            listener, self._made = _unix(settings.uds), Path(settings.uds)
-            self.address = f"unix:{settings.uds}"
-            return listener
-        if self._beyond and self._host.snapshot.permissions.pickers is None:
-            reason = f"whoever reaches {settings.host} could call everything: declare who may call under [tenants]"
-            raise Unavailable("door http", f"{reason}, or listen on 127.0.0.1")
+    def _take(self, channel: socket.socket, server: uvicorn.Server) -> None:
+        """Take the connections that another process has accepted."""
+        loop = asyncio.get_running_loop()
         try:
-            family = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0][0]
-            listener = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
-            # asyncio does so only for sockets that name their protocol, which these do not; connections inherit it.
-            # Else a body waits for the client to acknowledge its head: 40 ms.
-            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while (connection := take(channel)) is not None:
+                task = loop.create_task(_welcome(server, connection))
+                self._welcomes.add(task)
+                task.add_done_callback(self._welcomes.discard)
+            loop.remove_reader(channel)
+        except BlockingIOError:
+            return
         except OSError as error:
-            where = f"{settings.host}:{settings.port}"
-            reason = f"cannot listen on {where}: {error.strerror or error}: choose another port (0 is any free one)"
-            raise Unavailable("door http", reason) from error
-        shown = f"[{settings.host}]" if ":" in settings.host else settings.host
-        scheme = "http" if settings.tls_cert is None else "https"
-        self.address = f"{scheme}://{shown}:{listener.getsockname()[1]}"
-        return listener
+            host_log("ERROR", f"door http: a connection cannot be taken: {error}")
 
     def stats(self) -> dict[str, int]:
         """Tell what goes on, for those who watch."""
@@ -135,50 +156,47 @@ class HttpDoor:
         """
         server, serving, self._server, self._serving = self._server, self._serving, None, None
         if server is not None and serving is not None:
+            await self._take_last(server, min(_LAST, timeout))
             server.config.timeout_graceful_shutdown = max(1, math.ceil(timeout))  # an idle connection takes a moment
             server.should_exit = self._app.closing = True
             await asyncio.wait([serving])
             if left := [task for task in server.server_state.tasks if not task.done()]:
                 await asyncio.wait(left, timeout=_LEFT)
         await self._guard.close()
-        if self._made is not None:
-            self._made.unlink(missing_ok=True)
-            self._made = None
+        if self._channel is not None:
+            self._channel.close()
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
+
+    async def _take_last(self, server: uvicorn.Server, timeout: float) -> None:
+        """Take what was accepted before the end, and answer what comes on open connections with the end of each.
+
+        Whoever keeps connections open sends the next request without asking: closed on top of it, it would be lost.
+        """
+        self._guard.leaving = True
+        if self._channel is not None:
+            self._take(self._channel, server)
+            asyncio.get_running_loop().remove_reader(self._channel)
+            with suppress(OSError):  # who accepts is gone
+                self._channel.shutdown(socket.SHUT_WR)  # what is not taken goes to another process
+        until = asyncio.get_running_loop().time() + timeout
+        while self._welcomes or server.server_state.connections:
+            if asyncio.get_running_loop().time() >= until:
+                return
+            await asyncio.sleep(_LOOK)
 
 
-def _listen_on(listener: socket.socket) -> None:
-    """Have the system keep many that wait, though asyncio takes one at a time.
+async def _welcome(server: uvicorn.Server, connection: socket.socket) -> None:
+    """Serve a connection as uvicorn does those that it accepts itself."""
+    config, loop = server.config, asyncio.get_running_loop()
 
-    Of a whole backlog it would take all at once, before anything could be turned away; and when the process has no
-    file left for them, it would log each of them, and try as often again a second later, all at the same time.
-    """
-    listener.listen(_BACKLOG)
+    def protocol() -> asyncio.Protocol:
+        make: Any = config.http_protocol_class
+        made: asyncio.Protocol = make(config=config, server_state=server.server_state, app_state=server.lifespan.state)
+        return made
 
-
-def _unix(path: str) -> socket.socket:
-    """Listen on a Unix socket; one that nobody listens on any more is replaced."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if _left_behind(path):
-            os.unlink(path)  # noqa: PTH108  # a path as text, as sockets have it
-        listener.bind(path)
-        listener.listen(_BACKLOG)
-    except OSError as error:
-        listener.close()
-        reason = f"cannot listen on {path}: {error.strerror or error}: choose another path, or end who listens there"
-        raise Unavailable("door http", reason) from error
-    return listener
-
-
-def _left_behind(path: str) -> bool:
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):  # noqa: PTH116  # as above
-            return False
-    except FileNotFoundError:
-        return False
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-        try:
-            asking.connect(path)
-        except ConnectionRefusedError:
-            return True
-    return False
+        await loop.connect_accepted_socket(protocol, connection, ssl=config.ssl)
+    except OSError:  # whoever it was has gone, or speaks no TLS
+        connection.close()

@@ -3,17 +3,21 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from time import monotonic
 from typing import Any, Final
 
 import msgspec
 
 from jackfield import to_json
 from jackfield.model.deadline import LONGEST
+from jackfield.model.headers import Headers
 from jackfield.wire.crossing import pack, unpack
 from jackfield_contrib.http import problems
 from jackfield_contrib.http.bounds import Bounds
+from jackfield_contrib.http.cycle import Cycle
 from jackfield_contrib.http.presence import Gone, Receive
 from jackfield_contrib.http.problems import Problem, Refused
+from jackfield_contrib.identity import Memory
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -42,6 +46,7 @@ _OF_THE_HOP: Final = frozenset(
 
 _HELD_BACK: Final = SECRET | _OF_THE_HOP
 
+_TYPES: Final = {kind: (b"content-type", kind.encode("ascii")) for kind in (JSON, MESSAGEPACK, problems.CONTENT_TYPE)}
 _CLOSE: Final = {"connection": "close"}
 _NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 _decode = msgspec.json.Decoder().decode
@@ -62,7 +67,7 @@ class Exchange:
         begun: whether a response has.
     """
 
-    __slots__ = ("_bounds", "_scope", "begun", "headers", "receive", "send", "tenant")
+    __slots__ = ("_bounds", "_cycle", "_scope", "_waited", "begun", "headers", "receive", "send", "tenant")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, bounds: Bounds) -> None:
         self._scope, self.receive, self.send, self._bounds = scope, receive, send, bounds
@@ -71,6 +76,20 @@ class Exchange:
             self.headers = _joined(scope["headers"])
         self.tenant: str | None = None
         self.begun = False
+        self._waited = 0.0
+        cycle = getattr(receive, "__self__", None)  # of a connection of ours: much of it need not be waited for
+        self._cycle = cycle if type(cycle) is Cycle else None
+
+    @property
+    def memory(self) -> Memory | None:
+        """What the connection is remembered by, if that is kept."""
+        return None if self._cycle is None else self._cycle.memory
+
+    async def wait(self, turn: Awaitable[None]) -> None:
+        """Wait for the turn of this request; that is part of the time that it has."""
+        since = monotonic()
+        await turn
+        self._waited = monotonic() - since
 
     async def payload(self) -> Any:
         """Read the body as what its content type says; None when it is empty.
@@ -101,7 +120,9 @@ class Exchange:
             what = "JSON" if kind not in _MESSAGEPACKS else "MessagePack"
             reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
             raise Refused(400, f"the body is no {what}: {reason}") from None
-        raise Refused(415, f"a body is {JSON} or {MESSAGEPACK}", {"accept": f"{JSON}, {MESSAGEPACK}"})
+        came = ascii(kind.decode("latin-1"))[:80]
+        fix = f"a body is {JSON} or {MESSAGEPACK}, and says so in its Content-Type; this one says {came}"
+        raise Refused(415, f"{fix} (curl has --json for it)", {"accept": f"{JSON}, {MESSAGEPACK}"})
 
     async def body(self) -> bytes:
         """Give the body as it came.
@@ -116,16 +137,19 @@ class Exchange:
         declared = self.headers.get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > most:
             raise Refused(413, f"a body has at most {most:,} bytes")
-        message = await self.receive()
-        if message["type"] == "http.request" and not message.get("more_body"):
-            whole: bytes = message.get("body", b"")
-            if len(whole) > most:
-                raise Refused(413, f"a body has at most {most:,} bytes")
-            return whole
+        whole = self._cycle.taken() if self._cycle is not None else None
+        if whole is None:
+            return await self._parts(most)
+        if len(whole) > most:
+            raise Refused(413, f"a body has at most {most:,} bytes")
+        return whole
+
+    async def _parts(self, most: int) -> bytes:
         parts, size = [], 0
         try:
             async with asyncio.timeout(self._bounds.patience):
                 while True:
+                    message = await self.receive()
                     if message["type"] == "http.disconnect":
                         raise Gone
                     part = message.get("body", b"")
@@ -135,7 +159,6 @@ class Exchange:
                     parts.append(part)
                     if not message.get("more_body"):
                         return b"".join(parts)
-                    message = await self.receive()
         except TimeoutError:
             raise Refused(408, f"the body has not come within {self._bounds.patience:g} s") from None
 
@@ -165,24 +188,22 @@ class Exchange:
         if not 0.0 < seconds <= LONGEST:
             shown = ascii(said.decode("latin-1"))[:50]
             raise Refused(400, f"X-Timeout is a positive number of seconds, of at most {LONGEST:,.0f}, not {shown}")
-        return seconds
+        return max(seconds - self._waited, 0.0) if self._waited else seconds
 
-    def passed_on(self) -> dict[str, str] | None:
+    def passed_on(self) -> Headers | None:
         """Give the headers that enter a call: none that holds a secret or is about the connection.
 
         Raises:
             Refused: when there are too many, or one is too long.
         """
-        kept = {}
-        for name, value in self.headers.items():
-            if name in _HELD_BACK:
-                continue
-            if len(value) > self._bounds.header:
-                raise Refused(431, f"a header has at most {self._bounds.header:,} characters")
-            kept[name.decode("latin-1")] = value.decode("latin-1")
-        if len(kept) > self._bounds.headers:
+        said = {name: value for name, value in self.headers.items() if name not in _HELD_BACK}
+        if not said:
+            return None
+        if max(map(len, said.values())) > self._bounds.header:
+            raise Refused(431, f"a header has at most {self._bounds.header:,} characters")
+        if len(said) > self._bounds.headers:
             raise Refused(431, f"a request has at most {self._bounds.headers} headers")
-        return kept or None
+        return Headers.in_lower_case({name.decode("latin-1"): value.decode("latin-1") for name, value in said.items()})
 
     @property
     def wants_messagepack(self) -> bool:
@@ -205,7 +226,9 @@ class Exchange:
         """
         return msgspec.Raw(pack(value) if self.wants_messagepack else to_json(value))
 
-    async def result(self, written: msgspec.Raw, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+    async def result(
+        self, written: bytes | msgspec.Raw, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
         """Send what `written` has given."""
         await self.raw(status, MESSAGEPACK if self.wants_messagepack else JSON, bytes(written), headers)
 
@@ -239,10 +262,13 @@ class Exchange:
 
     async def raw(self, status: int, kind: str, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         """Send a response."""
-        lines = [(b"content-type", kind.encode("latin-1")), (b"content-length", b"%d" % len(body)), _NO_SNIFFING]
+        said = _TYPES.get(kind) or (b"content-type", kind.encode("latin-1"))
+        lines = [said, (b"content-length", b"%d" % len(body)), _NO_SNIFFING]
         if headers:
             lines += [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         self.begun = True
+        if self._cycle is not None and self._cycle.answer(status, lines, body):
+            return
         await self.send({"type": "http.response.start", "status": status, "headers": lines})
         await self.send({"type": "http.response.body", "body": b"" if self._scope["method"] == "HEAD" else body})
 

@@ -20,7 +20,7 @@ from jackfield_contrib.http import problems
 from jackfield_contrib.http.exchange import Exchange
 from jackfield_contrib.http.hooks_events import Event, events_of
 from jackfield_contrib.http.hooks_signatures import Forged, Nameless, delivery, verify
-from jackfield_contrib.http.presence import Presence
+from jackfield_contrib.http.presence import while_there
 from jackfield_contrib.http.problems import Refused
 from jackfield_contrib.identity import retraced
 
@@ -98,7 +98,7 @@ class Hooks:
             location = exchange.below(f"{_CALLS}{handle.id}")
             await exchange.result(exchange.written(_shown(handle)), 202, {"location": location})
             return
-        with Presence(exchange.receive):  # the call goes on though nobody waits: sent again, it answers
+        with while_there(exchange.receive):  # the call goes on though nobody waits: sent again, it answers
             result = await handle.aresult()
         await exchange.result(exchange.written(result))
 
@@ -110,7 +110,7 @@ class Hooks:
             async with places:
                 return await self._entry(hook, call, exchange)
 
-        with Presence(exchange.receive):
+        with while_there(exchange.receive):
             answers = await asyncio.gather(*map(each, calls))
         await exchange.results(answers, 202 if self._host.durable_calls.lasts else 200)
 

@@ -3,7 +3,12 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import AbstractContextManager
 from typing import Any, Final
+
+from jackfield_contrib.http.cycle import Cycle, Gone
+
+__all__ = ["Gone", "Presence", "Receive", "while_there"]
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -11,8 +16,15 @@ _QUICK: Final = 0.02
 """Seconds within which most calls are over: only after them somebody looks whether the client is still there."""
 
 
-class Gone(Exception):
-    """The client went away."""
+def while_there(receive: Receive) -> AbstractContextManager[None]:
+    """Give a block that is cancelled when the client goes away, and then ends with `Gone`.
+
+    Args:
+        receive: gives what the client sends. A connection of this door knows by itself when its client leaves; of
+            another server it has to be asked.
+    """
+    cycle = getattr(receive, "__self__", None)
+    return cycle if type(cycle) is Cycle else Presence(receive)
 
 
 class Presence:
@@ -39,8 +51,9 @@ class Presence:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Stop looking."""
         self._watch.discard(self)
-        if self._watcher is not None:
-            self._watcher.cancel()
+        if (watcher := self._watcher) is not None:
+            self._watcher = None  # it holds the error that ends it, whose frame holds this: garbage for each slow call
+            watcher.cancel()
         if self._left and kind is asyncio.CancelledError:
             self._task.uncancel()
             raise Gone

@@ -10,24 +10,13 @@ from contextlib import suppress
 from typing import Any, Final
 
 import attrs
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from jackfield_contrib.descriptors import room
 from jackfield_contrib.http.bounds import Bounds
-
-HEAD: Final = 65_536
-"""The most bytes of a request's first line and headers, beyond what comes with the first of them."""
+from jackfield_contrib.http.connection import HEAD, Connection
 
 _LOOK: Final = 1.0  # seconds between two looks
 _HURRY: Final = 1.0  # seconds that a connection may be idle when there are too many
-
-
-def _refusal(status: str) -> bytes:
-    return f"HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".encode("ascii")
-
-
-_FULL: Final = _refusal("503 Service Unavailable")
-_LARGE: Final = _refusal("431 Request Header Fields Too Large")
 
 
 @attrs.frozen
@@ -47,7 +36,8 @@ class Guard:
         bounds: what of.
 
     Attributes:
-        protocol: what makes the protocols of the server, bounded by this.
+        most: bytes of a request.
+        leaving: whether the door closes, and each answer is the last of its connection.
     """
 
     def __init__(self, bounds: Bounds) -> None:
@@ -57,8 +47,12 @@ class Guard:
         self._looking: asyncio.Task[None] | None = None
         self._hurried = 0.0
         self.connections: set[Any] = set()
-        most = 2 * bounds.body + HEAD  # the rest is how it is cut into chunks
-        self.protocol = type("BoundedProtocol", (_Bounded, AutoHTTPProtocol), {"guard": self, "most": most})
+        self.most = 2 * bounds.body + HEAD  # the rest is how it is cut into chunks
+        self.leaving = False
+
+    def protocol(self, **given: Any) -> Connection:
+        """Make what speaks with a client, as uvicorn's server asks for it."""
+        return Connection(self, **given)
 
     def open(self, connections: set[Any]) -> None:
         """Begin to look.
@@ -115,59 +109,10 @@ class Guard:
 def _look_at(connection: Any, was: _Seen | None, now: float) -> _Seen:
     cycle, size = connection.cycle, connection.transport.get_write_buffer_size()
     idle = stuck = None
-    if not size and (
-        cycle is None or cycle.response_complete
-    ):  # it waits for the next request, or the rest of the last
+    if not size and (cycle is None or cycle.complete):  # it waits for the next request, or the rest of the last
         same = was is not None and was.cycle is cycle and was.idle is not None
         idle = was.idle if was is not None and same else now
     if size:
         same = was is not None and was.stuck is not None and size >= was.size
         stuck = was.stuck if was is not None and same else now
     return _Seen(cycle, idle, size, stuck)
-
-
-class _Bounded:
-    """What is added to the server's own protocol."""
-
-    guard: Guard
-    most: int
-    cycle: Any
-    scope: Any
-    transport: asyncio.Transport
-    _got = 0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        """Take a connection, if there is room."""
-        super().connection_made(transport)  # type: ignore[misc]  # the server's own
-        if not self.guard.has_room():
-            self._refuse(_FULL)
-
-    def data_received(self, data: bytes) -> None:
-        """Take what came, and count it as part of the request that it is of."""
-        if self.transport.is_closing():
-            return
-        before = self.scope
-        super().data_received(data)  # type: ignore[misc]  # as above
-        scope = self.scope
-        if scope is not before:  # a request has begun, with what may be the end of another
-            self._got = 0
-            return
-        self._got += len(data)
-        if self._got > HEAD:
-            whole = scope is not None and "path" in scope
-            if not whole or self._got > self.most:
-                self._refuse(b"" if whole else _LARGE)
-
-    def on_headers_complete(self) -> None:
-        """Begin a request; what httptools takes for headers from now on are trailers, which enter nothing."""
-        super().on_headers_complete()  # type: ignore[misc]  # as above
-        self.headers: list[tuple[bytes, bytes]] = []
-
-    def _refuse(self, answer: bytes) -> None:
-        """End the connection, with an answer if none has begun."""
-        transport = self.transport
-        if answer and not transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
-            transport.write(answer)
-            transport.close()
-        else:
-            transport.abort()

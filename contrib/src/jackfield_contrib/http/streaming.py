@@ -19,7 +19,7 @@ from jackfield_contrib.http import problems
 from jackfield_contrib.http.bounds import Bounds
 from jackfield_contrib.http.calling import formless
 from jackfield_contrib.http.exchange import EVENTS, Exchange
-from jackfield_contrib.http.presence import Gone, Presence
+from jackfield_contrib.http.presence import Gone, while_there
 
 _PACE: Final = 0.1
 """Seconds between two looks at what was said."""
@@ -56,7 +56,7 @@ class Streaming:
         call = asyncio.get_running_loop().create_task(made, context=context)
         call.add_done_callback(partial(_ended, news))
         try:
-            with Presence(exchange.receive):
+            with while_there(exchange.receive):
                 exchange.begun = True
                 await self._send(exchange, {"type": "http.response.start", "status": 200, "headers": _HEADERS})
                 while not call.done():

@@ -12,7 +12,7 @@ from jackfield.operations.submissions import calls
 from jackfield_contrib.http import problems
 from jackfield_contrib.http.access import Access
 from jackfield_contrib.http.exchange import Exchange
-from jackfield_contrib.http.presence import Presence
+from jackfield_contrib.http.presence import while_there
 from jackfield_contrib.http.problems import Refused
 
 _CALLS: Final = "/v1/calls/"
@@ -37,6 +37,7 @@ class Submitting:
     async def submit(self, name: str, exchange: Exchange) -> None:
         """Answer `POST /v1/submit/NAME`: when this is told, the call is kept."""
         payload = await exchange.payload()
+        self._access.accepts()
         key = exchange.headers.get(b"idempotency-key")
         try:
             handle = await self._host.asubmit(
@@ -59,7 +60,7 @@ class Submitting:
         shown = await asyncio.to_thread(self._shown, identifier, exchange.tenant)
         wait = _preferred(exchange.headers.get(b"prefer", b""))
         if wait and not SubmissionState(shown["status"]).settled:
-            with Presence(exchange.receive):
+            with while_there(exchange.receive):
                 await self._ended(identifier, exchange.tenant, wait)
             shown = await asyncio.to_thread(self._shown, identifier, exchange.tenant)
         await exchange.result(exchange.written(shown), headers={"preference-applied": "wait"} if wait else None)

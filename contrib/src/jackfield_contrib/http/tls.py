@@ -2,16 +2,11 @@
 
 import os
 import ssl
-from collections.abc import Awaitable, Callable
 from typing import Any, Final, Self
 
 from jackfield.config import HttpDoorConfig
 from jackfield.log import host_log
-from jackfield_contrib.http.exchange import Scope, Send
-from jackfield_contrib.http.presence import Receive
 from jackfield_contrib.identity.certificates import subject_of
-
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _VERSIONS: Final = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}  # as the TLS extension of ASGI has them
 
@@ -82,38 +77,16 @@ def _context(settings: HttpDoorConfig) -> ssl.SSLContext:
     return context
 
 
-def certified(protocol: type[Any]) -> type[Any]:
-    """Make a protocol of uvicorn that tells its application of the client's certificate, as ASGI's TLS extension says.
+def client_of(said: ssl.SSLObject) -> dict[str, Any]:
+    """Tell of a client's certificate, as an extension of ASGI's scope; nothing when it has none.
 
     Args:
-        protocol: a class of uvicorn's, which knows only that there is TLS.
+        said: what a connection says of its TLS.
     """
-
-    class Certified(protocol):  # type: ignore[misc]  # which one is known when the server starts
-        app: App
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            said = transport.get_extra_info("ssl_object")
-            if said is not None and said.getpeercert():
-                self.app = _within(self.app, _extension(said))
-
-    return Certified
-
-
-def _within(app: App, extension: dict[str, Any]) -> App:
-    """Give an application what is so for all requests of one connection."""
-
-    def entered(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        scope["extensions"] = {**(scope.get("extensions") or {}), "tls": extension}
-        return app(scope, receive, send)
-
-    return entered
-
-
-def _extension(said: ssl.SSLObject) -> dict[str, Any]:
+    if not said.getpeercert():
+        return {}
     der = said.getpeercert(binary_form=True)
-    return {
+    extension = {
         "server_cert": None,
         "client_cert_chain": [] if der is None else [ssl.DER_cert_to_PEM_cert(der)],
         "client_cert_name": subject_of(said.getpeercert()),
@@ -121,3 +94,4 @@ def _extension(said: ssl.SSLObject) -> dict[str, Any]:
         "tls_version": _VERSIONS.get(said.version() or ""),
         "cipher_suite": None,
     }
+    return {"tls": extension}

@@ -26,6 +26,8 @@ def retraced(traceparent: bytes) -> bytes:
     except ValueError:
         return traceparent
     flags = b"01" if _records(number) else b"00"
+    if traceparent[_FLAGS] == flags:
+        return traceparent
     return traceparent[: _FLAGS.start] + flags + traceparent[_FLAGS.stop :]
 
 
