@@ -1,6 +1,7 @@
 """What strangers try at the HTTP door beyond what is no request: each gets an answer that somebody has thought of."""
 
 import re
+import select
 import time
 
 import attacked
@@ -253,6 +254,25 @@ def test_the_door_s_own_page_and_what_is_no_browser_are_answered(served):
 
 
 # --- Many -------------------------------------------------------------------------------------------------------------
+
+
+def test_bodies_that_come_in_have_a_bound_together():
+    """Whoever is beyond it is told so; small ones have a place, and when others have left there is one again."""
+    with Attacked("http", receiving=MB) as served:
+        begin = b"POST /v1/functions/echo HTTP/1.1\r\nHost: x\r\nContent-Length: 400000\r\n\r\n" + b" " * 200_000
+        connections = [served.connect() for _ in range(8)]
+        try:
+            for each in connections:
+                each.sendall(begin)
+            answered, _, _ = select.select(connections, [], [], LIMIT)
+            assert answered[0].recv(65_536).startswith(b"HTTP/1.1 503 ")
+            assert works(served)
+        finally:
+            for each in connections:
+                each.close()
+        served.settles(lambda: not served.stats()["under_way"])
+        text = "x" * 500_000
+        assert httpx.post(f"{served.url}/v1/functions/echo", json=text, timeout=LIMIT).json() == text
 
 
 @pytest.mark.slow

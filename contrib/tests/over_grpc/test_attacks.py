@@ -295,6 +295,7 @@ def test_a_method_that_there_is_not_ends_no_door(attacked, path):
     status = asked(attacked, begin, frame(DATA, END_STREAM, 1, message(FINE)))
     assert status in {UNIMPLEMENTED, UNKNOWN, CANCELLED, None}
     assert works(attacked)
+    assert "Invalid encoding" not in attacked.log
 
 
 @pytest.mark.parametrize("more", [{"x": b"a\r\nb"}, {"x": b"a\0b"}, {"x_bin": b"!"}, {"traceparent": b"\xff" * 55}])
@@ -303,6 +304,7 @@ def test_metadata_that_is_no_text_has_a_status(attacked, more):
     begin = frame(HEADERS, END_HEADERS, 1, head(**more))
     assert asked(attacked, begin, frame(DATA, END_STREAM, 1, message(FINE))) in {OK, INTERNAL, UNKNOWN, INVALID}
     assert works(attacked)
+    assert "Invalid encoding" not in attacked.log
 
 
 # --- Sessions ---------------------------------------------------------------------------------------------------------

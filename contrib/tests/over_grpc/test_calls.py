@@ -116,6 +116,22 @@ class TestInvoke:
         assert 0 < len(message) <= 600
         assert details[ErrorInfo].metadata["code"] == "long"
 
+    def test_a_refusal_with_half_a_character_is_told(self, host, stub):
+        """As of the name of a file that is no UTF-8; in a session, too, whose other calls it would hold up for ever."""
+
+        def refuse_oddly() -> None:
+            raise Rejected("no \ud800", code="odd\udcff", details={"file\ud800": "a\ud800"})
+
+        host.register("odd", refuse_oddly)
+        code, message, details = failed(stub.Invoke, Call(function="odd"))
+        assert (code, message, details[ErrorInfo].metadata["code"]) == (
+            "FAILED_PRECONDITION",
+            "no \\ud800",
+            "odd\\udcff",
+        )
+        (part,) = stub.Session(iter([Calls(calls=[Call(id=1, function="odd")])]), timeout=LIMIT)
+        assert [each.error.message for each in part.replies] == ["no \\ud800"]
+
     def test_metadata_enters_the_call_but_for_secrets(self, stub):
         """And what is about the connection; the call's own headers come first."""
         metadata = [

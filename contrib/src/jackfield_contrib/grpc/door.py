@@ -15,6 +15,7 @@ from jackfield.text import printable
 from jackfield_contrib.descriptors import room
 from jackfield_contrib.grpc.bounds import Bounds
 from jackfield_contrib.grpc.health import Health
+from jackfield_contrib.grpc.noise import leave_out
 from jackfield_contrib.grpc.service import NAME, Functions
 from jackfield_contrib.grpc.tls import credentials
 from jackfield_contrib.identity import Authenticate, Identity
@@ -70,6 +71,7 @@ class GrpcDoor:
             Unavailable: when the address cannot be listened on, the certificate cannot be read, or tokens cannot be
                 verified here.
         """
+        leave_out()
         self._identity.prepare()
         await self._begin(self._settings.port)
         self._watching = asyncio.create_task(self._health.watch(), name="jackfield-grpc-watch")

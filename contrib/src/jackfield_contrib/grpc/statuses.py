@@ -42,7 +42,7 @@ def of(error: Refused | JackfieldError) -> Status:
 def of_request(refused: Refused) -> Status:
     """Describe what never became a call: it has no details."""
     code = _CODES.get(refused.status, grpc.StatusCode.INVALID_ARGUMENT)
-    return Status(code=code.value[0], message=refused.detail)
+    return Status(code=code.value[0], message=_text(refused.detail))
 
 
 def of_error(error: JackfieldError) -> Status:
@@ -58,11 +58,11 @@ def of_error(error: JackfieldError) -> Status:
     document = problems.of_error(error).document
     further = {key: _text(value) for key, value in document.items() if key not in _SAID and value not in (None, {})}
     reason = document["outcome"].upper()
-    status = Status(code=OUTCOMES[error.outcome].grpc, message=document["detail"])
+    status = Status(code=OUTCOMES[error.outcome].grpc, message=_text(document["detail"]))
     _add(status, ErrorInfo(reason=reason, domain=DOMAIN, metadata=further))
     if isinstance(error, PayloadError):
-        wrong = f"expected {document['expected']}, got {document['got']}"
-        violation = BadRequest.FieldViolation(field=document["path"], description=wrong)
+        wrong = _text(f"expected {document['expected']}, got {document['got']}")
+        violation = BadRequest.FieldViolation(field=_text(document["path"]), description=wrong)
         _add(status, BadRequest(field_violations=[violation]))
     if isinstance(error, ResourceExhausted) and error.retry_after is not None:
         wait = RetryInfo()
@@ -110,4 +110,6 @@ def _add(status: Status, detail: Message) -> None:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else to_json(value).decode()
+    """Write a value as text that protobuf takes: half of a surrogate pair, as of a file's odd name, is escaped."""
+    text = value if isinstance(value, str) else to_json(value).decode()
+    return text.encode("utf-8", "backslashreplace").decode()

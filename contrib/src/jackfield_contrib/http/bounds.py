@@ -9,6 +9,7 @@ class Bounds:
 
     Attributes:
         body: bytes of a request's body.
+        receiving: bytes of bodies that are coming in at once; of larger ones that would be more the senders get a 503.
         headers: how many headers of a request go into its call.
         header: characters of each of them.
         head: seconds that a client may take to send the head of a request; an idle connection is none longer than that.
@@ -20,6 +21,7 @@ class Bounds:
     """
 
     body: int = 16 * 1024 * 1024
+    receiving: int = 256 * 1024 * 1024
     headers: int = 100
     header: int = 8_192
     head: float = 10.0

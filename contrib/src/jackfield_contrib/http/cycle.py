@@ -154,6 +154,8 @@ class Cycle:
         connection = self._connection
         while connection.writable is not None and not self.disconnected:
             await asyncio.shield(connection.writable)  # who gives up waiting does not end it for others
+        if connection.transport.is_closing():  # it is told so a little later, and to write by then an error of uvloop's
+            self.leave()
         if self.disconnected:
             return
         kind = message["type"]
@@ -175,7 +177,8 @@ class Cycle:
         Returns:
             Whether it is done; if not, `send` does it.
         """
-        if self._connection.writable is not None or self.disconnected or self.begun:
+        connection = self._connection
+        if connection.writable is not None or self.disconnected or self.begun or connection.transport.is_closing():
             return False
         self._start(status, headers)
         self._go_on(body, more=False)

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from time import monotonic
 from typing import Any, Final
@@ -48,8 +49,19 @@ _HELD_BACK: Final = SECRET | _OF_THE_HOP
 
 _TYPES: Final = {kind: (b"content-type", kind.encode("ascii")) for kind in (JSON, MESSAGEPACK, problems.CONTENT_TYPE)}
 _CLOSE: Final = {"connection": "close"}
+_LATER: Final = {**_CLOSE, "retry-after": "1"}
+_SMALL: Final = 65_536  # bytes of a body that has a place whatever else comes in
 _NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 _decode = msgspec.json.Decoder().decode
+
+
+class _Receiving(threading.local):
+    """What of bodies has come that are not whole yet: as many bytes as all that ask at once have sent."""
+
+    size = 0
+
+
+_receiving: Final = _Receiving()
 
 
 class Exchange:
@@ -145,7 +157,8 @@ class Exchange:
         return whole
 
     async def _parts(self, most: int) -> bytes:
-        parts, size = [], 0
+        parts: list[bytes] = []
+        size = 0
         try:
             async with asyncio.timeout(self._bounds.patience):
                 while True:
@@ -157,10 +170,15 @@ class Exchange:
                     if size > most:
                         raise Refused(413, f"a body has at most {most:,} bytes")
                     parts.append(part)
+                    _receiving.size += len(part)
                     if not message.get("more_body"):
                         return b"".join(parts)
+                    if _receiving.size > self._bounds.receiving and size > _SMALL:
+                        raise Refused(503, "too much is coming in at once: try again in a moment", _LATER)
         except TimeoutError:
             raise Refused(408, f"the body has not come within {self._bounds.patience:g} s") from None
+        finally:
+            _receiving.size -= sum(map(len, parts))
 
     def _refuse_two_ways(self) -> None:
         """Refuse a body of which it can be told in two ways where it ends, or whose it is."""
