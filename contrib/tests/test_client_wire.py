@@ -305,7 +305,7 @@ def test_tls_is_as_the_context_says(tmp_path):
                 assert client.call("f", timeout=60.0) == "done"
             with (
                 Client(door.address) as client,
-                pytest.raises(Unavailable, match=r"trusted: .*SSL_CERT_FILE") as caught,
+                pytest.raises(Unavailable, match="not to be trusted") as caught,
             ):
                 client.call("f", timeout=60.0)
             assert (caught.value.cause, caught.value.ran) == ("protocol", False)

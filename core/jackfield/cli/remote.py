@@ -171,7 +171,8 @@ def client() -> Iterator[Client]:
     try:
         made = make(said.url, key=key, insecure=said.insecure)
     except ValueError as error:
-        raise typer.BadParameter(f"--host: {error}") from None
+        said_here = str(error).replace("insecure=True", "--insecure")
+        raise typer.BadParameter(f"--host: {said_here}") from None
     try:
         with made as opened:
             yield opened

@@ -96,8 +96,7 @@ class Transport:
                 said = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status, said, body)
         except aiohttp.ClientConnectorCertificateError as error:
-            reason = f"its certificate is not to be trusted: {error}: SSL_CERT_FILE may name an authority of your own"
-            raise self._lost("protocol", reason, ran=False) from error
+            raise self._lost("protocol", f"its certificate is not to be trusted: {error}", ran=False) from error
         except aiohttp.ClientSSLError as error:
             raise self._lost("protocol", f"TLS cannot be spoken with it: {error}", ran=False) from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
