@@ -171,8 +171,7 @@ def client() -> Iterator[Client]:
     try:
         made = make(said.url, key=key, insecure=said.insecure)
     except ValueError as error:
-        said_here = str(error).replace("insecure=True", "--insecure")
-        raise typer.BadParameter(f"--host: {said_here}") from None
+        raise typer.BadParameter(f"--host: {error}") from None
     try:
         with made as opened:
             yield opened

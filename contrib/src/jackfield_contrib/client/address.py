@@ -91,6 +91,6 @@ def checked_key(key: str | None, address: Address, *, insecure: bool) -> str | N
     if not address.private and not insecure:
         raise ValueError(
             f"{address.url} is beyond this machine, and all who are between could read the key: use https://, or say"
-            " insecure=True"
+            " insecure=True, which is --insecure of pluginctl"
         )
     return key

@@ -19,8 +19,7 @@ _TRACE: Final = b"traceparent"
 _NONE: Final[Mapping[str, Any]] = {}
 _NO_STORE: Final = "this host has no store that lasts: whoever runs it adds [store] to its configuration, with a url"
 _UNKNOWN: Final = (
-    "this host serves its tenants alone, and the request names none that it knows: a key or token is sent as"
-    " `Authorization: Bearer KEY`"
+    "this host serves its tenants alone: a request has the key or token of one, as in `Authorization: Bearer KEY`"
 )
 
 
