@@ -333,7 +333,10 @@ def test_tls_is_as_it_is_said(certificate, kind):
             assert door.address.startswith(f"{kind}s:")
             with Client(door.address, tls=TRUSTED[kind](certificate["tls_cert"])) as client:
                 assert client.call("f", timeout=60.0) == "done"
-            with Client(door.address) as client, pytest.raises(Unavailable, match="not to be trusted") as caught:
+            with (
+                Client(door.address) as client,
+                pytest.raises(Unavailable, match="not to be trusted") as caught,
+            ):
                 client.call("f", timeout=60.0)
             assert (caught.value.cause, caught.value.ran) == ("protocol", False)
         with open_door(host, kind) as door, Client(door.address.replace(f"{kind}:", f"{kind}s:")) as client:

@@ -95,7 +95,8 @@ def test_an_executor_has_a_url_and_maybe_a_key(tmp_path, adapters, monkeypatch):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('[executors.gpu]\nkind = "remot"\nurl = "http://h"', "did you mean 'remote'"),
+        ('[executors.gpu]\nkind = "remot"\nurl = "http://h"', r"did you mean 'remote'\?$"),
+        ('[executors.gpu]\nkind = "remote"\nurl = "gpu-1:8080"', "'gpu-1:8080' is no URL → write it with its scheme"),
         ('[executors.thread]\nkind = "remote"\nurl = "http://h"', "is there already"),
         (f'{GPU}\nkey = "s3cr3t"', "a secret in plain text"),
         (f'{GPU}\nkey = "env:NO_SUCH_KEY_HERE"', "is not set"),

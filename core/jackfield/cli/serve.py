@@ -16,7 +16,7 @@ def serve(
         int | None,
         typer.Option(
             parser=whole(0, 65_535),
-            help="The loopback port of /metrics; by default the file's, else any free.",
+            help="The loopback port of /metrics; by default the file's, else at the HTTP door, else any free.",
             metavar="N",
         ),
     ] = None,
@@ -35,8 +35,9 @@ def serve(
 ) -> None:
     """Run a host from a configuration file, until SIGTERM or Ctrl-C.
 
-    Plugins that fail are told of, and the others serve, unless the file says `strict`. `pluginctl status` and the verbs
-    beside it speak to the host through its control socket. SIGHUP applies the file again. Spans are exported where the
+    Plugins that fail are told of, and the others serve, unless the file says `strict`. Others call its functions
+    through the doors of the file, `[doors.http]` and `[doors.grpc]`; `pluginctl status` and the verbs beside it speak
+    to it through its control socket. SIGHUP applies the file again. Spans, metrics and logs are exported where the
     OTEL_* variables say so.
 
     Exit codes: 0 ended in order, and every call finished; 1 it could not begin, or calls were left behind; 2 wrong

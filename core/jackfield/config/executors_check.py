@@ -43,11 +43,13 @@ def _problems(name: str, config: ExecutorConfig, at: KeyPath) -> Iterator[Proble
         yield Problem(at, f"{quoted(name)} is an executor that is there already", "give it another name")
     if not name or not name.isprintable():
         yield Problem(at, f"{quoted(name)} cannot be the name of an executor", "use printable characters")
+    if config.url != PLACEHOLDER and "://" not in config.url:
+        yield Problem((*at, "url"), f"{quoted(config.url)} is no URL", "write it with its scheme, as http://HOST:PORT")
     if config.kind == PLACEHOLDER:
         return
     known = [point.name.removeprefix(_KIND) for point in entry_points(group=ADAPTERS) if _KIND in point.name]
     if config.kind not in known:
-        fix = did_you_mean(config.kind, [*known, "remote"])
+        fix = did_you_mean(config.kind, [*dict.fromkeys([*known, "remote"])])
         if config.kind == "remote":
             fix = "pip install 'jackfield-contrib[client]'"
         yield Problem((*at, "kind"), f"nothing that is installed has an executor {quoted(config.kind)}", fix)
