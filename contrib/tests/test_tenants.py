@@ -332,6 +332,7 @@ def test_what_is_no_traceparent_stays_one(odd):
     """Nobody will read it."""
     assert retraced(odd) == odd
 
+
 def test_a_connection_is_whose_key_it_sends_now(tmp_path):
     """What a connection is remembered by counts for the same key alone, and until an apply takes the key away."""
     file = tmp_path / "jackfield.toml"
