@@ -1,6 +1,5 @@
 """The life of `pluginctl serve`: one host, its control socket, its metrics, and its orderly end."""
 
-import gc
 import os
 import signal
 import threading
@@ -41,11 +40,6 @@ from jackfield.runtime.pool import Pool
 from jackfield.text import printable
 
 _REPLIES: Final = 1.0  # seconds that the last replies have to leave
-
-# What calls have under way makes Python look for garbage all the time, and at last at everything: a tenth of a second
-# for a few hundred thousand objects, in which no call goes on. There is hardly any: what ends is freed at once.
-_GARBAGE: Final = (10_000, 10, 3)
-"""Objects, looks at the youngest, looks at the younger half, after which Python looks for garbage."""
 
 
 class Service:
@@ -113,7 +107,6 @@ class Service:
             self._manager.tell("READY=1", f"STATUS={self._about['state']}")
 
     def _run(self) -> int:
-        gc.set_threshold(*_GARBAGE)  # before plugins, which may know better
         with ExitStack() as stack:
             signals = stack.enter_context(Signals(self._act))
             found, self._seen = read(self._file, BUILT_IN)
