@@ -5,6 +5,7 @@ import contextlib
 import re
 import socket
 import threading
+from contextvars import ContextVar
 
 import pytest
 from hypothesis import given, settings
@@ -42,10 +43,21 @@ def door(request):
 
         host.register("wait", wait)
         host.register("echo", echo)
+
+        async def leave_behind(text: str) -> bool:
+            found = left.get()
+            left.set(True)
+            return found
+
+        host.register("leave_behind", leave_behind)
         host.register("long", lambda: "x" * 3_000_000)
         host.run_at_home(door.open(), 20.0)
         yield door
         host.run_at_home(door.close(0.0), 30.0)
+
+
+left = ContextVar("left", default=False)
+"""What a function leaves behind in the context that it runs in."""
 
 
 def connect(door):
@@ -173,3 +185,45 @@ def test_an_answer_larger_than_what_a_client_reads_at_once_comes_whole(door):
         got = until_closed(connection)
     assert got.count(b"x") > 3_000_000
     assert got.endswith(b'"end"')
+
+
+def test_what_a_call_leaves_in_its_context_is_not_there_for_the_next_one(door):
+    """Not when that has waited behind it, nor when the door has begun to read again because of it."""
+    large = b'"%s"' % (b"a" * 3_000_000)
+    with connect(door) as connection:
+        connection.sendall(post(b"leave_behind", b'"a"') * 2 + post(b"leave_behind", large))
+        connection.sendall(post(b"leave_behind", large) + post(b"leave_behind", b'"a"', LAST))
+        got = until_closed(connection)
+    assert re.findall(rb"\r\n\r\n(false|true)", got) == [b"false"] * 5
+
+
+def test_a_client_of_http_1_0_gets_no_chunks(door):
+    """Of an answer whose length is not known it is told the end by that of the connection."""
+    asked = echo(b"a", b"Accept: text/event-stream").replace(b"HTTP/1.1", b"HTTP/1.0")
+    with connect(door) as connection:
+        connection.sendall(asked)
+        head, _, body = until_closed(connection).partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head.lower()
+    assert b"connection: close" in head
+    assert body == b'event: result\ndata: "a"\n\n'
+
+
+def test_a_client_of_http_1_0_gets_no_answer_before_its_answer(door):
+    """It knows nothing of those, whatever it sends."""
+    body = b'"a"'
+    head = post(b"echo", body, b"Expect: 100-continue").replace(b"HTTP/1.1", b"HTTP/1.0")
+    with connect(door) as connection:
+        connection.sendall(head[: -len(body)])
+        connection.sendall(body)
+        assert until_closed(connection).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_a_client_that_waits_for_a_word_and_is_refused_sends_nothing_more(door):
+    """Else the door would take its next request for the body that it has kept to itself."""
+    with connect(door) as connection:
+        large = b"Content-Length: %d" % 2**40
+        head = [b"POST /v1/functions/echo HTTP/1.1", b"Host: door", large, b"Expect: 100-continue", b"", b""]
+        connection.sendall(b"\r\n".join(head))
+        got = until_closed(connection)
+    assert got.startswith(b"HTTP/1.1 413 ")
+    assert b"connection: close\r\n" in got

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 
 import httpx
 import pytest
@@ -243,6 +244,20 @@ def test_trailers_without_end_are_cut_off(opened):
             pass
     assert sent < 64 * HEAD
     assert client.works()
+
+
+def test_trailers_take_no_memory(opened):
+    """Each of them is small, and nobody asks for any."""
+    client = opened(body=2 * HEAD)
+    with client.connect() as connection:
+        connection.sendall(request(ADD, HOST, b"Transfer-Encoding: chunked", body=b"0\r\n", close=False))
+        tracemalloc.start()
+        connection.sendall(b"a:\r\n" * HEAD)  # a quarter of a megabyte
+        connection.sendall(b"\r\n")
+        assert connection.recv(65_536)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most < 50 * HEAD
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -27,7 +27,7 @@ pytestmark = [
 PATIENCE = 60.0
 PLUGINCTL = [sys.executable, "-m", "jackfield"]
 PLUGIN = """
-import asyncio, os
+import asyncio, gc, os
 from jackfield import function
 
 WORD = "old"
@@ -39,6 +39,10 @@ async def pid() -> int:
 @function
 async def word() -> str:
     return WORD
+
+@function
+async def garbage() -> list[int]:
+    return list(gc.get_threshold())
 
 @function
 async def wait(seconds: float) -> int:
@@ -179,6 +183,17 @@ def test_calls_are_spread_evenly_and_counted_exactly(serve):
     shown = served.ctl("status")
     assert all(re.search(rf"^{number} +{pid} +serving", shown, re.MULTILINE) for number, pid in pids.items())
     assert served.end() == 0
+
+
+def test_each_looks_for_garbage_as_seldom_as_one_process_would(serve):
+    """Calls are served there, and it is them whom that would stop."""
+    said = []
+    for text in (FILE, FILE.replace("processes = 2", "processes = 1")):
+        served = serve(text).serves()
+        with httpx.Client(base_url=served.url, timeout=PATIENCE) as client:
+            said.append(call(client, "garbage"))
+        assert served.end() == 0
+    assert said[0] == said[1]
 
 
 def test_a_process_that_is_killed_is_replaced_and_takes_nothing_else_along(serve):

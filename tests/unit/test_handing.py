@@ -4,6 +4,7 @@ import contextlib
 import socket
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -90,6 +91,30 @@ def test_what_a_process_has_not_taken_goes_to_another(accepting):
     assert {other.take() for _ in range(3)} == {b"1", b"2", b"3"}
     assert [each.recv(10) for each in clients] == [b"0", b"1", b"2", b"3"]
     other.end.close()
+
+
+def test_many_that_go_at_once_end_nothing(accepting):
+    """Each is gone and removed, in whichever order that is noticed."""
+    acceptor, client = accepting
+    acceptor.start()
+
+    def come_and_go():
+        for _ in range(200):
+            channels = [socket.socketpair() for _ in range(8)]
+            for channel, _ in channels:
+                acceptor.add(channel)
+            for channel, end in channels:
+                end.close()
+                acceptor.remove(channel)
+
+    with ThreadPoolExecutor(4) as threads:
+        for each in [threads.submit(come_and_go) for _ in range(4)]:
+            each.result(PATIENCE)
+    process = Process(acceptor)
+    waiting = client(b"here")
+    assert process.take() == b"here"
+    assert waiting.recv(10) == b"here"
+    process.end.close()
 
 
 def test_one_that_takes_nothing_holds_up_nobody_for_long(accepting):

@@ -1,5 +1,6 @@
 """What every process of `pluginctl serve` does: make a host, tell what keeps it from serving, keep the signals."""
 
+import gc
 import sys
 import threading
 from collections.abc import Callable
@@ -26,6 +27,11 @@ from jackfield.observe.spans import Spans
 LINES: Final = 1.0
 """Seconds that the last lines of the log have to leave."""
 
+# What calls have under way makes Python look for garbage all the time, and at last at everything: a tenth of a second
+# for a few hundred thousand objects, in which no call goes on. There is hardly any: what ends is freed at once.
+_GARBAGE: Final = (10_000, 10, 3)
+"""Objects, looks at the youngest, looks at the younger half, after which Python looks for garbage."""
+
 
 def open_host(
     source: Path | Configuration,
@@ -46,6 +52,7 @@ def open_host(
     Returns:
         The host, and its metrics.
     """
+    gc.set_threshold(*_GARBAGE)  # before plugins, which may know better
     logs = seen.logs or LogsConfig()
     outlet = _outlet_of_logs(logs, outlet, stack)
     outlet.shared = part is not None

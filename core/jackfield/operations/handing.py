@@ -165,7 +165,7 @@ class Acceptor:
         self._selector.register(line.channel, selectors.EVENT_READ, line)
 
     def _hear(self, line: "_Line") -> None:
-        if not line.hear():
+        if line in self._lines and not line.hear():  # else it has been removed in this very round
             self._drop(line)
 
     def _gone(self, channel: socket.socket) -> None:

@@ -7,6 +7,7 @@ a timer after each answer, which together takes as long as the rest of a request
 
 import asyncio
 from collections import deque
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import unquote
 
@@ -37,6 +38,7 @@ HEAD: Final = 65_536
 _FORWARDED: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})
 _MUCH: Final = 65_536  # bytes of a body that wait for the application before no more are read
 _AHEAD: Final = 16  # requests that wait behind one another before no more are read; else nobody would see it leave
+_TRAILERS: Final[Any] = deque(maxlen=0)  # forgets what it is given
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -52,6 +54,7 @@ class Connection(asyncio.Protocol):
 
     Attributes:
         app: that answers.
+        context: that each request has a copy of: none has what another has left in its own.
         cycle: the last request that has begun, and its answer.
         scope: of the request that is being read.
         headers: of the same.
@@ -78,6 +81,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self.guard, self._got = guard, 0
         self.loop = _loop or asyncio.get_running_loop()
+        self.context = copy_context()
         self.app: Any = config.loaded_app
         self.state = server_state
         self._trusted = config.forwarded_allow_ips
@@ -204,10 +208,10 @@ class Connection(asyncio.Protocol):
             "server": self._server,
             "extensions": self._extensions,
         }
-        self.headers = []  # what the parser takes for headers from now on are trailers, which enter nothing
+        self.headers = _TRAILERS  # which is what the parser takes for headers from now on; they enter nothing
         ahead = self.cycle
         cycle = self.cycle = Cycle(self, self.scope, keep=version != "1.0" and parser.should_keep_alive())
-        cycle.expects = self._expects
+        cycle.expects = self._expects and version != "1.0"  # which has no such word
         if self._forwarded:  # by a proxy, which is believed if it is one of ours
             if self._behind is None:
                 self._behind = ProxyHeadersMiddleware(self.app, self._trusted)

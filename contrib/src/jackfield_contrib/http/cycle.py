@@ -56,13 +56,15 @@ class Cycle:
         self._body, self.whole, self._given = b"", False, False
         self._waiter: asyncio.Future[None] | None = None
         self.begun = self._chunked = False
-        self._head, self._left = b"", 0
+        self._head = b""
+        self._left: int | None = None  # bytes of the body; None where its length is not known
         self._watched = False
 
     def start(self) -> None:
         """Have the application answer."""
         connection = self._connection
-        self._task = connection.loop.create_task(self._run())
+        # Not in the context that runs here, which may be that of the request before it.
+        self._task = connection.loop.create_task(self._run(), context=connection.context.copy())
         connection.state.tasks.add(self._task)
 
     async def _run(self) -> None:
@@ -186,7 +188,7 @@ class Cycle:
 
     def _start(self, status: int, headers: Lines) -> None:
         lines, count = [_STATUS[status], self._connection.common_headers()], len(headers) + 3
-        if self._connection.guard.leaving:
+        if self._connection.guard.leaving or (self.expects and not self.whole):  # nobody knows if the body comes
             self.keep = False
         closing, length = not self.keep, None
         for name, value in headers:
@@ -199,16 +201,17 @@ class Cycle:
             lines.append(_CLOSE)
             count += 1
         self._bodyless = status in _BODYLESS or self._scope["method"] == "HEAD"
-        if length is None and not self._bodyless:
-            self._chunked = True
+        endless = length is None and not self._bodyless
+        self._chunked = endless and self._scope["http_version"] != "1.0"  # there it ends with the connection
+        if self._chunked:
             lines.append(_CHUNKED)
             count += 1
         lines.append(b"\r\n")
         head = b"".join(lines)
         if head.count(b"\n") != count or head.count(b"\r") != count:  # one of them would be two
             raise RuntimeError("a header of an answer is one line")
-        self.begun, self._left = True, length or 0
-        if self._chunked:
+        self.begun, self._left = True, length
+        if endless:
             self._connection.transport.write(head)
         else:
             self._head = head
@@ -225,9 +228,10 @@ class Cycle:
             transport.write(self._head)
             self._head = b""
         else:
-            self._left -= len(body)
-            if self._left < 0 or (self._left and not more):
-                raise RuntimeError("an answer is as long as it says")
+            if self._left is not None:
+                self._left -= len(body)
+                if self._left < 0 or (self._left and not more):
+                    raise RuntimeError("an answer is as long as it says")
             transport.write(self._head + body)
             self._head = b""
         if not more:
