@@ -1,12 +1,14 @@
 """What tenants get while others flood."""
 
 import asyncio
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import urlopen
 
 import attrs
 import servers
@@ -66,8 +68,8 @@ def fairness(effort: Effort) -> Section:
             rows += _rows(work, ("vip", "ordinary"), *found)
             checks += _late(work, *found[:2])
         for work in (_SLEEP, _LOOP):
-            rates, due = _contest(server.url, work, seconds), {"one": 1 / 6, "two": 2 / 6, "three": 3 / 6}
-            shares = {name: rate / sum(rates.values()) for name, rate in rates.items()}
+            calls, due = _contest(server.url, work, seconds), {"one": 1 / 6, "two": 2 / 6, "three": 3 / 6}
+            shares = {name: count / sum(calls.values()) for name, count in calls.items()}
             rows += [
                 (work.what, name, f"due {due[name]:.3f}", f"got {share:.3f}", "", "", 0)
                 for name, share in shares.items()
@@ -103,9 +105,21 @@ async def _steady(url: str, work: _Work, names: tuple[str, ...], seconds: float)
 
 
 def _contest(url: str, work: _Work, seconds: float) -> dict[str, float]:
-    """Have tenants press that all want more than there is; give how many calls a second each gets."""
-    with _pressing(url, work, dict.fromkeys(("one", "two", "three"), _PRESSURE), seconds) as loading:
-        return {name: load.rate - load.bad / seconds for name, waits in loading.items() if (load := waits())}
+    """Have tenants press that all want more than there is; give how many calls of each had their turn meanwhile."""
+    with _pressing(url, work, dict.fromkeys(("one", "two", "three"), _PRESSURE), seconds + 4.0) as loading:
+        time.sleep(2.0)  # until all of them do
+        before = _admitted(url)
+        time.sleep(seconds)
+        after = _admitted(url)
+    return {name: after[name] - before[name] for name in loading}
+
+
+def _admitted(url: str) -> dict[str, float]:
+    """Ask the host how many calls of each tenant have had their turn."""
+    with urlopen(f"{url}/metrics", timeout=30.0) as answer:  # noqa: S310  # it is http
+        said = answer.read().decode()
+    found = re.findall(r'^scheduler_admission_admitted_total\{tenant="(\w+)"\} (\S+)$', said, re.MULTILINE)
+    return {name: float(number) for name, number in found}
 
 
 @contextmanager
