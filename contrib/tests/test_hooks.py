@@ -125,6 +125,13 @@ def standard(body=BODY, secret=OLD, name="msg_1", age=0.0):
     return {"webhook-id": name, "webhook-timestamp": str(int(moment.timestamp())), "webhook-signature": signature}
 
 
+def shifted():
+    """Send an old delivery again with what was its time as part of its id, and of its body what could be one."""
+    now = int(time.time())
+    old = standard(f"{now}.5".encode(), age=4_000)
+    return {**old, "webhook-id": f"{old['webhook-id']}.{old['webhook-timestamp']}", "webhook-timestamp": str(now)}
+
+
 def github(body=BODY, secret=OLD, name="72d3162e-cc78-11e3-81ab-4c9367dc0958"):
     """Sign as GitHub's documentation says."""
     signature = hmac.new(secret.encode(), body, sha256).hexdigest()
@@ -177,6 +184,12 @@ def test_github_is_checked_by_the_example_of_its_documentation(memory, monkeypat
     headers = {"x-github-delivery": "1", "x-hub-signature-256": signature}
     assert post(host, "github", b"Hello, World!", headers).status_code == 400
     assert post(host, "github", b"Hello, World?", headers).status_code == 401
+
+
+def test_an_old_delivery_is_not_new_by_another_cut(lasting):
+    """What is signed is joined by dots, of which an id has none."""
+    host, _ = lasting
+    assert post(host, "standard.in", b"5", shifted()).status_code == 401
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,7 @@ def test_an_upgrade_without_a_body_is_answered_as_if_nobody_had_asked(served):
 )
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("POST", "/v1/functions/add"), ("POST", "/v1/calls:batch"), ("GET", "/v1/functions"), ("DELETE", "/v1/calls/x")],
+    [("POST", "/v1/functions/add"), ("POST", "/v1/calls:batch"), ("GET", "/v1/functions"), ("POST", "/v1/hooks/x")],
 )
 def test_a_page_of_another_site_calls_nothing_on_this_machine(served, headers, method, path):
     """A browser sends what any page has it send, and a name that a page belongs to may be made to mean this machine."""

@@ -63,8 +63,7 @@ class Access:
                 where it is asked from alone.
         """
         if not self.closed:
-            if self._near and (is_foreign(headers) or is_renamed(headers)):
-                raise Refused(403, _PAGE)
+            self.keep_out_pages(headers)
             return None
         if _CREDENTIAL not in headers and is_foreign(headers):  # a browser shows its certificate to whoever asks
             raise Refused(403, _PAGE)
@@ -77,6 +76,15 @@ class Access:
         if (trace := headers.get(_TRACE)) is not None and tenant not in self._host.snapshot.permissions.traced:
             headers[_TRACE] = retraced(trace)
         return tenant
+
+    def keep_out_pages(self, headers: Mapping[bytes, bytes]) -> None:
+        """Refuse what a page of another site has a browser of this machine ask, where that alone would be enough.
+
+        Raises:
+            Refused: if it is that.
+        """
+        if self._near and (is_foreign(headers) or is_renamed(headers)):
+            raise Refused(403, _PAGE)
 
     def may_watch(self, headers: dict[bytes, bytes], scope: Mapping[str, Any]) -> bool:
         """Tell whether metrics are for whoever asks: everybody without tenants, else this machine and operators."""

@@ -89,6 +89,7 @@ class Application:
                 await self._opened(scope, path, exchange)
             elif path.startswith(_HOOKS):  # whose they are their signatures say
                 _only(scope["method"], "POST")
+                self._access.keep_out_pages(exchange.headers)
                 await self._hooks.take(path[len(_HOOKS) :], exchange)
             else:
                 tenant = exchange.tenant = self._access.tenant(exchange.headers, scope, exchange.memory)
