@@ -26,6 +26,7 @@ from results import Section  # as above
 BENCHES: dict[str, Callable[[Effort], Section]] = {
     "http": throughput.http,
     "batch": throughput.batch,
+    "workers": throughput.workers,
     "grpc": throughput.grpc,
     "admission": throughput.admission,
     "fairness": fair.fairness,

@@ -24,6 +24,12 @@ def unary(address: str, seconds: float) -> Load:
     return asyncio.run(_unary(address, seconds))
 
 
+def frame() -> bytes:
+    """Give a call as it goes over HTTP/2: a message of gRPC, not compressed, and its length before it."""
+    message = messages.Call(function="add.later", payload=_PAYLOAD).SerializeToString()
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
 async def _unary(address: str, seconds: float) -> Load:
     taken: list[float] = []
     async with grpc.aio.insecure_channel(address) as channel:

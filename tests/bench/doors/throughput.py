@@ -3,16 +3,34 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from math import isnan
 from pathlib import Path
 
 import servers
 import sessions
 from harness import Effort, Series
-from load import Load, wrk
+from load import Load, h2load, wrk
 from results import Row, Section, Table
 
 _BODY = '{"a":1,"b":2}'
 _TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+_METADATA = {"authorization": f"Bearer {servers.KEY}", "grpc-timeout": "5S"}
+_APART = """
+from jackfield import function
+
+@function
+def add(a: int, b: int) -> int:
+    return a + b
+"""
+_WORKERS = """
+[[plugin]]
+name = "apart"
+path = "./apart.py"
+executor = "worker"
+[plugin.worker]
+min = 2
+max = 2
+"""
 _CALL = {"Authorization": f"Bearer {servers.KEY}", "X-Timeout": "5.0", "traceparent": _TRACE}
 
 
@@ -50,6 +68,25 @@ def http(effort: Effort) -> Section:
     )
 
 
+def workers(effort: Effort) -> Section:
+    """One call a request, whose function is in sandboxed processes."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "apart.py").write_text(_APART, "utf-8")
+        with servers.jackfield(Path(folder), more=_WORKERS) as server:
+            functions = f"{server.url}/v1/functions"
+            found = _in_turns(
+                effort,
+                {
+                    "in a worker": lambda seconds: wrk(f"{functions}/apart.add", _BODY, _CALL, seconds),
+                    "in the pool": lambda seconds: wrk(f"{functions}/add.pooled", _BODY, _CALL, seconds),
+                    "in a worker, by gRPC": lambda seconds: sessions.session(server.grpc, "apart.add", seconds),
+                },
+            )
+    return Section(
+        "Through workers", "A sync function in two processes; wrk with 64 connections.", [], table=_table(found)
+    )
+
+
 def batch(effort: Effort) -> Section:
     """A hundred calls a request."""
     one = '{"function":"add.later","payload":{"a":1,"b":2}}'
@@ -68,6 +105,7 @@ def grpc(effort: Effort) -> Section:
             effort,
             {
                 "Invoke": lambda seconds: sessions.unary(server.grpc, seconds),
+                "Invoke, by h2load": lambda seconds: h2load(server.grpc, sessions.frame(), _METADATA, seconds),
                 "Session, an async function": lambda seconds: sessions.session(server.grpc, "add.later", seconds),
                 "Session, 2,800 functions": lambda seconds: sessions.session(server.grpc, "many", seconds),
                 "the client, an async function": lambda seconds: sessions.client(server.grpc, "add.later", seconds),
@@ -75,7 +113,9 @@ def grpc(effort: Effort) -> Section:
             },
         )
     bar = Series(tuple(1 / 17_000 for _ in found["Invoke"]))
-    rows = [Row(what, "17,000 a second", _times(found[what]), bar, 1.0) for what in found if what != "Invoke"]
+    rows = [
+        Row(what, "17,000 a second", _times(found[what]), bar, 1.0) for what in found if not what.startswith("Invoke")
+    ]
     about = "128 calls under way at once. `Session` is a stream by hand, `the client` is `AsyncClient`, a task a call."
     return Section("gRPC, from Python", about, rows, table=_table(found))
 
@@ -131,5 +171,6 @@ def _table(found: dict[str, list[Load]]) -> Table:
     for what, loads in found.items():
         middle = sorted(loads, key=lambda each: each.rate)[len(loads) // 2]
         bad = sum(each.bad for each in loads)
-        rows.append((what, round(middle.rate), round(middle.p50 * 1e3, 2), round(middle.p99 * 1e3, 2), bad))
+        p99 = "" if isnan(middle.p99) else round(middle.p99 * 1e3, 2)
+        rows.append((what, round(middle.rate), round(middle.p50 * 1e3, 2), p99, bad))
     return Table(("what", "calls a second", "p50, ms", "p99, ms", "not 2xx"), rows)
