@@ -91,7 +91,7 @@ class Transport:
         loop = asyncio.get_running_loop()
         found = self._loops.get(loop)
         if found is None:
-            for other in [each for each in self._loops if each.is_closed()]:
+            for other in [each for each in list(self._loops) if each.is_closed()]:
                 del self._loops[other]
             found = self._loops[loop] = Deadlines(loop)
         return found
