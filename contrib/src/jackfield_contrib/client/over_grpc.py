@@ -36,10 +36,11 @@ from jackfield_contrib.grpc.functions_pb2 import (
 
 _SERVICE: Final = "/jackfield.v1.Functions/"
 _SESSION: Final = "jackfield-session"
+_DIGITS: Final = 10  # of a number that could be meant
 _CONNECT: Final = 10.0  # seconds until a machine that does not answer at all counts as not there
 _LARGE: Final = 256 * 1024  # bytes of a payload that goes by itself: in a session all others would wait behind it
 _OPTIONS: Final = (
-    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_receive_message_length", 256 * 1024 * 1024),  # in memory at once: whoever answers may be anybody
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_http_proxy", 0),
     ("grpc.service_config_disable_resolution", 1),  # a name server has no say in what is tried again
@@ -203,10 +204,10 @@ class _Link:
 async def _begun(stream: Any) -> int:
     """Await the beginning of a session; give how many calls it takes at once, 0 when it is none."""
     said = (await stream.initial_metadata()).get(_SESSION, "")
-    if not said.isdecimal():
-        await stream.read()  # it has ended: this raises how
-        return 0
-    return int(said)
+    if said.isdecimal() and len(said) < _DIGITS:
+        return int(said)
+    await stream.read()  # it has ended: this raises how
+    return 0
 
 
 def _submit(request: Request) -> Message:

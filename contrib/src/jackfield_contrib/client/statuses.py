@@ -84,6 +84,8 @@ def error(status: Status, request: Request, url: str, *, ran: bool | None) -> Ja
             return NotThere(said)
         case Code.RESOURCE_EXHAUSTED if "limit exceeded" in said:  # grpcio: of RPCs at once
             return ResourceExhausted(request.what, said)
+        case Code.RESOURCE_EXHAUSTED if "CLIENT: " in said:  # grpcio: of what was to be received here
+            return _foreign(url, f"it answers with more than is taken: {said}", ran=None)
         case Code.RESOURCE_EXHAUSTED:
             return PayloadError(request.what, "$", "what the door takes", said)
         case Code.UNIMPLEMENTED:
