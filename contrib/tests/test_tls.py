@@ -1,7 +1,9 @@
 """TLS at the HTTP door: certificates that change while it is open, and clients that are known by theirs."""
 
 import datetime as dt
+import socket
 import ssl
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -21,6 +23,7 @@ from jackfield.log import install
 from jackfield.model.entrance import Entrance, entrance
 from jackfield.model.subject import canonical
 from jackfield.testing import no_leaks
+from jackfield_contrib.http import Bounds
 from jackfield_contrib.http.door import HttpDoor
 from jackfield_contrib.identity import Identity
 from jackfield_contrib.identity.certificates import subject_of
@@ -84,9 +87,10 @@ def opened(host, issued):
     """Open a door with the files of the folder."""
     doors = []
 
-    def open_door(*, client_ca=True):
+    def open_door(*, client_ca=True, **bounds):
         files = {"tls_cert": "cert.pem", "tls_key": "key.pem", **({"client_ca": "ca.pem"} if client_ca else {})}
-        door = HttpDoor(host, HttpDoorConfig(port=0, **{key: str(issued.folder / name) for key, name in files.items()}))
+        config = HttpDoorConfig(port=0, **{key: str(issued.folder / name) for key, name in files.items()})
+        door = HttpDoor(host, config, bounds=Bounds(**bounds))
         host.run_at_home(door.open(), 20.0)
         doors.append(door)
         return door
@@ -332,3 +336,13 @@ def test_a_subject_of_two_tenants_is_a_fault(tmp_path):
     text = b"[tenants.a]\nsubjects = ['CN=x, O=y']\n[tenants.b]\nsubjects = ['cn=x,o=y']\n"
     with pytest.raises(ConfigError, match="the subject is one of 'a', too"):
         parse_config(text, tmp_path / "jackfield.toml")
+
+
+@pytest.mark.parametrize("begins", [b"", b"\x16\x03\x01\x02\x00\x01"])
+def test_a_client_that_begins_no_tls_is_left(opened, begins):
+    """As one that sends no head: before that it is not among the connections that are counted."""
+    address = opened(head=0.5).address.rpartition(":")
+    with socket.create_connection(("127.0.0.1", int(address[2])), timeout=40) as connection:
+        connection.sendall(begins)
+        with suppress(ConnectionResetError):
+            assert connection.recv(100) == b""

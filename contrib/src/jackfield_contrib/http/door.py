@@ -3,6 +3,7 @@
 import asyncio
 import math
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -85,22 +86,25 @@ class HttpDoor:
         """
         self._identity.prepare()
         config = self._config()
-        sockets: list[socket.socket] = []
         if self._channel is None:
             if self._settings.processes > 1:
                 text = f"processes = {self._settings.processes} is for `pluginctl serve`: this process serves alone"
                 host_log("WARNING", f"door http: {text}")
             self._listening = self.listen(self._host, self._settings)
             self.address = self._listening.address
-            sockets.append(self._listening.socket)
         self._server = uvicorn.Server(config)
         self._guard.open(self._server.server_state.connections)
-        self._serving = asyncio.create_task(self._server.serve(sockets), name="jackfield-http")
+        self._serving = asyncio.create_task(self._server.serve([]), name="jackfield-http")
         while not self._server.started and not self._serving.done():  # noqa: ASYNC110  # it has no event for that
             await asyncio.sleep(_LOOK)
         if self._serving.done():
             await self._serving
         if self._listening is not None:
+            # Not by the server itself: it would wait a minute for each client that connects and begins no TLS.
+            made = await asyncio.get_running_loop().create_server(
+                _protocols(self._server), sock=self._listening.socket, backlog=1, **self._secured(config)
+            )  # asyncio takes one at a time of those that wait: see `Listening.open`
+            self._server.servers.append(made)
             self._listening.open()
         if self._channel is not None:
             self._channel.settimeout(0)
@@ -116,7 +120,6 @@ class HttpDoor:
             ws="none",
             server_header=False,
             proxy_headers=False,  # the connection sees to those
-            backlog=1,  # what asyncio takes at once of those that wait: see `Listening.open`
             http=self._guard.protocol,  # type: ignore[arg-type]  # it is called, as a class would be
         )
         config.load()
@@ -127,12 +130,16 @@ class HttpDoor:
                 raise Unavailable("door http", unusable(self._settings, error)) from error
         return config
 
+    def _secured(self, config: uvicorn.Config) -> dict[str, Any]:
+        """Say how connections begin: with TLS they have as long as a head may take."""
+        return {} if config.ssl is None else {"ssl": config.ssl, "ssl_handshake_timeout": self._bounds.head}
+
     def _take(self, channel: socket.socket, server: uvicorn.Server) -> None:
         """Take the connections that another process has accepted."""
         loop = asyncio.get_running_loop()
         try:
             while (connection := take(channel)) is not None:
-                task = loop.create_task(_welcome(server, connection))
+                task = loop.create_task(_welcome(server, connection, self._secured(server.config)))
                 self._welcomes.add(task)
                 task.add_done_callback(self._welcomes.discard)
             loop.remove_reader(channel)
@@ -187,16 +194,21 @@ class HttpDoor:
             await asyncio.sleep(_LOOK)
 
 
-async def _welcome(server: uvicorn.Server, connection: socket.socket) -> None:
-    """Serve a connection as uvicorn does those that it accepts itself."""
-    config, loop = server.config, asyncio.get_running_loop()
+async def _welcome(server: uvicorn.Server, connection: socket.socket, secured: dict[str, Any]) -> None:
+    """Serve a connection that another process has accepted."""
+    try:
+        await asyncio.get_running_loop().connect_accepted_socket(_protocols(server), connection, **secured)
+    except OSError:  # whoever it was has gone, or speaks no TLS
+        connection.close()
+
+
+def _protocols(server: uvicorn.Server) -> Callable[[], asyncio.Protocol]:
+    """Give what makes the protocol of each connection, as the server itself would."""
+    config = server.config
 
     def protocol() -> asyncio.Protocol:
         make: Any = config.http_protocol_class
         made: asyncio.Protocol = make(config=config, server_state=server.server_state, app_state=server.lifespan.state)
         return made
 
-    try:
-        await loop.connect_accepted_socket(protocol, connection, ssl=config.ssl)
-    except OSError:  # whoever it was has gone, or speaks no TLS
-        connection.close()
+    return protocol
