@@ -154,6 +154,7 @@ class Host(Caller):
         self._part: Part | None = None
         self._leases: Mapping[str, Lease] = {}
         self._tenants: Mapping[str, TenantConfig] | None = None
+        self._entitling = threading.Lock()  # an apply and a lease say both what tenants are due
         self._late: dict[str, Any] = {}  # what is made when it is first needed
         self._stop = threading.Lock()  # held by the stop that is under way, which nobody waits for
         self._home = HomeLoop()
@@ -305,8 +306,9 @@ class Host(Caller):
     def _admit(self, tenants: "Mapping[str, TenantConfig] | None") -> None:
         """Take over who there is, what they may do, and what they are due."""
         self._functions.set_permissions(permissions(tenants))
-        self._tenants, self._leases = tenants, {}
-        self._entitle(tenants)
+        with self._entitling:
+            self._tenants, self._leases = tenants, {}
+            self._entitle()
 
     def lease(self, leases: "Mapping[str, Lease]") -> None:
         """Have other parts of what tenants may call: this is one of several processes, and another one divides.
@@ -314,10 +316,12 @@ class Host(Caller):
         Args:
             leases: tenant → what this process has of its quotas from now on; of others it has an equal part.
         """
-        self._leases = leases
-        self._entitle(self._tenants)
+        with self._entitling:
+            self._leases = leases
+            self._entitle()
 
-    def _entitle(self, tenants: "Mapping[str, TenantConfig] | None") -> None:
+    def _entitle(self) -> None:
+        tenants = self._tenants
         if tenants is None and "admission" not in self._late:
             return
         from jackfield.admission import Admission, shares_of  # noqa: PLC0415  # for those who have tenants

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import weakref
+from contextvars import ContextVar
 from time import monotonic
 
 import pytest
@@ -81,6 +82,29 @@ def test_a_cancelled_one_lets_go_of_what_it_would_call(far):
             return gone() is None
         finally:
             gc.enable()
+
+    assert asyncio.run(main())
+
+
+def test_what_was_there_when_one_was_set_is_not_kept_for_it():
+    """A context has the call that it is of, with its payload, and the timer of a slot is there until its time."""
+
+    class Payload:
+        pass
+
+    here = ContextVar("here")
+
+    async def set_one():
+        payload = Payload()
+        here.set(payload)
+        Alarm(asyncio.get_running_loop(), monotonic() + 30.0, lambda: None).cancel()
+        return weakref.ref(payload)
+
+    async def main():
+        gone = await asyncio.create_task(set_one())
+        await asyncio.sleep(0)  # what tells that the task has ended is in its context, too
+        gc.collect()
+        return gone() is None
 
     assert asyncio.run(main())
 

@@ -10,6 +10,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Callable
+from contextvars import Context
 from time import monotonic
 from typing import Final
 
@@ -73,7 +74,8 @@ class _Wheel:
         slot = self.slots.get(number)
         if slot is None:
             slot = self.slots[number] = set()
-            loop.call_later(number * _WIDTH - monotonic(), self._begin, loop, number)
+            # Not in the context of whoever is the first in it, which would be kept till then, with all that it has.
+            loop.call_later(number * _WIDTH - monotonic(), self._begin, loop, number, context=Context())
         return slot
 
     def _begin(self, loop: asyncio.AbstractEventLoop, number: int) -> None:

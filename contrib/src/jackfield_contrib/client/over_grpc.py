@@ -88,8 +88,8 @@ class OverGrpc:
             reason = "gRPC was used by the process that this one was forked from, and cannot be here"
             fix = "fork before, start processes by `spawn`, or give a URL of HTTP"
             raise Unavailable(self._address.url, f"{reason}: {fix}", "blocked", ran=False)
-        for other in [each for each in list(self._links) if each.is_closed()]:
-            del self._links[other]
+        for other in [each for each in list(self._links) if each.is_closed()]:  # threads have loops at the same time
+            self._links.pop(other, None)
         link = self._links[asyncio.get_running_loop()] = _Link(self._address, self._credentials, self._metadata)
         return link
 

@@ -21,7 +21,7 @@ from jackfield_contrib.client.transport import Tls
 
 _MESSAGEPACK: Final = "application/msgpack"
 _CONNECT: Final = 10.0  # seconds until a machine that does not answer at all counts as not there
-_IDLE: Final = 4.0  # seconds that a connection is kept: a door drops it after five, and would do so at the wrong moment
+_IDLE: Final = 4.0  # seconds that a connection is kept: a door drops it after ten, proxies do sooner, at the wrong moment
 _CONNECTIONS: Final = 100
 _PEER_GONE: Final = ((15, "TCP_KEEPIDLE"), (5, "TCP_KEEPINTVL"), (3, "TCP_KEEPCNT"))
 """A machine that went away without a word is noticed after 30 s, though a call has no deadline."""
@@ -81,8 +81,9 @@ class OverHttp:
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
         if pool is None:
-            for other in [each for each in self._pools if each.is_closed()]:
-                _drop(self._pools.pop(other))
+            for other in [each for each in list(self._pools) if each.is_closed()]:  # threads have loops at once
+                if (left := self._pools.pop(other, None)) is not None:
+                    _drop(left)
             pool = self._pools[loop] = aiohttp.ClientSession(
                 connector=self._connector(),
                 cookie_jar=aiohttp.DummyCookieJar(),
