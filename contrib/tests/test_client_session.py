@@ -433,7 +433,7 @@ def test_a_wrong_key_is_told_as_that(tmp_path):
     file.write_text(f'[tenants.t]\nkeys = ["sha256:{"0" * 64}"]\n')
     with Host.from_config(file, observers=()) as host, open_door(host, "grpc") as door:
         assert type(failing(door.address, key="jf_wrong")) is PermissionDenied
-        with Client(door.address) as client, pytest.raises(PermissionDenied, match="names none"):
+        with Client(door.address) as client, pytest.raises(PermissionDenied, match="its tenants alone"):
             client.functions()
 
 
