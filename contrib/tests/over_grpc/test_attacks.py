@@ -10,6 +10,8 @@ from itertools import count, islice, repeat
 import grpc
 import pytest
 from attacked import MB, Attacked
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from support_grpc import LIMIT, target
 
 from jackfield import Host
@@ -465,3 +467,42 @@ def test_a_stop_under_load_loses_no_call_that_was_begun(host, opened, connect):
     for each in clients:
         each.join(LIMIT)
     assert set(told) == set(begun)
+
+
+def test_who_needs_no_key_leaves_room_for_others(opened, connect):
+    """Whoever watches whether the host is ready, or asks what there is, may do so for ever."""
+    door = opened(bounds=Bounds(rpcs=16))
+    channel = connect(door, ALONE)
+    done = threading.Event()
+
+    def endless():
+        """Ask what there is, and then nothing."""
+        yield reflection_pb2.ServerReflectionRequest(list_services="")
+        done.wait(LIMIT)
+
+    asking = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(endless(), timeout=LIMIT)
+    watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=LIMIT)
+    assert next(asking)
+    assert next(watching)
+    for beyond in (
+        health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=LIMIT),
+        reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(endless(), timeout=LIMIT),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            next(beyond)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    call = Call(function="math.add", payload=b'{"a": 1, "b": 2}')
+    assert FunctionsStub(connect(door, ALONE)).Invoke(call, timeout=LIMIT).result == b"3"
+    watching.cancel()
+    until = time.monotonic() + LIMIT
+    while not begins(health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=LIMIT)):
+        assert time.monotonic() < until
+    done.set()
+
+
+def begins(stream):
+    """Tell whether there is a place, which there is as soon as the door has heard of one that left."""
+    try:
+        return next(stream) is not None
+    except grpc.RpcError:
+        return False

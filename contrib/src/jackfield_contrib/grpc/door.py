@@ -13,6 +13,7 @@ from jackfield.errors import Unavailable
 from jackfield.log import host_log
 from jackfield.text import printable
 from jackfield_contrib.descriptors import room
+from jackfield_contrib.grpc.anybody import SHARE, Places, Reflection
 from jackfield_contrib.grpc.bounds import Bounds
 from jackfield_contrib.grpc.health import Health
 from jackfield_contrib.grpc.noise import leave_out
@@ -57,7 +58,9 @@ class GrpcDoor:
             authenticate=authenticate or self._identity,
             strangers=not is_loopback(settings.host),
         )
-        self._health = Health(probes or Probes(host), NAME, _HEALTH)
+        places = Places(max(1, self._bounds.rpcs // SHARE))
+        self._health = Health(probes or Probes(host), NAME, _HEALTH, places=places)
+        self._reflection = Reflection((NAME, _HEALTH, reflection.SERVICE_NAME), places)
         self._server: grpc.aio.Server | None = None
         self._watching: asyncio.Task[None] | None = None
         self._staying: asyncio.Task[None] | None = None
@@ -81,7 +84,7 @@ class GrpcDoor:
         server = grpc.aio.server(options=_options(self._bounds), maximum_concurrent_rpcs=self._bounds.rpcs)
         self._functions.add_to(server)
         self._health.add_to(server)
-        reflection.enable_server_reflection((NAME, _HEALTH, reflection.SERVICE_NAME), server)
+        self._reflection.add_to(server)
         self._port = self._listen(server, port)
         await self._health.look()
         await server.start()

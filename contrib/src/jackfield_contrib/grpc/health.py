@@ -8,6 +8,7 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from jackfield import Probes
+from jackfield_contrib.grpc.anybody import Places
 
 _EVERY: Final = 1.0  # seconds between two looks, for those who watch
 _OK: Final = 200
@@ -18,12 +19,13 @@ class Health(aio.HealthServicer):
 
     Args:
         probes: tell whether the host is ready.
-        services: the services that are as ready as the host, beside "", the server as a whole.
+        *services: the services that are as ready as the host, beside "", the server as a whole.
+        places: for those who watch.
     """
 
-    def __init__(self, probes: Probes, *services: str) -> None:
+    def __init__(self, probes: Probes, *services: str, places: Places) -> None:
         super().__init__()
-        self._probes, self._services = probes, ("", *services)
+        self._probes, self._services, self._places = probes, ("", *services), places
         self._looking: asyncio.Task[None] | None = None
 
     def add_to(self, server: Any) -> None:
@@ -34,6 +36,15 @@ class Health(aio.HealthServicer):
         """Answer whether a service takes calls now."""
         await self.look()
         return await super().Check(request, context)
+
+    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802  # as above
+        """Tell whenever it changes whether a service takes calls."""
+        if not self._places.take(context):
+            return
+        try:
+            await super().Watch(request, context)
+        finally:
+            self._places.give_back()
 
     async def watch(self) -> None:
         """Look from time to time, until cancelled."""
