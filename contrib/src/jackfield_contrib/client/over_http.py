@@ -20,7 +20,7 @@ from jackfield_contrib.client.transport import Tls
 
 _MESSAGEPACK: Final = "application/msgpack"
 _CONNECT: Final = 10.0  # seconds until a machine that does not answer at all counts as not there
-_IDLE: Final = 4.0  # seconds that a connection is kept: a door drops it after ten, proxies do sooner, at the wrong moment
+_IDLE: Final = 4.0  # seconds that a connection is kept: a door drops it after ten, a proxy sooner, at the wrong moment
 _CONNECTIONS: Final = 100
 _PEER_GONE: Final = ((15, "TCP_KEEPIDLE"), (5, "TCP_KEEPINTVL"), (3, "TCP_KEEPCNT"))
 """A machine that went away without a word is noticed after 30 s, though a call has no deadline."""

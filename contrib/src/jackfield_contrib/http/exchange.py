@@ -160,7 +160,7 @@ class Exchange:
                     if not message.get("more_body"):
                         return b"".join(parts)
         except TimeoutError:
-            raise Refused(408, f"the body has not come within {self._bounds.patience:g} s") from None
+            raise Refused(408, f"the body has not come within {self._bounds.patience:g} s", _CLOSE) from None
 
     def _refuse_two_ways(self) -> None:
         """Refuse a body of which it can be told in two ways where it ends, or whose it is."""
