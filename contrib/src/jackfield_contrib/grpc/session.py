@@ -102,7 +102,7 @@ class Session:
                         self._room = self._loop.create_future()
                         await self._room
                     if self._no_more:
-                        return
+                        break  # it may still give up what it has sent before
                     self._begin(call, asker)
         except (Refused, JackfieldError) as error:
             self._end(statuses.of(error), broken=True)
