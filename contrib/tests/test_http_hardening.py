@@ -319,10 +319,12 @@ def test_a_head_that_does_not_come_is_not_waited_for(opened, begins):
 @pytest.mark.slow
 def test_a_body_that_does_not_come_is_not_waited_for(opened):
     """It is told so, and what it says afterwards is not heard."""
-    client = opened(patience=1.0, head=1.0)
+    client = opened(patience=1.0)
     with client.connect() as connection:
         connection.sendall(request(ADD, HOST, b"Content-Length: 13", body=b"{", close=False))
-        assert statuses(until_it_ends(connection)) == [408]
+        got = until_it_ends(connection)
+        assert statuses(got) == [408]
+        assert b"connection: close\r\n" in got
     assert client.works()
 
 

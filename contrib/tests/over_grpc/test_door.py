@@ -350,6 +350,26 @@ def test_what_a_session_sends_while_the_door_closes_is_not_begun(host, opened, c
     assert not waits.begun.acquire(blocking=False)
 
 
+def test_who_gives_up_a_call_while_the_door_closes_is_heard(host, opened, connect, waits, talk):
+    """Whatever the client has sent before that is not begun any more."""
+    door = opened()
+    watched = health_pb2_grpc.HealthStub(connect(door)).Watch(health_pb2.HealthCheckRequest(), timeout=LIMIT)
+    assert next(watched).status == SERVING
+    session = talk(door)
+    session.say(Call(id=1, function="waits"))
+    assert waits.begun.acquire(timeout=LIMIT)
+    closing = threading.Thread(target=lambda: host.run_at_home(door.close(LIMIT), 2 * LIMIT))
+    closing.start()
+    assert next(watched).status == NOT_SERVING
+    watched.cancel()
+    session.say(Call(id=2, function="waits"))
+    session.say(cancel=[1])
+    assert session.hear(1)[1].error.message
+    assert waits.cancelled.acquire(timeout=LIMIT)
+    closing.join(LIMIT)
+    assert not closing.is_alive()
+
+
 def test_what_does_not_end_in_time_is_cancelled(host, opened, connect, waits, talk):
     """And told so."""
     door = opened()

@@ -176,7 +176,7 @@ class Exchange:
                     if _receiving.size > self._bounds.receiving and size > _SMALL:
                         raise Refused(503, "too much is coming in at once: try again in a moment", _LATER)
         except TimeoutError:
-            raise Refused(408, f"the body has not come within {self._bounds.patience:g} s") from None
+            raise Refused(408, f"the body has not come within {self._bounds.patience:g} s", _CLOSE) from None
         finally:
             _receiving.size -= sum(map(len, parts))
 
