@@ -80,9 +80,13 @@ async def slow(seconds: float) -> float:
     return seconds
 
 
+def give_up() -> None:
+    raise Cancelled("give_up", "its work was taken away")
+
+
 FUNCTIONS = {
     "add": add, "decide": decide, "refuse": refuse, "crash": crash, "busy": busy, "same": same, "seen": seen,
-    "left": left, "slow": slow,
+    "left": left, "slow": slow, "give_up": give_up,
 }  # fmt: skip
 
 
@@ -242,6 +246,13 @@ def test_a_refusal_is_the_refusal_with_its_fields(client):
     with pytest.raises(FunctionNotFound) as version:
         client.call("add", {"a": 1, "b": 2}, version="9")
     assert set(version.value.versions) == {"0", "2"}
+
+
+def test_a_cancelled_call_is_that_here_too(client):
+    """HTTP has no name for its status, 499."""
+    with pytest.raises(Cancelled) as caught:
+        client.call("give_up")
+    assert (caught.value.function, caught.value.reason) == ("give_up", "its work was taken away")
 
 
 def test_a_crash_says_which_function_it_was_and_nothing_of_what_its_exception_says(client):

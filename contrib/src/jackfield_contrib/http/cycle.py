@@ -13,7 +13,8 @@ Lines = Collection[tuple[bytes, bytes]]
 
 _log: Final = logging.getLogger(__name__)
 
-_STATUS: Final = {each.value: b"HTTP/1.1 %d %s\r\n" % (each.value, each.phrase.encode("ascii")) for each in HTTPStatus}
+_PHRASES: Final = {each.value: each.phrase for each in HTTPStatus} | {499: "Client Closed Request"}  # a cancelled call
+_STATUS: Final = {code: b"HTTP/1.1 %d %s\r\n" % (code, said.encode("ascii")) for code, said in _PHRASES.items()}
 _BODYLESS: Final = frozenset({204, 304})
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE: Final = b"connection: close\r\n"
