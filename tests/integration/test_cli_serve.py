@@ -219,7 +219,7 @@ def test_a_rewritten_plugin_is_reloaded_and_rolled_back(served):
 def test_routes_and_canaries_are_refused_clearly(served):
     """A share of 140 %, a version that is not there or is the default, options that do not go together."""
     rows = served.json("route", "store.*")
-    assert {row["name"] for row in rows} == {"store.get", "store.refuse", "store.slow"}
+    assert {row["name"] for row in rows} == {"store.get", "store.refuse", "store.slow", "store.thresholds"}
     assert "store.get" in served.ctl("route").stdout
     shares = served.ctl("canary", "store.get", "--version", "9", "--share", "1.4", code=2).stderr
     assert "20 % is 0.2" in shares
