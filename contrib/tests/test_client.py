@@ -84,9 +84,13 @@ def give_up() -> None:
     raise Cancelled("give_up", "its work was taken away")
 
 
+def refuse_oddly() -> None:
+    raise Rejected("no", code="odd", details={"of": 2j, "until": 2**70, "name": "a\ud800", "left": 3})
+
+
 FUNCTIONS = {
     "add": add, "decide": decide, "refuse": refuse, "crash": crash, "busy": busy, "same": same, "seen": seen,
-    "left": left, "slow": slow, "give_up": give_up,
+    "left": left, "slow": slow, "give_up": give_up, "refuse_oddly": refuse_oddly,
 }  # fmt: skip
 
 
@@ -246,6 +250,14 @@ def test_a_refusal_is_the_refusal_with_its_fields(client):
     with pytest.raises(FunctionNotFound) as version:
         client.call("add", {"a": 1, "b": 2}, version="9")
     assert set(version.value.versions) == {"0", "2"}
+
+
+def test_a_refusal_is_told_though_some_of_its_details_have_no_form(client):
+    """What has one is there, the rest is shown."""
+    with pytest.raises(Rejected) as caught:
+        client.call("refuse_oddly")
+    assert caught.value.code == "odd"
+    assert caught.value.details == {"of": "2j", "until": str(2**70), "name": "a\\ud800", "left": 3}
 
 
 def test_a_cancelled_call_is_that_here_too(client):

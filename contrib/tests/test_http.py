@@ -311,6 +311,23 @@ def test_a_batch_is_messagepack_where_that_is_wanted(ask):
     assert msgspec.msgpack.decode(answer.content) == [{"result": 3}]
 
 
+def test_a_refusal_whose_details_messagepack_cannot_hold_spoils_no_batch(ask, host):
+    """An integer of more than 64 bits, say."""
+
+    def odd() -> None:
+        raise Rejected("no", code="odd", details={"until": 2**70})
+
+    host.register("odd", odd)
+    answer = ask(
+        "POST", "/v1/calls:batch",
+        content=msgspec.msgpack.encode([{"function": "odd"}, {"function": "math.add", "payload": {"a": 1, "b": 2}}]),
+        headers={"content-type": "application/msgpack"},
+    )  # fmt: skip
+    refused, added = msgspec.msgpack.decode(answer.content)
+    assert (refused["code"], refused["details"]) == ("odd", {"until": str(2**70)})
+    assert added == {"result": 3}
+
+
 # --- What there is ----------------------------------------------------------------------------------------------------
 
 

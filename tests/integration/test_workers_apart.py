@@ -56,6 +56,9 @@ def refuse() -> None:
 async def arefuse() -> None:
     raise Rejected("not today", code="closed", details={"until": [1, "monday"]})
 
+def refuse_oddly() -> None:
+    raise Rejected("not today", code="closed", details={"of": 2j, "until": 2**70, "name": "a\\ud800"})
+
 def deeper() -> None:
     raise LookupError("nothing there")
 
@@ -95,7 +98,7 @@ for each in list(globals().values()):
 """
 
 SYNC = ["add", "pid", "refuse", "crash", "nap", "about", "nested"]
-NAMES = [*SYNC, *(f"a{each}" for each in SYNC)]
+NAMES = [*SYNC, *(f"a{each}" for each in SYNC), "refuse_oddly"]
 
 KINDS = ["file", "folder", "module", "distribution", "target", "requirement"]
 
@@ -172,6 +175,13 @@ def test_a_refusal_has_its_code_and_details(ask, colour):
         ask(f"{colour}refuse")
     assert (caught.value.message, caught.value.code) == ("not today", "closed")
     assert caught.value.details == {"until": [1, "monday"]}
+
+
+def test_a_refusal_is_one_though_its_details_have_no_form(ask):
+    with pytest.raises(Rejected) as caught:
+        ask("refuse_oddly")
+    assert (caught.value.message, caught.value.code) == ("not today", "closed")
+    assert caught.value.details == {"of": "2j", "until": str(2**70), "name": "a\\ud800"}
 
 
 @COLOURS

@@ -94,6 +94,16 @@ def unpack(body: bytes, kind: Any = Any) -> Any:
         raise FrameError(f"a frame of {len(body):,} bytes is not what was expected: {error}") from None
 
 
+def shown(value: Any) -> Any:
+    """Copy a value into what `pack` makes of it: plain data, whatever it is.
+
+    Examples:
+        >>> shown({"of": 2j, "on": {1}})
+        {'of': '2j', 'on': [1]}
+    """
+    return plain(value, _MESSAGE_PACK, text_of, careful=True)
+
+
 class FrameCut(FrameError):
     """The connection ended in the middle of a frame: the other side died, or was cut off."""
 

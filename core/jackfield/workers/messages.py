@@ -12,6 +12,7 @@ import msgspec
 from jackfield.model import progress
 from jackfield.model.spec import Colour, PayloadShape
 from jackfield.wire.errors import Failure, describe
+from jackfield.wire.frames import shown
 from jackfield.workers.frames import CARRIED
 from jackfield.workers.traced import SPANS, SpanFact, SpanId
 
@@ -20,9 +21,14 @@ VERSION: Final = 5
 
 
 def failure_of(error: BaseException, what: str) -> Failure:
-    """Describe an error as `wire.errors.describe` does, so that it fits into any message."""
+    """Describe an error as `wire.errors.describe` does, so that it can be written and fits into any message."""
     failure = describe(error, what)
-    return failure if len(msgspec.msgpack.encode(failure)) <= CARRIED else failure.shortened()
+    try:
+        size = len(msgspec.msgpack.encode(failure))
+    except (TypeError, ValueError, OverflowError, RecursionError):  # the details of a refusal: it is one all the same
+        failure = msgspec.structs.replace(failure, fields=shown(failure.fields))
+        size = len(msgspec.msgpack.encode(failure))
+    return failure if size <= CARRIED else failure.shortened()
 
 
 NOTHING: Final = msgspec.Raw(b"\xc0")

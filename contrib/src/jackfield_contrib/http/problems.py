@@ -6,9 +6,9 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import attrs
-import msgspec
 
 from jackfield.errors import OUTCOMES, FunctionCrashed, JackfieldError, Outcome, Rejected, ResourceExhausted
+from jackfield.wire.frames import shown
 from jackfield_contrib.problems import members_of
 
 CONTENT_TYPE: Final = "application/problem+json"
@@ -95,15 +95,7 @@ def of_error(error: JackfieldError) -> Problem:
             document["detail"] = str(error)
     document |= members_of(error)
     if isinstance(error, Rejected):
-        document["details"] = _plain(error.details)
+        document["details"] = shown(error.details)  # a refusal is told though these have no form
     if isinstance(error, ResourceExhausted) and error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     return Problem(status, document, headers)
-
-
-def _plain(details: Any) -> Any:
-    """Give what of the details is plain data; a refusal is told though its details have no form."""
-    try:
-        return msgspec.json.decode(msgspec.json.encode(details))
-    except (TypeError, ValueError, RecursionError):
-        return {}
