@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import queue
 import socket
 import subprocess
 import sys
 import threading
+import weakref
 from concurrent import futures
+from contextvars import ContextVar
 
 import grpc
 import msgspec
@@ -402,6 +405,33 @@ def test_a_wrong_key_is_told_as_that(tmp_path):
         assert type(failing(door.address, key="jf_wrong")) is PermissionDenied
         with Client(door.address) as client, pytest.raises(PermissionDenied, match="names none"):
             client.functions()
+
+
+def test_nothing_of_the_first_caller_is_kept_with_its_session():
+    """A context has the call that it is of, with its payload, and a session is there for long."""
+
+    class Payload:
+        pass
+
+    here = ContextVar("here")
+
+    async def first(client):
+        payload = Payload()
+        here.set(payload)
+        assert await client.acall("f", timeout=LIMIT) == "done"
+        return weakref.ref(payload)
+
+    async def main(url):
+        async with AsyncClient(url) as client:
+            gone = await asyncio.create_task(first(client))
+            await asyncio.sleep(0)
+            gc.collect()
+            return gone() is None
+
+    with Host(observers=()) as host:
+        host.register("f", lambda: "done")
+        with open_door(host, "grpc") as door:
+            assert asyncio.run(main(door.address))
 
 
 FORKS = """
