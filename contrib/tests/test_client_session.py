@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import json
 import os
@@ -10,7 +11,9 @@ import socket
 import subprocess
 import sys
 import threading
+import weakref
 from concurrent import futures
+from contextvars import ContextVar
 from time import monotonic
 
 import grpc
@@ -466,6 +469,33 @@ def test_a_key_that_ends_is_good_for_nothing_in_a_session_either(tmp_path):
                         client.call("none")
             waits.let_go(host)
             assert taken.result(LIMIT) == "done "
+
+
+def test_nothing_of_the_first_caller_is_kept_with_its_session():
+    """A context has the call that it is of, with its payload, and a session is there for long."""
+
+    class Payload:
+        pass
+
+    here = ContextVar("here")
+
+    async def first(client):
+        payload = Payload()
+        here.set(payload)
+        assert await client.acall("f", timeout=LIMIT) == "done"
+        return weakref.ref(payload)
+
+    async def main(url):
+        async with AsyncClient(url) as client:
+            gone = await asyncio.create_task(first(client))
+            await asyncio.sleep(0)
+            gc.collect()
+            return gone() is None
+
+    with Host(observers=()) as host:
+        host.register("f", lambda: "done")
+        with open_door(host, "grpc") as door:
+            assert asyncio.run(main(door.address))
 
 
 FORKS = """

@@ -18,8 +18,8 @@ import pytest
 from jackfield import Host, current_call
 from jackfield.config import HttpDoorConfig
 from jackfield_contrib.http import Bounds
+from jackfield_contrib.http.connection import HEAD
 from jackfield_contrib.http.door import HttpDoor
-from jackfield_contrib.http.protocol import HEAD
 
 
 def add(a: int, b: int) -> int:

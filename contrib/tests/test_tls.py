@@ -1,6 +1,7 @@
 """TLS at the HTTP door: certificates that change while it is open, and clients that are known by theirs."""
 
 import datetime as dt
+import os
 import socket
 import ssl
 from contextlib import suppress
@@ -234,6 +235,20 @@ def test_half_a_change_changes_nothing(opened, issued):
     assert ask(door, trusting(fresh), KEY).json() == "key"
     remove()
     assert [one.level for one in said] == ["ERROR", "ERROR", "INFO"]
+
+
+def test_what_is_as_old_and_as_large_as_what_it_replaces_is_taken_over_too(opened, issued):
+    """As a copy is that keeps the time, and a file that may be read at last."""
+    door = opened()
+    key, fresh = issued.folder / "key.pem", trustme.CA()
+    made = fresh.issue_cert("127.0.0.1")
+    made.cert_chain_pems[0].write_to_path(issued.folder / "cert.pem")
+    key.write_bytes(b"-" * len(made.private_key_pem.bytes()))
+    before = key.stat()
+    assert ask(door, trusting(issued.authority), KEY).json() == "key"
+    key.write_bytes(made.private_key_pem.bytes())
+    os.utime(key, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert ask(door, trusting(fresh), KEY).json() == "key"
 
 
 @pytest.mark.parametrize("fault", ["cert", "key", "passphrase", "ca"])

@@ -21,6 +21,7 @@ from support_grpc import FUNCTIONS, LIMIT, failed, target, told, unpacked
 
 from jackfield import Host
 from jackfield.errors import Unavailable
+from jackfield.log import install
 from jackfield_contrib.grpc import Bounds, Functions
 from jackfield_contrib.grpc.functions_pb2 import Call, Calls
 from jackfield_contrib.grpc.functions_pb2_grpc import FunctionsStub
@@ -145,6 +146,19 @@ def test_a_certificate_that_is_renewed_is_the_next_connections(opened, certifica
     with secured(door, authority) as channel, pytest.raises(grpc.RpcError) as caught:
         FunctionsStub(channel).Invoke(SUM, timeout=LIMIT)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_certificate_that_cannot_be_used_is_told_of_once(opened, certificate, authority, tmp_path):
+    """However many connect meanwhile: strangers may."""
+    door = opened(certificate)
+    said = []
+    remove = install(said.append)
+    (tmp_path / "cert.pem").write_bytes(b"half")
+    for _ in range(3):
+        with secured(door, authority) as channel:
+            assert FunctionsStub(channel).Invoke(SUM, timeout=LIMIT).result == b"3"
+    remove()
+    assert len([one for one in said if "cannot be used" in one.text]) == 1
 
 
 @pytest.mark.parametrize("says", [b"", b"no certificate"])

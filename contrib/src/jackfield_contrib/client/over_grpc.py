@@ -5,6 +5,7 @@ import os
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import Context
 from time import monotonic
 from typing import Any, Final
 
@@ -128,7 +129,8 @@ class _Link:
         """Open a session, unless somebody does so already."""
         while (session := self.session) is None:
             if self._opening is None:
-                self._opening = asyncio.create_task(self._open(), name="jackfield-client-open")
+                # Not in the context of whoever asks first, which a session would keep with all that it has.
+                self._opening = asyncio.create_task(self._open(), name="jackfield-client-open", context=Context())
             try:
                 failed = await asyncio.shield(self._opening)
             except asyncio.CancelledError:

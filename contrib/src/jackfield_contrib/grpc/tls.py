@@ -1,20 +1,16 @@
 """The certificate of a door, read again when its files are others."""
 
 import asyncio
-import os
 import ssl
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 import grpc
 
 from jackfield.config import GrpcDoorConfig
 from jackfield.errors import Unavailable
 from jackfield.log import host_log
-from jackfield_contrib.identity.certificates import unusable
-
-_UNREAD: Final[tuple[object, ...]] = ()
+from jackfield_contrib.identity.certificates import stamps, unusable
 
 
 def credentials(settings: GrpcDoorConfig) -> grpc.ServerCredentials | None:
@@ -45,7 +41,7 @@ class Files:
 
     def __init__(self, cert: str, key: str, authority: str | None) -> None:
         self._cert, self._key, self._authority = cert, key, authority
-        self._seen = _UNREAD
+        self._seen: tuple[object, ...] = ()
         self._loop = asyncio.get_running_loop()
 
     def read(self) -> grpc.ServerCertificateConfiguration:
@@ -71,21 +67,11 @@ class Files:
             return None
         try:
             return self.read()
-        except OSError as error:  # half of it is written; the next connection looks again
-            self._seen = _UNREAD
+        except OSError as error:  # half of it is written: that is told of once, until one of them changes again
             told = f"door grpc: the certificate in {self._cert} cannot be used, the last one stays: {error}"
             with suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(host_log, "ERROR", told)
             return None
 
     def _stamps(self) -> tuple[object, ...]:
-        stamps: list[object] = []
-        for name in (self._cert, self._key, self._authority):
-            if name is not None:
-                try:
-                    found = os.stat(name)  # noqa: PTH116  # asked for each connection
-                except OSError as error:
-                    stamps.append(error.errno)
-                else:
-                    stamps.append((found.st_ino, found.st_mtime_ns, found.st_size))
-        return tuple(stamps)
+        return stamps((self._cert, self._key, self._authority))

@@ -88,7 +88,7 @@ class Access:
 
     def may_watch(self, headers: dict[bytes, bytes], scope: Mapping[str, Any]) -> bool:
         """Tell whether metrics are for whoever asks: everybody without tenants, else this machine and operators."""
-        if not self.closed or _near(scope):
+        if not self.closed or _is_on_this_machine(scope):
             return True
         return self.tenant(headers, scope) in self._host.snapshot.permissions.operators
 
@@ -138,7 +138,7 @@ def _is_ambiguous(headers: Mapping[bytes, bytes], scope: Mapping[str, Any]) -> b
     return len(lines) != len(headers) and sum(name == _CREDENTIAL for name, _ in lines) > 1
 
 
-def _near(scope: Mapping[str, Any]) -> bool:
+def _is_on_this_machine(scope: Mapping[str, Any]) -> bool:
     """Tell whether a client is on this machine; through a Unix socket a proxy may pass on anybody."""
     client = scope.get("client")
     return client is not None and is_loopback(client[0])

@@ -21,7 +21,7 @@ from jackfield_contrib.http.tls import client_of
 from jackfield_contrib.identity import Memory
 
 if TYPE_CHECKING:
-    from jackfield_contrib.http.protocol import Guard
+    from jackfield_contrib.http.guard import Guard
 
 
 def _refusal(status: str) -> bytes:

@@ -27,7 +27,9 @@ class Gone(Exception):
 
 
 class Cycle:
-    """A request and its answer. A block of it is cancelled when the client goes away, and then ends with `Gone`.
+    """A request and its answer.
+
+    A block in it, `with cycle:`, is cancelled when the client goes away, and then ends with `Gone`.
 
     Args:
         connection: that it has come over.

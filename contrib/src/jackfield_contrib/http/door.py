@@ -16,8 +16,8 @@ from jackfield.log import host_log
 from jackfield.operations.handing import take
 from jackfield_contrib.http.app import asgi
 from jackfield_contrib.http.bounds import Bounds
+from jackfield_contrib.http.guard import Guard
 from jackfield_contrib.http.listening import Listening, is_beyond
-from jackfield_contrib.http.protocol import Guard
 from jackfield_contrib.http.tls import Renewed
 from jackfield_contrib.identity import Identity
 from jackfield_contrib.identity.certificates import unusable

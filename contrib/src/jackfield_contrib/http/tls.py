@@ -1,12 +1,11 @@
 """TLS of the door: certificates that may change while it is open, and those of clients."""
 
-import os
 import ssl
 from typing import Any, Final, Self
 
 from jackfield.config import HttpDoorConfig
 from jackfield.log import host_log
-from jackfield_contrib.identity.certificates import subject_of
+from jackfield_contrib.identity.certificates import stamps, subject_of
 
 _VERSIONS: Final = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}  # as the TLS extension of ASGI has them
 
@@ -47,19 +46,8 @@ class Renewed(ssl.SSLContext):
         return self._current.wrap_bio(*arguments, **more)
 
     def _stamps(self) -> tuple[object, ...]:
-        return tuple(_stamp(file) for file in _files(self._settings))
-
-
-def _files(settings: HttpDoorConfig) -> tuple[str, ...]:
-    return tuple(file for file in (settings.tls_cert, settings.tls_key, settings.client_ca) if file is not None)
-
-
-def _stamp(file: str) -> object:
-    try:
-        found = os.stat(file)  # noqa: PTH116  # for each handshake
-    except OSError as error:
-        return error.errno
-    return found.st_ino, found.st_mtime_ns, found.st_size
+        settings = self._settings
+        return stamps((settings.tls_cert, settings.tls_key, settings.client_ca))
 
 
 def _context(settings: HttpDoorConfig) -> ssl.SSLContext:

@@ -1,6 +1,7 @@
 """Certificates of doors and of their clients, as the `ssl` module takes and shows them."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jackfield.config import GrpcDoorConfig, HttpDoorConfig
@@ -18,6 +19,23 @@ def unusable(settings: HttpDoorConfig | GrpcDoorConfig, error: OSError) -> str:
     reason = error.strerror or str(error)
     fix = "they are PEM, and of one another; a key has no passphrase"
     return f"{', '.join(files[:-1])} and {files[-1]} cannot be used: {reason}: {fix}"
+
+
+def stamps(files: Iterable[str | None]) -> tuple[object, ...]:
+    """Give what differs when one of some files does, or whether it may be read; asked for each connection.
+
+    Args:
+        files: their paths; None for one that there is not.
+    """
+    return tuple(_stamp(file) for file in files if file is not None)
+
+
+def _stamp(file: str) -> object:
+    try:
+        found = os.stat(file)  # noqa: PTH116  # for each connection
+    except OSError as error:
+        return error.errno
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def subject_of(certificate: Mapping[str, Any] | None) -> str:
