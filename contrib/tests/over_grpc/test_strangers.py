@@ -26,8 +26,10 @@ ALONE = (("grpc.use_local_subchannel_pool", 1),)  # a connection of its own
 DEFINED = {
     grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNAVAILABLE,
 }  # fmt: skip
-"""INTERNAL is what a function of ours gets that crashes: `crash` may be hit on."""
+"""INTERNAL is what a function of ours gets that crashes: `crash` may be hit on. UNAVAILABLE is submitting without a
+store that lasts."""
 
 
 @contextmanager
