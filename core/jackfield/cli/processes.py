@@ -292,9 +292,7 @@ class Processes:
             its_channel.close()
             self._move(child, "starting")
             life.sendall(msgspec.json.encode(self._task(child)) + b"\n")
-            if (
-                self._ending.is_set()
-            ):  # since it was looked at: whoever ends them all may have come too early for this one
+            if self._ending.is_set():  # whoever ends them all may have come before there was this one to be told
                 child.end()
             heard = threading.Event()
             self._pool.start(f"pluginctl-life-{child.number}", partial(self._hear, child, life, channel, heard))

@@ -37,7 +37,7 @@ HEAD: Final = 65_536
 
 _FORWARDED: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})
 _MUCH: Final = 65_536  # bytes of a body that wait for the application before no more are read
-_AHEAD: Final = 16  # requests that wait behind one another before no more are read; else nobody would see it leave
+_AHEAD: Final = 16  # requests that wait behind another before no more are read; who is not read is not seen to leave
 _TRAILERS: Final[Any] = deque(maxlen=0)  # forgets what it is given
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
