@@ -20,7 +20,16 @@ def imported_from(homes: Mapping[str, str], package: str) -> Callable[[str], Any
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(homes[name]), name)
+        try:
+            value = getattr(import_module(homes[name]), name)
+        except (AttributeError, ImportError) as error:
+            if "partially initialized" not in str(error):
+                raise
+            from jackfield.errors import JackfieldError  # noqa: PLC0415  # this is the bottom of everything
+
+            # A signal handler or a finalizer that has interrupted that very import, in its thread.
+            reason = f"{package}.{name} is being imported further out in this thread"
+            raise JackfieldError(f"{reason}: try again when that has ended, or use it once before") from error
         setattr(modules[package], name, value)
         return value
 

@@ -3,6 +3,7 @@
 It is never lost, never overwritten, and no two threads ever wait for each other because of it.
 """
 
+import importlib
 import signal
 import sys
 import threading
@@ -337,3 +338,24 @@ def test_threads_that_change_from_hooks_and_handlers_at_once_all_come_back():
         wanted = {f"{kind}{number}.n{turn}" for kind in ("t", "ht") for number in range(4) for turn in range(10)}
         assert wanted <= host.snapshot.functions.keys()
         assert host.call("moved") == "2"
+
+
+def test_what_interrupts_the_import_that_it_needs_itself_is_refused(tmp_path, monkeypatch):
+    """A first registration imports what it needs; a signal handler may come in the middle of that."""
+    (tmp_path / "jf_halfway").mkdir()
+    (tmp_path / "jf_halfway" / "__init__.py").write_text(
+        "from jackfield.lazy import imported_from\n"
+        "__getattr__ = imported_from({'specify': 'jf_halfway.home'}, __name__)\n"
+    )
+    (tmp_path / "jf_halfway" / "home.py").write_text(
+        "import jf_halfway\n"
+        "try: jf_halfway.specify\n"
+        "except Exception as error: interrupted = error\n"
+        "specify = 7\n"
+    )  # fmt: skip
+    monkeypatch.syspath_prepend(tmp_path)
+    package = importlib.import_module("jf_halfway")
+    assert package.specify == 7
+    assert isinstance(sys.modules["jf_halfway.home"].interrupted, JackfieldError)
+    for name in ("jf_halfway", "jf_halfway.home"):
+        monkeypatch.delitem(sys.modules, name)
