@@ -25,7 +25,7 @@ def imported_from(homes: Mapping[str, str], package: str) -> Callable[[str], Any
         except (AttributeError, ImportError) as error:
             if "partially initialized" not in str(error):
                 raise
-            from jackfield.errors import JackfieldError  # noqa: PLC0415  # this is the bottom of everything
+            from jackfield.errors import JackfieldError  # noqa: PLC0415  # hardly anybody meets it
 
             # A signal handler or a finalizer that has interrupted that very import, in its thread.
             reason = f"{package}.{name} is being imported further out in this thread"
