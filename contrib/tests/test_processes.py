@@ -174,13 +174,12 @@ def test_calls_are_spread_evenly_and_counted_exactly(serve):
     for _ in range(10):
         with httpx.Client(base_url=served.url, timeout=PATIENCE) as client:
             answered += [call(client, "pid") for _ in range(3)]
-    assert set(answered) == set(pids.values())
-    assert min(map(answered.count, pids.values())) >= 6  # one that is too slow to take a connection is passed over
+    assert {pid: answered.count(pid) for pid in answered} == dict.fromkeys(pids.values(), 15)
     ok = 'function="calc.pid",outcome="ok"'
     served.until(lambda: served.total("jackfield_calls_total", ok) == 30, "all calls in the metrics")
     seen = [served.total("jackfield_calls_total", ok) for _ in range(4)]  # of both processes
     assert seen == [30.0] * 4
-    assert served.total("jackfield_processes", 'state="serving"') == 2
+    served.until(lambda: served.total("jackfield_processes", 'state="serving"') == 2, "both in the metrics")
     shown = served.ctl("status")
     assert all(re.search(rf"^{number} +{pid} +serving", shown, re.MULTILINE) for number, pid in pids.items())
     assert served.end() == 0
