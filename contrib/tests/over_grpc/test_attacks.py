@@ -115,7 +115,7 @@ def flood(attacked, parts, *, reads=True):
         while threads[0].is_alive():
             attacked.memory()
             threads[0].join(0.05)
-        assert works(attacked)
+        attacked.settles(lambda: works_now(attacked))  # grpcio may cancel some of what begins meanwhile
         attacked.memory()
     assert attacked.most - before < OF_FRAMES
     assert works(attacked)
