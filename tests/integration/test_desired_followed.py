@@ -298,6 +298,6 @@ def test_an_upgrade_that_is_aborted_on_one_is_refused_on_all(tmp_path, monkeypat
         until(lambda: two.canaries)
         two.canaries[-1].abort("by hand")
         until(lambda: one.canaries[-1].status.state == "aborted")
-        assert (served(one), served(two)) == ({"2.0"}, {"2.0"})
+        until(lambda: (served(one), served(two)) == ({"2.0"}, {"2.0"}))
     with Host.from_config(tmp_path / "jackfield.toml", observers=()) as host:
         assert served(host) == {"2.0"}
